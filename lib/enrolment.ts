@@ -1,0 +1,13 @@
+/** The label by which a namespace or a pod joins or leaves the mesh (DESIGN §1). */
+export const DATAPLANE_MODE_LABEL = 'loam.dev/dataplane-mode';
+
+export type Labels = Readonly<Record<string, string>>;
+
+/**
+ * Whether a pod belongs in the mesh: its own label decides, else its namespace's. Any value but `ambient` means no,
+ * so that a typing error leaves a pod visibly outside instead of half inside.
+ */
+export function isEnrolled(podLabels: Labels | undefined, namespaceLabels: Labels | undefined): boolean {
+  const mode = podLabels?.[DATAPLANE_MODE_LABEL] ?? namespaceLabels?.[DATAPLANE_MODE_LABEL];
+  return mode === 'ambient';
+}
