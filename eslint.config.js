@@ -41,8 +41,14 @@ export default tseslint.config(
     languageOptions: { parserOptions: { projectService: true } },
     rules: {
       '@typescript-eslint/no-explicit-any': 'error',
-      '@typescript-eslint/switch-exhaustiveness-check': ['error', { considerDefaultExhaustiveForUnions: true }],
-      '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true, allowBoolean: true }],
+      '@typescript-eslint/switch-exhaustiveness-check': [
+        'error',
+        { considerDefaultExhaustiveForUnions: true },
+      ],
+      '@typescript-eslint/restrict-template-expressions': [
+        'error',
+        { allowNumber: true, allowBoolean: true },
+      ],
       '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_', varsIgnorePattern: '^_' }],
       'max-lines': ['error', { max: 400, skipBlankLines: true, skipComments: true }],
     },
@@ -54,7 +60,11 @@ export default tseslint.config(
     rules: {
       'no-restricted-properties': [
         'error',
-        { object: 'process', property: 'env', message: "config.ts is the one place that reads the environment" },
+        {
+          object: 'process',
+          property: 'env',
+          message: 'config.ts is the one place that reads the environment',
+        },
       ],
     },
   },
@@ -65,7 +75,9 @@ export default tseslint.config(
     rules: {
       'no-restricted-imports': [
         'error',
-        { patterns: [FFI, ...forbid([...PROGRAMS, 'proto', 'test', 'bench'], 'lib imports nothing of ours')] },
+        {
+          patterns: [FFI, ...forbid([...PROGRAMS, 'proto', 'test', 'bench'], 'lib imports nothing of ours')],
+        },
       ],
     },
   },

@@ -36,5 +36,7 @@ export function parseSpiffeUri(uri: string): Identity {
 
 /** True when both name the same workload identity. */
 export function sameIdentity(a: Identity, b: Identity): boolean {
-  return a.trustDomain === b.trustDomain && a.namespace === b.namespace && a.serviceAccount === b.serviceAccount;
+  return (
+    a.trustDomain === b.trustDomain && a.namespace === b.namespace && a.serviceAccount === b.serviceAccount
+  );
 }

@@ -8,7 +8,7 @@ out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 find . -name '*.proto' | sed 's,^\./,,' | sort | xargs protoc -I . \
   --plugin=protoc-gen-es=../node_modules/.bin/protoc-gen-es \
-  --es_out="$out" --es_opt=target=ts,import_extension=ts
+  --es_out="$out" --es_opt=target=js+dts,import_extension=js
 if [ "${1:-}" = --check ]; then
   diff -r "$out" gen || { echo "generate.sh: proto/gen differs from what the .proto files generate; run: npm run gen" >&2; exit 1; }
   echo "proto/gen is up to date"
