@@ -1,0 +1,49 @@
+import { Command } from 'commander';
+import { DEFAULT_RINGS, RINGS } from '../test-rings/rings.ts';
+import { addTallies, NO_TESTS, runRing } from '../test-rings/run.ts';
+
+/** `loam test`: runs rings of tests and ends with the line `N passed, N failed`. */
+export function testCommand(): Command {
+  const names = RINGS.map((ring) => ring.name);
+  return new Command('test')
+    .description('run the tests, ring by ring')
+    .argument(
+      '[ring-or-file...]',
+      `rings (${names.join(', ')}), or test files; default: ${DEFAULT_RINGS.join(' ')}`,
+    )
+    .option(
+      '--also <ring>',
+      'run this ring after the others; may be repeated',
+      (ring, list: string[]) => [...list, ring],
+      [] as string[],
+    )
+    .option('-g, --grep <text>', 'only tests whose name contains the text')
+    .action(async (args: string[], options: { also: string[]; grep?: string }) => {
+      const files = args.filter((arg) => arg.endsWith('.test.ts'));
+      const ringsOfFiles = files.map((file) => file.replace(/^(\.\/)?test\//, '').split('/')[0] ?? '');
+      const named = args.filter((arg) => !arg.endsWith('.test.ts'));
+      const wanted = new Set([
+        ...(named.length + files.length === 0 ? DEFAULT_RINGS : [...named, ...ringsOfFiles]),
+        ...options.also,
+      ]);
+      for (const name of wanted) {
+        if (!names.includes(name)) {
+          console.error(`loam test: there is no ring ${JSON.stringify(name)}; allowed: ${names.join(', ')}`);
+          process.exitCode = 2;
+          return;
+        }
+      }
+      const grep = options.grep === undefined ? [] : ['--grep', options.grep];
+      let tally = NO_TESTS;
+      for (const ring of RINGS) {
+        if (!wanted.has(ring.name)) continue;
+        const own = files.filter((file) => file.replace(/^(\.\/)?test\//, '').startsWith(`${ring.name}/`));
+        tally = addTallies(
+          tally,
+          await runRing(ring, [...grep, ...own.map((file) => file.replace(/^\.\//, ''))]),
+        );
+      }
+      console.log(`\n${tally.passed} passed, ${tally.failed} failed`);
+      process.exitCode = tally.failed === 0 && tally.passed > 0 ? 0 : 1;
+    });
+}

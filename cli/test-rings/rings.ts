@@ -1,0 +1,61 @@
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { packageRoot } from '../../lib/package-root.ts';
+
+/** One command of a ring that is not a mocha suite: it passes when it exits with 0. */
+export interface Check {
+  readonly name: string;
+  readonly command: readonly [string, ...string[]];
+}
+
+/** A ring of tests, from the quickest and nearest outward. */
+export type Ring =
+  | {
+      readonly kind: 'mocha';
+      readonly name: string;
+      readonly folder: string;
+      readonly needs: () => readonly string[];
+    }
+  | { readonly kind: 'checks'; readonly name: string; readonly checks: readonly Check[] }
+  /** Named in the plan, not built yet: asking for it fails and says so. */
+  | { readonly kind: 'planned'; readonly name: string; readonly missing: string };
+
+const nothing = (): readonly string[] => [];
+
+/** The folder with the Rust ztunnel and its harness; it is beside the clone where there is one. */
+export function peersFolder(): string {
+  return join(dirname(packageRoot()), 'shared', 'peers');
+}
+
+function interopNeeds(): readonly string[] {
+  const peers = peersFolder();
+  return existsSync(join(peers, 'prepare.sh'))
+    ? []
+    : [`${peers}: the Rust ztunnel and its harness (not part of the clone)`];
+}
+
+export const RINGS: readonly Ring[] = [
+  { kind: 'mocha', name: 'unit', folder: 'unit', needs: nothing },
+  { kind: 'mocha', name: 'bpf', folder: 'bpf', needs: nothing },
+  { kind: 'mocha', name: 'mesh', folder: 'mesh', needs: nothing },
+  { kind: 'mocha', name: 'demo', folder: 'demo', needs: nothing },
+  { kind: 'mocha', name: 'interop', folder: 'interop', needs: interopNeeds },
+  {
+    kind: 'checks',
+    name: 'static',
+    checks: [
+      { name: 'types', command: ['node_modules/.bin/tsc', '-p', 'tsconfig.json'] },
+      { name: 'lint and import arrows', command: ['node_modules/.bin/eslint', '.'] },
+      { name: 'format', command: ['node_modules/.bin/prettier', '--check', '.'] },
+      { name: 'generated protobuf code', command: ['sh', 'proto/generate.sh', '--check'] },
+      { name: 'prebuilt BPF objects', command: ['sh', 'bpf/build.sh', '--check'] },
+    ],
+  },
+  { kind: 'planned', name: 'vm', missing: 'the virtual machines with other kernels' },
+  { kind: 'planned', name: 'soak', missing: 'the long-running load' },
+  { kind: 'planned', name: 'cluster', missing: 'the real Kubernetes cluster' },
+  { kind: 'planned', name: 'browser', missing: 'the dashboard and its browser' },
+];
+
+/** What `./loam test` runs when no ring is named: all that the clone alone can show. */
+export const DEFAULT_RINGS = ['unit', 'bpf', 'mesh', 'demo'] as const;

@@ -1,0 +1,104 @@
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { packageRoot } from '../../lib/package-root.ts';
+import type { Check, Ring } from './rings.ts';
+
+export interface Tally {
+  readonly passed: number;
+  readonly failed: number;
+}
+
+export const NO_TESTS: Tally = { passed: 0, failed: 0 };
+
+export function addTallies(a: Tally, b: Tally): Tally {
+  return { passed: a.passed + b.passed, failed: a.failed + b.failed };
+}
+
+/**
+ * Reads mocha's closing lines. A run that ended without them, that skipped a test, or whose exit code
+ * contradicts them counts as a failure: nothing may pass by not running.
+ */
+export function tallyOf(output: string, exitCode: number | null): Tally {
+  const count = (word: string): number | undefined => {
+    const all = [...output.matchAll(new RegExp(`^\\s+(\\d+) ${word}\\b`, 'gm'))];
+    return all.length === 0 ? undefined : Number(all.at(-1)?.[1]);
+  };
+  const passing = count('passing');
+  if (passing === undefined) return { passed: 0, failed: 1 };
+  const failing = (count('failing') ?? 0) + (count('pending') ?? 0);
+  const unexplained = failing === 0 && (exitCode !== 0 || passing === 0) ? 1 : 0;
+  return { passed: passing, failed: failing + unexplained };
+}
+
+/** Runs a command in the package's folder, shows its output as it comes, and returns it with the exit code. */
+function run(command: readonly [string, ...string[]]): Promise<{ output: string; code: number | null }> {
+  return new Promise((resolve) => {
+    const [file, ...args] = command;
+    const child = spawn(file, args, { cwd: packageRoot(), stdio: ['ignore', 'pipe', 'pipe'] });
+    let output = '';
+    const take = (chunk: Buffer, to: NodeJS.WriteStream): void => {
+      output += chunk.toString();
+      to.write(chunk);
+    };
+    child.stdout.on('data', (chunk: Buffer) => take(chunk, process.stdout));
+    child.stderr.on('data', (chunk: Buffer) => take(chunk, process.stderr));
+    child.on('error', (error) => resolve({ output: `${output}${error.message}`, code: 127 }));
+    child.on('close', (code) => resolve({ output, code }));
+  });
+}
+
+async function runCheck(check: Check): Promise<Tally> {
+  const { output, code } = await run(check.command);
+  const good = code === 0;
+  if (code === 127) console.log(output);
+  console.log(`    ${good ? '✔' : '✗'} ${check.name}`);
+  return good ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 };
+}
+
+/**
+ * Runs one ring.
+ *
+ * @param mochaArgs more arguments for mocha (`--grep`), or files of the ring in place of the whole
+ */
+export async function runRing(ring: Ring, mochaArgs: readonly string[]): Promise<Tally> {
+  console.log(`\n== ${ring.name}`);
+  switch (ring.kind) {
+    case 'planned':
+      console.log(`    ✗ ring ${ring.name} is missing ${ring.missing}: not part of Loam yet`);
+      return { passed: 0, failed: 1 };
+    case 'checks': {
+      let tally = NO_TESTS;
+      for (const check of ring.checks) tally = addTallies(tally, await runCheck(check));
+      return tally;
+    }
+    case 'mocha': {
+      const missing = ring.needs();
+      if (missing.length > 0) {
+        for (const need of missing) console.log(`    ✗ ring ${ring.name} is missing ${need}`);
+        return { passed: 0, failed: missing.length };
+      }
+      const files = mochaArgs.filter((arg) => arg.endsWith('.test.ts')).map(builtFile);
+      const others = mochaArgs.filter((arg) => !arg.endsWith('.test.ts'));
+      const what =
+        files.length > 0 ? files : ['--recursive', `dist/test/${ring.folder}`, '--extension', 'test.js'];
+      const { output, code } = await run([
+        process.execPath,
+        '--enable-source-maps',
+        join('node_modules', 'mocha', 'bin', 'mocha.js'),
+        '--no-color',
+        ...others,
+        ...what,
+      ]);
+      return tallyOf(output, code);
+    }
+  }
+}
+
+/** The compiled counterpart of a test's source file. */
+function builtFile(source: string): string {
+  const built = join('dist', source.replace(/\.ts$/, '.js'));
+  if (!existsSync(join(packageRoot(), built)))
+    throw new Error(`no such test file: ${source} (give it from the root of the clone, as test/unit/…)`);
+  return built;
+}
