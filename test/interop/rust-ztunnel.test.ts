@@ -1,0 +1,90 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'mocha';
+import { FAKE_CA, harness, inPod, podsOf, prepareZtunnel, rustLog, withoutIptables } from './harness.ts';
+import { LoamSides, type ServedPod } from './loam-side.ts';
+
+const URL_OF = (pod: ServedPod): string => `http://${pod.ip}:8080/`;
+const BODY = `${'x'.repeat(128)}\n`;
+const CURL = ['curl', '-sS', '--max-time', '15'];
+
+/** One pair of pods with the Rust ztunnel at one end and Loam at the other. */
+function mixedPair(
+  pair: string,
+  loamSide: 'client' | 'server',
+  firstPort: number,
+  body: (get: () => [ServedPod, ServedPod, LoamSides]) => void,
+): void {
+  describe(`Loam as ${loamSide}, the Rust ztunnel as ${loamSide === 'client' ? 'server' : 'client'}`, () => {
+    let loam: LoamSides | undefined;
+    const pods = (): readonly [ServedPod, ServedPod] => podsOf(pair);
+
+    before(async function () {
+      this.timeout(120_000);
+      prepareZtunnel();
+      harness('setup.sh', [pair]);
+      const served = pods().find((pod) => pod.side === loamSide);
+      assert(served);
+      withoutIptables(served);
+      harness('run-ztunnel.sh', [pair, loamSide === 'client' ? 'server' : 'client']);
+      loam = new LoamSides({
+        name: `io-${pair}`,
+        pods: pods(),
+        serve: [loamSide],
+        rootCert: FAKE_CA.cert,
+        rootKey: FAKE_CA.key,
+        firstPort,
+      });
+      await loam.start();
+    });
+
+    after(async function () {
+      this.timeout(60_000);
+      try {
+        await loam?.stop();
+      } finally {
+        harness('teardown.sh', [pair]);
+      }
+    });
+
+    body(() => {
+      assert(loam);
+      return [...pods(), loam] as [ServedPod, ServedPod, LoamSides];
+    });
+  });
+}
+
+describe('interoperation with the Rust ztunnel', () => {
+  mixedPair('lclient', 'client', 25100, (get) => {
+    it('passes requests over mutual TLS', () => {
+      const [client, server] = get();
+      assert.equal(inPod(client, [...CURL, URL_OF(server)]), BODY);
+      assert.match(
+        rustLog('lclient', 'server'),
+        /src\.identity="spiffe:\/\/cluster\.local\/ns\/default\/sa\/client"/,
+      );
+    });
+
+    it('carries bulk data both ways', () => {
+      const [client, server] = get();
+      inPod(client, ['iperf3', '-c', server.ip, '-n', '64M']);
+      inPod(client, ['iperf3', '-c', server.ip, '-n', '64M', '-R']);
+    });
+  });
+
+  mixedPair('lserver', 'server', 25200, (get) => {
+    it('passes requests over mutual TLS', () => {
+      const [client, server, loam] = get();
+      assert.equal(inPod(client, [...CURL, URL_OF(server)]), BODY);
+      assert.match(
+        loam.log('ztunnel-server'),
+        /"src\.identity":"spiffe:\/\/cluster\.local\/ns\/default\/sa\/client"/,
+      );
+    });
+
+    it('carries bulk data both ways', () => {
+      const [client, server] = get();
+      inPod(client, ['iperf3', '-c', server.ip, '-n', '64M']);
+      inPod(client, ['iperf3', '-c', server.ip, '-n', '64M', '-R']);
+    });
+  });
+});
