@@ -75,7 +75,7 @@ export function listenTcp4(options: { readonly netnsFd: number; readonly backlog
 
 /**
  * An unconnected TCP socket of a network namespace: non-blocking, close-on-exec. To be marked as our own and bound by
- * the caller where needed, then adopted by {@link connectAdopted}.
+ * the caller where needed, then adopted by {@link adoptUnconnected}.
  *
  * @throws SystemCallError
  */
@@ -122,28 +122,24 @@ export function peerAddress(fd: number): Address {
 }
 
 /**
- * Adopts an unconnected descriptor as a Node socket (half-open allowed, no delay) and connects it, in one step: Node
- * starts to read an adopted descriptor at once, and would fail with ENOTCONN if the event loop turned in between.
- * From here on the descriptor belongs to libuv: destroying the socket closes it, also when connecting fails.
- * The caller adds the 'connect', 'error' and 'close' listeners before it yields to the event loop.
- *
- * @param ip an IPv4 address in dotted form: names are not resolved
+ * Adopts an unconnected descriptor as a Node socket (half-open allowed). The caller must `connect()` it before it
+ * yields to the event loop: Node starts to read an adopted descriptor at once, and the read of one that is still
+ * unconnected fails with ENOTCONN. From here on the descriptor belongs to libuv: destroying the socket closes it.
  */
-export function connectAdopted(fd: number, ip: string, port: number): Socket {
-  ipv4Bytes(ip);
-  const socket = new Socket({ fd, allowHalfOpen: true });
-  socket.setNoDelay(true);
-  return socket.connect({ host: ip, port });
+export function adoptUnconnected(fd: number): Socket {
+  return new Socket({ fd, allowHalfOpen: true });
 }
 
 /**
  * Connects from inside a network namespace (for administrative look-ups, for example of a node's admin port).
- * Otherwise as {@link connectAdopted}.
+ * The caller adds the 'connect', 'error' and 'close' listeners before it yields to the event loop.
  *
+ * @param ip an IPv4 address in dotted form: names are not resolved
  * @throws SystemCallError when the socket cannot be made
  */
 export function connectInNetns(netnsFd: number, ip: string, port: number): Socket {
-  return connectAdopted(tcpSocket4(netnsFd), ip, port);
+  ipv4Bytes(ip);
+  return adoptUnconnected(tcpSocket4(netnsFd)).connect({ host: ip, port });
 }
 
 function newTcp4(): number {
