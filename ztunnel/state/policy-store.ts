@@ -43,8 +43,10 @@ export class PolicyStore {
 
   /** Policies for a destination: its namespace's, the mesh's, and those its workload lists, each once. */
   applicable(destination: Pick<Workload, 'namespace' | 'authorizationPolicies'>): ApplicablePolicies {
-    const found = new Map<string, Policy>(this.#byScope.get(destination.namespace) ?? []);
-    for (const [name, policy] of this.#byScope.get(GLOBAL) ?? []) found.set(name, policy);
+    const found = new Map<string, Policy>();
+    for (const scope of [destination.namespace, GLOBAL]) {
+      for (const [name, policy] of this.#byScope.get(scope) ?? []) found.set(name, policy);
+    }
     const missing = new Set<string>();
     for (const name of destination.authorizationPolicies) {
       const policy = this.#byName.get(name);
