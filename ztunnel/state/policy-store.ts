@@ -70,7 +70,7 @@ export class PolicyStore {
     const scope = scopeKey(policy);
     if (scope === undefined) return;
     let ofScope = this.#byScope.get(scope);
-    if (!ofScope) this.#byScope.set(scope, (ofScope = new Map()));
+    if (!ofScope) this.#byScope.set(scope, (ofScope = new Map<string, Policy>()));
     ofScope.set(policy.key, policy);
   }
 
