@@ -55,6 +55,11 @@ export function podsOf(pair: string): readonly [ServedPod, ServedPod] {
   ];
 }
 
+/** The network namespace of the node that a pair's pod is on; only the harness's shared mode uses it. */
+export function nodeNetnsOf(pair: string, side: 'client' | 'server'): string {
+  return `/run/netns/${NAMESPACE_PREFIX}-${pair}-${side === 'client' ? 'cn' : 'sn'}`;
+}
+
 /** The log of one of the harness's own proxies. */
 export function rustLog(pair: string, side: 'client' | 'server'): string {
   return readFileSync(join(RUN_DIR, pair, `proxy-${side}.log`), 'utf8');

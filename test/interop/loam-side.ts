@@ -61,7 +61,7 @@ export class LoamSides {
 
   async start(): Promise<void> {
     const { pods, serve, firstPort } = this.#options;
-    this.#writeMesh();
+    writeMesh(this.folder, pods);
     const controllerAddress = `127.0.0.1:${firstPort}`;
     this.#spawn('controller', '../../controller/main', [
       ...['--manifests', this.#file('manifests'), '--assignments', this.#file('assignments.json')],
@@ -158,57 +158,6 @@ export class LoamSides {
     }
   }
 
-  #writeMesh(): void {
-    const { pods } = this.#options;
-    for (const folder of ['manifests', 'state']) mkdirSync(this.#file(folder), { mode: 0o700 });
-    const documents = [
-      {
-        apiVersion: 'v1',
-        kind: 'Namespace',
-        metadata: { name: 'default', labels: { 'loam.dev/dataplane-mode': 'ambient' } },
-      },
-      ...pods.map(({ side }) => ({
-        apiVersion: 'v1',
-        kind: 'ServiceAccount',
-        metadata: { name: side, namespace: 'default' },
-      })),
-      ...pods.map((pod) => ({
-        apiVersion: 'v1',
-        kind: 'Pod',
-        metadata: { name: pod.side, namespace: 'default', labels: { app: pod.side } },
-        spec: {
-          nodeName: nodeOf(pod),
-          serviceAccountName: pod.side,
-          containers: [{ name: 'main', image: 'harness' }],
-        },
-      })),
-    ];
-    // JSON is YAML: one document a line.
-    writeFileSync(
-      this.#file('manifests/mesh.yaml'),
-      documents.map((document) => `---\n${JSON.stringify(document)}\n`).join(''),
-    );
-    const assigned = pods.map((pod) => [
-      `default/${pod.side}`,
-      { uid: uidOf(pod), ip: pod.ip, node: nodeOf(pod), ready: true },
-    ]);
-    writeFileSync(
-      this.#file('assignments.json'),
-      JSON.stringify({ pods: Object.fromEntries(assigned) as unknown, services: {} }),
-    );
-    const tokens = pods.map((pod) => ({ node: nodeOf(pod), token: randomBytes(24).toString('hex') }));
-    writeFileSync(this.#file('tokens.json'), JSON.stringify({ tokens }), { mode: 0o600 });
-    for (const [index, pod] of pods.entries()) {
-      writeFileSync(this.#file(`token-${pod.side}`), tokens[index]?.token ?? '', { mode: 0o600 });
-      const entry = {
-        ...{ uid: uidOf(pod), name: pod.side, namespace: 'default', serviceAccount: pod.side },
-        ...{ netns: pod.netns, ips: [pod.ip], labels: { app: pod.side } },
-        namespaceLabels: { 'loam.dev/dataplane-mode': 'ambient' },
-      };
-      writeFileSync(this.#file(`pods-${pod.side}.json`), JSON.stringify({ pods: [entry] }));
-    }
-  }
-
   #spawn(name: string, module: string, args: readonly string[]): ChildProcess {
     const log = openSync(this.#file(`${name}.log`), 'a');
     const child = spawn(process.execPath, [siblingModule(import.meta.url, module).pathname, ...args], {
@@ -220,7 +169,8 @@ export class LoamSides {
   }
 }
 
-function nodeOf(pod: ServedPod): string {
+/** The node of the mesh that a pod is on. */
+export function nodeOf(pod: ServedPod): string {
   return pod.side === 'client' ? 'node-a' : 'node-b';
 }
 
@@ -235,5 +185,60 @@ async function isReady(port: number): Promise<boolean> {
     return (await fetch(`http://127.0.0.1:${port}/healthz/ready`)).status === 200;
   } catch {
     return false;
+  }
+}
+
+/**
+ * Writes the files of a mesh of the given pods: manifests, assignments, tokens, and for each side its pods.json
+ * and its node's token.
+ */
+export function writeMesh(folder: string, pods: readonly ServedPod[]): void {
+  const file = (name: string): string => join(folder, name);
+  for (const folder of ['manifests', 'state']) mkdirSync(file(folder), { mode: 0o700, recursive: true });
+  const documents = [
+    {
+      apiVersion: 'v1',
+      kind: 'Namespace',
+      metadata: { name: 'default', labels: { 'loam.dev/dataplane-mode': 'ambient' } },
+    },
+    ...pods.map(({ side }) => ({
+      apiVersion: 'v1',
+      kind: 'ServiceAccount',
+      metadata: { name: side, namespace: 'default' },
+    })),
+    ...pods.map((pod) => ({
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { name: pod.side, namespace: 'default', labels: { app: pod.side } },
+      spec: {
+        nodeName: nodeOf(pod),
+        serviceAccountName: pod.side,
+        containers: [{ name: 'main', image: 'harness' }],
+      },
+    })),
+  ];
+  // JSON is YAML: one document a line.
+  writeFileSync(
+    file('manifests/mesh.yaml'),
+    documents.map((document) => `---\n${JSON.stringify(document)}\n`).join(''),
+  );
+  const assigned = pods.map((pod) => [
+    `default/${pod.side}`,
+    { uid: uidOf(pod), ip: pod.ip, node: nodeOf(pod), ready: true },
+  ]);
+  writeFileSync(
+    file('assignments.json'),
+    JSON.stringify({ pods: Object.fromEntries(assigned) as unknown, services: {} }),
+  );
+  const tokens = pods.map((pod) => ({ node: nodeOf(pod), token: randomBytes(24).toString('hex') }));
+  writeFileSync(file('tokens.json'), JSON.stringify({ tokens }), { mode: 0o600 });
+  for (const [index, pod] of pods.entries()) {
+    writeFileSync(file(`token-${pod.side}`), tokens[index]?.token ?? '', { mode: 0o600 });
+    const entry = {
+      ...{ uid: uidOf(pod), name: pod.side, namespace: 'default', serviceAccount: pod.side },
+      ...{ netns: pod.netns, ips: [pod.ip], labels: { app: pod.side } },
+      namespaceLabels: { 'loam.dev/dataplane-mode': 'ambient' },
+    };
+    writeFileSync(file(`pods-${pod.side}.json`), JSON.stringify({ pods: [entry] }));
   }
 }

@@ -1,0 +1,82 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'mocha';
+import { FAKE_CA, harness, inPod, podsOf, prepareZtunnel } from './harness.ts';
+import { type ServedPod, until, writeMesh } from './loam-side.ts';
+import { RustNode } from './rust-node.ts';
+
+const PAIR = 'lcontrol';
+
+/** A policy on the server, in the form that a user writes. */
+function policy(action: 'ALLOW' | 'DENY', serviceAccount: string): string {
+  return JSON.stringify({
+    apiVersion: 'security.istio.io/v1',
+    kind: 'AuthorizationPolicy',
+    metadata: { name: 'server', namespace: 'default' },
+    spec: {
+      selector: { matchLabels: { app: 'server' } },
+      action,
+      rules: [{ from: [{ source: { principals: [`cluster.local/ns/default/sa/${serviceAccount}`] } }] }],
+    },
+  });
+}
+
+describe("Istio's Rust ztunnel under Loam's controller", () => {
+  const folder = mkdtempSync(join(tmpdir(), 'loam-rust-'));
+  const nodes: RustNode[] = [];
+  let client: ServedPod;
+  let server: ServedPod;
+
+  const passes = (): boolean => {
+    try {
+      inPod(client, ['curl', '-sS', '--max-time', '5', '-o', '/dev/null', `http://${server.ip}:8080/`]);
+      return true;
+    } catch {
+      return false;
+    }
+  };
+
+  before(async function () {
+    this.timeout(120_000);
+    prepareZtunnel();
+    harness('setup.sh', [PAIR]);
+    [client, server] = podsOf(PAIR);
+    writeMesh(folder, [client, server]);
+    for (const pod of [client, server]) {
+      const node = new RustNode(PAIR, pod, folder);
+      nodes.push(node);
+      await node.start(folder, FAKE_CA);
+    }
+  });
+
+  after(async function () {
+    this.timeout(60_000);
+    try {
+      for (const node of nodes) await node.stop();
+    } finally {
+      harness('teardown.sh', [PAIR]);
+      rmSync(folder, { recursive: true, force: true });
+    }
+  });
+
+  it('takes workloads and certificates from it and passes a request over mutual TLS', async () => {
+    await until('a request to pass', passes, 50);
+    assert.match(
+      nodes[1]?.read('ztunnel.log') ?? '',
+      /src\.identity="spiffe:\/\/cluster\.local\/ns\/default\/sa\/client"/,
+    );
+  });
+
+  it('enforces the policies that it compiles', async () => {
+    const file = join(folder, 'manifests', 'policy.yaml');
+    writeFileSync(file, policy('DENY', 'client'));
+    await until('the request to be denied', () => !passes(), 50);
+    assert.match(nodes[1]?.read('ztunnel.log') ?? '', /policy rejection|default\/server/);
+    writeFileSync(file, policy('ALLOW', 'client'));
+    await until('the request to be allowed', passes, 50);
+    writeFileSync(file, policy('ALLOW', 'somebody-else'));
+    await until('the request to be denied where no ALLOW matches', () => !passes(), 50);
+  });
+});
