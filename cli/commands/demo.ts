@@ -1,0 +1,6 @@
+import { Command } from 'commander';
+
+/** `loam demo`. */
+export function demoCommand(): Command {
+  return new Command('demo').action(() => undefined);
+}

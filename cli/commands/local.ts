@@ -1,0 +1,109 @@
+import { Command } from 'commander';
+import { takeDown } from '../local/down.ts';
+import { LocalMeshError } from '../local/errors.ts';
+import { execInPod, findPod } from '../local/exec.ts';
+import { checkMeshName, DEFAULT_MESH } from '../local/names.ts';
+import { problemsOf } from '../local/problems.ts';
+import { statusText } from '../local/status-text.ts';
+import { meshStatus, supervisorReport } from '../local/status.ts';
+import { checkManifests, runningMesh, startSupervisor, waitUntilReady } from '../local/up.ts';
+
+const DEFAULT_TIMEOUT_S = 60;
+
+interface NameOption {
+  readonly name: string;
+}
+
+async function up(dir: string, options: NameOption & { timeout: string }): Promise<void> {
+  const mesh = checkMeshName(options.name);
+  const manifests = checkManifests(dir);
+  const timeoutS = Number(options.timeout);
+  if (!Number.isFinite(timeoutS) || timeoutS <= 0)
+    throw new LocalMeshError(
+      'LOCAL_MESH_INPUT',
+      `--timeout ${JSON.stringify(options.timeout)} is not a number of seconds above 0`,
+    );
+  const running = await runningMesh(mesh);
+  if (running !== undefined && running.manifests !== manifests)
+    throw new LocalMeshError(
+      'LOCAL_MESH_STATE',
+      `the mesh ${mesh} runs already, of ${running.manifests}: take it down first, or name another with --name`,
+    );
+  if (running !== undefined)
+    console.log(`The mesh ${mesh} runs already, and follows ${manifests} by itself.`);
+  const supervisor = running === undefined ? startSupervisor({ mesh, manifests }) : undefined;
+  const status = await waitUntilReady(
+    {
+      mesh,
+      timeoutMs: timeoutS * 1000,
+      onWaiting: (problems) => console.log(`waiting for ${problems.map(({ what }) => what).join(', ')}`),
+    },
+    supervisor,
+  );
+  const { nodes, pods } = status.report;
+  console.log(
+    `The mesh ${mesh} is ready: ${nodes.length} nodes, ${pods.length} pods, manifests in ${manifests}`,
+  );
+  for (const { what, why } of problemsOf(status)) console.log(`but ${what}: ${why}`);
+}
+
+async function down(options: NameOption): Promise<void> {
+  const result = await takeDown(options.name);
+  if (result.was === 'running') console.log(`The mesh ${options.name} is gone.`);
+  else if (result.was === 'absent') console.log(`There is no mesh ${options.name}.`);
+  else
+    console.log(`The mesh ${options.name} did not run; removed what was left: ${result.found.join(', ')}.`);
+}
+
+async function reportOf(name: string): Promise<Awaited<ReturnType<typeof supervisorReport>>> {
+  const report = await runningMesh(checkMeshName(name));
+  if (report === undefined)
+    throw new LocalMeshError(
+      'LOCAL_MESH_STATE',
+      `there is no mesh ${name}; start one: loam local up DIR${name === DEFAULT_MESH ? '' : ` --name ${name}`}`,
+    );
+  return report;
+}
+
+async function exec(podName: string, command: string[], options: NameOption): Promise<void> {
+  const [file, ...args] = command;
+  if (file === undefined)
+    throw new LocalMeshError('LOCAL_MESH_INPUT', 'which command? loam local exec POD -- CMD');
+  const report = await reportOf(options.name);
+  process.exitCode = await execInPod(report, findPod(report, podName), [file, ...args]);
+}
+
+async function status(options: NameOption & { json?: boolean }): Promise<void> {
+  await reportOf(options.name);
+  const all = await meshStatus(options.name);
+  const problems = problemsOf(all);
+  process.stdout.write(
+    options.json === true ? `${JSON.stringify({ ...all, problems }, null, 2)}\n` : statusText(all),
+  );
+  process.exitCode = problems.length === 0 ? 0 : 1;
+}
+
+/** `loam local …`: the mesh on this machine alone. */
+export function localCommand(): Command {
+  const local = new Command('local').description(
+    'a whole mesh on this machine: nodes and pods are network namespaces, configuration is a directory of manifests',
+  );
+  const named = (command: Command): Command =>
+    command.option('--name <mesh>', 'which mesh, where there are several', DEFAULT_MESH);
+  named(local.command('up'))
+    .description('start the mesh of a directory of manifests, and return when it is ready')
+    .argument('<dir>', 'directory of Kubernetes manifests; edit them, and the mesh follows')
+    .option('--timeout <seconds>', 'how long to wait until it is ready', String(DEFAULT_TIMEOUT_S))
+    .action(up);
+  named(local.command('down')).description('end the mesh and remove all of it').action(down);
+  named(local.command('exec'))
+    .description('run a command in a pod')
+    .argument('<pod>', '`namespace/name`, or a name that only one pod has')
+    .argument('<command...>', 'after --')
+    .action(exec);
+  named(local.command('status'))
+    .description('how the nodes, programs, pods and objects are; exits with 1 when something is not well')
+    .option('--json', 'as JSON')
+    .action(status);
+  return local;
+}

@@ -1,0 +1,102 @@
+import { existsSync, lstatSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { errorText } from '../../lib/loam-error.ts';
+import { takeLock } from './lock.ts';
+import { removeMachineMounts } from './machine-mounts.ts';
+import { readMeshFile, type MeshFile } from './mesh-file.ts';
+import { deleteNetns, netnsOfMesh } from './network.ts';
+import { meshPaths, STATE_ROOT } from './paths.ts';
+import { ProcessRecords } from './process-record.ts';
+import { agentCleanupCommand, programExists } from './programs.ts';
+import { tryCommand } from './run-command.ts';
+import { meshesWithState } from './slots.ts';
+
+/** Folders of manifests made for one mesh are named so, in the machine's folder for temporary files. */
+export const TEMPORARY_MANIFESTS_PREFIX = 'loam-shop-';
+const MACHINE_LOCK = join(STATE_ROOT, 'machine.lock');
+const MACHINE_LOCK_WAIT_MS = 60_000;
+
+/** Does something while no other mesh of this machine starts or ends. */
+export async function withMachineLock<T>(body: () => Promise<T>): Promise<T> {
+  const lock = await takeLock(MACHINE_LOCK, MACHINE_LOCK_WAIT_MS);
+  try {
+    return await body();
+  } finally {
+    lock?.[Symbol.dispose]();
+  }
+}
+
+/**
+ * Removes all that a mesh left on the machine: processes, what its agents have in the kernel, network namespaces,
+ * manifests made for it, its state. The caller holds the mesh's lock, so nothing of it runs under a supervisor.
+ * Each step goes on when another fails.
+ *
+ * @returns what was found, and what could not be removed
+ */
+export async function removeMesh(mesh: string): Promise<{ found: string[]; problems: string[] }> {
+  const paths = meshPaths(mesh);
+  const found: string[] = [];
+  const problems: string[] = [];
+  const file = readMeshFile(paths);
+  const killed = ProcessRecords.killLeftovers(paths.processes);
+  if (killed.length > 0) found.push(`${killed.length} processes`);
+
+  const nodes = file?.nodes ?? [];
+  await Promise.all(
+    nodes.map(async ({ node }) => {
+      if (!programExists('agent')) return;
+      const { code, stdout, stderr } = await tryCommand(agentCleanupCommand(mesh, node, paths));
+      if (code !== 0)
+        problems.push(
+          `agent --cleanup of ${node} ended with ${code}: ${(stderr || stdout).trim().slice(-400)}`,
+        );
+    }),
+  );
+  const names = netnsOfMesh(mesh);
+  if (names.length > 0) found.push(`${names.length} network namespaces`);
+  await Promise.all(
+    names.map((name) => deleteNetns(name).catch((error: unknown) => problems.push(errorText(error)))),
+  );
+  if (file !== undefined) removeTemporaryManifests(file);
+  if (existsSync(paths.dir)) {
+    found.push('its state');
+    if (problems.length === 0) rmSync(paths.dir, { recursive: true, force: true });
+  }
+  return { found, problems };
+}
+
+/** Removes a folder only when it is one of those that were made for a mesh. */
+function removeTemporaryManifests(file: MeshFile): void {
+  if (!file.temporaryManifests) return;
+  const { manifests } = file;
+  const ours =
+    dirname(manifests) === tmpdir() && manifests.startsWith(join(tmpdir(), TEMPORARY_MANIFESTS_PREFIX));
+  if (ours && existsSync(manifests) && !lstatSync(manifests).isSymbolicLink())
+    rmSync(manifests, { recursive: true, force: true });
+}
+
+/**
+ * Cleans up after meshes whose supervisor died: whoever holds no lock runs no more.
+ *
+ * @param except meshes that the caller takes care of itself
+ */
+export async function sweepDeadMeshes(except: readonly string[], say: (text: string) => void): Promise<void> {
+  for (const mesh of meshesWithState()) {
+    if (except.includes(mesh)) continue;
+    const lock = await takeLock(meshPaths(mesh).lock);
+    if (lock === undefined) continue;
+    try {
+      const { found, problems } = await removeMesh(mesh);
+      if (found.length > 0) say(`removed what the mesh ${mesh} had left behind: ${found.join(', ')}`);
+      for (const problem of problems) say(`of the mesh ${mesh} something is left: ${problem}`);
+    } finally {
+      lock[Symbol.dispose]();
+    }
+  }
+}
+
+/** Gives the machine back as it was found, once no mesh is left. The caller holds the machine's lock. */
+export async function releaseMachine(): Promise<void> {
+  if (meshesWithState().length === 0) await removeMachineMounts();
+}

@@ -1,0 +1,46 @@
+import { createServer, type Server } from 'node:http';
+import { chmodSync, rmSync } from 'node:fs';
+import type { SupervisorReport } from './report.ts';
+
+export interface ControlHandlers {
+  readonly report: () => SupervisorReport;
+  readonly stop: () => void;
+}
+
+/** The supervisor's own interface: `GET /report`, `POST /stop`, on a unix socket that only root reaches. */
+export class ControlServer {
+  readonly #server: Server;
+
+  private constructor(server: Server) {
+    this.#server = server;
+  }
+
+  static async listen(path: string, handlers: ControlHandlers): Promise<ControlServer> {
+    rmSync(path, { force: true });
+    const server = createServer((request, response) => {
+      request.on('error', () => undefined);
+      response.on('error', () => undefined);
+      if (request.method === 'GET' && request.url === '/report') {
+        response.setHeader('content-type', 'application/json');
+        response.end(JSON.stringify(handlers.report()));
+      } else if (request.method === 'POST' && request.url === '/stop') {
+        response.end('stopping\n');
+        handlers.stop();
+      } else {
+        response.statusCode = 404;
+        response.end('GET /report or POST /stop\n');
+      }
+    });
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(path, resolve);
+    });
+    chmodSync(path, 0o600);
+    return new ControlServer(server);
+  }
+
+  close(): void {
+    this.#server.close();
+    this.#server.closeAllConnections();
+  }
+}

@@ -1,0 +1,52 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { removeMesh, releaseMachine, withMachineLock } from './cleanup.ts';
+import { LocalMeshError } from './errors.ts';
+import { ask } from './http.ts';
+import { takeLock } from './lock.ts';
+import { checkMeshName } from './names.ts';
+import { meshPaths } from './paths.ts';
+
+/** A supervisor that was told to stop ends within this time, or is said to hang. */
+const STOP_TIMEOUT_MS = 30_000;
+const POLL_MS = 100;
+
+export type DownResult =
+  | { readonly was: 'running' }
+  | { readonly was: 'left over'; readonly found: readonly string[] }
+  | { readonly was: 'absent' };
+
+/** Ends a mesh and removes all of it, also what one that was killed has left. @throws LocalMeshError */
+export async function takeDown(meshName: string): Promise<DownResult> {
+  const mesh = checkMeshName(meshName);
+  const paths = meshPaths(mesh);
+  const deadline = Date.now() + STOP_TIMEOUT_MS;
+  let told = false;
+  for (;;) {
+    const lock = await takeLock(paths.lock);
+    if (lock !== undefined) {
+      try {
+        const { found, problems } = await withMachineLock(async () => {
+          const result = await removeMesh(mesh);
+          await releaseMachine();
+          return result;
+        });
+        if (problems.length > 0) throw new LocalMeshError('LOCAL_MESH_STATE', problems.join('\n'));
+        if (told) return { was: 'running' };
+        return found.length > 0 ? { was: 'left over', found } : { was: 'absent' };
+      } finally {
+        lock[Symbol.dispose]();
+      }
+    }
+    told =
+      (await ask({ socketPath: paths.controlSocket }, '/stop', 'POST').then(
+        () => true,
+        () => false,
+      )) || told;
+    if (Date.now() > deadline)
+      throw new LocalMeshError(
+        'LOCAL_MESH_STATE',
+        `the supervisor of mesh ${mesh} does not end; its log: ${paths.supervisorLog}`,
+      );
+    await sleep(POLL_MS);
+  }
+}

@@ -1,0 +1,28 @@
+import { readIfPresent, writeAtomically } from './files.ts';
+import type { MeshPaths } from './paths.ts';
+
+/** What a supervisor writes down about itself before it makes anything, for whoever finds the mesh later. */
+export interface MeshFile {
+  readonly mesh: string;
+  readonly slot: number;
+  readonly manifests: string;
+  /** A folder of manifests that was made for this mesh alone and goes with it. */
+  readonly temporaryManifests: boolean;
+  readonly supervisorPid: number;
+  /** BPF instances of its agents, to be removed. */
+  readonly nodes: readonly { readonly node: string; readonly instance: string }[];
+}
+
+export function writeMeshFile(paths: MeshPaths, file: MeshFile): void {
+  writeAtomically(paths.meshFile, `${JSON.stringify(file, null, 1)}\n`);
+}
+
+/** What the last supervisor wrote; undefined when there is none, or it is not readable any more. */
+export function readMeshFile(paths: MeshPaths): MeshFile | undefined {
+  try {
+    const text = readIfPresent(paths.meshFile);
+    return text === undefined ? undefined : (JSON.parse(text) as MeshFile);
+  } catch {
+    return undefined;
+  }
+}

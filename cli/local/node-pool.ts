@@ -1,0 +1,105 @@
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import type { AddressPlan } from './addresses.ts';
+import { writeAtomically } from './files.ts';
+import { LogFile } from './log-file.ts';
+import { ManagedProcess } from './managed-process.ts';
+import { agentInstance } from './names.ts';
+import type { MeshNetwork } from './network.ts';
+import type { MeshPaths } from './paths.ts';
+import { agentCommand, ztunnelCommand } from './programs.ts';
+import type { ProcessRecords } from './process-record.ts';
+
+/** Time for an orderly end when the mesh is taken down; its pods are gone by then. */
+const STOP_GRACE_MS = 2_000;
+
+export interface NodePoolOptions {
+  readonly mesh: string;
+  readonly paths: MeshPaths;
+  readonly plan: AddressPlan;
+  readonly network: MeshNetwork;
+  readonly env: NodeJS.ProcessEnv;
+  readonly records: ProcessRecords;
+  /** Called before a node is made, so that whoever cleans up after a crash knows its name. */
+  readonly onNode: (node: string, instance: string) => void;
+  readonly onChange: () => void;
+}
+
+export interface MeshNode {
+  readonly name: string;
+  readonly netns: string;
+  readonly agent: ManagedProcess;
+  readonly ztunnel: ManagedProcess;
+}
+
+/** The nodes of the mesh. A node is made when the first pod names it and stays as long as the mesh. */
+export class NodePool {
+  readonly #options: NodePoolOptions;
+  readonly #nodes = new Map<string, Promise<MeshNode>>();
+  readonly #made = new Map<string, MeshNode>();
+  readonly #tokens = new Map<string, string>();
+  #stopped = false;
+
+  constructor(options: NodePoolOptions) {
+    this.#options = options;
+    this.#writeTokens();
+  }
+
+  get all(): readonly MeshNode[] {
+    return [...this.#made.values()];
+  }
+
+  /** The node, made and with its programs started. */
+  ensure(name: string): Promise<MeshNode> {
+    const known = this.#nodes.get(name);
+    if (known) return known;
+    const making = this.#make(name);
+    this.#nodes.set(name, making);
+    making.catch(() => this.#nodes.delete(name));
+    return making;
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await Promise.all(
+      this.all.flatMap((node) => [node.ztunnel.stop(STOP_GRACE_MS), node.agent.stop(STOP_GRACE_MS)]),
+    );
+  }
+
+  async #make(name: string): Promise<MeshNode> {
+    const { mesh, paths, plan, network, env, records, onChange, onNode } = this.#options;
+    onNode(name, agentInstance(mesh, name));
+    await network.addNode(name);
+    const token = randomBytes(32).toString('hex');
+    this.#tokens.set(name, token);
+    writeAtomically(paths.tokenOf(name), token);
+    writeAtomically(paths.podsOf(name), JSON.stringify({ pods: [] }));
+    this.#writeTokens();
+    const netns = network.node(name);
+    const process = (program: 'agent' | 'ztunnel', command: [string, ...string[]]): ManagedProcess =>
+      new ManagedProcess({
+        name: `${program} of ${name}`,
+        launch: () => ({ command, env, cwd: '/' }),
+        log: new LogFile(join(paths.logs, `${program}-${name}.log`)),
+        records,
+        onChange,
+      });
+    const node: MeshNode = {
+      name,
+      netns,
+      agent: process('agent', agentCommand(netns, mesh, name, paths)),
+      ztunnel: process('ztunnel', ztunnelCommand(netns, name, plan, paths)),
+    };
+    this.#made.set(name, node);
+    if (!this.#stopped) {
+      node.agent.start();
+      node.ztunnel.start();
+    }
+    return node;
+  }
+
+  #writeTokens(): void {
+    const tokens = [...this.#tokens].map(([node, token]) => ({ node, token }));
+    writeAtomically(this.#options.paths.tokens, JSON.stringify({ tokens }));
+  }
+}

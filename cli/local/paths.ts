@@ -1,0 +1,48 @@
+import { join } from 'node:path';
+
+/** All state of local meshes: a tmpfs on every Linux of today, so a reboot clears it. */
+export const STATE_ROOT = '/run/loam';
+
+/** Where one mesh keeps what. Directories are 0700: they hold a CA key, tokens and control sockets. */
+export interface MeshPaths {
+  readonly dir: string;
+  /** Held with flock by the supervisor, or by whoever cleans up. Outside `dir`, which is removed. */
+  readonly lock: string;
+  readonly meshFile: string;
+  readonly controlSocket: string;
+  readonly processes: string;
+  readonly logs: string;
+  readonly controllerState: string;
+  readonly controllerStatus: string;
+  readonly tokens: string;
+  readonly assignments: string;
+  readonly supervisorLog: string;
+  tokenOf(node: string): string;
+  podsOf(node: string): string;
+  zdsOf(node: string): string;
+  agentStatusOf(node: string): string;
+  podDir(namespace: string, name: string): string;
+}
+
+export function meshPaths(mesh: string): MeshPaths {
+  const dir = join(STATE_ROOT, mesh);
+  const logs = join(dir, 'log');
+  return {
+    dir,
+    lock: join(STATE_ROOT, `${mesh}.lock`),
+    meshFile: join(dir, 'mesh.json'),
+    controlSocket: join(dir, 'control.sock'),
+    processes: join(dir, 'processes'),
+    logs,
+    controllerState: join(dir, 'controller'),
+    controllerStatus: join(dir, 'controller.sock'),
+    tokens: join(dir, 'tokens.json'),
+    assignments: join(dir, 'assignments.json'),
+    supervisorLog: join(logs, 'supervisor.log'),
+    tokenOf: (node) => join(dir, 'nodes', node, 'token'),
+    podsOf: (node) => join(dir, 'nodes', node, 'pods.json'),
+    zdsOf: (node) => join(dir, 'nodes', node, 'zds.sock'),
+    agentStatusOf: (node) => join(dir, 'nodes', node, 'agent.sock'),
+    podDir: (namespace, name) => join(dir, 'pods', namespace, name),
+  };
+}

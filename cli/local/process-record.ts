@@ -1,0 +1,101 @@
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** The environment variable that marks every process of a mesh; its value is unique to one life of the mesh. */
+export const MESH_MARKER = 'LOAM_LOCAL_MESH';
+
+/** When a process started, in clock ticks since boot: with the pid it names a process for ever (proc(5), field 22). */
+export function startTime(pid: number): string | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    // The name in parentheses may hold anything, spaces and parentheses included; field 3 follows the last one.
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether the process carries the mark in its environment. */
+function isMarked(pid: number, marker: string): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0').includes(`${MESH_MARKER}=${marker}`);
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Remembers the processes of a mesh on disk, so that whoever cleans up after a crash finds them, and nothing else:
+ * a process is ours only if pid, start time and mark all agree.
+ */
+export class ProcessRecords {
+  readonly #dir: string;
+  readonly #marker: string;
+
+  constructor(dir: string, marker: string) {
+    this.#dir = dir;
+    this.#marker = marker;
+    mkdirSync(dir, { recursive: true, mode: 0o700 });
+  }
+
+  add(pid: number): void {
+    const started = startTime(pid);
+    if (started !== undefined)
+      writeFileSync(join(this.#dir, `${pid}-${started}`), this.#marker, { mode: 0o600 });
+  }
+
+  remove(pid: number): void {
+    for (const file of readdirSync(this.#dir))
+      if (file.startsWith(`${pid}-`)) rmSync(join(this.#dir, file), { force: true });
+  }
+
+  /**
+   * Kills what is left of the recorded processes of a directory.
+   *
+   * @returns the pids that were killed
+   */
+  static killLeftovers(dir: string): number[] {
+    const killed: number[] = [];
+    let files: string[];
+    try {
+      files = readdirSync(dir);
+    } catch {
+      return killed;
+    }
+    for (const file of files) {
+      const [pidText, started] = file.split('-');
+      const pid = Number(pidText);
+      if (!Number.isInteger(pid) || pid <= 1 || startTime(pid) !== started) continue;
+      if (!isMarked(pid, readFileSync(join(dir, file), 'utf8'))) continue;
+      try {
+        process.kill(pid, 'SIGKILL');
+        killed.push(pid);
+      } catch {
+        // Gone in this moment.
+      }
+    }
+    return killed;
+  }
+}
+
+/** The pids of a process's children, by /proc alone. */
+export function childrenOf(pid: number): number[] {
+  try {
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim();
+    return children === '' ? [] : children.split(' ').map(Number);
+  } catch {
+    // A kernel without CONFIG_PROC_CHILDREN: look at everyone's parent.
+    return readdirSync('/proc')
+      .map(Number)
+      .filter((other) => Number.isInteger(other) && parentOf(other) === pid);
+  }
+}
+
+function parentOf(pid: number): number | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,111 @@
+import { existsSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { siblingModule } from '../../lib/package-root.ts';
+import type { AddressPlan } from './addresses.ts';
+import { agentInstance, netnsPath } from './names.ts';
+import type { MeshPaths } from './paths.ts';
+import { MESH_MARKER } from './process-record.ts';
+
+/** The ports that istiod and ztunnel have in a cluster; here each lies in a namespace of its own. */
+export const XDS_PORT = 15012;
+export const ZTUNNEL_ADMIN_PORT = 15000;
+export const ZTUNNEL_METRICS_PORT = 15020;
+export const ZTUNNEL_READY_PORT = 15021;
+export const TRUST_DOMAIN = 'cluster.local';
+export const CLUSTER_ID = 'Kubernetes';
+
+type Command = [string, ...string[]];
+
+/** The command line of one of our programs, in a network namespace of its own; mounts stay the machine's. */
+function program(name: 'agent' | 'ztunnel' | 'controller', netns: string, args: readonly string[]): Command {
+  const module = fileURLToPath(siblingModule(import.meta.url, `../../${name}/main`));
+  return [
+    ...(['nsenter', `--net=${netnsPath(netns)}`, '--'] as const),
+    process.execPath,
+    // Nobody opens an inspector in a running mesh by a signal.
+    ...['--disable-sigusr1', '--enable-source-maps', module],
+    ...args,
+  ];
+}
+
+/** Whether the program is part of this installation. */
+export function programExists(name: 'agent' | 'ztunnel' | 'controller'): boolean {
+  return existsSync(fileURLToPath(siblingModule(import.meta.url, `../../${name}/main`)));
+}
+
+/** `host:port` on which the controller serves the nodes. */
+export function controllerAddress(plan: AddressPlan): string {
+  return `${plan.control.ip4}:${XDS_PORT}`;
+}
+
+export function controllerCommand(
+  netns: string,
+  plan: AddressPlan,
+  paths: MeshPaths,
+  manifests: string,
+): Command {
+  return program('controller', netns, [
+    ...['--manifests', manifests],
+    ...['--assignments', paths.assignments],
+    ...['--state', paths.controllerState],
+    ...['--listen', controllerAddress(plan)],
+    ...['--status', paths.controllerStatus],
+    ...['--tokens', paths.tokens],
+    ...['--trust-domain', TRUST_DOMAIN],
+    ...['--cluster-id', CLUSTER_ID],
+  ]);
+}
+
+export function agentCommand(netns: string, mesh: string, node: string, paths: MeshPaths): Command {
+  return program('agent', netns, agentArguments(mesh, node, paths));
+}
+
+function agentArguments(mesh: string, node: string, paths: MeshPaths): string[] {
+  return [
+    ...['--instance', agentInstance(mesh, node)],
+    ...['--node', node],
+    ...['--pods', paths.podsOf(node)],
+    ...['--zds', paths.zdsOf(node)],
+    ...['--status', paths.agentStatusOf(node)],
+  ];
+}
+
+/** Detaches and removes all that the agent of a node left in the kernel; needs no namespace of the mesh. */
+export function agentCleanupCommand(mesh: string, node: string, paths: MeshPaths): Command {
+  const module = fileURLToPath(siblingModule(import.meta.url, '../../agent/main'));
+  return [process.execPath, module, ...agentArguments(mesh, node, paths), '--cleanup'];
+}
+
+export function ztunnelCommand(netns: string, node: string, plan: AddressPlan, paths: MeshPaths): Command {
+  const controller = `https://${controllerAddress(plan)}`;
+  const root = `${paths.controllerState}/root-cert.pem`;
+  return program('ztunnel', netns, [
+    ...['--node', node],
+    ...['--cluster-id', CLUSTER_ID],
+    ...['--zds', paths.zdsOf(node)],
+    ...['--xds-address', controller],
+    ...['--ca-address', controller],
+    ...['--xds-root', root],
+    ...['--ca-root', root],
+    ...['--token', paths.tokenOf(node)],
+    ...['--trust-domain', TRUST_DOMAIN],
+    ...['--admin', `127.0.0.1:${ZTUNNEL_ADMIN_PORT}`],
+    ...['--metrics', `0.0.0.0:${ZTUNNEL_METRICS_PORT}`],
+    ...['--ready', `0.0.0.0:${ZTUNNEL_READY_PORT}`],
+  ]);
+}
+
+/**
+ * The environment of everything in the mesh: nothing of the user's but what programs cannot do without, with our
+ * Node first in PATH, so that a pod's `node` is the one that Loam itself runs on.
+ */
+export function meshEnvironment(marker: string): NodeJS.ProcessEnv {
+  const path = process.env['PATH'] ?? '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+  return {
+    PATH: `${dirname(process.execPath)}:${path}:/usr/sbin:/sbin`,
+    HOME: process.env['HOME'] ?? '/root',
+    LANG: process.env['LANG'] ?? 'C.UTF-8',
+    [MESH_MARKER]: marker,
+  };
+}

@@ -1,0 +1,38 @@
+import type { ProcessState } from './managed-process.ts';
+import type { PodPhase } from './pod.ts';
+
+/** One of our programs, as its supervisor sees it. */
+export type ProgramReport = ProcessState & {
+  readonly program: 'controller' | 'agent' | 'ztunnel';
+  /** Absent for the controller. */
+  readonly node?: string;
+};
+
+export interface PodReport {
+  readonly namespace: string;
+  readonly name: string;
+  readonly node: string;
+  readonly serviceAccount: string;
+  readonly uid: string;
+  readonly ip: string;
+  readonly netns: string;
+  /** The process whose namespaces `exec` enters; absent while the pod has none. */
+  readonly initPid?: number;
+  readonly phase: PodPhase;
+  readonly ready: boolean;
+  readonly wantsEnrolment: boolean;
+  readonly containers: readonly (ProcessState & { readonly name: string })[];
+}
+
+/** What the supervisor of a mesh answers on its control socket (`GET /report`). */
+export interface SupervisorReport {
+  readonly mesh: string;
+  readonly manifests: string;
+  readonly addresses: string;
+  readonly supervisorPid: number;
+  /** The generation of the controller's objects that is acted upon; absent before the first. */
+  readonly generation?: number;
+  readonly programs: readonly ProgramReport[];
+  readonly nodes: readonly { readonly name: string; readonly netns: string }[];
+  readonly pods: readonly PodReport[];
+}

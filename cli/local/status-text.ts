@@ -1,0 +1,100 @@
+import { objectName, problemsOf, rejection } from './problems.ts';
+import type { MeshStatus, ObjectStatus, Readiness } from './status.ts';
+
+/** Lays rows out in columns as wide as their longest cell, two blanks between, two before. */
+export function columns(rows: readonly (readonly string[])[]): string[] {
+  const widths: number[] = [];
+  for (const row of rows) row.forEach((cell, i) => (widths[i] = Math.max(widths[i] ?? 0, cell.length)));
+  return rows.map((row) => `  ${row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join('  ')}`.trimEnd());
+}
+
+function readinessText(answer: Readiness): string {
+  return answer.ready ? 'ready' : `NOT READY: ${answer.blocking.join('; ')}`;
+}
+
+function programRows(status: MeshStatus): string[][] {
+  const { report, readiness } = status;
+  return report.programs.map((program) => {
+    const node = readiness.nodes.find((each) => each.node === program.node);
+    const answer =
+      program.program === 'controller'
+        ? readiness.controller
+        : program.program === 'agent'
+          ? node?.agent
+          : node?.ztunnel;
+    return [
+      program.program,
+      program.node ?? '-',
+      program.state === 'running' ? `pid ${program.pid}` : program.state,
+      program.state === 'stopped' ? '' : `${program.restarts} restarts`,
+      program.state === 'running' && answer !== undefined ? readinessText(answer) : '',
+    ];
+  });
+}
+
+function podRows(status: MeshStatus): string[][] {
+  return [...status.report.pods]
+    .sort((a, b) => (`${a.namespace}/${a.name}` < `${b.namespace}/${b.name}` ? -1 : 1))
+    .map((pod) => {
+      const kernel = status.enrolled[pod.uid];
+      const enrolment = pod.wantsEnrolment
+        ? kernel?.verified === true
+          ? 'enrolled, verified'
+          : 'claimed, NOT VERIFIED'
+        : kernel?.verified === true
+          ? 'STILL ENROLLED'
+          : 'not in the mesh';
+      const phase =
+        pod.phase.phase === 'running' ? (pod.ready ? 'ready' : 'NOT READY') : pod.phase.phase.toUpperCase();
+      const restarts = pod.containers.reduce(
+        (sum, each) => sum + ('restarts' in each ? each.restarts : 0),
+        0,
+      );
+      return [
+        `${pod.namespace}/${pod.name}`,
+        pod.node,
+        pod.ip,
+        pod.serviceAccount,
+        phase,
+        enrolment,
+        `${restarts} restarts`,
+      ];
+    });
+}
+
+function objectText(object: ObjectStatus): string {
+  if (object.state === 'rejected') return `REJECTED: ${rejection(object)}`;
+  if (object.state === 'pending') return `pending: ${object.message ?? 'waits'}`;
+  const result = object.compiledTo.length > 0 ? object.compiledTo.join(', ') : 'accepted';
+  return object.message === undefined ? result : `${result} (${object.message})`;
+}
+
+/** What `loam local status` prints. */
+export function statusText(status: MeshStatus): string {
+  const { report, controller } = status;
+  const lines = [
+    `mesh ${report.mesh}, manifests ${report.manifests}, addresses ${report.addresses}, supervisor pid ${report.supervisorPid}`,
+    '',
+    'PROGRAMS',
+    ...columns(programRows(status)),
+    '',
+    'PODS',
+    ...(report.pods.length === 0 ? ['  none'] : columns(podRows(status))),
+    '',
+    `OBJECTS${controller === undefined ? '' : ` (generation ${controller.generation})`}`,
+  ];
+  if (controller === undefined) lines.push('  the controller does not answer');
+  else {
+    lines.push(...columns(controller.objects.map((object) => [objectName(object), objectText(object)])));
+    for (const file of controller.files)
+      if (file.error !== undefined) lines.push(`  file ${file.file}: ${file.error}`);
+  }
+  const problems = problemsOf(status);
+  lines.push('');
+  if (problems.length === 0) lines.push('All is well.');
+  else {
+    lines.push('NOT WELL');
+    for (const { what, why } of problems) lines.push(`  ${what}: ${why}`);
+  }
+  return `${lines.join('\n')}\n`;
+}

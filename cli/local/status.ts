@@ -1,0 +1,102 @@
+import { errorText } from '../../lib/loam-error.ts';
+import { agentPods, type EnrolledPod } from './agent-status.ts';
+import { ask, askJson, type Endpoint } from './http.ts';
+import { meshPaths } from './paths.ts';
+import { ZTUNNEL_READY_PORT } from './programs.ts';
+import type { SupervisorReport } from './report.ts';
+
+/** The answer of a program's `/healthz/ready`. */
+export type Readiness =
+  | { readonly ready: true }
+  /** `blocking`: the gates that are shut, or why there was no answer. */
+  | { readonly ready: false; readonly blocking: readonly string[] };
+
+/** What became of one manifest's object, as the controller tells it. */
+export interface ObjectStatus {
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly file: string;
+  readonly state: 'accepted' | 'rejected' | 'pending';
+  readonly message?: string;
+  readonly field?: string;
+  readonly allowed?: string;
+  readonly compiledTo: readonly string[];
+  /** An earlier, good version of it is still in force. */
+  readonly lastGood: boolean;
+}
+
+export interface ControllerStatus {
+  readonly generation: number;
+  readonly objects: readonly ObjectStatus[];
+  readonly files: readonly { readonly file: string; readonly error?: string }[];
+  readonly nodes: readonly { readonly node: string; readonly connected: boolean }[];
+}
+
+/** All that is known of a mesh at one moment, asked of each program itself. */
+export interface MeshStatus {
+  readonly report: SupervisorReport;
+  readonly readiness: {
+    readonly controller: Readiness;
+    readonly nodes: readonly {
+      readonly node: string;
+      readonly agent: Readiness;
+      readonly ztunnel: Readiness;
+    }[];
+  };
+  /** By uid; a pod is missing when its node's agent does not know it, or does not answer. */
+  readonly enrolled: Readonly<Record<string, EnrolledPod>>;
+  readonly controller?: ControllerStatus;
+}
+
+/** @throws LocalMeshError when no mesh of that name runs */
+export async function supervisorReport(mesh: string): Promise<SupervisorReport> {
+  return (await askJson({ socketPath: meshPaths(mesh).controlSocket }, '/report')) as SupervisorReport;
+}
+
+/** Asks everybody. @throws LocalMeshError when no mesh of that name runs */
+export async function meshStatus(mesh: string): Promise<MeshStatus> {
+  const paths = meshPaths(mesh);
+  const report = await supervisorReport(mesh);
+  const controllerSocket: Endpoint = { socketPath: paths.controllerStatus };
+  const [controller, objects, nodes, enrolled] = await Promise.all([
+    readiness(controllerSocket),
+    askJson(controllerSocket, '/v1/status').catch(() => undefined) as Promise<ControllerStatus | undefined>,
+    Promise.all(
+      report.nodes.map(async ({ name, netns }) => ({
+        node: name,
+        agent: await readiness({ socketPath: paths.agentStatusOf(name) }),
+        ztunnel: await readiness({ netns, port: ZTUNNEL_READY_PORT }),
+      })),
+    ),
+    Promise.all(report.nodes.map(({ name }) => agentPods(paths.agentStatusOf(name)).catch(() => []))),
+  ]);
+  return {
+    report,
+    readiness: { controller, nodes },
+    enrolled: Object.fromEntries(enrolled.flat().map((pod) => [pod.uid, pod])),
+    ...(objects === undefined ? {} : { controller: objects }),
+  };
+}
+
+async function readiness(endpoint: Endpoint): Promise<Readiness> {
+  try {
+    const { status, body } = await ask(endpoint, '/healthz/ready');
+    return status === 200 ? { ready: true } : { ready: false, blocking: shutGates(body) };
+  } catch (error) {
+    return { ready: false, blocking: [errorText(error)] };
+  }
+}
+
+/** The names of the gates that are not open, with their reasons; the body itself when it has no gates. */
+export function shutGates(body: string): string[] {
+  try {
+    const { gates } = JSON.parse(body) as { gates?: { name: string; ready: boolean; reason?: string }[] };
+    if (!Array.isArray(gates)) return [body.trim()];
+    return gates
+      .filter((gate) => !gate.ready)
+      .map(({ name, reason }) => (reason ? `${name}: ${reason}` : name));
+  } catch {
+    return [body.trim().slice(0, 200)];
+  }
+}

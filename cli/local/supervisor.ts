@@ -1,0 +1,216 @@
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { errorText } from '../../lib/loam-error.ts';
+import type { AddressPlan } from './addresses.ts';
+import { enrolledUids } from './agent-status.ts';
+import { removeMesh, releaseMachine, sweepDeadMeshes, withMachineLock } from './cleanup.ts';
+import { ControlServer } from './control-server.ts';
+import { makePrivateDir } from './files.ts';
+import { followJsonLines } from './http.ts';
+import { Kubelet } from './kubelet.ts';
+import { LogFile } from './log-file.ts';
+import { makeMachineMounts } from './machine-mounts.ts';
+import { ManagedProcess } from './managed-process.ts';
+import { writeMeshFile, type MeshFile } from './mesh-file.ts';
+import { readAcceptedObjects } from './model.ts';
+import { MeshNetwork } from './network.ts';
+import { NodePool } from './node-pool.ts';
+import { meshPaths, type MeshPaths } from './paths.ts';
+import { ProcessRecords } from './process-record.ts';
+import { controllerCommand, meshEnvironment } from './programs.ts';
+import { freePlan } from './slots.ts';
+import type { ProgramReport, SupervisorReport } from './report.ts';
+
+const STOP_GRACE_MS = 2_000;
+const FOLLOW_RETRY_MS = 200;
+
+export interface SupervisorOptions {
+  readonly mesh: string;
+  /** Absolute path of the directory of manifests. */
+  readonly manifests: string;
+  readonly temporaryManifests: boolean;
+}
+
+/**
+ * Runs one local mesh for as long as it lives: network, controller, and with the first pod of each node its agent,
+ * its ztunnel and the pods. The process holds the mesh's lock already (see up.ts).
+ */
+export class Supervisor {
+  readonly #options: SupervisorOptions;
+  readonly #paths: MeshPaths;
+  readonly #stopping = new AbortController();
+  #plan: AddressPlan | undefined;
+  #network: MeshNetwork | undefined;
+  #controller: ManagedProcess | undefined;
+  #nodes: NodePool | undefined;
+  #kubelet: Kubelet | undefined;
+  #control: ControlServer | undefined;
+  #log: LogFile | undefined;
+  #file: MeshFile | undefined;
+
+  constructor(options: SupervisorOptions) {
+    this.#options = options;
+    this.#paths = meshPaths(options.mesh);
+  }
+
+  /** Runs until {@link stop}; returns when nothing is left. */
+  async run(): Promise<void> {
+    try {
+      await this.#start();
+      await new Promise<void>((resolve) => {
+        if (this.#stopping.signal.aborted) resolve();
+        this.#stopping.signal.addEventListener('abort', () => resolve(), { once: true });
+      });
+    } finally {
+      await this.#tearDown();
+    }
+  }
+
+  stop(): void {
+    this.#stopping.abort();
+  }
+
+  async #start(): Promise<void> {
+    const { mesh, manifests, temporaryManifests } = this.#options;
+    const paths = this.#paths;
+    const say = (text: string): void => console.log(text);
+    await withMachineLock(async () => {
+      await removeMesh(mesh);
+      await sweepDeadMeshes([mesh], say);
+      await makeMachineMounts();
+      this.#plan = freePlan(mesh);
+      makePrivateDir(paths.logs);
+      this.#file = {
+        mesh,
+        slot: this.#plan.slot,
+        manifests,
+        temporaryManifests,
+        supervisorPid: process.pid,
+        nodes: [],
+      };
+      writeMeshFile(paths, this.#file);
+    });
+    const plan = this.#plan;
+    if (plan === undefined) return;
+    const log = (this.#log = new LogFile(paths.supervisorLog));
+    log.line(`mesh ${mesh} of ${manifests}, addresses ${plan.range}`);
+    const marker = randomUUID();
+    const records = new ProcessRecords(paths.processes, marker);
+    const env = meshEnvironment(marker);
+    this.#control = await ControlServer.listen(paths.controlSocket, {
+      report: () => this.#report(),
+      stop: () => this.stop(),
+    });
+    const network = (this.#network = new MeshNetwork(mesh, plan));
+    await network.build();
+    const onChange = (): void => undefined;
+    const nodes = (this.#nodes = new NodePool({
+      ...{ mesh, paths, plan, network, env, records, onChange },
+      onNode: (node, instance) => this.#remember(node, instance),
+    }));
+    this.#kubelet = new Kubelet({
+      ...{ paths, plan, network, nodes, env, records, manifests, log },
+      enrolledUids: (node) => enrolledUids(paths.agentStatusOf(node)),
+    });
+    makePrivateDir(paths.controllerState);
+    this.#controller = new ManagedProcess({
+      name: 'controller',
+      launch: () => ({ command: controllerCommand(network.control, plan, paths, manifests), env, cwd: '/' }),
+      log: new LogFile(join(paths.logs, 'controller.log')),
+      ...{ records, onChange },
+    });
+    this.#controller.start();
+    void this.#followObjects();
+  }
+
+  /** Takes each set of objects that the controller accepts; goes on with the last one while it is away. */
+  async #followObjects(): Promise<void> {
+    const { signal } = this.#stopping;
+    let lastError = '';
+    while (!signal.aborted) {
+      try {
+        await followJsonLines(
+          { socketPath: this.#paths.controllerStatus },
+          '/v1/objects?watch=1',
+          signal,
+          (snapshot) => {
+            lastError = '';
+            this.#kubelet?.apply(readAcceptedObjects(snapshot));
+          },
+        );
+      } catch (error) {
+        if (signal.aborted) return;
+        const text = errorText(error);
+        if (text !== lastError) this.#log?.line(`objects: ${text}`);
+        lastError = text;
+      }
+      await sleep(FOLLOW_RETRY_MS, undefined, { signal }).catch(() => undefined);
+    }
+  }
+
+  #remember(node: string, instance: string): void {
+    if (this.#file === undefined) return;
+    this.#file = { ...this.#file, nodes: [...this.#file.nodes, { node, instance }] };
+    writeMeshFile(this.#paths, this.#file);
+  }
+
+  #report(): SupervisorReport {
+    const { mesh, manifests } = this.#options;
+    const program = (
+      name: ProgramReport['program'],
+      process?: ManagedProcess,
+      node?: string,
+    ): ProgramReport => ({
+      program: name,
+      ...(node === undefined ? {} : { node }),
+      ...(process?.state ?? { state: 'stopped' }),
+    });
+    return {
+      mesh,
+      manifests,
+      addresses: this.#plan?.range ?? '',
+      supervisorPid: process.pid,
+      ...(this.#kubelet?.generation === undefined ? {} : { generation: this.#kubelet.generation }),
+      programs: [
+        program('controller', this.#controller),
+        ...(this.#nodes?.all ?? []).flatMap((node) => [
+          program('agent', node.agent, node.name),
+          program('ztunnel', node.ztunnel, node.name),
+        ]),
+      ],
+      nodes: (this.#nodes?.all ?? []).map((node) => ({ name: node.name, netns: node.netns })),
+      pods: (this.#kubelet?.pods ?? []).map((pod) => ({
+        namespace: pod.manifest.namespace,
+        name: pod.manifest.name,
+        node: pod.manifest.nodeName,
+        serviceAccount: pod.manifest.serviceAccount,
+        uid: pod.uid,
+        ip: pod.addresses.ip4,
+        netns: pod.netns,
+        ...(pod.initPid === undefined ? {} : { initPid: pod.initPid }),
+        phase: pod.phase,
+        ready: pod.ready,
+        wantsEnrolment: pod.wantsEnrolment,
+        containers: pod.containers.map((container) => ({ name: container.name, ...container.state })),
+      })),
+    };
+  }
+
+  async #tearDown(): Promise<void> {
+    const { mesh } = this.#options;
+    this.#stopping.abort();
+    this.#log?.line('going down');
+    // Pods first: then nobody is left whose connections the programs would have to care for.
+    await this.#kubelet?.stop();
+    await Promise.all([this.#nodes?.stop(), this.#controller?.stop(STOP_GRACE_MS)]);
+    this.#log?.line('all processes ended');
+    this.#log?.close();
+    await withMachineLock(async () => {
+      const { problems } = await removeMesh(mesh);
+      for (const problem of problems) console.error(`loam: ${problem}`);
+      this.#control?.close();
+      await releaseMachine();
+    });
+  }
+}
