@@ -95,6 +95,11 @@ export const sys = {
   fcntl: bind<[fd: number, command: number, argument: number]>('int fcntl(int, int, long)'),
   ioctl: bind<[fd: number, request: number, argument: number]>('int ioctl(int, ulong, long)'),
   flock: bind<[fd: number, operation: number]>('int flock(int, int)'),
+  mount: bind<[source: string, target: string, type: string, flags: number, data: null]>(
+    'int mount(const char*, const char*, const char*, ulong, const void*)',
+  ),
+  syscall: bind<[number: number, a: number, b: number, c: number]>('long syscall(long, long, long, long)'),
+  umount2: bind<[target: string, flags: number]>('int umount2(const char*, int)'),
   prctl: bind<[option: number, a: number, b: number, c: number, d: number]>(
     'int prctl(int, ulong, ulong, ulong, ulong)',
   ),

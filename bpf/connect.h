@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * connect(): an enrolled pod's TCP connection is turned to the pod's own address, where sk_lookup gives it to the
+ * outbound listener. The pod's own address and not 127.0.0.1, so that sockets bound to a device work and
+ * getsockname() says what it says without a mesh.
+ */
+#ifndef LOAM_CONNECT_H
+#define LOAM_CONNECT_H
+
+#include "address.h"
+#include "counters.h"
+#include "maps.h"
+
+enum { REFUSE = 0, ALLOW = 1 };
+
+static __always_inline int refuse(int error)
+{
+	bpf_set_retval(-error);
+	return REFUSE;
+}
+
+/* Is there no room for one more connection of this kind that has not reached our listener yet? */
+static __always_inline bool at_cap(const struct pod *pod, struct pod_use *use, __u32 kind)
+{
+	if (use->outstanding[kind] < pod->cap)
+		return false;
+	__sync_fetch_and_add(&use->refused_cap, 1);
+	return true;
+}
+
+/* A socket that dialled elsewhere before, and now goes where it is told: no peer may be made up for it. */
+static __always_inline void forget_dialled(struct bpf_sock *sk)
+{
+	struct mptcp_sock *parent = bpf_skc_to_mptcp_sock(sk);
+
+	bpf_sk_storage_delete(&dialled, sk);
+	if (parent)
+		bpf_sk_storage_delete(&dialled, parent);
+}
+
+/* Remembers the destination on the socket; for MPTCP also on the parent, which getpeername() asks. */
+static __always_inline bool remember_dialled(struct bpf_sock *sk, const struct address *to)
+{
+	struct mptcp_sock *parent = bpf_skc_to_mptcp_sock(sk);
+	struct address *stored;
+
+	stored = bpf_sk_storage_get(&dialled, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!stored)
+		return false;
+	*stored = *to;
+	if (!parent)
+		return true;
+	stored = bpf_sk_storage_get(&dialled, parent, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!stored)
+		return false;
+	*stored = *to;
+	return true;
+}
+
+/*
+ * Spread over a range, since one (address, port) pair allows only some 28,000 connections, TIME_WAIT included.
+ * Never the socket's own source port: a TCP socket that dials itself is connected to itself.
+ */
+static __always_inline __u16 spread_port(const struct pod *pod, __u16 source_port)
+{
+	__u32 n = pod->port_count ? pod->port_count : 1;
+	__u32 i = bpf_get_prandom_u32() % n;
+
+	if (pod->port_low + i == source_port)
+		i = (i + 1) % n;
+	return pod->port_low + i;
+}
+
+static __always_inline int redirect(struct bpf_sock_addr *ctx, bool v6)
+{
+	struct own_socket *own;
+	struct pod_use *use;
+	struct address to;
+	struct bpf_sock *sk;
+	struct pod *pod;
+	__u64 netns;
+
+	if (ctx->protocol != IPPROTO_TCP)
+		return ALLOW;
+	netns = bpf_get_netns_cookie(ctx);
+	pod = bpf_map_lookup_elem(&pods, &netns);
+	if (!pod)
+		return ALLOW;
+	use = bpf_map_lookup_elem(&pod_uses, &netns);
+	sk = ctx->sk;
+	if (!sk || !use)
+		return refuse(ENOBUFS);
+	read_user_address(ctx, v6, &to);
+
+	own = bpf_sk_storage_get(&own_sockets, sk, 0, 0);
+	if (own) {
+		if ((own->flags & OWN_SOCKET_TRUE_PEER) && at_cap(pod, use, RECORD_TO_APPLICATION)) {
+			count(REFUSED_CAP);
+			return refuse(ENOBUFS);
+		}
+		count(OWN_CONNECTS);
+		return ALLOW;
+	}
+
+	/* 0.0.0.0 is the socket's own address where it is bound to one, else loopback. */
+	if (is_mapped(to.ip) && to.ip[3] == 0 && !v6)
+		to.ip[3] = sk->src_ip4;
+	if (is_mapped(to.ip) ? to.ip[3] == 0 || is_loopback4(to.ip[3]) : is_any6(to.ip) || is_loopback6(to.ip)) {
+		forget_dialled(sk);
+		count(LOOPBACK_CONNECTS);
+		return ALLOW;
+	}
+	/* Not carried yet, so refused with what a host without an IPv6 route says: clients go on to IPv4 at once. */
+	if (!is_mapped(to.ip)) {
+		count(REFUSED_IPV6);
+		return refuse(ENETUNREACH);
+	}
+	if (at_cap(pod, use, RECORD_OUTBOUND)) {
+		count(REFUSED_CAP);
+		return refuse(ENOBUFS);
+	}
+	if (!remember_dialled(sk, &to)) {
+		count(REFUSED_STORAGE);
+		return refuse(ENOBUFS);
+	}
+	set_mapped(to.ip, pod->ip);
+	to.port = bpf_htons(spread_port(pod, sk->src_port));
+	write_user_address(ctx, v6, &to);
+	count(CAPTURED);
+	return ALLOW;
+}
+
+#endif

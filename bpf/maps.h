@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * The maps of one instance, shared by all its programs. Live state is in plain hash maps whose owners delete:
+ * an LRU map would throw out the record of a connection that is just being made.
+ */
+#ifndef LOAM_MAPS_H
+#define LOAM_MAPS_H
+
+#include "types.h"
+#include <bpf/bpf_helpers.h>
+
+#define MAX_PODS 1024
+#define MAX_RECORDS 65536
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_PODS);
+	__type(key, __u64);
+	__type(value, struct pod);
+} pods SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_PODS);
+	__type(key, __u64);
+	__type(value, struct pod_use);
+} pod_uses SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_RECORDS);
+	__type(key, struct tuple);
+	__type(value, struct record);
+} records SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SOCKHASH);
+	__uint(max_entries, MAX_PODS * LISTENER_ROLES);
+	__type(key, struct listener_key);
+	__type(value, __u64);
+} listeners SEC(".maps");
+
+/* Sockets of ours. Only user space that holds the map's descriptor can put one in: no mark, port or uid to copy. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct own_socket);
+} own_sockets SEC(".maps");
+
+/* On the application's connecting socket: the destination that it asked for. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct address);
+} dialled SEC(".maps");
+
+/* On a socket that our outbound listener accepted: the destination that the application asked for. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct address);
+} original_dst SEC(".maps");
+
+/* On a socket that the application accepted: the client on whose behalf ztunnel connected. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct address);
+} true_peer SEC(".maps");
+
+#endif

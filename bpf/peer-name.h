@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * getpeername(), and accept(), which asks the same hook: a client sees the address that it dialled, a server the
+ * true client. Both are known by storage of the socket itself, so sockets of pods that are not ours have none.
+ */
+#ifndef LOAM_PEER_NAME_H
+#define LOAM_PEER_NAME_H
+
+#include "address.h"
+#include "maps.h"
+
+static __always_inline int name_peer(struct bpf_sock_addr *ctx, bool v6)
+{
+	struct bpf_sock *sk = ctx->sk;
+	struct address *peer;
+
+	if (!sk)
+		return 1;
+	peer = bpf_sk_storage_get(&dialled, sk, 0, 0);
+	if (!peer)
+		peer = bpf_sk_storage_get(&true_peer, sk, 0, 0);
+	if (peer)
+		write_user_address(ctx, v6, peer);
+	return 1;
+}
+
+#endif

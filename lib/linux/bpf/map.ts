@@ -1,0 +1,76 @@
+/** Maps by descriptor. */
+import { BpfError } from './errors.ts';
+import { ENOENT, errnoName, lastErrno, libbpf } from './libbpf.ts';
+import { buffer } from './layout.ts';
+
+const UPDATE_ANY = 0;
+const UPDATE_NOEXIST = 1;
+const EEXIST = 17;
+/** Deletions that happen meanwhile send the walk back to the beginning; it ends after so many keys all the same. */
+const MAX_WALK = 1_000_000;
+
+/** A map of fixed key and value sizes. Does not own the descriptor. */
+export class BpfMap {
+  readonly name: string;
+  readonly fd: number;
+  readonly #keyBytes: number;
+  readonly #valueBytes: number;
+
+  constructor(name: string, fd: number, keyBytes: number, valueBytes: number) {
+    this.name = name;
+    this.fd = fd;
+    this.#keyBytes = keyBytes;
+    this.#valueBytes = valueBytes;
+  }
+
+  /** The value of a key, or undefined when there is none. */
+  get(key: Buffer): Buffer | undefined {
+    const value = buffer(this.#valueBytes);
+    if (libbpf().lookup(this.fd, key, value) === 0) return value;
+    return this.#absent('look-up');
+  }
+
+  /** Sets a key, in one step for the programs that read it. */
+  set(key: Buffer, value: Buffer): void {
+    if (libbpf().update(this.fd, key, value, UPDATE_ANY) !== 0) this.#fail('update');
+  }
+
+  /** Adds a key unless it is there; true when it was added. */
+  add(key: Buffer, value: Buffer): boolean {
+    if (libbpf().update(this.fd, key, value, UPDATE_NOEXIST) === 0) return true;
+    if (lastErrno() === EEXIST) return false;
+    return this.#fail('insert');
+  }
+
+  /** Deletes a key; false when it was not there. */
+  delete(key: Buffer): boolean {
+    if (libbpf().remove(this.fd, key) === 0) return true;
+    return this.#absent('delete') !== undefined;
+  }
+
+  /** All keys at this moment, as well as a map that changes can tell. */
+  keys(): Buffer[] {
+    const seen = new Map<string, Buffer>();
+    let previous: Buffer | null = null;
+    for (let i = 0; i < MAX_WALK; i += 1) {
+      const next = buffer(this.#keyBytes);
+      if (libbpf().nextKey(this.fd, previous, next) !== 0) {
+        if (lastErrno() !== ENOENT) this.#fail('walk');
+        return [...seen.values()];
+      }
+      seen.set(next.toString('latin1'), next);
+      previous = next;
+    }
+    return [...seen.values()];
+  }
+
+  #absent(what: string): undefined {
+    if (lastErrno() === ENOENT) return undefined;
+    return this.#fail(what);
+  }
+
+  #fail(what: string): never {
+    const errno = lastErrno();
+    throw new BpfError('BPF_MAP', `${what} in map ${this.name} failed with ${errnoName(errno)}`, { errno });
+  }
+}

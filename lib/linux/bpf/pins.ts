@@ -1,0 +1,159 @@
+/**
+ * An instance's folder in the BPF file system: what is pinned there stays in force when its process is gone.
+ *
+ *     <bpffs>/loam/<instance>/v<layout>/{maps,links,pods}/<name>
+ */
+import { existsSync, mkdirSync, readdirSync, rmdirSync, unlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { check, closeFd, errnoName as libcErrno, O_CLOEXEC, O_RDONLY, sys } from '../libc.ts';
+import { mounts } from './cgroup.ts';
+import { BpfError } from './errors.ts';
+import { LAYOUT_VERSION } from './layout.ts';
+import { ENOENT, errnoName, lastErrno, libbpf } from './libbpf.ts';
+
+export const DEFAULT_BPFFS = '/sys/fs/bpf';
+/** Source of a mount that we made: only such a one do we take away again. */
+const MOUNT_SOURCE = 'loam';
+const O_DIRECTORY_X86_ARM = { x64: 0o200000, arm64: 0o40000 } as const;
+const LOCK_EX = 2;
+const LOCK_NB = 4;
+const INSTANCE = /^[a-z0-9-]{1,32}$/;
+const LAYOUT_DIR = /^v[0-9]+$/;
+
+/** Checks an instance's name. @throws BpfError BPF_ARGUMENT */
+export function checkInstance(instance: string): void {
+  if (!INSTANCE.test(instance)) {
+    throw new BpfError('BPF_ARGUMENT', `instance ${JSON.stringify(instance)}; allowed: ${INSTANCE.source}`);
+  }
+}
+
+/** Mounts the BPF file system where it is missing. */
+export function ensureBpffs(bpffs: string): void {
+  if (isBpffs(bpffs)) return;
+  mkdirSync(bpffs, { recursive: true });
+  if (sys.mount(MOUNT_SOURCE, bpffs, 'bpf', 0, null) !== 0 && !isBpffs(bpffs)) {
+    throw new BpfError('BPF_PIN', `the BPF file system cannot be mounted at ${bpffs}: ${libcErrno()}`);
+  }
+}
+
+function isBpffs(path: string): boolean {
+  return mounts().some((mount) => mount.path === path && mount.type === 'bpf');
+}
+
+/** The pins of one instance, with the lock that keeps a second process away. */
+export class PinFolder {
+  readonly #bpffs: string;
+  readonly #root: string;
+  readonly #lock: number;
+
+  private constructor(bpffs: string, root: string, lock: number) {
+    this.#bpffs = bpffs;
+    this.#root = root;
+    this.#lock = lock;
+  }
+
+  /**
+   * Opens (and makes) the folder and takes its lock, which ends with the process however that ends.
+   *
+   * @throws BpfError BPF_INSTANCE_IN_USE
+   */
+  static open(instance: string, bpffs: string): PinFolder {
+    checkInstance(instance);
+    ensureBpffs(bpffs);
+    const root = join(bpffs, 'loam', instance);
+    mkdirSync(root, { recursive: true, mode: 0o700 });
+    const flags = O_RDONLY | O_CLOEXEC | O_DIRECTORY_X86_ARM[process.arch === 'arm64' ? 'arm64' : 'x64'];
+    const lock = check(sys.open(root, flags, 0), 'open', root);
+    // The lock is on the folder itself, which nothing else locks: no file is left behind.
+    if (sys.flock(lock, LOCK_EX | LOCK_NB) !== 0) {
+      closeFd(lock);
+      throw new BpfError(
+        'BPF_INSTANCE_IN_USE',
+        `another live process runs BPF instance ${instance} (lock on ${root}); stop it or choose another name`,
+      );
+    }
+    return new PinFolder(bpffs, root, lock);
+  }
+
+  /** Is there anything of this instance? Without making or locking anything. */
+  static exists(instance: string, bpffs: string): boolean {
+    checkInstance(instance);
+    return existsSync(join(bpffs, 'loam', instance));
+  }
+
+  /** Layout versions whose pins are here. */
+  layouts(): string[] {
+    return readdirSync(this.#root).filter((name) => LAYOUT_DIR.test(name));
+  }
+
+  /** Makes the folders of this layout. */
+  prepare(): void {
+    for (const kind of KINDS) mkdirSync(this.#dir(kind), { recursive: true, mode: 0o700 });
+  }
+
+  /** Names pinned under a kind. */
+  list(kind: PinKind, layout = CURRENT_LAYOUT): string[] {
+    const dir = this.#dir(kind, layout);
+    return existsSync(dir) ? readdirSync(dir) : [];
+  }
+
+  /** A new descriptor of what is pinned, or undefined. The caller closes it. */
+  get(kind: PinKind, name: string, layout = CURRENT_LAYOUT): number | undefined {
+    const path = join(this.#dir(kind, layout), name);
+    const fd = libbpf().openPin(path);
+    if (fd >= 0) return fd;
+    const errno = lastErrno();
+    if (errno === ENOENT) return undefined;
+    throw new BpfError('BPF_PIN', `${path} cannot be opened: ${errnoName(errno)}`, { errno });
+  }
+
+  /** Pins a descriptor. */
+  put(kind: PinKind, name: string, fd: number): void {
+    const path = join(this.#dir(kind), name);
+    if (libbpf().pin(fd, path) === 0) return;
+    const errno = lastErrno();
+    throw new BpfError('BPF_PIN', `cannot pin ${path}: ${errnoName(errno)}`, { errno });
+  }
+
+  /** Takes a pin away; what it held ends with its last descriptor. */
+  drop(kind: PinKind, name: string, layout = CURRENT_LAYOUT): void {
+    unlinkSync(join(this.#dir(kind, layout), name));
+  }
+
+  /** Removes the whole folder; everything in it must have been detached before. Gives up the lock. */
+  removeAll(): void {
+    for (const layout of this.layouts()) {
+      for (const kind of readdirSync(join(this.#root, layout))) {
+        const dir = join(this.#root, layout, kind);
+        for (const name of readdirSync(dir)) unlinkSync(join(dir, name));
+        rmdirSync(dir);
+      }
+      rmdirSync(join(this.#root, layout));
+    }
+    rmdirSync(this.#root);
+    this.close();
+    removeIfEmpty(join(this.#bpffs, 'loam'));
+    const ours = mounts().some((mount) => mount.path === this.#bpffs && mount.source === MOUNT_SOURCE);
+    // Not while another has something in it or holds it open: then it is busy, and stays. The kernel itself puts
+    // maps.debug and progs.debug there (CONFIG_BPF_PRELOAD).
+    const left = readdirSync(this.#bpffs).filter((name) => !name.endsWith('.debug'));
+    if (ours && left.length === 0) sys.umount2(this.#bpffs, 0);
+  }
+
+  /** Gives up the lock; the pins stay. */
+  close(): void {
+    closeFd(this.#lock);
+  }
+
+  #dir(kind: PinKind, layout = CURRENT_LAYOUT): string {
+    return join(this.#root, layout, kind);
+  }
+}
+
+const KINDS = ['maps', 'links', 'pods'] as const;
+export type PinKind = (typeof KINDS)[number];
+export const CURRENT_LAYOUT = `v${LAYOUT_VERSION}`;
+
+function removeIfEmpty(dir: string): void {
+  if (existsSync(dir) && readdirSync(dir).length === 0) rmdirSync(dir);
+}

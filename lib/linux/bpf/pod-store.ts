@@ -1,0 +1,292 @@
+/** The enrolled pods of an instance: entries, listeners, links and records, read from the kernel and kept right. */
+import { closeFd } from '../libc.ts';
+import { BpfError } from './errors.ts';
+import type { InstanceMaps } from './instance-maps.ts';
+import {
+  buffer,
+  cookieKey,
+  decodePod,
+  encodePod,
+  encodeSelf,
+  ipv4Bytes,
+  LISTENER_ROLES,
+  listenerKey,
+  POD_USE_BYTES,
+  RECORD_KINDS,
+  type ListenerRole,
+  type PodEntry,
+} from './layout.ts';
+import {
+  attach,
+  ATTACH_TYPES,
+  attachedPrograms,
+  detach,
+  linkInfo,
+  programName,
+  replaceProgram,
+  type LinkInfo,
+} from './link.ts';
+import { loadObject } from './object.ts';
+import type { PinFolder } from './pins.ts';
+import { portSpread } from './port-spread.ts';
+import { waitForPrograms } from './quiesce.ts';
+import type { Problem } from './redirection.ts';
+
+/** Connections of each direction that one pod may have under way to its listeners. */
+const DEFAULT_CAP = 2048;
+const ROLES = Object.keys(LISTENER_ROLES) as ListenerRole[];
+
+/** A pod to enrol. Descriptors stay the caller's. */
+export interface PodRequest {
+  readonly netnsFd: number;
+  /** Its netns cookie (`netnsCookie(netnsFd)`). */
+  readonly cookie: bigint;
+  /** Its IPv4 address. */
+  readonly ip: string;
+  readonly listeners: Readonly<Record<ListenerRole, number>>;
+  /** Most connections of each direction under way; 2048 by default. */
+  readonly cap?: number;
+}
+
+/** An enrolled pod. */
+export interface PodHandle {
+  readonly cookie: bigint;
+  readonly ip: string;
+}
+
+/** A pod as the kernel has it. */
+export interface EnrolledPod extends PodHandle {
+  /** `dead`: its namespace is gone; `missing`: no link is pinned, so it must be enrolled again. */
+  readonly link: 'alive' | 'dead' | 'missing';
+  /** Inode of the namespace, where the link is alive. */
+  readonly netnsInode?: number;
+  /** Roles whose listener is open somewhere. */
+  readonly listeners: readonly ListenerRole[];
+  /** Connections under way by kind, and those refused because of the cap or a full map. */
+  readonly use: {
+    readonly outstanding: Readonly<Record<(typeof RECORD_KINDS)[number], number>>;
+    readonly refusedCap: number;
+    readonly refusedFull: number;
+  };
+}
+
+/** See the top of the file. */
+export class PodStore {
+  readonly #pins: PinFolder;
+  readonly #maps: InstanceMaps;
+
+  constructor(pins: PinFolder, maps: InstanceMaps) {
+    this.#pins = pins;
+    this.#maps = maps;
+  }
+
+  /** Brings what an earlier process left to this version: programs replaced, dead and half-made pods removed. */
+  adopt(): void {
+    const known = new Set(this.#cookies());
+    for (const cookie of this.#pinnedCookies()) {
+      const entry = this.#entry(cookie);
+      // A link without an entry: the process died while it enrolled or unenrolled this pod.
+      if (!entry || this.#linkState(cookie) !== 'alive') this.unenrol(cookie);
+      else this.#attachLookup(cookie, entry, undefined);
+    }
+    const stale = this.#strayCookies().filter((cookie) => !known.has(cookie));
+    for (const cookie of stale) this.#forget(cookie);
+  }
+
+  enrol(pod: PodRequest): PodHandle {
+    ipv4Bytes(pod.ip);
+    const before = this.#linkState(pod.cookie) === 'alive' ? this.#entry(pod.cookie) : undefined;
+    if (!before && this.#known(pod.cookie)) this.unenrol(pod.cookie);
+    const spread = portSpread(pod.netnsFd);
+    const entry: PodEntry = {
+      // Never used twice, so that nothing recorded in an earlier enrolment of this namespace is valid in this one.
+      generation: before?.generation ?? process.hrtime.bigint(),
+      ip: pod.ip,
+      cap: pod.cap ?? DEFAULT_CAP,
+      portLow: spread.low,
+      portCount: spread.count,
+    };
+    this.#refuseTaken(pod);
+    try {
+      this.#maps.map('pod_uses').add(cookieKey(pod.cookie), buffer(POD_USE_BYTES));
+      this.setListeners(pod.cookie, pod.listeners);
+      this.#attachLookup(pod.cookie, entry, pod.netnsFd);
+      this.#maps.map('pods').set(cookieKey(pod.cookie), encodePod(entry));
+    } catch (error) {
+      // A pod that was enrolled stays so: better redirected the old way than not at all.
+      if (!before) this.unenrol(pod.cookie);
+      throw error;
+    }
+    return { cookie: pod.cookie, ip: pod.ip };
+  }
+
+  setListeners(cookie: bigint, listeners: Readonly<Record<ListenerRole, number>>): void {
+    const map = this.#maps.map('listeners');
+    for (const role of ROLES) {
+      const value = buffer(8);
+      value.writeBigUInt64LE(BigInt(listeners[role]), 0);
+      map.set(listenerKey(cookie, role), value);
+    }
+  }
+
+  unenrol(cookie: bigint): void {
+    this.#maps.map('pods').delete(cookieKey(cookie));
+    // From here on no program begins to record for this pod; those that are running must end before the purge.
+    waitForPrograms();
+    const link = this.#pins.get('pods', String(cookie));
+    if (link !== undefined) {
+      detach(link);
+      closeFd(link);
+      this.#pins.drop('pods', String(cookie));
+    }
+    this.#forget(cookie);
+  }
+
+  list(): EnrolledPod[] {
+    return this.#cookies().flatMap((cookie) => {
+      const entry = this.#entry(cookie);
+      if (!entry) return [];
+      const link = this.#link(cookie);
+      const inode = link?.kind === 'netns' && link.alive ? { netnsInode: link.netnsInode } : {};
+      const listeners = ROLES.filter(
+        (role) => this.#maps.map('listeners').get(listenerKey(cookie, role)) !== undefined,
+      );
+      const use = this.#use(cookie);
+      return [{ cookie, ip: entry.ip, link: this.#linkState(cookie), ...inode, listeners, use }];
+    });
+  }
+
+  /** @param links all links of the machine */
+  problems(links: readonly LinkInfo[]): Problem[] {
+    const problems: Problem[] = [];
+    for (const pod of this.list()) {
+      const subject = `pod ${pod.cookie}`;
+      if (pod.link !== 'alive') problems.push({ subject, problem: `its sk_lookup link is ${pod.link}` });
+      for (const role of ROLES.filter((role) => !pod.listeners.includes(role))) {
+        problems.push({ subject, problem: `it has no ${role} listener: such connections are refused` });
+      }
+      const lookups = links.filter(
+        (link) =>
+          link.kind === 'netns' &&
+          link.attachType === ATTACH_TYPES.sk_lookup &&
+          link.netnsInode === pod.netnsInode,
+      );
+      if (lookups.length > 1) {
+        problems.push({
+          subject,
+          problem: `${lookups.length} sk_lookup links on its namespace: ${lookups.map((l) => l.id).join(', ')}`,
+        });
+      }
+    }
+    for (const cookie of this.#strayCookies()) {
+      problems.push({ subject: `pod ${cookie}`, problem: 'entries of a pod that is not enrolled' });
+    }
+    return problems;
+  }
+
+  /** Attaches the pod's sk_lookup program, or replaces it where one is attached. */
+  #attachLookup(cookie: bigint, entry: PodEntry, netnsFd: number | undefined): void {
+    using object = loadObject({
+      file: 'sk_lookup.bpf.o',
+      maps: this.#maps.descriptors,
+      constants: encodeSelf(cookie, entry),
+    });
+    const program = object.programs.get('loam_sk_lookup');
+    if (program === undefined) throw new BpfError('BPF_OBJECT', 'sk_lookup.bpf.o has no loam_sk_lookup');
+    const adopted = this.#pins.get('pods', String(cookie));
+    if (adopted !== undefined) {
+      const replaced = replaceProgram(adopted, program);
+      closeFd(adopted);
+      if (replaced) return;
+      this.#pins.drop('pods', String(cookie));
+    }
+    if (netnsFd === undefined) return;
+    const link = attach(program, netnsFd, 'sk_lookup', `the network namespace with cookie ${cookie}`);
+    try {
+      this.#pins.put('pods', String(cookie), link);
+    } finally {
+      closeFd(link);
+    }
+  }
+
+  /** Programs of an sk_lookup hook are asked in turn: another's could take our connections, or we another's. */
+  #refuseTaken(pod: PodRequest): void {
+    const own = this.#link(pod.cookie)?.program;
+    const others = attachedPrograms(pod.netnsFd, 'sk_lookup').filter((id) => id !== own);
+    if (others.length === 0) return;
+    const names = others.map((id) => `${programName(id) ?? 'gone'} (id ${id})`).join(', ');
+    throw new BpfError(
+      'BPF_POD_TAKEN',
+      `the network namespace with cookie ${pod.cookie} has other sk_lookup programs: ${names}; ` +
+        'it is enrolled with another instance, or another product steers it',
+    );
+  }
+
+  /** Deletes everything about a namespace but its link. */
+  #forget(cookie: bigint): void {
+    const listeners = this.#maps.map('listeners');
+    for (const role of ROLES) listeners.delete(listenerKey(cookie, role));
+    const records = this.#maps.map('records');
+    for (const key of records.keys()) if (key.readBigUInt64LE(0) === cookie) records.delete(key);
+    this.#maps.map('pod_uses').delete(cookieKey(cookie));
+  }
+
+  /** Namespaces that have entries somewhere without being enrolled. */
+  #strayCookies(): bigint[] {
+    const enrolled = new Set(this.#cookies());
+    const named = (['pod_uses', 'listeners', 'records'] as const).flatMap((name) =>
+      this.#maps
+        .map(name)
+        .keys()
+        .map((key) => key.readBigUInt64LE(0)),
+    );
+    return [...new Set(named)].filter((cookie) => !enrolled.has(cookie));
+  }
+
+  #known(cookie: bigint): boolean {
+    return this.#entry(cookie) !== undefined || this.#pinnedCookies().includes(cookie);
+  }
+
+  #cookies(): bigint[] {
+    return this.#maps
+      .map('pods')
+      .keys()
+      .map((key) => key.readBigUInt64LE(0));
+  }
+
+  #pinnedCookies(): bigint[] {
+    return this.#pins.list('pods').map(BigInt);
+  }
+
+  #entry(cookie: bigint): PodEntry | undefined {
+    const value = this.#maps.map('pods').get(cookieKey(cookie));
+    return value && decodePod(value);
+  }
+
+  #use(cookie: bigint): EnrolledPod['use'] {
+    const value = this.#maps.map('pod_uses').get(cookieKey(cookie)) ?? buffer(POD_USE_BYTES);
+    const read = (i: number) => Number(value.readBigInt64LE(8 * i));
+    const outstanding = Object.fromEntries(RECORD_KINDS.map((kind, i) => [kind, read(i)]));
+    return {
+      outstanding: outstanding as EnrolledPod['use']['outstanding'],
+      refusedCap: read(RECORD_KINDS.length),
+      refusedFull: read(RECORD_KINDS.length + 1),
+    };
+  }
+
+  #link(cookie: bigint): LinkInfo | undefined {
+    const fd = this.#pins.get('pods', String(cookie));
+    if (fd === undefined) return undefined;
+    try {
+      return linkInfo(fd);
+    } finally {
+      closeFd(fd);
+    }
+  }
+
+  #linkState(cookie: bigint): EnrolledPod['link'] {
+    const link = this.#link(cookie);
+    if (!link) return 'missing';
+    return link.alive ? 'alive' : 'dead';
+  }
+}

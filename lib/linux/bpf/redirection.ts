@@ -1,0 +1,251 @@
+/**
+ * One instance of redirection: its programs at the cgroup root and in each enrolled pod, and its maps, all pinned, so
+ * that they stay in force without this process and a later one adopts them.
+ */
+import { statSync } from 'node:fs';
+import { check, closeFd, O_CLOEXEC, O_RDONLY, sys } from '../libc.ts';
+import { cgroup2Root } from './cgroup.ts';
+import { BpfError } from './errors.ts';
+import { InstanceMaps } from './instance-maps.ts';
+import type { Counter, ListenerRole } from './layout.ts';
+import { allLinks, attach, attachedPrograms, detach, linkInfo, replaceProgram } from './link.ts';
+import { loadObject, type LoadedObject } from './object.ts';
+import { CURRENT_LAYOUT, DEFAULT_BPFFS, PinFolder } from './pins.ts';
+import { PodStore, type EnrolledPod, type PodHandle, type PodRequest } from './pod-store.ts';
+
+/** Program and hook of each link at the cgroup root. */
+const HOOKS = {
+  getpeername4: 'loam_peer4',
+  getpeername6: 'loam_peer6',
+  sockops: 'loam_sockops',
+  connect4: 'loam_connect4',
+  connect6: 'loam_connect6',
+} as const;
+type Hook = keyof typeof HOOKS;
+const HOOK_NAMES = Object.keys(HOOKS) as Hook[];
+
+/** How to open an instance. */
+export interface OpenOptions {
+  /** Name, `[a-z0-9-]{1,32}`; several instances may run on one machine. */
+  readonly instance: string;
+  /** The cgroup v2 folder to attach at; by default the topmost that this process sees. */
+  readonly cgroupPath?: string;
+  /** Mount point of the BPF file system, by default /sys/fs/bpf; mounted when missing. */
+  readonly bpffs?: string;
+}
+
+/** Something that is not as it must be, for the agent to repair and to show. */
+export interface Problem {
+  /** The hook or, for a pod, its netns cookie. */
+  readonly subject: string;
+  readonly problem: string;
+}
+
+/** What the programs did. */
+export interface Stats {
+  readonly counters: Readonly<Record<Counter, number>>;
+  readonly pods: number;
+  /** Connections on their way to a listener at this moment. */
+  readonly records: number;
+}
+
+/** See the top of the file. One live object for each instance name on a machine. */
+export class Redirection {
+  readonly #pins: PinFolder;
+  readonly #maps: InstanceMaps;
+  readonly #cgroupPath: string;
+  readonly #pods: PodStore;
+
+  private constructor(pins: PinFolder, maps: InstanceMaps, cgroupPath: string) {
+    this.#pins = pins;
+    this.#maps = maps;
+    this.#cgroupPath = cgroupPath;
+    this.#pods = new PodStore(pins, maps);
+  }
+
+  /**
+   * Loads and attaches the instance's programs, or adopts what an earlier process of the same instance left in force:
+   * its programs are then replaced by this version's without a gap, pods included. Links of network namespaces that
+   * are gone are forgotten.
+   *
+   * @throws BpfError BPF_INSTANCE_IN_USE, BPF_LAYOUT, BPF_VERIFIER, BPF_ATTACH and others; what was in force stays
+   */
+  static open(options: OpenOptions): Redirection {
+    const cgroupPath = options.cgroupPath ?? cgroup2Root();
+    const pins = PinFolder.open(options.instance, options.bpffs ?? DEFAULT_BPFFS);
+    let maps: InstanceMaps | undefined;
+    try {
+      refuseOtherLayouts(pins, options.instance);
+      pins.prepare();
+      using present = InstanceMaps.pinned(pins);
+      using object = loadObject({ file: 'redirect.bpf.o', maps: present.descriptors });
+      maps = InstanceMaps.pinMissing(pins, present, object.maps);
+      const redirection = new Redirection(pins, maps, cgroupPath);
+      redirection.#pods.adopt();
+      attachHooks(pins, object, cgroupPath);
+      redirection.#refuseUnattached();
+      return redirection;
+    } catch (error) {
+      maps?.[Symbol.dispose]();
+      pins.close();
+      throw error;
+    }
+  }
+
+  /** Descriptor of the map that {@link markOwnSocket} writes; valid until {@link close}. To be given to ztunnel. */
+  get ownSocketsMapFd(): number {
+    return this.#maps.map('own_sockets').fd;
+  }
+
+  /** Descriptor of the map that {@link originalDst} reads; valid until {@link close}. To be given to ztunnel. */
+  get originalDstMapFd(): number {
+    return this.#maps.map('original_dst').fd;
+  }
+
+  /**
+   * Switches redirection on for a pod: listeners, then the pod's sk_lookup program, and last the entry that makes
+   * its connections be redirected. For a pod that is enrolled already, everything is made as asked without a gap.
+   *
+   * @throws BpfError BPF_POD_TAKEN when another instance or program steers this pod; nothing is left behind then
+   */
+  enrol(pod: PodRequest): PodHandle {
+    return this.#pods.enrol(pod);
+  }
+
+  /** Replaces a pod's listeners, each in one step. What waits in the old ones' backlog must be accepted there. */
+  setListeners(pod: PodHandle, listeners: Readonly<Record<ListenerRole, number>>): void {
+    this.#pods.setListeners(pod.cookie, listeners);
+  }
+
+  /** Switches redirection off for a pod, gone or not, and leaves nothing of it in any map. */
+  unenrol(pod: Pick<PodHandle, 'cookie'>): void {
+    this.#pods.unenrol(pod.cookie);
+  }
+
+  /** The pods as the kernel has them. */
+  enrolled(): EnrolledPod[] {
+    return this.#pods.list();
+  }
+
+  /** What is not as it must be. Empty when all is well. */
+  verify(): Problem[] {
+    return [...this.#hookProblems(), ...this.#pods.problems(allLinks())];
+  }
+
+  /** Counters of all programs and how full the maps are. */
+  stats(): Stats {
+    return {
+      counters: this.#maps.counters(),
+      pods: this.#maps.map('pods').keys().length,
+      records: this.#maps.map('records').keys().length,
+    };
+  }
+
+  /** Ends this object and gives up the lock. Everything stays in force. */
+  close(): void {
+    this.#maps[Symbol.dispose]();
+    this.#pins.close();
+  }
+
+  /**
+   * Detaches and removes everything of an instance, whatever its last process left, of any layout.
+   *
+   * @throws BpfError BPF_INSTANCE_IN_USE while a live process has it
+   */
+  static remove(instance: string, options: { readonly bpffs?: string } = {}): void {
+    const bpffs = options.bpffs ?? DEFAULT_BPFFS;
+    if (!PinFolder.exists(instance, bpffs)) return;
+    const pins = PinFolder.open(instance, bpffs);
+    for (const layout of pins.layouts()) {
+      const end = (kind: 'links' | 'pods', name: string): void => {
+        const fd = pins.get(kind, name, layout);
+        if (fd === undefined) return;
+        detach(fd);
+        closeFd(fd);
+        pins.drop(kind, name, layout);
+      };
+      // connect first: from then on nothing is redirected to listeners that are no longer steered to.
+      const links = pins.list('links', layout).sort((a, b) => order(a) - order(b));
+      for (const name of links) end('links', name);
+      for (const name of pins.list('pods', layout)) end('pods', name);
+    }
+    pins.removeAll();
+  }
+
+  #refuseUnattached(): void {
+    const [first] = this.#hookProblems();
+    if (first) throw new BpfError('BPF_ATTACH', `${first.subject}: ${first.problem}`);
+  }
+
+  #hookProblems(): Problem[] {
+    const cgroupId = statSync(this.#cgroupPath, { bigint: true }).ino;
+    return withCgroup(this.#cgroupPath, (cgroup) =>
+      HOOK_NAMES.flatMap((hook) => {
+        const problem = hookProblem(this.#pins, hook, cgroup, cgroupId);
+        return problem === undefined ? [] : [{ subject: hook, problem }];
+      }),
+    );
+  }
+}
+
+/** `connect` ends first and begins last. */
+function order(hook: string): number {
+  return hook.startsWith('connect') ? 0 : 1;
+}
+
+function refuseOtherLayouts(pins: PinFolder, instance: string): void {
+  const other = pins.layouts().filter((layout) => layout !== CURRENT_LAYOUT);
+  if (other.length === 0) return;
+  throw new BpfError(
+    'BPF_LAYOUT',
+    `instance ${instance} has pins of layout ${other.join(', ')}, this version has ${CURRENT_LAYOUT}; ` +
+      'remove them first (agent --cleanup)',
+  );
+}
+
+/** In the order of HOOKS: what names peers and keeps records stands before anything is redirected. */
+function attachHooks(pins: PinFolder, object: LoadedObject, cgroupPath: string): void {
+  withCgroup(cgroupPath, (cgroup) => {
+    for (const hook of HOOK_NAMES) {
+      const program = object.programs.get(HOOKS[hook]);
+      if (program === undefined) throw new BpfError('BPF_OBJECT', `redirect.bpf.o has no ${HOOKS[hook]}`);
+      const adopted = pins.get('links', hook);
+      if (adopted !== undefined) {
+        const replaced = replaceProgram(adopted, program);
+        closeFd(adopted);
+        if (replaced) continue;
+        pins.drop('links', hook);
+      }
+      const link = attach(program, cgroup, hook, cgroupPath);
+      try {
+        pins.put('links', hook, link);
+      } finally {
+        closeFd(link);
+      }
+    }
+  });
+}
+
+function hookProblem(pins: PinFolder, hook: Hook, cgroup: number, cgroupId: bigint): string | undefined {
+  const fd = pins.get('links', hook);
+  if (fd === undefined) return 'its link is not pinned';
+  try {
+    const info = linkInfo(fd);
+    if (info.kind !== 'cgroup' || !info.alive) return 'its link is detached';
+    if (info.cgroupId !== cgroupId) return `attached to cgroup ${info.cgroupId}, not to the root ${cgroupId}`;
+    const attached = attachedPrograms(cgroup, hook).filter((id) => id === info.program);
+    if (attached.length === 0) return `program ${info.program} is not among those that run at the root`;
+    return attached.length > 1 ? `program ${info.program} is attached ${attached.length} times` : undefined;
+  } finally {
+    closeFd(fd);
+  }
+}
+
+function withCgroup<T>(path: string, body: (fd: number) => T): T {
+  const fd = check(sys.open(path, O_RDONLY | O_CLOEXEC, 0), 'open', path);
+  try {
+    return body(fd);
+  } finally {
+    closeFd(fd);
+  }
+}
