@@ -1,0 +1,153 @@
+import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import net, { type Socket } from 'node:net';
+import { openNetns } from '../../../../lib/linux/netns.ts';
+import { adoptUnconnected, bind4, closeFd, tcpSocket4 } from '../../../../lib/linux/socket.ts';
+import { spiffeUri } from '../../../../lib/spiffe.ts';
+import { CertificateStore } from '../../../../ztunnel/proxy/certificate-store.ts';
+import { ConnectionRegistry } from '../../../../ztunnel/proxy/connection-registry.ts';
+import { HbonePool } from '../../../../ztunnel/proxy/hbone-pool.ts';
+import type { HostPort } from '../../../../ztunnel/proxy/hbone-headers.ts';
+import type { Mesh } from '../../../../ztunnel/proxy/mesh.ts';
+import { LoopbackSources, type PodSockets } from '../../../../ztunnel/proxy/pod-sockets.ts';
+import type { Workload } from '../../../../ztunnel/state/model.ts';
+import { PolicyStore } from '../../../../ztunnel/state/policy-store.ts';
+import { WorkloadStore } from '../../../../ztunnel/state/workload-store.ts';
+import type { AccessRecord } from '../../../../ztunnel/telemetry/access-record.ts';
+import { FlowMetrics } from '../../../../ztunnel/telemetry/flow-metrics.ts';
+import type { TestCa } from './certificates.ts';
+
+export type ToyMesh = Mesh & { readonly records: AccessRecord[] };
+
+/** What one ztunnel's worker shares, without a control plane. */
+export function toyMesh(options: { pool?: HbonePool } = {}): ToyMesh {
+  const records: AccessRecord[] = [];
+  const silent = (): void => undefined;
+  return {
+    clusterId: 'Kubernetes',
+    trustDomain: 'cluster.local',
+    limits: { connectionsPerPod: 100, tunnelsPerPod: 10 },
+    workloads: new WorkloadStore(),
+    policies: new PolicyStore(),
+    certificates: new CertificateStore(),
+    pool: options.pool ?? new HbonePool(),
+    registry: new ConnectionRegistry(),
+    metrics: new FlowMetrics(),
+    access: (record) => void records.push(record),
+    log: { debug: silent, info: silent, warn: silent, error: silent },
+    records,
+  };
+}
+
+/** A pod's workload as the control plane would tell it. */
+export function toyWorkload(name: string, ip: string, changes: Partial<Workload> = {}): Workload {
+  return {
+    kind: 'workload',
+    uid: `Kubernetes//Pod/default/${name}`,
+    name,
+    namespace: 'default',
+    identity: { trustDomain: 'cluster.local', namespace: 'default', serviceAccount: name },
+    addresses: [ip],
+    network: '',
+    hostname: '',
+    tunnelProtocol: 'hbone',
+    node: 'node-a',
+    canonicalName: name,
+    canonicalRevision: 'v1',
+    workloadType: 'deployment',
+    workloadName: name,
+    nativeTunnel: false,
+    services: [],
+    authorizationPolicies: [],
+    healthy: true,
+    clusterId: 'Kubernetes',
+    locality: { region: '', zone: '', subzone: '' },
+    hostNetwork: false,
+    capacity: 1,
+    ...changes,
+  };
+}
+
+export async function giveCertificate(mesh: Mesh, ca: TestCa, serviceAccount: string): Promise<void> {
+  const uri = spiffeUri({ trustDomain: 'cluster.local', namespace: 'default', serviceAccount });
+  mesh.certificates.put(uri, await ca.issue([uri]));
+}
+
+/** Two network namespaces joined by a veth pair; `pods` of a test without any redirection. */
+export class ToyNetwork {
+  readonly a: ToyPodNet;
+  readonly b: ToyPodNet;
+
+  constructor(prefix: string) {
+    const [a, b] = [`${prefix}-a`, `${prefix}-b`];
+    this.#names = [a, b];
+    for (const name of this.#names) {
+      ip('netns', 'add', name);
+      ip('-n', name, 'link', 'set', 'lo', 'up');
+    }
+    ip('-n', a, 'link', 'add', 'eth0', 'type', 'veth', 'peer', 'name', 'eth0', 'netns', b);
+    this.a = new ToyPodNet(a, '198.18.250.1');
+    this.b = new ToyPodNet(b, '198.18.250.2');
+  }
+
+  readonly #names: readonly string[];
+
+  remove(): void {
+    this.a.close();
+    this.b.close();
+    for (const name of this.#names) ip('netns', 'del', name);
+  }
+}
+
+/** One end of it, with sockets as the kernel's redirection would have them, but for marks. */
+export class ToyPodNet implements PodSockets {
+  readonly name: string;
+  readonly ip: string;
+  readonly netnsFd: number;
+  /** Where the next redirected connection wanted to go. */
+  wanted: HostPort | undefined;
+  /** The true peers that were announced, newest last. */
+  readonly truePeers: HostPort[] = [];
+  readonly #sources = new LoopbackSources();
+
+  constructor(name: string, address: string) {
+    this.name = name;
+    this.ip = address;
+    ip('-n', name, 'addr', 'add', `${address}/24`, 'dev', 'eth0');
+    ip('-n', name, 'link', 'set', 'eth0', 'up');
+    this.netnsFd = openNetns(`/run/netns/${name}`);
+  }
+
+  /** A server at the pod's own address. Port 0: any, see `server.address()`. */
+  async listen(port: number, serve: (socket: Socket) => void, pauseOnConnect: boolean): Promise<net.Server> {
+    const server = net.createServer({ allowHalfOpen: true, pauseOnConnect }, serve);
+    const fd = tcpSocket4(this.netnsFd);
+    bind4(fd, this.ip, port);
+    server.listen({ fd });
+    await once(server, 'listening');
+    return server;
+  }
+
+  dialRemote(target: HostPort): Socket {
+    return adoptUnconnected(tcpSocket4(this.netnsFd)).connect({ host: target.ip, port: target.port });
+  }
+
+  dialApplication(target: HostPort, truePeer: HostPort): Socket {
+    this.truePeers.push(truePeer);
+    const fd = tcpSocket4(this.netnsFd);
+    bind4(fd, this.#sources.next(), 0);
+    return adoptUnconnected(fd).connect({ host: target.ip, port: target.port });
+  }
+
+  originalDst(): HostPort | undefined {
+    return this.wanted;
+  }
+
+  close(): void {
+    closeFd(this.netnsFd);
+  }
+}
+
+function ip(...args: string[]): void {
+  execFileSync('ip', args, { stdio: ['ignore', 'ignore', 'pipe'] });
+}

@@ -1,0 +1,74 @@
+import { evaluate, type ConnectionFacts } from '../policy/evaluate.ts';
+import { waitForState } from '../state/wait.ts';
+import { STATE_WAIT_MS } from './mesh.ts';
+import type { Pod } from './pod.ts';
+import { ProxyError, type ProxyErrorCode } from './proxy-error.ts';
+import type { TrackedConnection } from './tracked-connection.ts';
+
+/** Allowed, denied by something, or not to be said before more is known. */
+type Ruling =
+  { readonly allowed: true } | { readonly allowed: false; readonly reason: string; readonly policy?: string };
+
+/**
+ * Lets an inbound connection pass when the policies for its pod allow it; waits up to 5 s for what they lack. From then
+ * on every change of policies or of the pod's workload is checked too, and ends the connection that is allowed no more.
+ * The connection must be registered already, so that no change is missed.
+ *
+ * @throws ProxyError POLICY_DENIED
+ */
+export async function admit(connection: TrackedConnection, pod: Pod, facts: ConnectionFacts): Promise<void> {
+  const { workloads, policies } = pod.mesh;
+  const ruling =
+    rule(pod, facts, true) ??
+    (await waitForState([policies, workloads], () => rule(pod, facts, true), STATE_WAIT_MS)) ??
+    rule(pod, facts, false);
+  if (ruling?.allowed !== true) throw denial('POLICY_DENIED', 'denied', ruling);
+  connection.throwIfTerminated();
+  connection.onRecheck = rechecker(connection, pod, facts);
+}
+
+/** @returns undefined while it may still be waited for more */
+function rule(pod: Pod, facts: ConnectionFacts, mayWait: boolean): Ruling | undefined {
+  const workload = pod.workload();
+  if (workload === undefined) {
+    return mayWait ? undefined : { allowed: false, reason: 'the pod is not known to the control plane' };
+  }
+  const verdict = evaluate(pod.mesh.policies, workload, facts, { mayWait });
+  switch (verdict.verdict) {
+    case 'allow':
+      return { allowed: true };
+    case 'deny':
+      return {
+        allowed: false,
+        reason: verdict.reason,
+        ...(verdict.policy !== undefined && { policy: verdict.policy }),
+      };
+    case 'wait':
+      return undefined;
+  }
+}
+
+/** A live connection is cut for lack of a policy only when that did not come within the same wait. */
+function rechecker(connection: TrackedConnection, pod: Pod, facts: ConnectionFacts): () => void {
+  let waiting = false;
+  const recheck = (mayWait: boolean): void => {
+    const ruling = rule(pod, facts, mayWait);
+    if (ruling === undefined) {
+      if (waiting) return;
+      waiting = true;
+      setTimeout(() => {
+        waiting = false;
+        if (connection.onRecheck !== undefined) recheck(false);
+      }, STATE_WAIT_MS).unref();
+    } else if (!ruling.allowed) {
+      connection.terminate(denial('POLICY_CHANGED', 'closed due to policy change', ruling));
+    }
+  };
+  return () => recheck(true);
+}
+
+function denial(code: ProxyErrorCode, what: string, ruling: Ruling | undefined): ProxyError {
+  if (ruling === undefined || ruling.allowed) return new ProxyError(code, what);
+  const policy = ruling.policy === undefined ? {} : { policy: ruling.policy };
+  return new ProxyError(code, `${what}: ${ruling.reason}`, policy);
+}

@@ -1,0 +1,80 @@
+import type http2 from 'node:http2';
+
+// Sizes and times of HBONE sessions (ambient-facts C2). The connection's window is larger than a stream's: with equal
+// values one stalled stream would stop all others.
+export const STREAM_WINDOW_BYTES = 4 * 1024 * 1024;
+export const CONNECTION_WINDOW_BYTES = 16 * 1024 * 1024;
+const MAX_FRAME_BYTES = 1024 * 1024;
+const CLIENT_HEADER_LIST_BYTES = 16 * 1024;
+const SERVER_HEADER_LIST_BYTES = 64 * 1024;
+const SERVER_MAX_STREAMS = 200;
+export const PING_INTERVAL_MS = 10_000;
+export const PING_TIMEOUT_MS = 20_000;
+
+/**
+ * Above the connection's window, since nghttp2 counts what is queued for slow readers; new streams are refused beyond
+ * it, which bounds what one peer can make us hold.
+ */
+const MAX_SESSION_MEMORY_MB = 256;
+
+/**
+ * A tunnel carries the connections of many clients, and each that is reset is a RST_STREAM: nghttp2's own budget (1,000,
+ * then 33 a second, then GOAWAY) would let one busy client cut all others off. Still bounded against reset floods.
+ */
+const STREAM_RESET_BURST = 20_000;
+const STREAM_RESET_RATE_PER_S = 2_000;
+
+export const CLIENT_SESSION_OPTIONS = {
+  maxSessionMemory: MAX_SESSION_MEMORY_MB,
+  peerMaxConcurrentStreams: 100,
+  maxReservedRemoteStreams: 0,
+  settings: {
+    enablePush: false,
+    initialWindowSize: STREAM_WINDOW_BYTES,
+    maxFrameSize: MAX_FRAME_BYTES,
+    maxHeaderListSize: CLIENT_HEADER_LIST_BYTES,
+  },
+} satisfies http2.ClientSessionOptions;
+
+export const SERVER_SESSION_OPTIONS = {
+  maxSessionMemory: MAX_SESSION_MEMORY_MB,
+  maxHeaderListPairs: 64,
+  streamResetBurst: STREAM_RESET_BURST,
+  streamResetRate: STREAM_RESET_RATE_PER_S,
+  settings: {
+    initialWindowSize: STREAM_WINDOW_BYTES,
+    maxFrameSize: MAX_FRAME_BYTES,
+    maxHeaderListSize: SERVER_HEADER_LIST_BYTES,
+    maxConcurrentStreams: SERVER_MAX_STREAMS,
+  },
+} satisfies http2.ServerSessionOptions;
+
+/** TLS of every HBONE session: 1.3 with AES-GCM. Node has no way to forbid tickets but the option in tls-context.ts. */
+export const TLS_CIPHERS = 'TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256';
+
+/**
+ * Sends a PING every 10 s and calls `onDead` once when one stays unanswered for 20 s: a peer that vanished without a
+ * FIN, or one that holds a connection open and does not read, is not kept.
+ *
+ * @returns stops it
+ */
+export function keepSessionAlive(session: http2.Http2Session, onDead: () => void): () => void {
+  let waitingSince: number | undefined;
+  const timer = setInterval(() => {
+    if (waitingSince !== undefined) {
+      if (performance.now() - waitingSince >= PING_TIMEOUT_MS) {
+        clearInterval(timer);
+        onDead();
+      }
+      return;
+    }
+    if (session.closed || session.destroyed) return;
+    const sent = session.ping((error: Error | null) => {
+      if (error === null) waitingSince = undefined;
+    });
+    if (sent) waitingSince = performance.now();
+  }, PING_INTERVAL_MS);
+  timer.unref();
+  session.once('close', () => clearInterval(timer));
+  return () => clearInterval(timer);
+}

@@ -1,0 +1,87 @@
+import { randomBytes } from 'node:crypto';
+import net from 'node:net';
+
+/** What a tunnel's client tells about itself in `baggage` (ambient-facts C2); empty values are left out. */
+export interface BaggageSource {
+  readonly clusterId: string;
+  readonly namespace: string;
+  readonly workloadType: string;
+  readonly workloadName: string;
+  readonly canonicalName: string;
+  readonly canonicalRevision: string;
+}
+
+export interface HostPort {
+  readonly ip: string;
+  readonly port: number;
+}
+
+/** Longest header value that is looked at: beyond it a `forwarded` header is ignored, as if absent. */
+const MAX_FORWARDED_LENGTH = 1024;
+
+/** A W3C baggage header of the keys that Istio's proxies send and read. */
+export function baggageHeader(source: BaggageSource): string {
+  const entries: [string, string][] = [
+    ['k8s.cluster.name', source.clusterId],
+    ['k8s.namespace.name', source.namespace],
+    [`k8s.${source.workloadType || 'pod'}.name`, source.workloadName],
+    ['service.name', source.canonicalName],
+    ['service.version', source.canonicalRevision],
+  ];
+  return entries
+    .filter(([, value]) => value !== '')
+    .map(([key, value]) => `${key}=${encodeURIComponent(value)}`)
+    .join(',');
+}
+
+/** A `forwarded` header (RFC 7239) with the application's own address and, when known, the service that it dialled. */
+export function forwardedHeader(client: HostPort, serviceHost?: string): string {
+  const host = serviceHost === undefined ? '' : `;host=${serviceHost}`;
+  return `for="${client.ip}:${client.port}"${host}`;
+}
+
+/** A W3C traceparent with random ids, one a connection; the trace id names the connection in logs of both ends. */
+export function newTraceparent(): string {
+  const id = randomBytes(24).toString('hex');
+  return `00-${id.slice(0, 32)}-${id.slice(32)}-01`;
+}
+
+/**
+ * The `for=` of a `forwarded` header's first element, when it is an IPv4 address with port.
+ *
+ * @returns undefined for anything else: the header comes from a peer and only ever refines what is already known
+ */
+export function parseForwardedFor(header: unknown): HostPort | undefined {
+  if (typeof header !== 'string' || header.length > MAX_FORWARDED_LENGTH) return undefined;
+  const match = /(?:^|;)\s*for="?(\d{1,3}(?:\.\d{1,3}){3}):(\d{1,5})"?\s*(?:;|,|$)/i.exec(header);
+  const ip = match?.[1];
+  const port = Number(match?.[2]);
+  if (ip === undefined || !net.isIPv4(ip) || port < 1 || port > 65535) return undefined;
+  return { ip, port };
+}
+
+/**
+ * Who the application sees as its client. The address is the TCP peer's, which is the source pod's own since its
+ * ztunnel dials from inside its netns; a header cannot change it. The port that the application used is only in
+ * `forwarded`, and is taken only when that header speaks of the very same address.
+ */
+export function trueClient(tcpPeer: HostPort, forwarded: unknown): HostPort {
+  const claimed = parseForwardedFor(forwarded);
+  return claimed?.ip === tcpPeer.ip ? claimed : tcpPeer;
+}
+
+/** The `:authority` of a CONNECT as address and port; undefined when it is not of the form `ipv4:port`. */
+export function parseAuthority(authority: unknown): HostPort | undefined {
+  if (typeof authority !== 'string') return undefined;
+  const match = /^(\d{1,3}(?:\.\d{1,3}){3}):(\d{1,5})$/.exec(authority);
+  const ip = match?.[1];
+  const port = Number(match?.[2]);
+  if (ip === undefined || !net.isIPv4(ip) || port < 1 || port > 65535) return undefined;
+  return { ip, port };
+}
+
+/** Removes the prefix of a v4-mapped IPv6 address, as the kernel may report one for an IPv4 connection. */
+export function plainIp(address: string | undefined): string {
+  if (address === undefined) return '';
+  return address.startsWith('::ffff:') ? address.slice('::ffff:'.length) : address;
+}

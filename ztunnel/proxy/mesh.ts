@@ -1,0 +1,39 @@
+import type { WorkloadStore } from '../state/workload-store.ts';
+import type { PolicyStore } from '../state/policy-store.ts';
+import type { CertificateStore } from './certificate-store.ts';
+import type { HbonePool } from './hbone-pool.ts';
+import type { Telemetry } from './tracked-connection.ts';
+
+/** Logging as the data path needs it; never handed a key or token. */
+export interface Log {
+  debug(message: string, fields?: Readonly<Record<string, unknown>>): void;
+  info(message: string, fields?: Readonly<Record<string, unknown>>): void;
+  warn(message: string, fields?: Readonly<Record<string, unknown>>): void;
+  error(message: string, fields?: Readonly<Record<string, unknown>>): void;
+}
+
+/** What the pods of one worker thread share. */
+export interface Mesh extends Telemetry {
+  readonly clusterId: string;
+  readonly trustDomain: string;
+  readonly workloads: WorkloadStore;
+  readonly policies: PolicyStore;
+  readonly certificates: CertificateStore;
+  readonly pool: HbonePool;
+  readonly log: Log;
+  readonly limits: Limits;
+}
+
+/** Bounds per pod, so that one cannot take the node's descriptors and memory from the others. */
+export interface Limits {
+  /** Connections of the pod's applications, in and out together. */
+  readonly connectionsPerPod: number;
+  /** Tunnels (TCP connections) into a pod's HBONE port. */
+  readonly tunnelsPerPod: number;
+}
+
+/** How long a connection waits for what the control plane has yet to tell: own workload, a policy, a certificate. */
+export const STATE_WAIT_MS = 5_000;
+
+/** Ports of the mesh itself (ambient-facts C1): never a destination that is carried, so that nothing can loop. */
+export const ILLEGAL_PORTS: ReadonlySet<number> = new Set([15001, 15006, 15008, 15080]);

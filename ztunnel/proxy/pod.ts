@@ -1,0 +1,60 @@
+import { spiffeUri, type Identity } from '../../lib/spiffe.ts';
+import type { Workload } from '../state/model.ts';
+import { waitForState } from '../state/wait.ts';
+import { STATE_WAIT_MS, type Mesh } from './mesh.ts';
+import type { PodSockets } from './pod-sockets.ts';
+import { ProxyError } from './proxy-error.ts';
+
+/** What the agent tells of a pod. */
+export interface PodInfo {
+  /** The pod's Kubernetes UID. */
+  readonly uid: string;
+  readonly name: string;
+  readonly namespace: string;
+  readonly serviceAccount: string;
+}
+
+/** One pod of this node, as its connections see it. */
+export class Pod {
+  readonly info: PodInfo;
+  readonly mesh: Mesh;
+  readonly sockets: PodSockets;
+  readonly identity: Identity;
+  readonly identityUri: string;
+
+  constructor(info: PodInfo, mesh: Mesh, sockets: PodSockets) {
+    this.info = info;
+    this.mesh = mesh;
+    this.sockets = sockets;
+    this.identity = {
+      trustDomain: mesh.trustDomain,
+      namespace: info.namespace,
+      serviceAccount: info.serviceAccount,
+    };
+    this.identityUri = spiffeUri(this.identity);
+  }
+
+  /** The pod's own workload, as far as the control plane told. */
+  workload(): Workload | undefined {
+    return this.mesh.workloads.workloadOfPod({ clusterId: this.mesh.clusterId, ...this.info });
+  }
+
+  /** Waits up to 5 s for it. @throws ProxyError SOURCE_UNKNOWN */
+  async whenWorkload(): Promise<Workload> {
+    const known = this.workload();
+    if (known !== undefined) return known;
+    const found = await waitForState([this.mesh.workloads], () => this.workload(), STATE_WAIT_MS);
+    if (found !== undefined) return found;
+    throw new ProxyError(
+      'SOURCE_UNKNOWN',
+      `the control plane does not know pod ${this.info.namespace}/${this.info.name} with service account ${this.info.serviceAccount}`,
+    );
+  }
+
+  /** @throws ProxyError TOO_MANY_CONNECTIONS when the pod has as many connections as it may */
+  requireRoom(): void {
+    const limit = this.mesh.limits.connectionsPerPod;
+    if (this.mesh.registry.countOf(this.info.uid) < limit) return;
+    throw new ProxyError('TOO_MANY_CONNECTIONS', `the pod has ${limit} connections already`);
+  }
+}

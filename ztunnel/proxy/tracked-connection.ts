@@ -1,0 +1,208 @@
+import type { Duplex } from 'node:stream';
+import { errorText } from '../../lib/loam-error.ts';
+import {
+  completionRecord,
+  openRecord,
+  type AccessFacts,
+  type AccessRecord,
+} from '../telemetry/access-record.ts';
+import type { Flow } from '../telemetry/flow-labels.ts';
+import type { FlowHandle, FlowMetrics } from '../telemetry/flow-metrics.ts';
+import type { ConnectionRegistry, ConnectionRow, Direction, LiveConnection } from './connection-registry.ts';
+import type { HostPort } from './hbone-headers.ts';
+import { ProxyError, responseFlag } from './proxy-error.ts';
+import { Relay, type RelayEnd } from './relay.ts';
+import { isPeerReset } from './stream-reset.ts';
+
+/** Where connections are counted and reported. */
+export interface Telemetry {
+  readonly registry: ConnectionRegistry;
+  readonly metrics: FlowMetrics;
+  readonly access: (record: AccessRecord) => void;
+}
+
+export interface ConnectionStart {
+  readonly podUid: string;
+  readonly direction: Direction;
+  readonly source: HostPort;
+  readonly destination: HostPort;
+}
+
+let nextId = 1;
+
+/**
+ * One connection from its acceptance to its end: registered, counted, logged, and closed when somebody says so.
+ * Every instance ends in exactly one of {@link carry} or {@link fail}.
+ */
+export class TrackedConnection implements LiveConnection {
+  readonly id = nextId++;
+  readonly podUid: string;
+  readonly direction: Direction;
+  readonly #telemetry: Telemetry;
+  readonly #start: ConnectionStart;
+  readonly #startedAt = Date.now();
+  readonly #clock = performance.now();
+  readonly #unregister: () => void;
+  /** What is known so far; refined by the owner until {@link opened}. */
+  flow: Flow;
+  /** The destination as finally dialled, where it is not the one that the client named. */
+  destinationAddress: string;
+  hboneAddress: string | undefined;
+  trace: string | undefined;
+  /** Set by the owner once policies admitted the connection: asks them again. */
+  onRecheck: (() => void) | undefined;
+  /** Set by the owner while it sets the connection up: cuts what there is. */
+  onTerminate: (() => void) | undefined;
+  #handle: FlowHandle | undefined;
+  #relay: Relay | undefined;
+  #terminated: ProxyError | undefined;
+  #ended = false;
+  #forward = 0;
+  #backward = 0;
+
+  constructor(telemetry: Telemetry, start: ConnectionStart) {
+    this.#telemetry = telemetry;
+    this.#start = start;
+    this.podUid = start.podUid;
+    this.direction = start.direction;
+    this.destinationAddress = text(start.destination);
+    this.flow = {
+      reporter: start.direction === 'outbound' ? 'source' : 'destination',
+      source: undefined,
+      sourceIdentity: undefined,
+      destination: undefined,
+      destinationIdentity: undefined,
+      service: undefined,
+      mutualTls: false,
+    };
+    this.#unregister = telemetry.registry.register(this);
+  }
+
+  /** Counts it as opened; `flow` must be complete. */
+  opened(): void {
+    this.#handle = this.#telemetry.metrics.handle(this.flow);
+    this.#handle.opened();
+    this.#telemetry.access(openRecord(this.#facts()));
+  }
+
+  /** @throws ProxyError when it was terminated meanwhile; to be asked after each wait of the set-up */
+  throwIfTerminated(): void {
+    if (this.#terminated !== undefined) throw this.#terminated;
+  }
+
+  /** Relays between client and server side until both are closed; then it is over, counted and logged. */
+  async carry(client: Duplex, server: Duplex): Promise<void> {
+    const handle = this.#handle;
+    this.#relay = new Relay(client, server, {
+      onForward: (bytes) => {
+        this.#forward += bytes;
+        handle?.request(bytes);
+      },
+      onBackward: (bytes) => {
+        this.#backward += bytes;
+        handle?.response(bytes);
+      },
+    });
+    this.onTerminate = undefined;
+    if (this.#terminated !== undefined) this.#relay.abort(this.#terminated.message);
+    this.#finish(this.#terminated ?? relayError(await this.#relay.done));
+  }
+
+  /** It could not be set up. The first reason counts. */
+  fail(error: ProxyError): void {
+    this.#finish(this.#terminated ?? error);
+  }
+
+  recheck(): void {
+    if (!this.#ended) this.onRecheck?.();
+  }
+
+  terminate(error: ProxyError): void {
+    if (this.#ended || this.#terminated !== undefined) return;
+    this.#terminated = error;
+    this.onRecheck = undefined;
+    if (this.#relay !== undefined) this.#relay.abort(error.message);
+    else this.onTerminate?.();
+  }
+
+  describe(): ConnectionRow {
+    const { flow } = this;
+    return {
+      id: this.id,
+      podUid: this.podUid,
+      direction: this.direction,
+      state: this.#relay === undefined ? 'opening' : 'open',
+      since: new Date(this.#startedAt).toISOString(),
+      source: {
+        address: text(this.#start.source),
+        ...(flow.source && { workload: flow.source.name, namespace: flow.source.namespace }),
+        ...(flow.sourceIdentity !== undefined && { identity: flow.sourceIdentity }),
+      },
+      destination: {
+        address: this.destinationAddress,
+        ...(flow.destination && { workload: flow.destination.name, namespace: flow.destination.namespace }),
+        ...(flow.destinationIdentity !== undefined && { identity: flow.destinationIdentity }),
+        ...(flow.service && { service: flow.service.hostname }),
+        ...(this.hboneAddress !== undefined && { hboneAddress: this.hboneAddress }),
+      },
+      bytesSent: this.direction === 'outbound' ? this.#forward : this.#backward,
+      bytesReceived: this.direction === 'outbound' ? this.#backward : this.#forward,
+    };
+  }
+
+  #facts(): AccessFacts {
+    return {
+      direction: this.direction,
+      flow: this.flow,
+      sourceAddress: text(this.#start.source),
+      destinationAddress: this.destinationAddress,
+      hboneAddress: this.hboneAddress,
+      trace: this.trace,
+    };
+  }
+
+  #finish(error: ProxyError | undefined): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.onRecheck = undefined;
+    this.onTerminate = undefined;
+    this.#unregister();
+    const flag = error === undefined ? '-' : responseFlag(error.code);
+    const opened = this.#handle !== undefined;
+    this.#handle?.closed(flag);
+    if (error !== undefined && flag !== '-')
+      (this.#handle ?? this.#telemetry.metrics.handle(this.flow)).failed(flag);
+    const { bytesSent, bytesReceived } = this.describe();
+    this.#telemetry.access(
+      completionRecord(
+        this.#facts(),
+        {
+          bytesSent,
+          bytesReceived,
+          durationMs: performance.now() - this.#clock,
+          flag,
+          error: error && errorText(error),
+          policy: error?.policy,
+        },
+        opened,
+      ),
+    );
+  }
+}
+
+/** A connection that one of its ends reset had an ordinary life (ambient-facts C2, copy). */
+function relayError(end: RelayEnd): ProxyError | undefined {
+  switch (end.kind) {
+    case 'closed':
+      return undefined;
+    case 'reset':
+      if (end.error === undefined || isPeerReset(end.error)) return undefined;
+      return new ProxyError('CONNECTION_LOST', 'the connection broke', { cause: end.error });
+    case 'aborted':
+      return new ProxyError('CONNECTION_LOST', end.reason);
+  }
+}
+
+function text(address: HostPort): string {
+  return `${address.ip}:${address.port}`;
+}

@@ -1,0 +1,132 @@
+/** Entry of the connection worker thread: it carries all connections, and has its own copy of the mesh's state. */
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { parentPort, workerData } from 'node:worker_threads';
+import { assertNever } from '../../lib/assert-never.ts';
+import { errorText } from '../../lib/loam-error.ts';
+import { CertificateStore } from '../proxy/certificate-store.ts';
+import { ConnectionRegistry } from '../proxy/connection-registry.ts';
+import { HbonePool } from '../proxy/hbone-pool.ts';
+import type { Mesh } from '../proxy/mesh.ts';
+import { PolicyStore } from '../state/policy-store.ts';
+import { WorkloadStore } from '../state/workload-store.ts';
+import { FlowMetrics } from '../telemetry/flow-metrics.ts';
+import { drainWorker } from './drain.ts';
+import type { Requests, ToWorker, WorkerStart } from './messages.ts';
+import { Outbox } from './outbox.ts';
+import { PodSet } from './pod-set.ts';
+
+const METRICS_INTERVAL_MS = 1_000;
+const STATUS_INTERVAL_MS = 1_000;
+
+if (parentPort === null) throw new Error('connection-worker is a worker thread, not a program');
+const port = parentPort;
+const start = workerData as WorkerStart;
+const outbox = new Outbox(port, start.logLevel);
+const mesh: Mesh = {
+  clusterId: start.clusterId,
+  trustDomain: start.trustDomain,
+  limits: start.limits,
+  workloads: new WorkloadStore(),
+  policies: new PolicyStore(),
+  certificates: new CertificateStore(),
+  pool: new HbonePool(),
+  registry: new ConnectionRegistry(),
+  metrics: new FlowMetrics(),
+  access: outbox.access,
+  log: outbox.log,
+};
+const pods = new PodSet(mesh);
+
+mesh.policies.onChange(() => mesh.registry.recheckSoon());
+mesh.workloads.onChange((delta) => {
+  // A workload that left or changed may have left its address to another: no new stream on its old connections.
+  for (const uid of delta.removed) mesh.pool.evictWorkload(uid);
+  mesh.registry.recheckSoon();
+});
+
+async function answer<K extends keyof Requests>(
+  what: K,
+  body: Requests[K]['request'],
+): Promise<Requests[keyof Requests]['answer']> {
+  switch (what) {
+    case 'add-pod': {
+      const { pod, fds } = body as Requests['add-pod']['request'];
+      await pods.add(pod, fds);
+      return 'ok';
+    }
+    case 'connections':
+      return mesh.registry.rows();
+    case 'metrics':
+      return mesh.metrics.takeBatch();
+    default:
+      return assertNever(what, 'request');
+  }
+}
+
+function receive(message: ToWorker): void {
+  switch (message.type) {
+    case 'request':
+      answer(message.what, message.body).then(
+        (value) => outbox.post({ type: 'answer', id: message.id, value }),
+        (error: unknown) => outbox.post({ type: 'failed', id: message.id, error: errorText(error) }),
+      );
+      return;
+    case 'maps':
+      pods.setMaps(message.fds);
+      return;
+    case 'remove-pod':
+      pods.remove(message.uid, 'the pod was deleted');
+      return;
+    case 'addresses':
+      mesh.workloads.apply(message.delta);
+      return;
+    case 'policies':
+      mesh.policies.apply(message.delta);
+      return;
+    case 'certificate':
+      mesh.certificates.put(message.identity, message.material);
+      return;
+    case 'certificate-gone':
+      mesh.certificates.remove(message.identity);
+      return;
+    case 'log-level':
+      outbox.level = message.level;
+      return;
+    case 'drain':
+      void drainWorker(mesh, pods, message.deadlineMs).then((cut) => {
+        outbox.post({ type: 'metrics', batch: mesh.metrics.takeBatch() });
+        outbox.flush();
+        outbox.post({ type: 'drained', cut });
+      });
+      return;
+    default:
+      assertNever(message, 'message to the connection worker');
+  }
+}
+
+port.on('message', receive);
+
+setInterval(() => {
+  const batch = mesh.metrics.takeBatch();
+  if (batch.flows.length + batch.evicted.length + Object.keys(batch.refused).length > 0) {
+    outbox.post({ type: 'metrics', batch });
+  }
+}, METRICS_INTERVAL_MS);
+
+const loopDelay = monitorEventLoopDelay({ resolution: 20 });
+loopDelay.enable();
+setInterval(() => {
+  const { tunnels, streams } = mesh.pool.stats();
+  const maxLoopDelayMs = loopDelay.max / 1e6;
+  loopDelay.reset();
+  outbox.post({
+    type: 'status',
+    status: {
+      connections: mesh.registry.counts(),
+      tunnels,
+      tunnelStreams: streams,
+      pods: pods.size,
+      maxLoopDelayMs,
+    },
+  });
+}, STATUS_INTERVAL_MS);

@@ -1,0 +1,77 @@
+import { closeFd } from '../../lib/linux/socket.ts';
+import { KernelPodSockets, MapHolder, type MapFds } from '../proxy/kernel-sockets.ts';
+import { Pod, type PodInfo } from '../proxy/pod.ts';
+import { PodProxy } from '../proxy/pod-proxy.ts';
+import type { Mesh } from '../proxy/mesh.ts';
+import type { PodFds } from './messages.ts';
+
+/** The pods that this worker serves. */
+export class PodSet {
+  readonly #mesh: Mesh;
+  readonly #pods = new Map<string, PodProxy>();
+  #maps: MapHolder | undefined;
+
+  constructor(mesh: Mesh) {
+    this.#mesh = mesh;
+  }
+
+  get size(): number {
+    return this.#pods.size;
+  }
+
+  /** Takes over the descriptors of the agent's BPF maps; to be called before the first pod is added. */
+  setMaps(fds: MapFds): void {
+    if (this.#maps === undefined) this.#maps = new MapHolder(fds);
+    else this.#maps.replace(fds);
+  }
+
+  /**
+   * Starts to serve a pod. The same uid and network namespace again: its new listeners take over and live connections
+   * stay; with another namespace or another account it is another sandbox, and the former one's connections are cut.
+   *
+   * @throws Error when it cannot be served; all descriptors are closed then
+   */
+  async add(info: PodInfo, fds: PodFds): Promise<void> {
+    const known = this.#pods.get(info.uid);
+    if (known !== undefined && known.isOf(fds.netns) && sameInfo(known.pod.info, info)) {
+      closeFd(fds.netns);
+      await known.setListeners(fds);
+      this.#mesh.log.info('pod has new listeners', { pod: info.uid, name: info.name });
+      return;
+    }
+    if (known !== undefined) this.remove(info.uid, 'the pod has another network namespace or account now');
+    if (this.#maps === undefined) {
+      for (const fd of Object.values(fds)) closeFd(fd);
+      throw new Error('the agent sent a pod before its BPF maps');
+    }
+    const sockets = new KernelPodSockets(fds.netns, this.#maps);
+    const proxy = new PodProxy(new Pod(info, this.#mesh, sockets), fds.netns);
+    this.#pods.set(info.uid, proxy);
+    try {
+      await proxy.setListeners(fds);
+    } catch (error) {
+      if (this.#pods.get(info.uid) === proxy) this.#pods.delete(info.uid);
+      proxy.stop('the pod could not be served');
+      throw error;
+    }
+    this.#mesh.log.info('pod is served', { pod: info.uid, name: info.name, namespace: info.namespace });
+  }
+
+  /** Cuts a pod's connections at once: its network is gone already (ambient-facts C4). Unknown ones are ignored. */
+  remove(uid: string, reason: string): void {
+    const proxy = this.#pods.get(uid);
+    if (proxy === undefined) return;
+    this.#pods.delete(uid);
+    proxy.stop(reason);
+    this.#mesh.log.info('pod is served no more', { pod: uid, reason });
+  }
+
+  /** Stops accepting and says GOAWAY, for all. */
+  drain(): void {
+    for (const proxy of this.#pods.values()) proxy.drain();
+  }
+}
+
+function sameInfo(a: PodInfo, b: PodInfo): boolean {
+  return a.name === b.name && a.namespace === b.namespace && a.serviceAccount === b.serviceAccount;
+}
