@@ -1,0 +1,91 @@
+/** The agent's parts, put together. */
+import { mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { errorText } from '../lib/loam-error.ts';
+import { systemClock } from './clock.ts';
+import type { AgentConfig } from './config.ts';
+import { KernelRedirection } from './kernel-redirection.ts';
+import { LinuxNode } from './linux-node.ts';
+import { LocalPodSource } from './local-pod-source.ts';
+import type { Log } from './log.ts';
+import { problemText } from './pod-source.ts';
+import { Reconciler } from './reconciler.ts';
+import { StatusServer } from './status-server.ts';
+import { readinessOf, statusOf, type StatusParts } from './status.ts';
+import { ZdsServer } from './zds/server.ts';
+
+export interface RunningAgent {
+  /** Ends the agent's work; what is enrolled stays enrolled. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts everything. The kernel part comes first: it holds the lock that refuses a second agent of the instance.
+ *
+ * @param onFailure a part can no longer work: the process has to end and be started again
+ * @throws BpfError, SeqpacketError, SystemCallError, Error: nothing goes on then
+ */
+export async function startAgent(
+  config: AgentConfig,
+  log: Log,
+  onFailure: (error: Error) => void,
+): Promise<RunningAgent> {
+  await using started = new AsyncDisposableStack();
+  const redirection = new KernelRedirection(config);
+  started.defer(() => redirection.close());
+
+  mkdirSync(dirname(config.zds), { recursive: true, mode: 0o700 });
+  mkdirSync(dirname(config.status), { recursive: true, mode: 0o700 });
+  const clock = systemClock;
+  const zds = ZdsServer.listen({
+    path: config.zds,
+    maps: { ownSockets: redirection.ownSocketsMapFd, originalDst: redirection.originalDstMapFd },
+    clock,
+    log,
+    onProgress: () => undefined,
+    onFailure,
+  });
+  started.defer(() => zds.close());
+
+  const source = new LocalPodSource(config.pods);
+  const node = new LinuxNode(redirection.cgroupPath);
+  const reconciler = new Reconciler({ source, redirection, node, handover: zds, clock, log });
+  started.defer(() => reconciler.stop());
+
+  const parts: StatusParts = {
+    node: config.node,
+    instance: config.instance,
+    source,
+    reconciler,
+    redirection,
+    zds,
+  };
+  const status = await StatusServer.listen({
+    path: config.status,
+    status: () => statusOf(parts),
+    readiness: () => readinessOf(parts),
+  });
+  started.defer(() => status.close());
+
+  let reported = '';
+  source.start(() => {
+    const problems = source.state.problems.map(problemText);
+    if (problems.join() !== reported)
+      problems.forEach((problem) => log.warn({ problem }, 'the pod source is not in order'));
+    reported = problems.join();
+    reconciler.trigger();
+  });
+  started.defer(() => source.close());
+  reconciler.trigger();
+
+  const running = started.move();
+  return {
+    stop: async () => {
+      try {
+        await running.disposeAsync();
+      } catch (error) {
+        log.warn({ error: errorText(error) }, 'not everything could be closed');
+      }
+    },
+  };
+}

@@ -1,0 +1,92 @@
+/** The one place of the agent that reads flags and environment. */
+import { parseArgs } from 'node:util';
+
+export interface AgentConfig {
+  /** Names the BPF programs, maps and pins of this agent, beside other agents on the same machine. */
+  readonly instance: string;
+  readonly node: string;
+  /** File with the node's pods; watched. */
+  readonly pods: string;
+  /** Path of the unix SEQPACKET socket for the node proxy. */
+  readonly zds: string;
+  /** Path of the unix socket for status by HTTP. */
+  readonly status: string;
+  /** cgroup v2 folder to attach at; the topmost that is visible unless given. */
+  readonly cgroup: string | undefined;
+  /** Where the BPF file system is mounted. */
+  readonly bpffs: string | undefined;
+  readonly logLevel: string;
+  /** Remove everything of the instance and exit. */
+  readonly cleanup: boolean;
+}
+
+/** One line that names the setting, its value and what is allowed; ends the program with exit code 2. */
+export class ConfigError extends Error {}
+
+const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error'];
+
+const ABSOLUTE = { pattern: /^\/[^\0]*$/, allowed: 'an absolute path' };
+const FLAGS = {
+  instance: { pattern: /^[a-z0-9-]{1,32}$/, allowed: '1 to 32 of a-z, 0-9 and -' },
+  node: {
+    pattern: /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/,
+    allowed: 'a DNS name of at most 253 characters',
+  },
+  pods: { pattern: /^[^\0]+$/, allowed: 'the path of a file' },
+  zds: { pattern: /^[^\0]{1,107}$/, allowed: 'a path of at most 107 bytes' },
+  status: { pattern: /^[^\0]{1,107}$/, allowed: 'a path of at most 107 bytes' },
+  cgroup: ABSOLUTE,
+  bpffs: ABSOLUTE,
+  'log-level': { pattern: new RegExp(`^(${LOG_LEVELS.join('|')})$`), allowed: LOG_LEVELS.join(', ') },
+} as const;
+
+type Flag = keyof typeof FLAGS;
+
+/**
+ * Reads `--flag value`, else the environment's `LOAM_FLAG`.
+ *
+ * @throws ConfigError for an unknown flag, a missing or a bad value
+ */
+export function readConfig(
+  args: readonly string[],
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): AgentConfig {
+  const flags = parse(args);
+  const value = (flag: Flag): string | undefined => {
+    const variable = `LOAM_${flag.toUpperCase().replaceAll('-', '_')}`;
+    const given = flags[flag];
+    const [name, text] = given === undefined ? [variable, env[variable]] : [`--${flag}`, given];
+    if (text === undefined || typeof text === 'boolean') return undefined;
+    if (FLAGS[flag].pattern.test(text)) return text;
+    throw new ConfigError(`${name}: ${JSON.stringify(text)} is not allowed; allowed: ${FLAGS[flag].allowed}`);
+  };
+  const required = (flag: Flag, use: boolean): string => {
+    const text = value(flag);
+    if (text !== undefined) return text;
+    if (!use) return '';
+    throw new ConfigError(`--${flag}: missing; allowed: ${FLAGS[flag].allowed}`);
+  };
+  const cleanup = flags['cleanup'] === true;
+  return {
+    instance: required('instance', true),
+    node: required('node', !cleanup),
+    pods: required('pods', !cleanup),
+    zds: required('zds', !cleanup),
+    status: required('status', !cleanup),
+    cgroup: value('cgroup'),
+    bpffs: value('bpffs'),
+    logLevel: value('log-level') ?? 'info',
+    cleanup,
+  };
+}
+
+function parse(args: readonly string[]): Record<string, string | boolean | undefined> {
+  const options = Object.fromEntries(Object.keys(FLAGS).map((flag) => [flag, { type: 'string' as const }]));
+  try {
+    return parseArgs({ args: [...args], options: { ...options, cleanup: { type: 'boolean' } }, strict: true })
+      .values;
+  } catch (error) {
+    const known = [...Object.keys(FLAGS), 'cleanup'].map((flag) => `--${flag}`).join(' ');
+    throw new ConfigError(`${(error as Error).message.split('\n')[0] ?? ''}; allowed: ${known}`);
+  }
+}

@@ -1,0 +1,69 @@
+/** {@link RedirectionPort} by lib/linux/bpf. */
+import { cgroup2Root, Redirection } from '../lib/linux/bpf/index.ts';
+import type { Enrolment, KernelPod, KernelProblem, Listeners, RedirectionPort } from './redirection-port.ts';
+
+const STEERING = { alive: 'attached', dead: 'dead', missing: 'missing' } as const;
+
+export class KernelRedirection implements RedirectionPort {
+  readonly cgroupPath: string;
+  readonly #redirection: Redirection;
+
+  /**
+   * Loads the programs, or adopts those that an earlier agent of the instance left in force.
+   *
+   * @throws BpfError for example BPF_INSTANCE_IN_USE
+   */
+  constructor(options: { instance: string; cgroup: string | undefined; bpffs: string | undefined }) {
+    const { instance, cgroup, bpffs } = options;
+    this.cgroupPath = cgroup ?? cgroup2Root();
+    this.#redirection = Redirection.open({
+      instance,
+      cgroupPath: this.cgroupPath,
+      ...(bpffs === undefined ? {} : { bpffs }),
+    });
+  }
+
+  get ownSocketsMapFd(): number {
+    return this.#redirection.ownSocketsMapFd;
+  }
+
+  get originalDstMapFd(): number {
+    return this.#redirection.originalDstMapFd;
+  }
+
+  enrol({ netnsFd, cookie, ip, listeners }: Enrolment): void {
+    this.#redirection.enrol({ netnsFd, cookie, ip, listeners: { ...listeners } });
+  }
+
+  setListeners(cookie: bigint, listeners: Listeners): void {
+    const pod = this.#redirection.enrolled().find((each) => each.cookie === cookie);
+    if (pod !== undefined) this.#redirection.setListeners(pod, { ...listeners });
+  }
+
+  unenrol(cookie: bigint): void {
+    this.#redirection.unenrol({ cookie });
+  }
+
+  enrolled(): KernelPod[] {
+    return this.#redirection
+      .enrolled()
+      .map(({ cookie, ip, link }) => ({ cookie, ip, steering: STEERING[link] }));
+  }
+
+  verify(): KernelProblem[] {
+    return this.#redirection.verify().map(({ subject, problem }) => {
+      const cookie = /^pod (\d+)$/.exec(subject)?.[1];
+      if (cookie === undefined) return { cookie: undefined, message: `${subject}: ${problem}` };
+      return { cookie: BigInt(cookie), message: problem };
+    });
+  }
+
+  stats(): Record<string, number> {
+    const { counters, pods, records } = this.#redirection.stats();
+    return { ...counters, pods, records };
+  }
+
+  close(): void {
+    this.#redirection.close();
+  }
+}

@@ -1,0 +1,74 @@
+/** {@link NodePort} on this machine. */
+import { isErrno } from '../lib/linux/libc.ts';
+import { netnsCookie, netnsInode, openNetns, type NetnsInode } from '../lib/linux/netns.ts';
+import { closeFd, listenTcp4 } from '../lib/linux/socket.ts';
+import { AgentError } from './agent-error.ts';
+import { takeCensus } from './census.ts';
+import type { NodePort, OpenNetns, ProcessCensus } from './node-port.ts';
+import type { Listeners } from './redirection-port.ts';
+
+export class LinuxNode implements NodePort {
+  readonly #cgroupPath: string;
+
+  constructor(cgroupPath: string) {
+    this.#cgroupPath = cgroupPath;
+  }
+
+  openNetns(path: string): OpenNetns {
+    const fd = openOrMissing(path);
+    if (fd === undefined) throw new AgentError('NETNS_MISSING', `there is no network namespace at ${path}`);
+    try {
+      return { fd, inode: netnsInode(fd), cookie: netnsCookie(fd) };
+    } catch (error) {
+      closeFd(fd);
+      throw error;
+    }
+  }
+
+  inodeAt(path: string): NetnsInode | undefined {
+    const fd = openOrMissing(path);
+    if (fd === undefined) return undefined;
+    try {
+      return netnsInode(fd);
+    } finally {
+      closeFd(fd);
+    }
+  }
+
+  closeNetns(netns: OpenNetns): void {
+    closeFd(netns.fd);
+  }
+
+  listen({ fd }: OpenNetns): Listeners {
+    const made: number[] = [];
+    const listen = (): number => {
+      const listener = listenTcp4({ netnsFd: fd });
+      made.push(listener);
+      return listener;
+    };
+    try {
+      return { outbound: listen(), plaintext: listen(), hbone: listen() };
+    } catch (error) {
+      made.forEach(closeFd);
+      throw error;
+    }
+  }
+
+  closeListeners({ outbound, plaintext, hbone }: Listeners): void {
+    [outbound, plaintext, hbone].forEach(closeFd);
+  }
+
+  census(): ProcessCensus {
+    return takeCensus(this.#cgroupPath);
+  }
+}
+
+function openOrMissing(path: string): number | undefined {
+  try {
+    return openNetns(path);
+  } catch (error) {
+    // EINVAL, EACCES: what is left of a namespace whose mount is gone is an ordinary file of mode 0000.
+    if (isErrno(error, 'ENOENT', 'ENOTDIR', 'EINVAL', 'EACCES')) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,61 @@
+/** What the agent holds of one pod that belongs in the mesh. The truth about its enrolment is the kernel's. */
+import { Backoff } from '../lib/backoff.ts';
+import type { OpenNetns, UncoveredProcess } from './node-port.ts';
+import type { PodSpec } from './pod-source.ts';
+import type { Listeners } from './redirection-port.ts';
+
+/** Waits between attempts to bring a pod that failed into order. */
+const RETRY = { initialMs: 100, maxMs: 10_000 };
+
+/**
+ * - `waiting`: not enrolled; `problem` says why
+ * - `claimed`: enrolled as far as the agent knows, but the kernel does not show all of it
+ * - `verified`: read from the kernel in the last pass
+ */
+export type PodState = 'waiting' | 'claimed' | 'verified';
+
+export interface PodProblem {
+  readonly code: string;
+  readonly message: string;
+}
+
+export interface PodRecord {
+  spec: PodSpec;
+  netns: OpenNetns | undefined;
+  listeners: Listeners | undefined;
+  /** The listeners that this process put into the kernel's socket map; undefined: those there are another's. */
+  steeredTo: Listeners | undefined;
+  /** Counts namespaces and sets of listeners, for the hand-over. */
+  generation: number;
+  state: PodState;
+  /** When `state` became what it is, in ms since the epoch. */
+  since: number;
+  problem: PodProblem | undefined;
+  /** The problem that was logged last, so that it is not logged in every pass. */
+  logged: string | undefined;
+  uncovered: readonly UncoveredProcess[];
+  /** Nothing is tried before, in ms since the epoch. */
+  retryAt: number;
+  readonly backoff: Backoff;
+}
+
+export function newRecord(spec: PodSpec, now: number): PodRecord {
+  return {
+    spec,
+    netns: undefined,
+    listeners: undefined,
+    steeredTo: undefined,
+    generation: 0,
+    state: 'waiting',
+    since: now,
+    problem: undefined,
+    logged: undefined,
+    uncovered: [],
+    retryAt: 0,
+    backoff: new Backoff(RETRY),
+  };
+}
+
+export function podName({ namespace, name }: PodSpec): string {
+  return `${namespace}/${name}`;
+}

@@ -1,0 +1,47 @@
+/** Where the agent learns which pods its node has: the local mesh's file here, Kubernetes later. */
+import type { Labels } from '../lib/enrolment.ts';
+
+/** A pod of this node, enrolled or not. */
+export interface PodSpec {
+  readonly uid: string;
+  readonly name: string;
+  readonly namespace: string;
+  readonly serviceAccount: string;
+  /** Path of the file of its network namespace. */
+  readonly netns: string;
+  readonly ips: readonly string[];
+  readonly labels: Labels;
+  readonly namespaceLabels: Labels;
+}
+
+/** Something in the source that could not be used. */
+export interface SourceProblem {
+  /** The file, or the API's address. */
+  readonly where: string;
+  /** Which entry, where there is one: `pods[2] shop/payments-0`. */
+  readonly entry?: string;
+  readonly field?: string;
+  readonly message: string;
+  readonly allowed?: string;
+}
+
+export interface SourceState {
+  /** False until the source has been read once: nothing may be concluded from a missing pod before. */
+  readonly synced: boolean;
+  /** By uid. Of a pod whose newest entry is unusable, the last good one. */
+  readonly pods: ReadonlyMap<string, PodSpec>;
+  readonly problems: readonly SourceProblem[];
+}
+
+export interface PodSource {
+  readonly state: SourceState;
+  /** Begins to watch; `onChange` is called, from the event loop, whenever `state` has changed. */
+  start(onChange: () => void): void;
+  close(): void;
+}
+
+/** One line for a log or a terminal. */
+export function problemText(problem: SourceProblem): string {
+  const place = [problem.where, problem.entry, problem.field].filter((part) => part !== undefined).join(': ');
+  return `${place}: ${problem.message}${problem.allowed === undefined ? '' : `; allowed: ${problem.allowed}`}`;
+}

@@ -1,0 +1,342 @@
+/**
+ * Brings the kernel to what the pod source wants, again and again: each pass reads the kernel, compares, and repairs
+ * the differences. Nothing is concluded from what was done before. A pod that fails is tried again by itself, later.
+ */
+import { isEnrolled } from '../lib/enrolment.ts';
+import { errorText, LoamError } from '../lib/loam-error.ts';
+import { sameNetns } from '../lib/linux/netns.ts';
+import { AgentError } from './agent-error.ts';
+import type { Clock } from './clock.ts';
+import type { Log } from './log.ts';
+import { netnsKey, type NodePort, type OpenNetns, type ProcessCensus } from './node-port.ts';
+import { newRecord, podName, type PodProblem, type PodRecord, type PodState } from './pod-record.ts';
+import type { PodSource, PodSpec } from './pod-source.ts';
+import { isIpv4 } from './pods-file.ts';
+import type { KernelPod, KernelProblem, RedirectionPort } from './redirection-port.ts';
+import type { Workload, WorkloadHandover } from './zds/workload.ts';
+
+/** The kernel is read and compared at least this often. */
+export const RESYNC_MS = 2000;
+/** Several causes in this time make one pass. */
+const COALESCE_MS = 5;
+
+export interface ReconcilerOptions {
+  readonly source: PodSource;
+  readonly redirection: RedirectionPort;
+  readonly node: NodePort;
+  readonly handover: WorkloadHandover;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export class Reconciler {
+  readonly #options: ReconcilerOptions;
+  readonly #records = new Map<string, PodRecord>();
+  #timer: Disposable | undefined;
+  #dueAt = Infinity;
+  #passes = 0;
+  #problems: readonly string[] = [];
+  #stopped = false;
+
+  constructor(options: ReconcilerOptions) {
+    this.#options = options;
+  }
+
+  /** The pods that belong in the mesh, as of the last pass. */
+  get records(): ReadonlyMap<string, PodRecord> {
+    return this.#records;
+  }
+
+  /** Complete passes since the source was first read. */
+  get passes(): number {
+    return this.#passes;
+  }
+
+  /** What is wrong with the whole, not with one pod. */
+  get problems(): readonly string[] {
+    return this.#problems;
+  }
+
+  /** Asks for a pass soon. */
+  trigger(): void {
+    this.#schedule(COALESCE_MS);
+  }
+
+  /** No more passes. The kernel stays as it is, so enforcement does. */
+  stop(): void {
+    this.#stopped = true;
+    this.#timer?.[Symbol.dispose]();
+  }
+
+  /** One pass, at once. Never throws: what fails is logged, shown and tried again. */
+  reconcile(): void {
+    if (this.#stopped || !this.#options.source.state.synced) return;
+    const problems: string[] = [];
+    try {
+      this.#pass(problems);
+      this.#passes += 1;
+    } catch (error) {
+      problems.push(errorText(error));
+    }
+    for (const problem of problems) {
+      if (!this.#problems.includes(problem)) this.#options.log.error({ problem }, 'not all is in order');
+    }
+    this.#problems = problems;
+    this.#schedule(this.#nextDelay());
+  }
+
+  #pass(problems: string[]): void {
+    const { node, redirection, handover } = this.#options;
+    const leaving = this.#adoptDesired();
+    const census = node.census();
+    for (const record of this.#records.values()) {
+      if (record.retryAt > this.#options.clock.now()) continue;
+      record.problem = undefined;
+      this.#attempt(record, () => this.#resolve(record, census));
+    }
+    const kernel = new Map(redirection.enrolled().map((pod) => [pod.cookie, pod]));
+    this.#sweep(kernel, problems);
+    for (const record of this.#records.values()) {
+      if (record.netns !== undefined) this.#attempt(record, () => this.#converge(record, kernel));
+    }
+    this.#verify(census, problems);
+    handover.sync({ workloads: this.#workloads(), keep: this.#missing() });
+    // Only now is nobody given their descriptors any more.
+    for (const record of leaving) this.#release(record);
+  }
+
+  /** Takes over what the source wants. @returns the records of pods that do not belong in the mesh any more */
+  #adoptDesired(): PodRecord[] {
+    const desired = new Map<string, PodSpec>();
+    for (const [uid, pod] of this.#options.source.state.pods) {
+      if (isEnrolled(pod.labels, pod.namespaceLabels)) desired.set(uid, pod);
+    }
+    const leaving: PodRecord[] = [];
+    for (const [uid, record] of this.#records) {
+      if (desired.has(uid)) continue;
+      this.#options.log.info({ uid, pod: podName(record.spec) }, 'the pod leaves the mesh');
+      this.#records.delete(uid);
+      leaving.push(record);
+    }
+    for (const [uid, spec] of desired) {
+      const record = this.#records.get(uid) ?? newRecord(spec, this.#options.clock.now());
+      this.#records.set(uid, record);
+      if (record.spec !== spec) record.retryAt = 0;
+      record.spec = spec;
+    }
+    return leaving;
+  }
+
+  /** Finds out which namespace the pod has now. */
+  #resolve(record: PodRecord, census: ProcessCensus): void {
+    const { node } = this.#options;
+    const { netns: path } = record.spec;
+    if (record.netns === undefined) {
+      this.#enter(record, node.openNetns(path));
+      return;
+    }
+    const now = node.inodeAt(path);
+    if (now === undefined) {
+      // Held open by us, the namespace does not die; whether anybody lives in it, the processes say.
+      const inhabitants = census.get(netnsKey(record.netns.inode))?.pids.length ?? 0;
+      if (inhabitants > 0) {
+        const message = `${path} is gone, but ${inhabitants} processes live in the namespace: it stays enrolled`;
+        this.#report(record, { code: 'NETNS_LINGERS', message });
+        return;
+      }
+      this.#leave(record);
+      throw new AgentError('NETNS_MISSING', `there is no network namespace at ${path} any more`);
+    }
+    if (sameNetns(now, record.netns.inode)) return;
+    this.#options.log.info({ pod: podName(record.spec) }, 'the pod has another network namespace');
+    this.#leave(record);
+    this.#enter(record, node.openNetns(path));
+  }
+
+  #enter(record: PodRecord, netns: OpenNetns): void {
+    for (const other of this.#records.values()) {
+      if (other.netns?.cookie !== netns.cookie) continue;
+      this.#options.node.closeNetns(netns);
+      const message = `${record.spec.netns} is the network namespace of ${podName(other.spec)} already`;
+      throw new AgentError('NETNS_SHARED', message);
+    }
+    record.netns = netns;
+    record.generation += 1;
+  }
+
+  /** Lets go of a namespace; what the kernel has of it goes with the next sweep. */
+  #leave(record: PodRecord): void {
+    this.#release(record);
+    this.#setState(record, 'waiting');
+  }
+
+  #release(record: PodRecord): void {
+    const { node } = this.#options;
+    if (record.listeners !== undefined) node.closeListeners(record.listeners);
+    if (record.netns !== undefined) node.closeNetns(record.netns);
+    record.listeners = undefined;
+    record.steeredTo = undefined;
+    record.netns = undefined;
+  }
+
+  /** Switches off whatever the kernel redirects and nobody wants. */
+  #sweep(kernel: Map<bigint, KernelPod>, problems: string[]): void {
+    const wanted = new Set<bigint>();
+    const unresolved = new Set<string>();
+    for (const { netns, spec } of this.#records.values()) {
+      if (netns !== undefined) wanted.add(netns.cookie);
+      else spec.ips.forEach((ip) => unresolved.add(ip));
+    }
+    for (const [cookie, pod] of kernel) {
+      if (wanted.has(cookie)) continue;
+      // Of a wanted pod whose namespace cannot be opened just now: to be kept while anything may live in it.
+      if (pod.steering !== 'dead' && unresolved.has(pod.ip)) continue;
+      try {
+        this.#options.redirection.unenrol(cookie);
+        kernel.delete(cookie);
+        this.#options.log.info({ cookie: String(cookie), ip: pod.ip }, 'switched redirection off');
+      } catch (error) {
+        problems.push(
+          `cannot switch redirection of ${pod.ip} (netns cookie ${cookie}) off: ${errorText(error)}`,
+        );
+      }
+    }
+  }
+
+  /** Makes the kernel redirect one pod to our listeners, if it does not yet. */
+  #converge(record: PodRecord, kernel: ReadonlyMap<bigint, KernelPod>): void {
+    const { node, redirection, log } = this.#options;
+    const { netns, spec } = record;
+    if (netns === undefined) return;
+    const ip = spec.ips.find(isIpv4);
+    if (ip === undefined)
+      throw new AgentError('NO_IPV4', 'the pod has no IPv4 address, and only IPv4 is supported yet');
+    if (record.listeners === undefined) {
+      record.listeners = node.listen(netns);
+      record.generation += 1;
+    }
+    const { listeners } = record;
+    const found = kernel.get(netns.cookie);
+    if (found !== undefined && found.ip !== ip) redirection.unenrol(netns.cookie);
+    if (found === undefined || found.ip !== ip || found.steering !== 'attached') {
+      // Not enrolled before its listeners stand: connections would be refused.
+      redirection.enrol({ netnsFd: netns.fd, cookie: netns.cookie, ip, listeners });
+      log.info({ pod: podName(spec), ip, netns: String(netns.inode.ino) }, 'switched redirection on');
+    } else if (record.steeredTo !== listeners) {
+      redirection.setListeners(netns.cookie, listeners);
+      log.info({ pod: podName(spec), ip }, 'took over redirection that was in force');
+    }
+    record.steeredTo = listeners;
+    record.backoff.reset();
+  }
+
+  /** Compares once more, after all repairs: what counts is what the kernel says now. */
+  #verify(census: ProcessCensus, problems: string[]): void {
+    const { redirection } = this.#options;
+    const kernel = new Map(redirection.enrolled().map((pod) => [pod.cookie, pod]));
+    const found = redirection.verify();
+    problems.push(...found.flatMap(({ cookie, message }) => (cookie === undefined ? [message] : [])));
+    for (const record of this.#records.values()) {
+      const { netns, spec } = record;
+      if (netns === undefined) continue;
+      record.uncovered = census.get(netnsKey(netns.inode))?.uncovered ?? [];
+      const pod = kernel.get(netns.cookie);
+      const wrong = found.filter(({ cookie }) => cookie === netns.cookie).map(({ message }) => message);
+      if (pod === undefined) wrong.push('the kernel has no entry for it');
+      else if (!spec.ips.includes(pod.ip)) wrong.push(`the kernel has ${pod.ip} as its address`);
+      if (wrong.length === 0 && record.steeredTo !== undefined) {
+        this.#setState(record, 'verified');
+        if (record.problem === undefined) record.logged = undefined;
+        continue;
+      }
+      this.#setState(record, pod === undefined ? 'waiting' : 'claimed');
+      // Whatever it is, the listeners are put in once more by the next attempt.
+      record.steeredTo = undefined;
+      if (record.problem === undefined)
+        this.#report(record, { code: 'NOT_VERIFIED', message: wrong.join('; ') });
+    }
+    this.#removeStrays(found, kernel, problems);
+  }
+
+  /** Removes what is in the kernel of namespaces that are neither enrolled nor wanted. */
+  #removeStrays(
+    found: readonly KernelProblem[],
+    kernel: ReadonlyMap<bigint, KernelPod>,
+    problems: string[],
+  ): void {
+    const own = new Set([...this.#records.values()].map(({ netns }) => netns?.cookie));
+    for (const cookie of new Set(found.map((problem) => problem.cookie))) {
+      if (cookie === undefined || own.has(cookie) || kernel.has(cookie)) continue;
+      try {
+        this.#options.redirection.unenrol(cookie);
+      } catch (error) {
+        problems.push(`cannot remove what is left of netns cookie ${cookie}: ${errorText(error)}`);
+      }
+    }
+  }
+
+  /** Does something for one pod, unless it has to wait; its failure is that pod's alone. */
+  #attempt(record: PodRecord, work: () => void): void {
+    const now = this.#options.clock.now();
+    if (record.retryAt > now) return;
+    try {
+      work();
+    } catch (error) {
+      const code = error instanceof LoamError ? String(error.code) : 'UNEXPECTED';
+      record.retryAt = now + record.backoff.next();
+      this.#report(record, { code, message: errorText(error) });
+    }
+  }
+
+  /** Notes what is wrong with a pod; logged once as long as it is the same. */
+  #report(record: PodRecord, problem: PodProblem): void {
+    record.problem = problem;
+    if (record.logged === problem.message) return;
+    record.logged = problem.message;
+    this.#options.log.warn({ pod: podName(record.spec), ...problem }, 'a pod is not in order');
+  }
+
+  #setState(record: PodRecord, state: PodState): void {
+    if (record.state === state) return;
+    record.state = state;
+    record.since = this.#options.clock.now();
+    this.#options.log.info({ pod: podName(record.spec), state }, 'the state of a pod changed');
+  }
+
+  #workloads(): Map<string, Workload> {
+    const workloads = new Map<string, Workload>();
+    for (const [uid, { spec, netns, listeners, generation }] of this.#records) {
+      if (netns === undefined || listeners === undefined) continue;
+      const { name, namespace, serviceAccount } = spec;
+      workloads.set(uid, { uid, name, namespace, serviceAccount, netnsFd: netns.fd, listeners, generation });
+    }
+    return workloads;
+  }
+
+  /** The pods that belong in the mesh and cannot be handed over now. */
+  #missing(): Set<string> {
+    const handedOver = this.#workloads();
+    return new Set([...this.#records.keys()].filter((uid) => !handedOver.has(uid)));
+  }
+
+  #nextDelay(): number {
+    const now = this.#options.clock.now();
+    const retries = [...this.#records.values()].map(({ retryAt }) =>
+      retryAt > now ? retryAt - now : RESYNC_MS,
+    );
+    return Math.min(RESYNC_MS, ...retries);
+  }
+
+  #schedule(delayMs: number): void {
+    if (this.#stopped) return;
+    const { clock } = this.#options;
+    const dueAt = clock.now() + delayMs;
+    if (this.#timer !== undefined && this.#dueAt <= dueAt) return;
+    this.#timer?.[Symbol.dispose]();
+    this.#dueAt = dueAt;
+    this.#timer = clock.after(delayMs, () => {
+      this.#timer = undefined;
+      this.reconcile();
+    });
+  }
+}

@@ -1,0 +1,53 @@
+/**
+ * What the agent needs of the kernel part (lib/linux/bpf), narrow, so that the reconciler can be tested without a
+ * kernel. Every call is synchronous and may throw; nothing here remembers what the kernel can tell.
+ */
+
+/** Descriptors of a pod's in-pod listeners, by what sk_lookup steers to them. */
+export interface Listeners {
+  readonly outbound: number;
+  readonly plaintext: number;
+  readonly hbone: number;
+}
+
+/** A pod as it is to be enrolled. */
+export interface Enrolment {
+  readonly netnsFd: number;
+  readonly cookie: bigint;
+  /** The pod's IPv4 address. */
+  readonly ip: string;
+  readonly listeners: Listeners;
+}
+
+/** A pod that the kernel redirects now, whoever enrolled it. */
+export interface KernelPod {
+  readonly cookie: bigint;
+  readonly ip: string;
+  /** Whether the pod's sk_lookup program is attached; 'dead': its namespace is gone. */
+  readonly steering: 'attached' | 'missing' | 'dead';
+}
+
+/** Something that is not as it must be. */
+export interface KernelProblem {
+  /** The pod that it concerns; undefined: all of them. */
+  readonly cookie: bigint | undefined;
+  readonly message: string;
+}
+
+export interface RedirectionPort {
+  readonly ownSocketsMapFd: number;
+  readonly originalDstMapFd: number;
+  /** The cgroup folder that the programs are attached at. */
+  readonly cgroupPath: string;
+  /** Switches a pod's redirection on, or puts right what is missing of it; its listeners stand already. */
+  enrol(pod: Enrolment): void;
+  /** Puts other listeners in the place of an enrolled pod's: new connections go there from now on. */
+  setListeners(cookie: bigint, listeners: Listeners): void;
+  /** Switches a pod's redirection off and leaves nothing of it in the kernel. */
+  unenrol(cookie: bigint): void;
+  enrolled(): readonly KernelPod[];
+  verify(): readonly KernelProblem[];
+  stats(): Readonly<Record<string, number>>;
+  /** Ends this process's part and leaves everything in force. */
+  close(): void;
+}

@@ -1,0 +1,84 @@
+/** Status by HTTP over a unix socket of mode 0600: GET /status, GET /healthz/ready. */
+import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
+import { createServer, type Server, type ServerResponse } from 'node:http';
+import { connect } from 'node:net';
+import type { Readiness, Status } from './status.ts';
+
+export interface StatusServerOptions {
+  readonly path: string;
+  status(): Status;
+  readiness(): Readiness;
+}
+
+export class StatusServer {
+  readonly #server: Server;
+
+  private constructor(server: Server) {
+    this.#server = server;
+  }
+
+  /**
+   * Listens; a socket file that a killed process left is replaced.
+   *
+   * @throws Error EADDRINUSE when a live process listens there
+   */
+  static async listen(options: StatusServerOptions): Promise<StatusServer> {
+    await removeStale(options.path);
+    const server = createServer({ requestTimeout: 5000, headersTimeout: 5000 }, (request, response) => {
+      request.resume();
+      answer(options, request.method ?? '', request.url ?? '', response);
+    });
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      // The listening socket's file appears within this call, so its mode is set before anybody can be told of it.
+      const before = process.umask(0o177);
+      server.listen(options.path, () => {
+        server.off('error', reject);
+        resolve();
+      });
+      process.umask(before);
+    });
+    chmodSync(options.path, 0o600);
+    return new StatusServer(server);
+  }
+
+  async close(): Promise<void> {
+    const closed = new Promise((resolve) => this.#server.close(resolve));
+    this.#server.closeAllConnections();
+    await closed;
+  }
+}
+
+function answer(options: StatusServerOptions, method: string, url: string, response: ServerResponse): void {
+  if (method !== 'GET' && method !== 'HEAD') {
+    send(response, 405, { error: 'only GET' });
+  } else if (url === '/status') {
+    send(response, 200, options.status());
+  } else if (url === '/healthz/ready') {
+    const readiness = options.readiness();
+    send(response, readiness.ready ? 200 : 503, readiness);
+  } else {
+    send(response, 404, { error: 'no such page; there are /status and /healthz/ready' });
+  }
+}
+
+function send(response: ServerResponse, code: number, body: unknown): void {
+  response.on('error', () => undefined);
+  response.writeHead(code, { 'content-type': 'application/json' });
+  response.end(`${JSON.stringify(body)}\n`);
+}
+
+async function removeStale(path: string): Promise<void> {
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  if (found === undefined) return;
+  if (!found.isSocket()) throw new Error(`${path} exists and is not a socket`);
+  const live = await new Promise<boolean>((resolve) => {
+    const probe = connect(path);
+    probe.once('connect', () => resolve(true));
+    probe.once('error', () => resolve(false));
+    probe.once('close', () => probe.destroy());
+    probe.once('connect', () => probe.destroy());
+  });
+  if (live) throw new Error(`another process listens on ${path}`);
+  unlinkSync(path);
+}

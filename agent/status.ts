@@ -1,0 +1,122 @@
+/** What the agent shows of itself: made from the state at the moment of asking. */
+import { localAddress } from '../lib/linux/socket.ts';
+import { errorText } from '../lib/loam-error.ts';
+import { podName, type PodRecord } from './pod-record.ts';
+import type { PodSource, SourceProblem } from './pod-source.ts';
+import type { Reconciler } from './reconciler.ts';
+import type { RedirectionPort } from './redirection-port.ts';
+import type { ZdsServer } from './zds/server.ts';
+import type { HandoverState } from './zds/workload.ts';
+
+export interface Gate {
+  readonly name: string;
+  readonly ready: boolean;
+  /** What is missing; empty when ready. */
+  readonly reason: string;
+}
+
+export interface Readiness {
+  readonly ready: boolean;
+  readonly gates: readonly Gate[];
+}
+
+export interface PodStatus {
+  readonly uid: string;
+  readonly pod: string;
+  readonly ips: readonly string[];
+  /** `verified` is what the kernel showed in the last pass; `claimed`: enrolled, but not all of it shows. */
+  readonly state: PodRecord['state'];
+  /** When it became so (RFC 3339). */
+  readonly since: string;
+  readonly problem?: string;
+  readonly problemCode?: string;
+  readonly netns: { readonly path: string; readonly inode?: string; readonly cookie?: string };
+  /** Ports of the in-pod listeners; they are reached by steering alone. */
+  readonly listeners?: { readonly outbound: number; readonly plaintext: number; readonly hbone: number };
+  readonly zds: HandoverState;
+  /** Processes of the pod that redirection does not cover. */
+  readonly uncovered: PodRecord['uncovered'];
+}
+
+export interface Status {
+  readonly node: string;
+  readonly instance: string;
+  readonly cgroup: string;
+  readonly pods: readonly PodStatus[];
+  readonly source: { readonly synced: boolean; readonly problems: readonly SourceProblem[] };
+  /** What is wrong with the whole. */
+  readonly problems: readonly string[];
+  readonly proxies: ReturnType<ZdsServer['describe']>;
+  readonly kernel: Readonly<Record<string, number>> | { readonly error: string };
+}
+
+export interface StatusParts {
+  readonly node: string;
+  readonly instance: string;
+  readonly source: PodSource;
+  readonly reconciler: Reconciler;
+  readonly redirection: RedirectionPort;
+  readonly zds: ZdsServer;
+}
+
+export function statusOf({ node, instance, source, reconciler, redirection, zds }: StatusParts): Status {
+  return {
+    node,
+    instance,
+    cgroup: redirection.cgroupPath,
+    pods: [...reconciler.records.values()].map((record) => podStatus(record, zds)),
+    source: { synced: source.state.synced, problems: source.state.problems },
+    problems: reconciler.problems,
+    proxies: zds.describe(),
+    kernel: kernelStats(redirection),
+  };
+}
+
+/** Whether the agent does its part. A missing node proxy is no reason to be unready: connections wait for it. */
+export function readinessOf({ source, reconciler }: StatusParts): Readiness {
+  const gates: Gate[] = [
+    gate('pod-source', source.state.synced, source.state.problems[0]?.message ?? 'not read yet'),
+    gate('redirection', reconciler.problems.length === 0, reconciler.problems.join('; ')),
+    gate('reconciled', reconciler.passes > 0, 'no complete pass yet'),
+  ];
+  return { ready: gates.every(({ ready }) => ready), gates };
+}
+
+function gate(name: string, ready: boolean, reason: string): Gate {
+  return { name, ready, reason: ready ? '' : reason };
+}
+
+function podStatus(record: PodRecord, zds: ZdsServer): PodStatus {
+  const { spec, netns, listeners, problem } = record;
+  return {
+    uid: spec.uid,
+    pod: podName(spec),
+    ips: spec.ips,
+    state: record.state,
+    since: new Date(record.since).toISOString(),
+    ...(problem === undefined ? {} : { problem: problem.message, problemCode: problem.code }),
+    netns: {
+      path: spec.netns,
+      ...(netns === undefined ? {} : { inode: String(netns.inode.ino), cookie: String(netns.cookie) }),
+    },
+    ...(listeners === undefined
+      ? {}
+      : {
+          listeners: {
+            outbound: localAddress(listeners.outbound).port,
+            plaintext: localAddress(listeners.plaintext).port,
+            hbone: localAddress(listeners.hbone).port,
+          },
+        }),
+    zds: zds.stateOf(spec.uid),
+    uncovered: record.uncovered,
+  };
+}
+
+function kernelStats(redirection: RedirectionPort): Status['kernel'] {
+  try {
+    return redirection.stats();
+  } catch (error) {
+    return { error: errorText(error) };
+  }
+}

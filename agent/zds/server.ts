@@ -1,0 +1,117 @@
+/** Hands workloads to the node proxies that connect: new ones to the latest, removals to all (ambient-facts C5). */
+import { SeqpacketServer, type SeqpacketConnection } from '../../lib/linux/seqpacket.ts';
+import type { Clock } from '../clock.ts';
+import type { Log } from '../log.ts';
+import { Session, type MapFds } from './session.ts';
+import type { Handover, HandoverState, WorkloadHandover } from './workload.ts';
+
+/** During an upgrade there are two; more than a few means that something goes round in circles. */
+export const MAX_PROXIES = 8;
+/** One line in this time about connections turned away, with their number. */
+const REFUSED_LOG_MS = 1000;
+
+export interface ZdsServerOptions {
+  readonly path: string;
+  readonly maps: MapFds;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** A workload's state, or the set of proxies, changed. */
+  onProgress(): void;
+  /** The server cannot go on. */
+  onFailure(error: Error): void;
+}
+
+export class ZdsServer implements WorkloadHandover {
+  readonly #options: ZdsServerOptions;
+  readonly #server: SeqpacketServer;
+  /** In the order in which they said hello. */
+  readonly #sessions: Session[] = [];
+  readonly #strangers = new Set<Session>();
+  #wanted: Handover = { workloads: new Map(), keep: new Set() };
+  #refused = 0;
+  #refusedTimer: Disposable | undefined;
+
+  private constructor(options: ZdsServerOptions) {
+    this.#options = options;
+    this.#server = SeqpacketServer.listen({
+      path: options.path,
+      maxConnections: MAX_PROXIES,
+      onConnection: (connection) => this.#connected(connection),
+      onRefused: (error) => this.#turnedAway(error),
+      onFailure: (error) => options.onFailure(error),
+    });
+  }
+
+  /** @throws SeqpacketError SEQPACKET_IN_USE: another agent listens there; SEQPACKET_PATH; SystemCallError */
+  static listen(options: ZdsServerOptions): ZdsServer {
+    return new ZdsServer(options);
+  }
+
+  sync(handover: Handover): void {
+    this.#wanted = handover;
+    this.#tellAll();
+  }
+
+  stateOf(uid: string): HandoverState {
+    return this.#sessions.at(-1)?.stateOf(uid) ?? { state: 'no-proxy' };
+  }
+
+  /** True when the latest proxy has acknowledged a whole snapshot. */
+  get live(): boolean {
+    return this.#sessions.at(-1)?.live ?? false;
+  }
+
+  /** The proxies that said hello, the latest last. */
+  describe(): ReturnType<Session['describe']>[] {
+    return this.#sessions.map((session) => session.describe());
+  }
+
+  async close(): Promise<void> {
+    this.#refusedTimer?.[Symbol.dispose]();
+    for (const session of [...this.#sessions, ...this.#strangers]) session.close();
+    await this.#server.close();
+  }
+
+  #connected(connection: SeqpacketConnection): void {
+    const { maps, clock, log } = this.#options;
+    log.info({ pid: connection.peer.pid }, 'a node proxy connected');
+    const session = new Session({
+      connection,
+      maps,
+      clock,
+      log,
+      onHello: () => {
+        this.#strangers.delete(session);
+        this.#sessions.push(session);
+        this.#tellAll();
+      },
+      onProgress: () => this.#options.onProgress(),
+      onClose: () => {
+        this.#strangers.delete(session);
+        const at = this.#sessions.indexOf(session);
+        if (at >= 0) this.#sessions.splice(at, 1);
+        // The one before is the latest again, and gets what it missed.
+        this.#tellAll();
+        this.#options.onProgress();
+      },
+    });
+    this.#strangers.add(session);
+  }
+
+  #tellAll(): void {
+    const latest = this.#sessions.at(-1);
+    for (const session of [...this.#sessions]) session.want(this.#wanted, session === latest);
+  }
+
+  #turnedAway(error: Error): void {
+    this.#refused += 1;
+    if (this.#refusedTimer !== undefined) return;
+    this.#options.log.warn({ error: error.message }, 'a connection of a node proxy was turned away');
+    this.#refused = 0;
+    this.#refusedTimer = this.#options.clock.after(REFUSED_LOG_MS, () => {
+      this.#refusedTimer = undefined;
+      if (this.#refused > 0) this.#options.log.warn({ more: this.#refused }, 'and more were turned away');
+      this.#refused = 0;
+    });
+  }
+}
