@@ -100,9 +100,6 @@ export const sys = {
   ),
   syscall: bind<[number: number, a: number, b: number, c: number]>('long syscall(long, long, long, long)'),
   umount2: bind<[target: string, flags: number]>('int umount2(const char*, int)'),
-  prctl: bind<[option: number, a: number, b: number, c: number, d: number]>(
-    'int prctl(int, ulong, ulong, ulong, ulong)',
-  ),
 };
 
 // The same on x86-64 and arm64 (include/uapi/asm-generic).
