@@ -1,6 +1,34 @@
 import { Command } from 'commander';
+import { runDemo } from '../demo/run.ts';
+import { LocalMeshError } from '../local/errors.ts';
+import { checkMeshName } from '../local/names.ts';
 
-/** `loam demo`. */
+const ONCE_SECONDS = 8;
+
+/** `loam demo`: the whole mesh at work on this machine. */
 export function demoCommand(): Command {
-  return new Command('demo').action(() => undefined);
+  return new Command('demo')
+    .description(
+      'two nodes and a shop on this machine: see who calls whom, proved by whom, and what is denied',
+    )
+    .option(
+      '--once',
+      `run for some seconds (${ONCE_SECONDS}), print what was seen; exit code 0 only if it is right`,
+    )
+    .option('--seconds <n>', 'end by itself after so many seconds')
+    .option('--name <mesh>', 'name of its mesh', 'demo')
+    .action(async (options: { once?: boolean; seconds?: string; name: string }) => {
+      const seconds = options.seconds === undefined ? undefined : Number(options.seconds);
+      if (seconds !== undefined && !(seconds > 0 && seconds < 1e6))
+        throw new LocalMeshError(
+          'LOCAL_MESH_INPUT',
+          `--seconds ${JSON.stringify(options.seconds)} is not a number of seconds above 0`,
+        );
+      const once = options.once === true;
+      process.exitCode = await runDemo({
+        mesh: checkMeshName(options.name),
+        once,
+        seconds: seconds ?? (once ? ONCE_SECONDS : undefined),
+      });
+    });
 }

@@ -1,3 +1,4 @@
+import { rmSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { removeMesh, releaseMachine, withMachineLock } from './cleanup.ts';
 import { LocalMeshError } from './errors.ts';
@@ -30,6 +31,7 @@ export async function takeDown(meshName: string): Promise<DownResult> {
           await releaseMachine();
           return result;
         });
+        rmSync(paths.supervisorOutput, { force: true });
         if (problems.length > 0) throw new LocalMeshError('LOCAL_MESH_STATE', problems.join('\n'));
         if (told) return { was: 'running' };
         return found.length > 0 ? { was: 'left over', found } : { was: 'absent' };

@@ -23,7 +23,6 @@ function target(endpoint: Endpoint): RequestOptions {
   return {
     host: '127.0.0.1',
     port,
-    agent: false,
     createConnection: (): Socket => {
       const fd = openNetns(netnsPath(netns));
       try {

@@ -6,7 +6,6 @@ import { runCommand, tryCommand } from './run-command.ts';
 /** A note beside the meshes' state: which mounts Loam made and so takes away again. */
 const MOUNTS_MADE = join(STATE_ROOT, 'mounts-made');
 const NETNS_DIR = '/run/netns';
-const BPFFS = '/sys/fs/bpf';
 
 function mountPoints(): string[] {
   return readFileSync('/proc/self/mounts', 'utf8')
@@ -19,16 +18,12 @@ function made(): string[] {
 }
 
 /**
- * Makes the two mounts that all meshes share, where the machine has none: bpffs, and the one that `ip netns`
- * keeps its names in. The caller holds the machine's lock.
+ * Makes the mount that `ip netns` keeps its names in, which all meshes share, where the machine has none. (The BPF
+ * file system is the agent's own business.) The caller holds the machine's lock.
  */
 export async function makeMachineMounts(): Promise<void> {
   const before = mountPoints();
   const note = (what: string): void => writeFileSync(MOUNTS_MADE, `${[...made(), what].join('\n')}\n`);
-  if (!before.includes(BPFFS)) {
-    note(BPFFS);
-    await runCommand(['mount', '-t', 'bpf', 'bpf', BPFFS]);
-  }
   if (!before.includes(NETNS_DIR)) {
     if (!existsSync(NETNS_DIR)) note(`${NETNS_DIR}/`);
     note(NETNS_DIR);

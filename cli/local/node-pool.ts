@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { join } from 'node:path';
 import type { AddressPlan } from './addresses.ts';
 import { writeAtomically } from './files.ts';
 import { LogFile } from './log-file.ts';
@@ -80,7 +79,7 @@ export class NodePool {
       new ManagedProcess({
         name: `${program} of ${name}`,
         launch: () => ({ command, env, cwd: '/' }),
-        log: new LogFile(join(paths.logs, `${program}-${name}.log`)),
+        log: new LogFile(paths.logOf(program, name)),
         records,
         onChange,
       });

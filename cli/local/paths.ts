@@ -8,6 +8,8 @@ export interface MeshPaths {
   readonly dir: string;
   /** Held with flock by the supervisor, or by whoever cleans up. Outside `dir`, which is removed. */
   readonly lock: string;
+  /** What the supervisor itself says, for the case that it cannot start. Outside `dir`, too. */
+  readonly supervisorOutput: string;
   readonly meshFile: string;
   readonly controlSocket: string;
   readonly processes: string;
@@ -21,6 +23,7 @@ export interface MeshPaths {
   podsOf(node: string): string;
   zdsOf(node: string): string;
   agentStatusOf(node: string): string;
+  logOf(program: 'agent' | 'ztunnel', node: string): string;
   podDir(namespace: string, name: string): string;
 }
 
@@ -30,6 +33,7 @@ export function meshPaths(mesh: string): MeshPaths {
   return {
     dir,
     lock: join(STATE_ROOT, `${mesh}.lock`),
+    supervisorOutput: join(STATE_ROOT, `${mesh}.supervisor.out`),
     meshFile: join(dir, 'mesh.json'),
     controlSocket: join(dir, 'control.sock'),
     processes: join(dir, 'processes'),
@@ -43,6 +47,7 @@ export function meshPaths(mesh: string): MeshPaths {
     podsOf: (node) => join(dir, 'nodes', node, 'pods.json'),
     zdsOf: (node) => join(dir, 'nodes', node, 'zds.sock'),
     agentStatusOf: (node) => join(dir, 'nodes', node, 'agent.sock'),
+    logOf: (program, node) => join(logs, `${program}-${node}.log`),
     podDir: (namespace, name) => join(dir, 'pods', namespace, name),
   };
 }

@@ -41,7 +41,6 @@ export class Supervisor {
   readonly #paths: MeshPaths;
   readonly #stopping = new AbortController();
   #plan: AddressPlan | undefined;
-  #network: MeshNetwork | undefined;
   #controller: ManagedProcess | undefined;
   #nodes: NodePool | undefined;
   #kubelet: Kubelet | undefined;
@@ -102,7 +101,7 @@ export class Supervisor {
       report: () => this.#report(),
       stop: () => this.stop(),
     });
-    const network = (this.#network = new MeshNetwork(mesh, plan));
+    const network = new MeshNetwork(mesh, plan);
     await network.build();
     const onChange = (): void => undefined;
     const nodes = (this.#nodes = new NodePool({

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync, rmSync, statSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { siblingModule } from '../../lib/package-root.ts';
@@ -45,7 +45,7 @@ export function startSupervisor(options: StartOptions): StartedSupervisor {
   const mesh = checkMeshName(options.mesh);
   const manifests = checkManifests(options.manifests);
   makePrivateDir(STATE_ROOT);
-  const output = join(STATE_ROOT, `${mesh}.supervisor.out`);
+  const output = meshPaths(mesh).supervisorOutput;
   const fd = openSync(output, 'w', 0o600);
   const main = fileURLToPath(siblingModule(import.meta.url, './supervisor-main'));
   const child = spawn(

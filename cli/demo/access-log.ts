@@ -1,0 +1,135 @@
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { StringDecoder } from 'node:string_decoder';
+
+const CHUNK_BYTES = 256 << 10;
+/** A line longer than this is none of ours. */
+const LINE_MAX = 64 << 10;
+
+/** A finished connection as one of its two ztunnels logged it. */
+export interface AccessLine {
+  readonly direction: 'inbound' | 'outbound';
+  /** `namespace/pod`; absent when the mesh knows no workload with that address. */
+  readonly source?: string;
+  readonly destination?: string;
+  /** Host name of the Service that was dialled, where it was one. */
+  readonly service?: string;
+  /** Proved by the TLS handshake; absent in plaintext. */
+  readonly sourceIdentity?: string;
+  readonly destinationIdentity?: string;
+  readonly bytesSent: number;
+  readonly bytesReceived: number;
+  readonly durationMs: number;
+  readonly error?: string;
+  readonly flags?: string;
+  readonly policy?: string;
+}
+
+function text(value: unknown): string | undefined {
+  return typeof value === 'string' && value !== '' ? value : undefined;
+}
+
+function workload(line: Record<string, unknown>, side: 'src' | 'dst'): string | undefined {
+  const name = text(line[`${side}.workload`]);
+  return name === undefined ? undefined : `${text(line[`${side}.namespace`]) ?? ''}/${name}`;
+}
+
+/** Reads one line of a ztunnel's log; undefined when it is not the end of a connection. */
+export function parseAccessLine(json: string): AccessLine | undefined {
+  let line: Record<string, unknown>;
+  try {
+    line = JSON.parse(json) as Record<string, unknown>;
+  } catch {
+    return undefined;
+  }
+  const { direction, bytes_sent: sent, bytes_recv: received } = line;
+  if (line['scope'] !== 'access' || (direction !== 'inbound' && direction !== 'outbound')) return undefined;
+  if (typeof sent !== 'number' || typeof received !== 'number') return undefined;
+  const optional = {
+    source: workload(line, 'src'),
+    destination: workload(line, 'dst'),
+    service: text(line['dst.service']),
+    sourceIdentity: text(line['src.identity']),
+    destinationIdentity: text(line['dst.identity']),
+    error: text(line['error']),
+    flags: text(line['response_flags']),
+    policy: text(line['policy']),
+  };
+  return {
+    direction,
+    bytesSent: sent,
+    bytesReceived: received,
+    durationMs: parseFloat(text(line['duration']) ?? '0') || 0,
+    ...(Object.fromEntries(
+      Object.entries(optional).filter(([, value]) => value !== undefined),
+    ) as Partial<AccessLine>),
+  };
+}
+
+/** Follows a log file that is rotated by renaming. */
+export class LogTail {
+  readonly #path: string;
+  #fd = -1;
+  #inode = -1;
+  #offset = 0;
+  #rest = '';
+  #decoder = new StringDecoder('utf8');
+
+  /** @param from where to begin: with what is there already, or after it */
+  constructor(path: string, from: 'start' | 'end') {
+    this.#path = path;
+    if (from === 'end' && this.#open()) this.#offset = fstatSync(this.#fd).size;
+  }
+
+  /** The whole lines that were added since the last call. */
+  read(): string[] {
+    if (this.#fd < 0 && !this.#open()) return [];
+    const lines = this.#readOpen();
+    // The old file is read to its end before the new one is looked at.
+    if (this.#replaced()) {
+      closeSync(this.#fd);
+      this.#fd = -1;
+      if (this.#open()) lines.push(...this.#readOpen());
+    }
+    return lines;
+  }
+
+  close(): void {
+    if (this.#fd >= 0) closeSync(this.#fd);
+    this.#fd = -1;
+  }
+
+  #open(): boolean {
+    try {
+      this.#fd = openSync(this.#path, 'r');
+    } catch {
+      return false;
+    }
+    this.#inode = fstatSync(this.#fd).ino;
+    this.#offset = 0;
+    return true;
+  }
+
+  #replaced(): boolean {
+    try {
+      const fd = openSync(this.#path, 'r');
+      const { ino } = fstatSync(fd);
+      closeSync(fd);
+      return ino !== this.#inode;
+    } catch {
+      return false;
+    }
+  }
+
+  #readOpen(): string[] {
+    const lines: string[] = [];
+    const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
+    for (;;) {
+      const length = readSync(this.#fd, chunk, 0, CHUNK_BYTES, this.#offset);
+      if (length === 0) return lines;
+      this.#offset += length;
+      const parts = (this.#rest + this.#decoder.write(chunk.subarray(0, length))).split('\n');
+      this.#rest = (parts.pop() ?? '').slice(-LINE_MAX);
+      lines.push(...parts);
+    }
+  }
+}

@@ -1,0 +1,175 @@
+import type { AccessLine } from './access-log.ts';
+
+/** A row of a ztunnel's `GET /connections`: a connection that lives. */
+export interface LiveRow {
+  readonly id: number;
+  readonly direction: 'inbound' | 'outbound';
+  readonly state: 'opening' | 'open';
+  readonly source: { readonly workload?: string; readonly namespace?: string; readonly identity?: string };
+  readonly destination: {
+    readonly workload?: string;
+    readonly namespace?: string;
+    readonly identity?: string;
+  };
+  readonly bytesSent: number;
+  readonly bytesReceived: number;
+}
+
+/** What both ztunnels say about the calls from one service to another. */
+export interface Edge {
+  readonly from: string;
+  readonly to: string;
+  /** Connections that ended well, as the source's ztunnel counts them. */
+  completed: number;
+  /** Connections that live now. */
+  live: number;
+  bytesSent: number;
+  bytesReceived: number;
+  /** Failed for another reason than a policy. */
+  errors: number;
+  lastError: string | undefined;
+  /** Sum over the completed. */
+  durationMs: number;
+  /** Denied before the first byte. */
+  denied: number;
+  /** Ended by a change of policy while they were open. */
+  cut: number;
+  /** Bytes that passed on denied connections: must stay 0. */
+  deniedBytes: number;
+  deniedBy: Set<string>;
+  deniedReason: string | undefined;
+  /** Identities as the TLS handshakes proved them, by each side's ztunnel. */
+  sourceIdentities: Set<string>;
+  destinationIdentities: Set<string>;
+  /** Seen by the destination's ztunnel with both identities proved. */
+  mutualTls: number;
+  /** Seen without. */
+  plaintext: number;
+  /** Pods that answered. */
+  destinations: Set<string>;
+}
+
+/** By these words ztunnel logs a live connection that a new policy forbids. */
+const POLICY_CHANGE = 'policy change';
+
+/** Names for pods, so that the pods of one service are one end of an edge. */
+export type GroupOf = (pod: string) => string;
+
+function newEdge(from: string, to: string): Edge {
+  return {
+    ...{ from, to, completed: 0, live: 0, bytesSent: 0, bytesReceived: 0, errors: 0, lastError: undefined },
+    ...{ durationMs: 0, denied: 0, cut: 0, deniedBytes: 0, deniedBy: new Set(), deniedReason: undefined },
+    ...{ sourceIdentities: new Set(), destinationIdentities: new Set(), mutualTls: 0, plaintext: 0 },
+    destinations: new Set(),
+  };
+}
+
+/** Adds up who called whom, from finished connections and those that live. */
+export class EdgeBook {
+  readonly #finished = new Map<string, Edge>();
+  readonly #groupOf: GroupOf;
+  #live: readonly LiveRow[] = [];
+
+  constructor(groupOf: GroupOf) {
+    this.#groupOf = groupOf;
+  }
+
+  add(line: AccessLine): void {
+    const from = line.source === undefined ? 'unknown' : this.#groupOf(line.source);
+    const to =
+      line.destination === undefined
+        ? (line.service?.split('.')[0] ?? 'unknown')
+        : this.#groupOf(line.destination);
+    const edge = edgeOf(this.#finished, from, to);
+    if (line.direction === 'inbound') addInbound(edge, line);
+    else addOutbound(edge, line);
+  }
+
+  /** Takes the connections that live now, of all nodes. */
+  setLive(rows: readonly LiveRow[]): void {
+    this.#live = rows;
+  }
+
+  /** The edges as they stand, sorted by name. */
+  edges(): Edge[] {
+    const edges = new Map([...this.#finished].map(([key, edge]) => [key, copy(edge)]));
+    for (const row of this.#live) {
+      if (row.state !== 'open') continue;
+      const source = podName(row.source);
+      const destination = podName(row.destination);
+      if (source === undefined || destination === undefined) continue;
+      const edge = edgeOf(edges, this.#groupOf(source), this.#groupOf(destination));
+      if (row.direction === 'inbound') {
+        addIdentities(edge, row.source.identity, row.destination.identity);
+        continue;
+      }
+      edge.live += 1;
+      edge.bytesSent += row.bytesSent;
+      edge.bytesReceived += row.bytesReceived;
+      edge.destinations.add(destination);
+    }
+    return [...edges.values()].sort((a, b) => (`${a.from} ${a.to}` < `${b.from} ${b.to}` ? -1 : 1));
+  }
+}
+
+function podName(end: { workload?: string; namespace?: string }): string | undefined {
+  return end.workload === undefined ? undefined : `${end.namespace ?? ''}/${end.workload}`;
+}
+
+function edgeOf(edges: Map<string, Edge>, from: string, to: string): Edge {
+  const key = `${from}\n${to}`;
+  const known = edges.get(key);
+  if (known) return known;
+  const edge = newEdge(from, to);
+  edges.set(key, edge);
+  return edge;
+}
+
+function copy(edge: Edge): Edge {
+  return {
+    ...edge,
+    deniedBy: new Set(edge.deniedBy),
+    sourceIdentities: new Set(edge.sourceIdentities),
+    destinationIdentities: new Set(edge.destinationIdentities),
+    destinations: new Set(edge.destinations),
+  };
+}
+
+function addIdentities(edge: Edge, source: string | undefined, destination: string | undefined): void {
+  if (source !== undefined) edge.sourceIdentities.add(source);
+  if (destination !== undefined) edge.destinationIdentities.add(destination);
+  if (source !== undefined && destination !== undefined) edge.mutualTls += 1;
+  else edge.plaintext += 1;
+}
+
+/** The destination's view: who it was, and what policy said. */
+function addInbound(edge: Edge, line: AccessLine): void {
+  addIdentities(edge, line.sourceIdentity, line.destinationIdentity);
+  if (line.flags !== 'DENY') return;
+  edge.deniedReason = line.error;
+  if (line.policy !== undefined) edge.deniedBy.add(line.policy);
+  // It was allowed when it began, and what passed until then passed rightly.
+  if (line.error?.includes(POLICY_CHANGE) === true) {
+    edge.cut += 1;
+    return;
+  }
+  edge.denied += 1;
+  edge.deniedBytes += line.bytesSent + line.bytesReceived;
+}
+
+/** The source's view: how it went for the caller. */
+function addOutbound(edge: Edge, line: AccessLine): void {
+  if (line.error === undefined) {
+    edge.completed += 1;
+    edge.durationMs += line.durationMs;
+    edge.bytesSent += line.bytesSent;
+    edge.bytesReceived += line.bytesReceived;
+    if (line.destination !== undefined) edge.destinations.add(line.destination);
+  } else if (line.flags === 'DENY') {
+    // Refused by the destination, which has logged the policy.
+    if (edge.cut === 0) edge.deniedBytes += line.bytesReceived;
+  } else {
+    edge.errors += 1;
+    edge.lastError = line.error;
+  }
+}

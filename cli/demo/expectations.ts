@@ -1,0 +1,81 @@
+import { spiffeUri } from '../../lib/spiffe.ts';
+import type { Edge } from './edges.ts';
+
+/** What the shop's manifests say about one caller and one service. */
+export type Expectation =
+  | { readonly kind: 'allowed'; readonly from: string; readonly to: string; readonly pods: readonly string[] }
+  | { readonly kind: 'denied'; readonly from: string; readonly to: string; readonly policy: string };
+
+/** The shop as it is in deploy/examples/shop. */
+export const SHOP: readonly Expectation[] = [
+  { kind: 'allowed', from: 'frontend', to: 'auth', pods: ['shop/auth'] },
+  { kind: 'allowed', from: 'frontend', to: 'payments', pods: ['shop/payments-1', 'shop/payments-2'] },
+  { kind: 'allowed', from: 'payments', to: 'backend', pods: ['shop/backend'] },
+  { kind: 'allowed', from: 'backend', to: 'db', pods: ['shop/db'] },
+  { kind: 'denied', from: 'auth', to: 'payments', policy: 'shop/payments-only-from-frontend' },
+  { kind: 'denied', from: 'frontend', to: 'db', policy: 'shop/database-only-from-backend' },
+];
+
+const SHOP_NAMESPACE = 'shop';
+const TRUST_DOMAIN = 'cluster.local';
+
+function identityOf(service: string): string {
+  return spiffeUri({ trustDomain: TRUST_DOMAIN, namespace: SHOP_NAMESPACE, serviceAccount: service });
+}
+
+function only(set: ReadonlySet<string>, value: string): boolean {
+  return set.size === 1 && set.has(value);
+}
+
+function listed(set: ReadonlySet<string>): string {
+  return set.size === 0 ? 'none' : [...set].sort().join(', ');
+}
+
+/** What of an edge is not as expected; nothing when all is right. */
+function wrongWith(expected: Expectation, edge: Edge | undefined): string[] {
+  const name = `${expected.from} → ${expected.to}`;
+  if (edge === undefined) return [`${name}: no call was seen`];
+  const wrong: string[] = [];
+  const check = (good: boolean, text: string): void => {
+    if (!good) wrong.push(`${name}: ${text}`);
+  };
+  check(edge.mutualTls > 0, 'no connection with mutual TLS was seen by the destination');
+  check(edge.plaintext === 0, `${edge.plaintext} connections came in plaintext`);
+  const [source, destination] = [identityOf(expected.from), identityOf(expected.to)];
+  check(
+    only(edge.sourceIdentities, source),
+    `caller proved to be ${listed(edge.sourceIdentities)}, not ${source}`,
+  );
+  check(
+    only(edge.destinationIdentities, destination),
+    `called proved to be ${listed(edge.destinationIdentities)}, not ${destination}`,
+  );
+  if (expected.kind === 'allowed') {
+    check(edge.completed + edge.live > 0, 'no call got through');
+    check(edge.bytesSent > 0 && edge.bytesReceived > 0, 'no bytes passed');
+    check(edge.errors === 0, `${edge.errors} errors, the last: ${edge.lastError ?? ''}`);
+    check(edge.denied + edge.cut === 0, `${edge.denied + edge.cut} denied by ${listed(edge.deniedBy)}`);
+    for (const pod of expected.pods) check(edge.destinations.has(pod), `${pod} was never called`);
+  } else {
+    check(edge.denied > 0, 'was never denied');
+    check(edge.completed + edge.live === 0, `${edge.completed + edge.live} calls got through`);
+    check(edge.deniedBytes === 0, `${edge.deniedBytes} bytes passed before the denial`);
+    check(
+      only(edge.deniedBy, expected.policy),
+      `denied by ${listed(edge.deniedBy)}, expected ${expected.policy}`,
+    );
+  }
+  return wrong;
+}
+
+/** All that is not as the shop's manifests say, calls that nobody expects included. */
+export function findWrong(edges: readonly Edge[], expectations: readonly Expectation[] = SHOP): string[] {
+  const find = (from: string, to: string): Edge | undefined =>
+    edges.find((edge) => edge.from === from && edge.to === to);
+  const wrong = expectations.flatMap((expected) => wrongWith(expected, find(expected.from, expected.to)));
+  for (const { from, to } of edges) {
+    if (!expectations.some((expected) => expected.from === from && expected.to === to))
+      wrong.push(`${from} → ${to}: nobody expects this call`);
+  }
+  return wrong;
+}

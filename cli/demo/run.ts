@@ -1,0 +1,135 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { LocalMeshError } from '../local/errors.ts';
+import { ask } from '../local/http.ts';
+import { meshPaths } from '../local/paths.ts';
+import { runningMesh, startSupervisor, waitUntilReady, type StartedSupervisor } from '../local/up.ts';
+import { findWrong } from './expectations.ts';
+import { Observer } from './observer.ts';
+import { momentLine, summaryText } from './plain.ts';
+import { hints, screen } from './screen.ts';
+import { copyShop, removeCopy } from './shop-copy.ts';
+import { Terminal } from './terminal.ts';
+
+const READY_TIMEOUT_MS = 90_000;
+const LOOK_INTERVAL_MS = 300;
+const PLAIN_INTERVAL_MS = 2_000;
+/** How long the mesh may take to go before it is given up on; the next start would clean it. */
+const END_TIMEOUT_MS = 30_000;
+
+export interface DemoOptions {
+  readonly mesh: string;
+  /** Check what was seen, and answer with the exit code. */
+  readonly once: boolean;
+  /** End by itself after so long; undefined: when the user ends it. */
+  readonly seconds: number | undefined;
+}
+
+/** Runs the demo from start to clean end. @returns the exit code */
+export async function runDemo(options: DemoOptions): Promise<number> {
+  const running = await runningMesh(options.mesh);
+  if (running !== undefined)
+    throw new LocalMeshError(
+      'LOCAL_MESH_STATE',
+      `a mesh ${options.mesh} runs already, of ${running.manifests}: end it there, or with: loam local down --name ${options.mesh}`,
+    );
+  const interrupted = new AbortController();
+  const onSignal = (): void => {
+    if (interrupted.signal.aborted) console.error('still removing everything, a moment …');
+    interrupted.abort();
+  };
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+  for (const signal of signals) process.on(signal, onSignal);
+  const manifests = copyShop();
+  let supervisor: StartedSupervisor | undefined;
+  try {
+    supervisor = startSupervisor({
+      ...{ mesh: options.mesh, manifests, temporaryManifests: true, dieWithParent: true },
+    });
+    return await show(options, supervisor, interrupted.signal);
+  } catch (error) {
+    if (interrupted.signal.aborted) return 130;
+    throw error;
+  } finally {
+    if (supervisor !== undefined) await end(options.mesh, supervisor);
+    removeCopy(manifests);
+    for (const signal of signals) process.off(signal, onSignal);
+  }
+}
+
+async function show(
+  options: DemoOptions,
+  supervisor: StartedSupervisor,
+  interrupted: AbortSignal,
+): Promise<number> {
+  console.log('Starting two nodes and the shop: frontend, auth, two payments, backend and Redis.');
+  const status = await waitUntilReady(
+    {
+      mesh: options.mesh,
+      timeoutMs: READY_TIMEOUT_MS,
+      signal: interrupted,
+      onWaiting: (problems) => console.log(`  waiting for ${problems.map(({ what }) => what).join(', ')}`),
+    },
+    supervisor,
+  );
+  let supervisorEnded = false;
+  void supervisor.exited.then(() => (supervisorEnded = true));
+  const observer = new Observer(status);
+  const over = (): boolean => interrupted.aborted || supervisorEnded;
+  const deadline = options.seconds === undefined ? Infinity : Date.now() + options.seconds * 1000;
+  const terminal = process.stdout.isTTY
+    ? new Terminal(process.stdout, process.env['NO_COLOR'] === undefined)
+    : undefined;
+  if (terminal === undefined) for (const hint of hints(status.report)) console.log(hint);
+  try {
+    let printedAt = Date.now();
+    while (!over() && Date.now() < deadline) {
+      await observer.look();
+      terminal?.paint(screen(observer.view()));
+      if (terminal === undefined && Date.now() - printedAt >= PLAIN_INTERVAL_MS) {
+        console.log(momentLine(observer.view()));
+        printedAt = Date.now();
+      }
+      await sleep(LOOK_INTERVAL_MS, undefined, { signal: interrupted }).catch(() => undefined);
+    }
+  } finally {
+    terminal?.[Symbol.dispose]();
+    observer.close();
+  }
+  console.log(`\n${summaryText(observer.view())}\n`);
+  if (supervisorEnded) {
+    console.log(`the mesh ended by itself: ${supervisor.said()}`);
+    return 1;
+  }
+  if (!options.once) return 0;
+  if (interrupted.aborted) return 130;
+  const wrong = [
+    ...findWrong(observer.edges()),
+    ...observer.view().problems.map(({ what, why }) => `${what}: ${why}`),
+  ];
+  if (wrong.length === 0) {
+    console.log('All is as the manifests say: every call is mutual TLS between the identities shown,');
+    console.log('and what no policy allows was denied before its first byte.');
+    return 0;
+  }
+  console.log('NOT as the manifests say:');
+  for (const text of wrong) console.log(`  ${text}`);
+  return 1;
+}
+
+async function end(mesh: string, supervisor: StartedSupervisor): Promise<void> {
+  console.log('Removing everything …');
+  await ask({ socketPath: meshPaths(mesh).controlSocket }, '/stop', 'POST').catch(() => {
+    // It has no control socket yet, or not any more: a signal says the same.
+    try {
+      process.kill(supervisor.pid, 'SIGTERM');
+    } catch {
+      // It ended by itself.
+    }
+  });
+  const ended = await Promise.race([supervisor.exited, sleep(END_TIMEOUT_MS, undefined, { ref: false })]);
+  if (ended === undefined)
+    console.error(
+      `the supervisor of mesh ${mesh} (pid ${supervisor.pid}) does not end; its log: ${meshPaths(mesh).supervisorLog}`,
+    );
+  else console.log('All gone.');
+}

@@ -1,0 +1,31 @@
+import type { Problem } from '../local/problems.ts';
+import type { Edge } from './edges.ts';
+
+/** One pod as the demo shows it. */
+export interface PodView {
+  readonly name: string;
+  readonly node: string;
+  readonly ip: string;
+  /** What the kernel shows: redirected, not, or not as it should be. */
+  readonly state: 'in the mesh' | 'outside' | 'not verified';
+  readonly ready: boolean;
+}
+
+/** Something that happened in the mesh, with the time of day. */
+export interface EventView {
+  readonly at: string;
+  readonly text: string;
+}
+
+/** All that the demo shows at one moment. */
+export interface View {
+  readonly mesh: string;
+  readonly elapsedMs: number;
+  readonly manifests: string;
+  readonly pods: readonly PodView[];
+  readonly edges: readonly Edge[];
+  /** Connections per second on an edge, lately. */
+  readonly rateOf: (edge: Edge) => number;
+  readonly problems: readonly Problem[];
+  readonly events: readonly EventView[];
+}
