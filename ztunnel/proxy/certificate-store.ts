@@ -1,50 +1,37 @@
 import tls from 'node:tls';
-import { constants } from 'node:crypto';
+import { spiffeUri } from '../../lib/spiffe.ts';
+import type { CertificateBundle } from '../identity/certificate-bundle.ts';
+import { hboneServerTls } from '../identity/tls-context.ts';
 import { ProxyError } from './proxy-error.ts';
-import { TLS_CIPHERS } from './h2-settings.ts';
 
-/** A workload certificate with its key and the roots that peers are checked against; all PEM. */
-export interface CertificateMaterial {
-  readonly certChainPem: string;
-  readonly keyPem: string;
-  readonly rootsPem: string;
-  /** Milliseconds since the epoch. */
-  readonly notAfterMs: number;
-}
-
-/** What both ends of HBONE ask of TLS: 1.3, AES-GCM, and no ticket, since resumption would skip the peer's checks. */
-function secureOptions(material: CertificateMaterial): tls.SecureContextOptions {
-  return {
-    cert: material.certChainPem,
-    key: material.keyPem,
-    ca: material.rootsPem,
-    minVersion: 'TLSv1.3',
-    maxVersion: 'TLSv1.3',
-    ciphers: TLS_CIPHERS,
-    secureOptions: constants.SSL_OP_NO_TICKET,
-  };
-}
-
-interface Entry {
-  readonly material: CertificateMaterial;
-  readonly client: tls.SecureContext;
-  readonly server: tls.SecureContextOptions;
+/** A certificate, ready for use at both ends of a tunnel. */
+export interface Certificate {
+  readonly bundle: CertificateBundle;
+  /** For {@link hboneClientTls}: parsed once and not for each connection. */
+  readonly clientContext: tls.SecureContext;
 }
 
 /** The worker's copies of the certificates of this node's identities, by SPIFFE URI. */
 export class CertificateStore {
-  readonly #entries = new Map<string, Entry>();
+  readonly #certificates = new Map<string, Certificate>();
   readonly #listeners = new Set<(identity: string) => void>();
+  readonly #onWanted: (identity: string) => void;
 
-  /** Adds or renews. @throws Error when OpenSSL cannot use the material */
-  put(identity: string, material: CertificateMaterial): void {
-    const server = secureOptions(material);
-    this.#entries.set(identity, { material, server, client: tls.createSecureContext(server) });
-    for (const listener of this.#listeners) listener(identity);
+  /** @param onWanted called when a connection begins to wait for a certificate */
+  constructor(onWanted: (identity: string) => void = () => undefined) {
+    this.#onWanted = onWanted;
+  }
+
+  /** Adds or renews. @throws Error when OpenSSL cannot use it */
+  put(bundle: CertificateBundle): void {
+    const identity = spiffeUri(bundle.identity);
+    const clientContext = tls.createSecureContext(hboneServerTls(bundle));
+    this.#certificates.set(identity, { bundle, clientContext });
+    for (const listener of [...this.#listeners]) listener(identity);
   }
 
   remove(identity: string): void {
-    this.#entries.delete(identity);
+    this.#certificates.delete(identity);
   }
 
   /** Calls back with the identity after each {@link put}; returns how to stop that. */
@@ -53,38 +40,26 @@ export class CertificateStore {
     return () => this.#listeners.delete(listener);
   }
 
-  client(identity: string): tls.SecureContext | undefined {
-    return this.#valid(identity)?.client;
-  }
-
-  server(identity: string): tls.SecureContextOptions | undefined {
-    return this.#valid(identity)?.server;
-  }
-
-  /** Waits for a valid certificate. @throws ProxyError NO_CERTIFICATE */
-  async whenClient(identity: string, timeoutMs: number): Promise<tls.SecureContext> {
-    return this.client(identity) ?? (await this.#wait(identity, timeoutMs)).client;
-  }
-
-  /** The same, of the server side. @throws ProxyError NO_CERTIFICATE */
-  async whenServer(identity: string, timeoutMs: number): Promise<tls.SecureContextOptions> {
-    return this.server(identity) ?? (await this.#wait(identity, timeoutMs)).server;
-  }
-
   /** A certificate serves until it expires, whatever became of its renewal, and not a moment longer. */
-  #valid(identity: string): Entry | undefined {
-    const entry = this.#entries.get(identity);
-    return entry !== undefined && entry.material.notAfterMs > Date.now() ? entry : undefined;
+  valid(identity: string): Certificate | undefined {
+    const found = this.#certificates.get(identity);
+    return found !== undefined && found.bundle.notAfter > Date.now() ? found : undefined;
   }
 
-  #wait(identity: string, timeoutMs: number): Promise<Entry> {
+  /** Waits for a valid one. @throws ProxyError NO_CERTIFICATE */
+  async whenValid(identity: string, timeoutMs: number): Promise<Certificate> {
+    return this.valid(identity) ?? this.#wait(identity, timeoutMs);
+  }
+
+  #wait(identity: string, timeoutMs: number): Promise<Certificate> {
+    this.#onWanted(identity);
     return new Promise((resolve, reject) => {
       const stop = this.onChange((changed) => {
-        const entry = changed === identity ? this.#valid(identity) : undefined;
-        if (entry === undefined) return;
+        const found = changed === identity ? this.valid(identity) : undefined;
+        if (found === undefined) return;
         clearTimeout(timer);
         stop();
-        resolve(entry);
+        resolve(found);
       });
       const timer = setTimeout(() => {
         stop();

@@ -49,9 +49,6 @@ export const SERVER_SESSION_OPTIONS = {
   },
 } satisfies http2.ServerSessionOptions;
 
-/** TLS of every HBONE session: 1.3 with AES-GCM. Node has no way to forbid tickets but the option in tls-context.ts. */
-export const TLS_CIPHERS = 'TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256';
-
 /**
  * Sends a PING every 10 s and calls `onDead` once when one stays unanswered for 20 s: a peer that vanished without a
  * FIN, or one that holds a connection open and does not read, is not kept.

@@ -1,8 +1,8 @@
 import type http2 from 'node:http2';
-import type tls from 'node:tls';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Backoff } from '../../lib/backoff.ts';
 import { connectSession, HboneTunnel, type TunnelTarget } from './hbone-tunnel.ts';
+import type { Certificate } from './certificate-store.ts';
 import type { PodSockets } from './pod-sockets.ts';
 import { ProxyError } from './proxy-error.ts';
 
@@ -24,7 +24,7 @@ export interface TunnelKey extends TunnelTarget {
 export interface TunnelSource {
   readonly sockets: PodSockets;
   /** The pod's certificate as a TLS client. @throws ProxyError NO_CERTIFICATE */
-  readonly clientContext: () => Promise<tls.SecureContext>;
+  readonly certificate: () => Promise<Certificate>;
 }
 
 interface Entry {
@@ -135,8 +135,8 @@ export class HbonePool {
     const wait = entry.notBefore - performance.now();
     if (wait > 0) await sleep(wait, undefined, { ref: false });
     try {
-      const context = await source.clientContext();
-      const session = await this.#connect(source.sockets, entry.key, context);
+      const certificate = await source.certificate();
+      const session = await this.#connect(source.sockets, entry.key, certificate);
       if (entry.evicted) {
         session.close();
         throw new ProxyError('POD_GONE', 'the pod or its destination left while connecting');

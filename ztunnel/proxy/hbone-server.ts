@@ -2,13 +2,14 @@ import http2 from 'node:http2';
 import type { Socket } from 'node:net';
 import type tls from 'node:tls';
 import { errorText } from '../../lib/loam-error.ts';
-import { spiffeUri, type Identity } from '../../lib/spiffe.ts';
+import type { Identity } from '../../lib/spiffe.ts';
+import type { CertificateBundle } from '../identity/certificate-bundle.ts';
+import { hboneServerTls, inboundPeer } from '../identity/tls-context.ts';
 import { admit } from './admission.ts';
 import { CONNECTION_WINDOW_BYTES, keepSessionAlive, SERVER_SESSION_OPTIONS } from './h2-settings.ts';
 import { parseAuthority, plainIp, trueClient, type HostPort } from './hbone-headers.ts';
 import { beginInbound, connectApplication, inboundFlow, type InboundRequest } from './inbound.ts';
 import { ILLEGAL_PORTS, STATE_WAIT_MS } from './mesh.ts';
-import { peerIdentity } from './peer-identity.ts';
 import type { Pod } from './pod.ts';
 import { ProxyError, toProxyError } from './proxy-error.ts';
 import { resetStream } from './stream-reset.ts';
@@ -37,8 +38,8 @@ export class HboneServer {
   constructor(pod: Pod) {
     this.#pod = pod;
     this.#stopWatching = pod.mesh.certificates.onChange((identity) => {
-      const context = identity === pod.identityUri ? pod.mesh.certificates.server(identity) : undefined;
-      if (context !== undefined) this.#server?.setSecureContext(context);
+      const renewed = identity === pod.identityUri ? pod.mesh.certificates.valid(identity) : undefined;
+      if (renewed !== undefined) this.#server?.setSecureContext(hboneServerTls(renewed.bundle));
     });
   }
 
@@ -55,10 +56,8 @@ export class HboneServer {
     socket.once('close', () => this.#accepted.delete(socket));
     try {
       // Asked for each connection, so that an expired certificate is not served on.
-      const context = mesh.certificates.server(identityUri);
-      if (context === undefined) {
-        this.#makeServer(await mesh.certificates.whenServer(identityUri, STATE_WAIT_MS));
-      } else if (this.#server === undefined) this.#makeServer(context);
+      const { bundle } = await mesh.certificates.whenValid(identityUri, STATE_WAIT_MS);
+      this.#server ??= this.#makeServer(bundle);
       if (this.#closed) socket.resetAndDestroy();
       else this.#server?.emit('connection', socket);
     } catch (error) {
@@ -86,17 +85,10 @@ export class HboneServer {
     for (const socket of this.#accepted) socket.destroy();
   }
 
-  #makeServer(context: tls.SecureContextOptions): void {
-    if (this.#server !== undefined) {
-      this.#server.setSecureContext(context);
-      return;
-    }
+  #makeServer(bundle: CertificateBundle): http2.Http2SecureServer {
     const server = http2.createSecureServer({
-      ...context,
+      ...hboneServerTls(bundle),
       ...SERVER_SESSION_OPTIONS,
-      requestCert: true,
-      rejectUnauthorized: true,
-      ALPNProtocols: ['h2'],
       handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
     });
     server.on('unknownProtocol', (socket: tls.TLSSocket) => socket.destroy());
@@ -111,17 +103,16 @@ export class HboneServer {
     });
     server.on('sessionError', () => undefined);
     server.on('session', (session) => this.#onSession(session));
-    this.#server = server;
+    return server;
   }
 
   #onSession(session: http2.ServerHttp2Session): void {
-    const peer = readPeer(session.socket as tls.TLSSocket);
-    if (peer?.identity.trustDomain !== this.#pod.mesh.trustDomain) {
+    let peer: Peer;
+    try {
+      peer = readPeer(session.socket as tls.TLSSocket, this.#pod.mesh.trustDomain);
+    } catch (error) {
       this.#pod.mesh.metrics.refused('PEER_IDENTITY');
-      this.#pod.mesh.log.warn('tunnel refused: the peer has no identity of this trust domain', {
-        pod: this.#pod.info.uid,
-        peer: peer && spiffeUri(peer.identity),
-      });
+      this.#pod.mesh.log.warn('tunnel refused', { pod: this.#pod.info.uid, error: errorText(error) });
       session.destroy();
       return;
     }
@@ -183,13 +174,11 @@ export class HboneServer {
   }
 }
 
-function readPeer(socket: tls.TLSSocket): Peer | undefined {
-  const identity = peerIdentity(socket);
-  const { remotePort } = socket;
-  if (identity === undefined || remotePort === undefined) return undefined;
+/** @throws ZtunnelError PEER_IDENTITY */
+function readPeer(socket: tls.TLSSocket, trustDomain: string): Peer {
   return {
-    identity,
-    address: { ip: plainIp(socket.remoteAddress), port: remotePort },
+    identity: inboundPeer(socket, trustDomain),
+    address: { ip: plainIp(socket.remoteAddress), port: socket.remotePort ?? 0 },
     localIp: plainIp(socket.localAddress),
   };
 }

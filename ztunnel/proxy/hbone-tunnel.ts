@@ -1,10 +1,12 @@
 import http2 from 'node:http2';
 import tls from 'node:tls';
+import { ZtunnelError } from '../errors.ts';
+import { hboneClientTls } from '../identity/tls-context.ts';
 import type { PodSockets } from './pod-sockets.ts';
 import { whenConnected } from './pod-sockets.ts';
 import type { HostPort } from './hbone-headers.ts';
 import { ProxyError } from './proxy-error.ts';
-import { checkExpectedIdentity } from './peer-identity.ts';
+import type { Certificate } from './certificate-store.ts';
 import { CLIENT_SESSION_OPTIONS, CONNECTION_WINDOW_BYTES, keepSessionAlive } from './h2-settings.ts';
 
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -123,7 +125,7 @@ export class HboneTunnel {
 export async function connectSession(
   sockets: PodSockets,
   target: TunnelTarget,
-  secureContext: tls.SecureContext,
+  certificate: Certificate,
   timeoutMs: number = CONNECT_TIMEOUT_MS,
 ): Promise<http2.ClientHttp2Session> {
   const deadline = performance.now() + timeoutMs;
@@ -138,18 +140,10 @@ export async function connectSession(
     );
   }
   raw.setNoDelay(true);
-  let identityError: Error | undefined;
   const tlsSocket = tls.connect({
     socket: raw,
-    secureContext,
-    rejectUnauthorized: true,
-    ALPNProtocols: ['h2'],
-    // No SNI: the certificate is chosen by which pod's listener accepts.
-    servername: '',
-    checkServerIdentity: (_host, certificate) => {
-      identityError = checkExpectedIdentity(certificate.subjectaltname, target.expectedIdentities);
-      return identityError;
-    },
+    ...hboneClientTls(certificate.bundle, target.expectedIdentities),
+    secureContext: certificate.clientContext,
   });
   let secured = false;
   tlsSocket.once('secureConnect', () => (secured = true));
@@ -166,7 +160,7 @@ export async function connectSession(
     session.destroy();
     raw.destroy();
     const where = `${target.address.ip}:${target.address.port}`;
-    if (identityError !== undefined) {
+    if (cause instanceof ZtunnelError && cause.code === 'PEER_IDENTITY') {
       throw new ProxyError('PEER_IDENTITY', `${where} is not who it should be`, { cause });
     }
     if (!secured || isTlsAlert(cause)) {
@@ -185,7 +179,7 @@ function isTlsAlert(error: unknown): boolean {
 function settingsReceived(session: http2.ClientHttp2Session, timeoutMs: number): Promise<void> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error(`no answer in time`)), timeoutMs);
-    session.once('remoteSettings', (settings) => {
+    session.once('remoteSettings', (settings: http2.Settings) => {
       clearTimeout(timer);
       if (settings.maxConcurrentStreams === 0) reject(new Error('the peer admits no stream'));
       else resolve();

@@ -145,7 +145,7 @@ async function connectUpstream(
         },
         {
           sockets: pod.sockets,
-          clientContext: () => pod.mesh.certificates.whenClient(pod.identityUri, STATE_WAIT_MS),
+          certificate: () => pod.mesh.certificates.whenValid(pod.identityUri, STATE_WAIT_MS),
         },
         {
           ':authority': `${upstream.address}:${upstream.targetPort}`,

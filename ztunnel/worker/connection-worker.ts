@@ -28,7 +28,7 @@ const mesh: Mesh = {
   limits: start.limits,
   workloads: new WorkloadStore(),
   policies: new PolicyStore(),
-  certificates: new CertificateStore(),
+  certificates: new CertificateStore((identity) => outbox.post({ type: 'certificate-wanted', identity })),
   pool: new HbonePool(),
   registry: new ConnectionRegistry(),
   metrics: new FlowMetrics(),
@@ -84,7 +84,7 @@ function receive(message: ToWorker): void {
       mesh.policies.apply(message.delta);
       return;
     case 'certificate':
-      mesh.certificates.put(message.identity, message.material);
+      mesh.certificates.put(message.bundle);
       return;
     case 'certificate-gone':
       mesh.certificates.remove(message.identity);

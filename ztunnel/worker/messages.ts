@@ -1,7 +1,7 @@
 import type { AddressDelta, PolicyDelta } from '../state/model.ts';
 import type { AccessRecord } from '../telemetry/access-record.ts';
 import type { MetricsBatch } from '../telemetry/flow-metrics.ts';
-import type { CertificateMaterial } from '../proxy/certificate-store.ts';
+import type { CertificateBundle } from '../identity/certificate-bundle.ts';
 import type { ConnectionRow, Direction } from '../proxy/connection-registry.ts';
 import type { Limits } from '../proxy/mesh.ts';
 import type { ListenerFds } from '../proxy/pod-proxy.ts';
@@ -51,7 +51,7 @@ export type ToWorker =
   | { readonly type: 'remove-pod'; readonly uid: string }
   | { readonly type: 'addresses'; readonly delta: AddressDelta }
   | { readonly type: 'policies'; readonly delta: PolicyDelta }
-  | { readonly type: 'certificate'; readonly identity: string; readonly material: CertificateMaterial }
+  | { readonly type: 'certificate'; readonly bundle: CertificateBundle }
   | { readonly type: 'certificate-gone'; readonly identity: string }
   | { readonly type: 'log-level'; readonly level: LogLevel }
   | { readonly type: 'drain'; readonly deadlineMs: number };
@@ -60,6 +60,8 @@ export type ToWorker =
 export type FromWorker =
   | { readonly type: 'answer'; readonly id: number; readonly value: unknown }
   | { readonly type: 'failed'; readonly id: number; readonly error: string }
+  /** A connection waits for the certificate of this SPIFFE URI. */
+  | { readonly type: 'certificate-wanted'; readonly identity: string }
   | { readonly type: 'metrics'; readonly batch: MetricsBatch }
   | { readonly type: 'status'; readonly status: WorkerStatus }
   | { readonly type: 'access'; readonly records: readonly AccessRecord[] }

@@ -41,7 +41,7 @@ export class PodSet {
     }
     if (known !== undefined) this.remove(info.uid, 'the pod has another network namespace or account now');
     if (this.#maps === undefined) {
-      for (const fd of Object.values(fds)) closeFd(fd);
+      for (const fd of [fds.netns, fds.outbound, fds.plaintext, fds.hbone]) closeFd(fd);
       throw new Error('the agent sent a pod before its BPF maps');
     }
     const sockets = new KernelPodSockets(fds.netns, this.#maps);

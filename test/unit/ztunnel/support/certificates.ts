@@ -1,12 +1,13 @@
 import 'reflect-metadata';
 import { webcrypto } from 'node:crypto';
 import * as x509 from '@peculiar/x509';
-import type { CertificateMaterial } from '../../../../ztunnel/proxy/certificate-store.ts';
+import { parseSpiffeUri } from '../../../../lib/spiffe.ts';
+import type { CertificateBundle } from '../../../../ztunnel/identity/certificate-bundle.ts';
 
 const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
 const DAY_MS = 86_400_000;
 
-x509.cryptoProvider.set(webcrypto as Crypto);
+x509.cryptoProvider.set(webcrypto);
 
 function pem(label: string, der: ArrayBuffer): string {
   const lines =
@@ -42,8 +43,8 @@ export class TestCa {
     return new TestCa(keys, root);
   }
 
-  /** A certificate with the given URIs as its names. */
-  async issue(uris: readonly string[]): Promise<CertificateMaterial> {
+  /** A certificate of an identity; with more URIs, one that no peer may accept. */
+  async issue(uri: string, ...more: readonly string[]): Promise<CertificateBundle> {
     const keys = await webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
     const notAfter = new Date(Date.now() + DAY_MS);
     const certificate = await x509.X509CertificateGenerator.create({
@@ -60,7 +61,7 @@ export class TestCa {
           x509.ExtendedKeyUsage.clientAuth,
         ]),
         new x509.SubjectAlternativeNameExtension(
-          uris.map((value) => ({ type: 'url' as const, value })),
+          [uri, ...more].map((value) => ({ type: 'url' as const, value })),
           true,
         ),
       ],
@@ -69,7 +70,10 @@ export class TestCa {
       certChainPem: certificate.toString('pem'),
       keyPem: pem('PRIVATE KEY', await webcrypto.subtle.exportKey('pkcs8', keys.privateKey)),
       rootsPem: this.root.toString('pem'),
-      notAfterMs: notAfter.getTime(),
+      identity: parseSpiffeUri(uri),
+      serialNumber: certificate.serialNumber,
+      notBefore: certificate.notBefore.getTime(),
+      notAfter: certificate.notAfter.getTime(),
     };
   }
 }

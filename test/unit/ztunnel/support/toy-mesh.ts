@@ -70,7 +70,7 @@ export function toyWorkload(name: string, ip: string, changes: Partial<Workload>
 
 export async function giveCertificate(mesh: Mesh, ca: TestCa, serviceAccount: string): Promise<void> {
   const uri = spiffeUri({ trustDomain: 'cluster.local', namespace: 'default', serviceAccount });
-  mesh.certificates.put(uri, await ca.issue([uri]));
+  mesh.certificates.put(await ca.issue(uri));
 }
 
 /** Two network namespaces joined by a veth pair; `pods` of a test without any redirection. */

@@ -1,0 +1,96 @@
+import { spiffeUri, type Identity } from '../lib/spiffe.ts';
+import type { ZtunnelConfig } from './config.ts';
+import { IstioCaClient } from './identity/ca-client.ts';
+import type { CertificateBundle } from './identity/certificate-bundle.ts';
+import { CertificateManager, type CertificateStatus } from './identity/certificate-manager.ts';
+import type { AddressDelta, PolicyDelta } from './state/model.ts';
+import { readStaticState, StaticCertificates } from './static-source.ts';
+import { XdsClient, type ControlLog, type XdsStatus } from './xds/xds-client.ts';
+
+/** What the rest of ztunnel needs of certificates; without access to keys. */
+export interface Certificates {
+  acquire(identity: Identity): void;
+  release(identity: Identity): void;
+  /** A connection waits for it. */
+  prioritize(identity: Identity): void;
+  snapshot(): CertificateStatus[];
+  stop(): void;
+}
+
+export interface CertificateEvents {
+  onCertificate(bundle: CertificateBundle): void;
+  onRemoved(identityUri: string): void;
+  onExpiryChange(identityUri: string, notAfterSeconds: number | undefined): void;
+}
+
+/** Certificates from the CA, or from a folder, as configured. */
+export function startCertificates(
+  config: ZtunnelConfig,
+  events: CertificateEvents,
+  log: ControlLog,
+): Certificates {
+  const source = config.certificates;
+  if (source.from === 'folder') {
+    return new StaticCertificates(source.path, (bundle) => events.onCertificate(bundle));
+  }
+  const manager = new CertificateManager({
+    ca: new IstioCaClient({ ...source, clusterId: config.clusterId }),
+    rootFile: source.rootFile,
+    log,
+    ttlSeconds: config.certTtlSeconds,
+    onExpiryChange: (identity, seconds) => events.onExpiryChange(identity, seconds),
+  });
+  manager.onCertificate((bundle) => events.onCertificate(bundle));
+  manager.onRemoved((identity) => events.onRemoved(spiffeUri(identity)));
+  return manager;
+}
+
+export interface StateEvents {
+  onAddresses(delta: AddressDelta): void;
+  onPolicies(delta: PolicyDelta): void;
+  onDisconnect(): void;
+}
+
+/** Where workloads, services and policies come from, while it runs. */
+export interface StateFeed {
+  status(): XdsStatus;
+  stop(): Promise<void>;
+}
+
+/**
+ * State from xDS, or once from a file, as configured.
+ *
+ * @throws ZtunnelError when the file cannot be used
+ */
+export function startState(config: ZtunnelConfig, events: StateEvents, log: ControlLog): StateFeed {
+  const source = config.state;
+  if (source.from === 'file') {
+    const { addresses, policies } = readStaticState(source.path);
+    events.onAddresses({ upserts: addresses, removed: [] });
+    events.onPolicies({ upserts: policies, removed: [] });
+    const status: XdsStatus = {
+      connected: true,
+      addressesReady: true,
+      policiesReady: true,
+      addresses: addresses.length,
+      policies: policies.length,
+    };
+    return { status: () => status, stop: () => Promise.resolve() };
+  }
+  const { node, clusterId, network } = config;
+  const client = new XdsClient({
+    ...source,
+    clusterId,
+    node: {
+      id: `ztunnel~0.0.0.0~ztunnel-${node}.loam-system~loam-system.svc.${config.trustDomain}`,
+      metadata: { NODE_NAME: node, CLUSTER_ID: clusterId, NETWORK: network },
+    },
+    onAddresses: (delta) => events.onAddresses(delta),
+    onPolicies: (delta) => events.onPolicies(delta),
+    onReady: () => log.info({}, 'xds: first state is in force'),
+    onDisconnect: () => events.onDisconnect(),
+    log,
+  });
+  client.start();
+  return client;
+}

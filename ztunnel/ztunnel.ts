@@ -1,0 +1,267 @@
+import type { Server } from 'node:http';
+import { errorText } from '../lib/loam-error.ts';
+import { parseSpiffeUri } from '../lib/spiffe.ts';
+import { configDump } from './admin/config-dump.ts';
+import { serveRoutes } from './admin/http-routes.ts';
+import { Readiness } from './admin/readiness.ts';
+import { adminRoutes, metricsRoute, readyRoute, type AdminActions } from './admin/routes.ts';
+import type { ZtunnelConfig } from './config.ts';
+import { startCertificates, startState, type Certificates, type StateFeed } from './control-plane.ts';
+import type { Logger } from './log.ts';
+import { PodDirectory } from './pods/pod-directory.ts';
+import { ZdsClient } from './pods/zds-client.ts';
+import type { Log } from './proxy/mesh.ts';
+import { PolicyStore } from './state/policy-store.ts';
+import { WorkloadStore } from './state/workload-store.ts';
+import { MetricsRegistry } from './telemetry/metrics-registry.ts';
+import type { LogLevel } from './worker/messages.ts';
+import { WorkerHost } from './worker/worker-host.ts';
+
+/** A scrape does not wait longer than this for the worker's newest counts. */
+const SCRAPE_WAIT_MS = 500;
+
+/** The node's tunnel: the main thread's parts, and the connection worker. */
+export class Ztunnel {
+  readonly #config: ZtunnelConfig;
+  readonly #log: Logger;
+  readonly #version: string;
+  readonly #onFatal: (error: Error) => void;
+  readonly #onQuit: () => void;
+  readonly #readiness = new Readiness();
+  readonly #metrics: MetricsRegistry;
+  readonly #worker: WorkerHost;
+  readonly #certificates: Certificates;
+  readonly #pods: PodDirectory;
+  readonly #zds: ZdsClient;
+  // The main thread's own copies, for admin; the worker decides by its own.
+  readonly #workloads = new WorkloadStore();
+  readonly #policies = new PolicyStore();
+  readonly #servers: Server[] = [];
+  #feed: StateFeed | undefined;
+  #draining = false;
+
+  /**
+   * @param onFatal the connection worker failed: the program must end with an error
+   * @param onQuit admin asked for a graceful end
+   */
+  constructor(
+    config: ZtunnelConfig,
+    log: Logger,
+    version: string,
+    onFatal: (error: Error) => void,
+    onQuit: () => void,
+  ) {
+    this.#config = config;
+    this.#log = log;
+    this.#version = version;
+    this.#onFatal = onFatal;
+    this.#onQuit = onQuit;
+    this.#metrics = new MetricsRegistry(version);
+    this.#worker = this.#startWorker();
+    const worker = this.#worker;
+    this.#certificates = startCertificates(
+      config,
+      {
+        onCertificate: (bundle) => worker.post({ type: 'certificate', bundle }),
+        onRemoved: (identity) => worker.post({ type: 'certificate-gone', identity }),
+        onExpiryChange: (identity, seconds) => this.#metrics.certificateExpiry(identity, seconds),
+      },
+      log,
+    );
+    this.#pods = new PodDirectory(
+      {
+        setMaps: (fds) => worker.post({ type: 'maps', fds }),
+        add: async (pod, fds) => {
+          await worker.request('add-pod', { pod, fds });
+          this.#metrics.podStarted();
+        },
+        remove: (uid) => {
+          worker.post({ type: 'remove-pod', uid });
+          this.#metrics.podStopped();
+        },
+      },
+      this.#certificates,
+      config.trustDomain,
+    );
+    this.#zds = new ZdsClient(config.zds, this.#pods, fieldsLast(log));
+    this.#addGates();
+  }
+
+  /** Opens the ports, then connects to agent and control plane. @throws Error when a port or file cannot be used */
+  async start(): Promise<void> {
+    const { admin, metrics, ready } = this.#config;
+    const actions = this.#actions();
+    this.#servers.push(
+      await serveRoutes(admin, adminRoutes(actions, this.#readiness)),
+      await serveRoutes(metrics, { 'GET /metrics': metricsRoute(actions) }),
+      await serveRoutes(ready, { 'GET /healthz/ready': readyRoute(this.#readiness) }),
+    );
+    this.#feed = startState(
+      this.#config,
+      {
+        onAddresses: (delta) => {
+          this.#workloads.apply(delta);
+          this.#worker.post({ type: 'addresses', delta });
+        },
+        onPolicies: (delta) => {
+          this.#policies.apply(delta);
+          this.#worker.post({ type: 'policies', delta });
+        },
+        onDisconnect: () => this.#metrics.xdsDisconnected(),
+      },
+      this.#log,
+    );
+    this.#zds.start();
+  }
+
+  /** Graceful end: no new connections, time for those that are open, then all is closed (ambient-facts C11). */
+  async drain(): Promise<void> {
+    if (this.#draining) return;
+    this.#draining = true;
+    const deadlineMs = this.#config.drainDeadlineMs;
+    this.#log.info({ deadlineMs }, 'draining');
+    this.#zds.stop();
+    const cut = await this.#worker.drain(deadlineMs);
+    this.#log.info({ cut }, 'drained');
+    await this.#feed?.stop();
+    this.#certificates.stop();
+    for (const server of this.#servers) {
+      server.close();
+      server.closeAllConnections();
+    }
+    await this.#worker.stop();
+  }
+
+  #startWorker(): WorkerHost {
+    const { clusterId, trustDomain, logLevel, connectionsPerPod, tunnelsPerPod, workerHeapMb } = this.#config;
+    const access = this.#log.child({ scope: 'access' });
+    return new WorkerHost(
+      { clusterId, trustDomain, logLevel, limits: { connectionsPerPod, tunnelsPerPod } },
+      workerHeapMb,
+      {
+        metrics: (batch) => this.#metrics.apply(batch),
+        status: (status) => this.#metrics.workerStatus(status),
+        access: (records) => {
+          for (const { level, message, fields } of records) access[level](fields, message);
+        },
+        log: (level, message, fields) => this.#log[level](fields, message),
+        certificateWanted: (identity) => this.#certificates.prioritize(parseSpiffeUri(identity)),
+        stalled: (stalled) => {
+          this.#metrics.workerStalled(stalled);
+          if (stalled) this.#log.error('the connection worker is stalled: connections stand still');
+          else this.#log.warn('the connection worker goes on');
+        },
+        failed: (error) => this.#onFatal(error),
+      },
+    );
+  }
+
+  #addGates(): void {
+    const state = (): { ready: boolean; reason: string } | undefined => {
+      const status = this.#feed?.status();
+      if (status === undefined) return { ready: false, reason: 'starting' };
+      return status.connected ? undefined : { ready: true, reason: status.lastError ?? 'connecting' };
+    };
+    const xds = (isReady: () => boolean) => () => {
+      const offline = state();
+      // A state that was received stays in force while the controller is away (DESIGN §6).
+      if (!isReady()) return { ready: false, reason: offline?.reason ?? 'waiting for the first response' };
+      return {
+        ready: true,
+        reason: offline === undefined ? 'in force' : `last state in force; ${offline.reason}`,
+      };
+    };
+    this.#readiness.add(
+      'xds-workloads',
+      xds(() => this.#feed?.status().addressesReady === true),
+    );
+    this.#readiness.add(
+      'xds-policies',
+      xds(() => this.#feed?.status().policiesReady === true),
+    );
+    this.#readiness.add('zds-snapshot', () => {
+      const { status } = this.#zds;
+      switch (status.state) {
+        case 'live':
+          return { ready: true, reason: 'connected to the agent' };
+        case 'snapshot':
+          return { ready: false, reason: 'waiting for the rest of the snapshot' };
+        case 'connecting':
+          return {
+            ready: false,
+            reason: `no agent at ${this.#config.zds}: ${status.lastError ?? 'connecting'}`,
+          };
+      }
+    });
+    this.#readiness.add('listeners', () => {
+      const waiting = this.#pods.rows().filter((pod) => pod.state.kind !== 'served');
+      const [first] = waiting;
+      if (first === undefined) return { ready: true, reason: `${this.#pods.rows().length} pods served` };
+      const why = first.state.kind === 'failed' ? first.state.error : first.state.kind;
+      return {
+        ready: false,
+        reason: `${waiting.length} pods not served, ${first.namespace}/${first.name}: ${why}`,
+      };
+    });
+    this.#readiness.add('draining', () => ({
+      ready: !this.#draining,
+      reason: this.#draining ? 'asked to end' : 'no',
+    }));
+  }
+
+  #actions(): AdminActions {
+    const feed = (): StateFeed => {
+      if (this.#feed === undefined) throw new Error('starting');
+      return this.#feed;
+    };
+    return {
+      configDump: () =>
+        configDump({
+          config: this.#config,
+          version: this.#version,
+          workloads: this.#workloads,
+          policies: this.#policies,
+          certificates: this.#certificates,
+          pods: this.#pods,
+          feed,
+          zds: this.#zds,
+        }),
+      connections: () => this.#worker.request('connections', {}),
+      logLevel: () => this.#log.level,
+      setLogLevel: (level: LogLevel) => {
+        this.#log.level = level;
+        this.#worker.post({ type: 'log-level', level });
+      },
+      quit: () => this.#onQuit(),
+      metrics: () => this.#scrape(),
+      metricsType: this.#metrics.contentType,
+    };
+  }
+
+  async #scrape(): Promise<string> {
+    const rows = this.#pods.rows();
+    const served = rows.filter((pod) => pod.state.kind === 'served').length;
+    this.#metrics.pods(served, rows.length - served);
+    this.#metrics.gates(this.#readiness.report().gates);
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<undefined>((resolve) => (timer = setTimeout(() => resolve(undefined), SCRAPE_WAIT_MS)));
+    // An answer that comes after the wait is counted all the same.
+    const counted = this.#worker.request('metrics', {}).then((batch) => this.#metrics.apply(batch));
+    counted.catch((error: unknown) =>
+      this.#log.debug({ error: errorText(error) }, 'metrics without the newest counts'),
+    );
+    await Promise.race([counted.catch(() => undefined), late]);
+    clearTimeout(timer);
+    return this.#metrics.text();
+  }
+}
+
+/** The data path's way of logging, on top of pino's. */
+function fieldsLast(log: Logger): Log {
+  return {
+    debug: (message, fields = {}) => log.debug(fields, message),
+    info: (message, fields = {}) => log.info(fields, message),
+    warn: (message, fields = {}) => log.warn(fields, message),
+    error: (message, fields = {}) => log.error(fields, message),
+  };
+}
