@@ -2,7 +2,7 @@
 import { readFileSync, statSync, watch, type FSWatcher } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { systemClock, type Clock } from './clock.ts';
-import type { PodSource, PodSpec, SourceProblem, SourceState } from './pod-source.ts';
+import type { PodSource, PodSpec, SourceState } from './pod-source.ts';
 import { parsePodsFile, type BadEntry, type PodsFile } from './pods-file.ts';
 
 /** Several events belong to one replacement of the file. */
@@ -14,7 +14,7 @@ const MAX_FILE_BYTES = 16 * 1024 * 1024;
 export class LocalPodSource implements PodSource {
   readonly #file: string;
   readonly #clock: Clock;
-  #state: SourceState = { synced: false, pods: new Map(), problems: [] };
+  #state: SourceState = { synced: false, complete: false, pods: new Map(), problems: [] };
   #text: string | undefined;
   #onChange: () => void = () => undefined;
   #watcher: FSWatcher | undefined;
@@ -109,8 +109,9 @@ export function merge(last: SourceState, file: PodsFile): SourceState {
     const broken = file.bad.some((bad) => isThis(bad, pod));
     if (broken || (anonymous && !pods.has(uid))) pods.set(uid, pod);
   }
-  const problems: SourceProblem[] = [...file.problems];
-  return { synced: true, pods, problems };
+  const known = [...last.pods.values()];
+  const complete = file.bad.every((bad) => known.some((pod) => isThis(bad, pod)));
+  return { synced: true, complete, pods, problems: file.problems };
 }
 
 function isThis(bad: BadEntry, pod: PodSpec): boolean {

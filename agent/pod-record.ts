@@ -5,7 +5,7 @@ import type { PodSpec } from './pod-source.ts';
 import type { Listeners } from './redirection-port.ts';
 
 /** Waits between attempts to bring a pod that failed into order. */
-const RETRY = { initialMs: 100, maxMs: 10_000 };
+const RETRY = { initialMs: 100, maxMs: 2000 };
 
 /**
  * - `waiting`: not enrolled; `problem` says why

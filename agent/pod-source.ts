@@ -28,6 +28,11 @@ export interface SourceProblem {
 export interface SourceState {
   /** False until the source has been read once: nothing may be concluded from a missing pod before. */
   readonly synced: boolean;
+  /**
+   * False while some entry cannot be used and no earlier state of its pod is known: a pod that is enrolled but not
+   * listed may be that one.
+   */
+  readonly complete: boolean;
   /** By uid. Of a pod whose newest entry is unusable, the last good one. */
   readonly pods: ReadonlyMap<string, PodSpec>;
   readonly problems: readonly SourceProblem[];

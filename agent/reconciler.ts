@@ -36,6 +36,10 @@ export class Reconciler {
   #dueAt = Infinity;
   #passes = 0;
   #problems: readonly string[] = [];
+  /** Pods that left the mesh, until nobody uses their descriptors any more. */
+  #leaving: PodRecord[] = [];
+  /** Namespaces that this process had enrolled and let go of. */
+  readonly #released = new Set<bigint>();
   #stopped = false;
 
   constructor(options: ReconcilerOptions) {
@@ -87,7 +91,7 @@ export class Reconciler {
 
   #pass(problems: string[]): void {
     const { node, redirection, handover } = this.#options;
-    const leaving = this.#adoptDesired();
+    this.#adoptDesired();
     const census = node.census();
     for (const record of this.#records.values()) {
       if (record.retryAt > this.#options.clock.now()) continue;
@@ -102,21 +106,21 @@ export class Reconciler {
     this.#verify(census, problems);
     handover.sync({ workloads: this.#workloads(), keep: this.#missing() });
     // Only now is nobody given their descriptors any more.
-    for (const record of leaving) this.#release(record);
+    for (const record of this.#leaving.splice(0)) this.#release(record);
   }
 
-  /** Takes over what the source wants. @returns the records of pods that do not belong in the mesh any more */
-  #adoptDesired(): PodRecord[] {
+  /** Takes over what the source wants. */
+  #adoptDesired(): void {
     const desired = new Map<string, PodSpec>();
     for (const [uid, pod] of this.#options.source.state.pods) {
       if (isEnrolled(pod.labels, pod.namespaceLabels)) desired.set(uid, pod);
     }
-    const leaving: PodRecord[] = [];
     for (const [uid, record] of this.#records) {
       if (desired.has(uid)) continue;
       this.#options.log.info({ uid, pod: podName(record.spec) }, 'the pod leaves the mesh');
       this.#records.delete(uid);
-      leaving.push(record);
+      if (record.netns !== undefined) this.#released.add(record.netns.cookie);
+      this.#leaving.push(record);
     }
     for (const [uid, spec] of desired) {
       const record = this.#records.get(uid) ?? newRecord(spec, this.#options.clock.now());
@@ -124,7 +128,6 @@ export class Reconciler {
       if (record.spec !== spec) record.retryAt = 0;
       record.spec = spec;
     }
-    return leaving;
   }
 
   /** Finds out which namespace the pod has now. */
@@ -166,6 +169,7 @@ export class Reconciler {
 
   /** Lets go of a namespace; what the kernel has of it goes with the next sweep. */
   #leave(record: PodRecord): void {
+    if (record.netns !== undefined) this.#released.add(record.netns.cookie);
     this.#release(record);
     this.#setState(record, 'waiting');
   }
@@ -188,12 +192,18 @@ export class Reconciler {
       else spec.ips.forEach((ip) => unresolved.add(ip));
     }
     for (const [cookie, pod] of kernel) {
-      if (wanted.has(cookie)) continue;
-      // Of a wanted pod whose namespace cannot be opened just now: to be kept while anything may live in it.
-      if (pod.steering !== 'dead' && unresolved.has(pod.ip)) continue;
+      if (wanted.has(cookie)) {
+        this.#released.delete(cookie);
+        continue;
+      }
+      // It may be a wanted pod whose namespace cannot be opened just now, or one whose entry in the source cannot be
+      // read, enrolled by an earlier process of ours: to be kept while anything may live in it.
+      const doubt = unresolved.has(pod.ip) || !this.#options.source.state.complete;
+      if (doubt && pod.steering !== 'dead' && !this.#released.has(cookie)) continue;
       try {
         this.#options.redirection.unenrol(cookie);
         kernel.delete(cookie);
+        this.#released.delete(cookie);
         this.#options.log.info({ cookie: String(cookie), ip: pod.ip }, 'switched redirection off');
       } catch (error) {
         problems.push(
@@ -217,7 +227,6 @@ export class Reconciler {
     }
     const { listeners } = record;
     const found = kernel.get(netns.cookie);
-    if (found !== undefined && found.ip !== ip) redirection.unenrol(netns.cookie);
     if (found === undefined || found.ip !== ip || found.steering !== 'attached') {
       // Not enrolled before its listeners stand: connections would be refused.
       redirection.enrol({ netnsFd: netns.fd, cookie: netns.cookie, ip, listeners });

@@ -7,6 +7,8 @@ import type { Handover, HandoverState, WorkloadHandover } from './workload.ts';
 
 /** During an upgrade there are two; more than a few means that something goes round in circles. */
 export const MAX_PROXIES = 8;
+/** New connections taken in a second, as Istio's agent limits them: a proxy that crashes in a loop costs little. */
+const CONNECTIONS_PER_SECOND = 5;
 /** One line in this time about connections turned away, with their number. */
 const REFUSED_LOG_MS = 1000;
 
@@ -29,6 +31,7 @@ export class ZdsServer implements WorkloadHandover {
   readonly #strangers = new Set<Session>();
   #wanted: Handover = { workloads: new Map(), keep: new Set() };
   #refused = 0;
+  #recent: number[] = [];
   #refusedTimer: Disposable | undefined;
 
   private constructor(options: ZdsServerOptions) {
@@ -74,6 +77,13 @@ export class ZdsServer implements WorkloadHandover {
 
   #connected(connection: SeqpacketConnection): void {
     const { maps, clock, log } = this.#options;
+    this.#recent = this.#recent.filter((at) => at > clock.now() - 1000);
+    if (this.#recent.length >= CONNECTIONS_PER_SECOND) {
+      this.#turnedAway(new Error(`more than ${CONNECTIONS_PER_SECOND} connections in a second`));
+      connection.close();
+      return;
+    }
+    this.#recent.push(clock.now());
     log.info({ pid: connection.peer.pid }, 'a node proxy connected');
     const session = new Session({
       connection,

@@ -1,0 +1,206 @@
+/** A kernel, a machine, a clock and a pod source in memory. */
+import type { Clock } from '../../../agent/clock.ts';
+import { AgentError } from '../../../agent/agent-error.ts';
+import type { Log } from '../../../agent/log.ts';
+import type { NodePort, OpenNetns, ProcessCensus, UncoveredProcess } from '../../../agent/node-port.ts';
+import type { PodSource, PodSpec, SourceState } from '../../../agent/pod-source.ts';
+import type {
+  Enrolment,
+  KernelPod,
+  KernelProblem,
+  Listeners,
+  RedirectionPort,
+} from '../../../agent/redirection-port.ts';
+import type { Handover, HandoverState, WorkloadHandover } from '../../../agent/zds/workload.ts';
+
+/** Time that stands still until it is moved. */
+export class FakeClock implements Clock {
+  #now = 1_000_000;
+  readonly #timers = new Set<{ at: number; run: () => void }>();
+
+  now(): number {
+    return this.#now;
+  }
+
+  after(delayMs: number, run: () => void): Disposable {
+    const timer = { at: this.#now + delayMs, run };
+    this.#timers.add(timer);
+    return { [Symbol.dispose]: () => this.#timers.delete(timer) };
+  }
+
+  /** Moves time, running what becomes due, in order. */
+  advance(ms: number): void {
+    const end = this.#now + ms;
+    for (;;) {
+      const due = [...this.#timers].filter(({ at }) => at <= end).sort((a, b) => a.at - b.at)[0];
+      if (due === undefined) break;
+      this.#timers.delete(due);
+      this.#now = Math.max(this.#now, due.at);
+      due.run();
+    }
+    this.#now = end;
+  }
+}
+
+/** Keeps what was logged: level and message. */
+export class FakeLog implements Log {
+  readonly lines: string[] = [];
+  readonly debug = this.#level('debug');
+  readonly info = this.#level('info');
+  readonly warn = this.#level('warn');
+  readonly error = this.#level('error');
+
+  count(part: string): number {
+    return this.lines.filter((line) => line.includes(part)).length;
+  }
+
+  #level(level: string): Log['info'] {
+    return ((fields: unknown, message?: string) => {
+      this.lines.push(`${level} ${message ?? ''} ${JSON.stringify(fields)}`);
+    });
+  }
+}
+
+export function pod(name: string, change: Partial<PodSpec> = {}): PodSpec {
+  return {
+    uid: `uid-${name}`,
+    name,
+    namespace: 'shop',
+    serviceAccount: 'default',
+    netns: `/run/netns/${name}`,
+    ips: ['198.18.0.1'],
+    labels: {},
+    namespaceLabels: { 'loam.dev/dataplane-mode': 'ambient' },
+    ...change,
+  };
+}
+
+export class FakeSource implements PodSource {
+  state: SourceState = { synced: false, complete: true, pods: new Map(), problems: [] };
+
+  set(...pods: PodSpec[]): void {
+    this.state = { ...this.state, synced: true, pods: new Map(pods.map((each) => [each.uid, each])) };
+  }
+
+  start(): void {
+    // Tests set the state themselves.
+  }
+
+  close(): void {
+    // Nothing is open.
+  }
+}
+
+/** Namespaces by path; each has an inode, which is its cookie too. */
+export class FakeNode implements NodePort {
+  readonly netns = new Map<string, bigint>();
+  readonly inhabitants = new Map<bigint, number[]>();
+  readonly uncovered = new Map<bigint, UncoveredProcess[]>();
+  readonly open = new Set<number>();
+  readonly listeners = new Set<number>();
+  failListen = false;
+  #nextFd = 100;
+
+  openNetns(path: string): OpenNetns {
+    const ino = this.netns.get(path);
+    if (ino === undefined) throw new AgentError('NETNS_MISSING', `there is no network namespace at ${path}`);
+    const fd = this.#nextFd++;
+    this.open.add(fd);
+    return { fd, inode: { dev: 4n, ino }, cookie: ino };
+  }
+
+  inodeAt(path: string): { dev: bigint; ino: bigint } | undefined {
+    const ino = this.netns.get(path);
+    return ino === undefined ? undefined : { dev: 4n, ino };
+  }
+
+  closeNetns({ fd }: OpenNetns): void {
+    if (!this.open.delete(fd)) throw new Error(`descriptor ${fd} closed twice`);
+  }
+
+  listen(): Listeners {
+    if (this.failListen) throw new Error('no listeners today');
+    const [outbound, plaintext, hbone] = [this.#nextFd++, this.#nextFd++, this.#nextFd++];
+    for (const fd of [outbound, plaintext, hbone]) this.listeners.add(fd);
+    return { outbound, plaintext, hbone };
+  }
+
+  closeListeners(listeners: Listeners): void {
+    for (const fd of Object.values(listeners) as number[]) {
+      if (!this.listeners.delete(fd)) throw new Error(`listener ${fd} closed twice`);
+    }
+  }
+
+  census(): ProcessCensus {
+    const inodes = new Set([...this.inhabitants.keys(), ...this.uncovered.keys()]);
+    return new Map(
+      [...inodes].map((ino) => [
+        `4:${ino}`,
+        { pids: this.inhabitants.get(ino) ?? [], uncovered: this.uncovered.get(ino) ?? [] },
+      ]),
+    );
+  }
+}
+
+/** The kernel's side; tests change `pods` behind the agent's back. */
+export class FakeRedirection implements RedirectionPort {
+  readonly ownSocketsMapFd = 50;
+  readonly originalDstMapFd = 51;
+  readonly cgroupPath = '/sys/fs/cgroup';
+  readonly pods = new Map<bigint, KernelPod & { listeners?: Listeners }>();
+  readonly problems: KernelProblem[] = [];
+  readonly calls: string[] = [];
+  /** Throws for calls whose text (for example `enrol 7`) contains this. */
+  failing: string | undefined;
+
+  enrol({ cookie, ip, listeners }: Enrolment): void {
+    this.#call(`enrol ${cookie}`);
+    this.pods.set(cookie, { cookie, ip, steering: 'attached', listeners });
+  }
+
+  setListeners(cookie: bigint, listeners: Listeners): void {
+    this.#call(`setListeners ${cookie}`);
+    const found = this.pods.get(cookie);
+    if (found !== undefined) this.pods.set(cookie, { ...found, listeners });
+  }
+
+  unenrol(cookie: bigint): void {
+    this.#call(`unenrol ${cookie}`);
+    this.pods.delete(cookie);
+  }
+
+  enrolled(): KernelPod[] {
+    this.#call('enrolled');
+    return [...this.pods.values()];
+  }
+
+  verify(): KernelProblem[] {
+    return this.problems;
+  }
+
+  stats(): Record<string, number> {
+    return { pods: this.pods.size };
+  }
+
+  close(): void {
+    this.#call('close');
+  }
+
+  #call(text: string): void {
+    if (text !== 'enrolled') this.calls.push(text);
+    if (this.failing !== undefined && text.includes(this.failing))
+      throw new Error(`${text}: refused by the test`);
+  }
+}
+
+export class FakeHandover implements WorkloadHandover {
+  last: Handover = { workloads: new Map(), keep: new Set() };
+
+  sync(handover: Handover): void {
+    this.last = handover;
+  }
+
+  stateOf(): HandoverState {
+    return { state: 'no-proxy' };
+  }
+}
