@@ -1,0 +1,135 @@
+import { create } from '@bufbuild/protobuf';
+import * as grpc from '@grpc/grpc-js';
+import type { Logger } from 'pino';
+import { errorText } from '../../lib/loam-error.ts';
+import { parseSpiffeUri } from '../../lib/spiffe.ts';
+import {
+  type IstioCertificateRequest,
+  type IstioCertificateResponse,
+  IstioCertificateResponseSchema,
+  IstioCertificateService,
+} from '../../proto/gen/istio/auth/ca_pb.js';
+import { ControllerError } from '../errors.ts';
+import { grpcServiceDefinition } from '../grpc-service.ts';
+import { publicKeyOfCsr } from './csr.ts';
+import { issueLeaf } from './issue.ts';
+import type { Authority } from './root.ts';
+
+export const CA_SERVICE = grpcServiceDefinition(IstioCertificateService);
+
+const IMPERSONATED = 'ImpersonatedIdentity';
+const MAX_IDENTITY_CHARS = 1024;
+/** A node may ask for many certificates at once after a restart; beyond that it waits its turn. */
+const MAX_IN_FLIGHT = 64;
+
+export interface CaServiceOptions {
+  readonly authority: Authority;
+  readonly maxTtlS: number;
+  readonly authenticate: (metadata: grpc.Metadata) => string | undefined;
+  /** The identities of the mesh pods on a node; undefined while it is not known yet what runs where. */
+  readonly identitiesOf: (node: string) => ReadonlySet<string> | undefined;
+  readonly log: Logger;
+}
+
+type Call = grpc.ServerUnaryCall<IstioCertificateRequest, IstioCertificateResponse>;
+type Callback = grpc.sendUnaryData<IstioCertificateResponse>;
+
+class Refused extends Error {
+  readonly code: grpc.status;
+  constructor(code: grpc.status, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/** Istio's certificate service: a node asks on behalf of the pods that it runs, and of no others. */
+export class CaService {
+  readonly #options: CaServiceOptions;
+  #inFlight = 0;
+  #issued = 0;
+  #refused = 0;
+
+  constructor(options: CaServiceOptions) {
+    this.#options = options;
+  }
+
+  get counts(): { readonly issued: number; readonly refused: number } {
+    return { issued: this.#issued, refused: this.#refused };
+  }
+
+  readonly implementation = {
+    createCertificate: (call: Call, callback: Callback): void => {
+      this.#serve(call).then(
+        (response) => callback(null, response),
+        (error: unknown) => callback(this.#refusal(call, error)),
+      );
+    },
+  };
+
+  #refusal(call: Call, error: unknown): Partial<grpc.StatusObject> {
+    this.#refused += 1;
+    const known = error instanceof Refused;
+    const code = known ? error.code : grpc.status.INTERNAL;
+    this.#options.log.warn(
+      { peer: call.getPeer(), code: grpc.status[code], reason: errorText(error) },
+      'certificate refused',
+    );
+    return { code, details: known ? error.message : 'the certificate could not be made' };
+  }
+
+  async #serve(call: Call): Promise<IstioCertificateResponse> {
+    const node = this.#options.authenticate(call.metadata);
+    if (node === undefined)
+      throw new Refused(
+        grpc.status.UNAUTHENTICATED,
+        'a bearer token of a node is needed (authorization: Bearer …)',
+      );
+    if (this.#inFlight >= MAX_IN_FLIGHT)
+      throw new Refused(grpc.status.RESOURCE_EXHAUSTED, 'too many requests at once');
+    this.#inFlight += 1;
+    try {
+      return await this.#issue(node, call.request);
+    } finally {
+      this.#inFlight -= 1;
+    }
+  }
+
+  async #issue(node: string, request: IstioCertificateRequest): Promise<IstioCertificateResponse> {
+    const identity = this.#authorise(node, request.metadata?.[IMPERSONATED]);
+    const publicKey = await publicKeyOfCsr(request.csr).catch((error: unknown) => {
+      if (error instanceof ControllerError) throw new Refused(grpc.status.INVALID_ARGUMENT, error.message);
+      throw error;
+    });
+    const { authority, maxTtlS, log } = this.#options;
+    const requested = Number(request.validityDuration);
+    const ttlS = requested > 0 ? Math.min(requested, maxTtlS) : maxTtlS;
+    const leaf = await issueLeaf(authority, { publicKey, names: [{ type: 'url', value: identity }], ttlS });
+    this.#issued += 1;
+    log.info({ node, identity, notAfter: leaf.notAfter }, 'certificate issued');
+    return create(IstioCertificateResponseSchema, { certChain: [leaf.pem, ...authority.chain] });
+  }
+
+  #authorise(node: string, wanted: unknown): string {
+    if (typeof wanted !== 'string' || wanted === '' || wanted.length > MAX_IDENTITY_CHARS) {
+      throw new Refused(
+        grpc.status.INVALID_ARGUMENT,
+        `node ${node} has no identity of its own: metadata field ${IMPERSONATED} must name a pod's`,
+      );
+    }
+    try {
+      parseSpiffeUri(wanted);
+    } catch (error) {
+      throw new Refused(grpc.status.INVALID_ARGUMENT, errorText(error));
+    }
+    const identities = this.#options.identitiesOf(node);
+    if (identities === undefined)
+      throw new Refused(grpc.status.UNAVAILABLE, 'the controller does not know yet which pods run where');
+    if (!identities.has(wanted)) {
+      throw new Refused(
+        grpc.status.PERMISSION_DENIED,
+        `identity ${wanted} is of no mesh pod assigned to node ${node}`,
+      );
+    }
+    return wanted;
+  }
+}

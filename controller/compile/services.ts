@@ -1,0 +1,186 @@
+import { create } from '@bufbuild/protobuf';
+import {
+  AppProtocol,
+  type GatewayAddress,
+  GatewayAddressSchema,
+  IPFamilies,
+  LoadBalancing_HealthPolicy,
+  LoadBalancing_Mode,
+  LoadBalancing_Scope,
+  type Service as MeshService,
+  ServiceSchema,
+} from '../../proto/gen/istio/workload/workload_pb.js';
+import { assertNever } from '../../lib/assert-never.ts';
+import type { Labels, Namespace, Service, ServicePort } from '../model/objects.ts';
+import { namespaceOf } from '../model/objects.ts';
+import type { Assignments } from '../sources/assignments.ts';
+import { addressBytes, canonicalAddress } from './addresses.ts';
+
+const CLUSTER_DOMAIN = 'cluster.local';
+const USE_WAYPOINT_LABEL = 'loam.dev/use-waypoint';
+const USE_WAYPOINT_NAMESPACE_LABEL = 'loam.dev/use-waypoint-namespace';
+const HBONE_PORT = 15008;
+
+export function hostnameOf(namespace: string, name: string): string {
+  return `${name}.${namespace}.svc.${CLUSTER_DOMAIN}`;
+}
+
+/** The resource name of a service. */
+export function serviceKey(service: { namespace: string; hostname: string }): string {
+  return `${service.namespace}/${service.hostname}`;
+}
+
+/** Ports that ambient carries: TCP alone. */
+export function tcpPorts(service: Service): readonly ServicePort[] {
+  return (service.spec.ports ?? []).filter(({ protocol }) => (protocol ?? 'TCP') === 'TCP');
+}
+
+/** A Service's virtual addresses, canonical; none for a headless one or one that has none yet. */
+export function serviceAddresses(service: Service, assignments: Assignments): string[] {
+  const { clusterIP, clusterIPs } = service.spec;
+  if (clusterIP === 'None') return [];
+  const assigned = assignments.services[`${namespaceOf(service)}/${service.metadata.name}`]?.clusterIP;
+  const own =
+    assigned !== undefined ? [assigned] : (clusterIPs ?? (clusterIP === undefined ? [] : [clusterIP]));
+  return [...new Set(own.filter((ip) => ip !== '' && ip !== 'None').map(canonicalAddress))];
+}
+
+/** Why a Service compiles to nothing (yet), if so. */
+export function servicePending(service: Service, assignments: Assignments): string | undefined {
+  if (service.spec.type === 'ExternalName')
+    return 'Services of type ExternalName are not carried by the mesh';
+  if (service.spec.clusterIP !== 'None' && serviceAddresses(service, assignments).length === 0)
+    return 'no address yet';
+  return undefined;
+}
+
+/** Compiles a Service that has an address or is headless. */
+export function compileService(
+  service: Service,
+  namespace: Namespace | undefined,
+  assignments: Assignments,
+): MeshService {
+  const ns = namespaceOf(service);
+  const waypoint = waypointOf(ns, service.metadata.labels, namespace?.metadata.labels);
+  const loadBalancing = loadBalancingOf(service);
+  return create(ServiceSchema, {
+    name: service.metadata.name,
+    namespace: ns,
+    hostname: hostnameOf(ns, service.metadata.name),
+    addresses: serviceAddresses(service, assignments).map((ip) => ({
+      network: '',
+      address: addressBytes(ip),
+    })),
+    ports: tcpPorts(service).map((port) => ({
+      servicePort: port.port,
+      // 0 for a named port: each pod says what it means.
+      targetPort: typeof port.targetPort === 'string' ? 0 : (port.targetPort ?? port.port),
+      appProtocol: appProtocolOf(port),
+    })),
+    ipFamilies: ipFamiliesOf(service, assignments),
+    canonical: true,
+    ...(waypoint === undefined ? {} : { waypoint }),
+    ...(loadBalancing === undefined ? {} : { loadBalancing }),
+  });
+}
+
+function ipFamiliesOf(service: Service, assignments: Assignments): IPFamilies {
+  const declared = service.spec.ipFamilies ?? [];
+  const addresses = serviceAddresses(service, assignments);
+  const v4 =
+    declared.length > 0
+      ? declared.includes('IPv4')
+      : addresses.length === 0 || addresses.some((ip) => !ip.includes(':'));
+  const v6 = declared.length > 0 ? declared.includes('IPv6') : addresses.some((ip) => ip.includes(':'));
+  if (v4 && v6) return IPFamilies.DUAL;
+  return v6 ? IPFamilies.IPV6_ONLY : IPFamilies.IPV4_ONLY;
+}
+
+/** Protocol by `appProtocol`, else by the prefix of the port's name (Istio's protocol selection). */
+function appProtocolOf(port: ServicePort): AppProtocol {
+  const byPrefix = port.name?.split('-')[0];
+  switch ((port.appProtocol ?? byPrefix ?? '').toLowerCase()) {
+    case 'http':
+      return AppProtocol.HTTP11;
+    case 'http2':
+    case 'kubernetes.io/h2c':
+      return AppProtocol.HTTP2;
+    case 'grpc':
+    case 'grpc-web':
+      return AppProtocol.GRPC;
+    case 'tcp':
+    case 'mysql':
+    case 'mongo':
+    case 'redis':
+      return AppProtocol.TCP;
+    case 'https':
+    case 'tls':
+      return AppProtocol.TLS;
+    default:
+      return AppProtocol.UNKNOWN;
+  }
+}
+
+function loadBalancingOf(service: Service): MeshService['loadBalancing'] {
+  const { internalTrafficPolicy, trafficDistribution, publishNotReadyAddresses } = service.spec;
+  const { NETWORK, REGION, ZONE, SUBZONE, NODE } = LoadBalancing_Scope;
+  const healthPolicy =
+    publishNotReadyAddresses === true
+      ? LoadBalancing_HealthPolicy.ALLOW_ALL
+      : LoadBalancing_HealthPolicy.ONLY_HEALTHY;
+  const base = { $typeName: 'istio.workload.LoadBalancing' as const, healthPolicy };
+  if (internalTrafficPolicy === 'Local')
+    return { ...base, routingPreference: [NODE], mode: LoadBalancing_Mode.STRICT };
+  switch (trafficDistribution) {
+    case 'PreferClose':
+    case 'PreferSameZone':
+      return { ...base, routingPreference: [NETWORK, REGION, ZONE], mode: LoadBalancing_Mode.FAILOVER };
+    case 'PreferSameNode':
+      return {
+        ...base,
+        routingPreference: [NETWORK, REGION, ZONE, SUBZONE, NODE],
+        mode: LoadBalancing_Mode.FAILOVER,
+      };
+    default:
+      return publishNotReadyAddresses === true
+        ? { ...base, routingPreference: [], mode: LoadBalancing_Mode.UNSPECIFIED_MODE }
+        : undefined;
+  }
+}
+
+/**
+ * The waypoint that an object or its namespace opts in to. It is written down whether or not it exists: a node refuses
+ * to go past a waypoint that it cannot reach, and that is what opting in means.
+ */
+export function waypointOf(
+  namespace: string,
+  own: Labels | undefined,
+  namespaceLabels: Labels | undefined,
+): GatewayAddress | undefined {
+  const labels = own?.[USE_WAYPOINT_LABEL] === undefined ? namespaceLabels : own;
+  const name = labels?.[USE_WAYPOINT_LABEL];
+  if (name === undefined || name === '' || name === 'none') return undefined;
+  const home = labels?.[USE_WAYPOINT_NAMESPACE_LABEL] ?? namespace;
+  return create(GatewayAddressSchema, {
+    destination: { case: 'hostname', value: { namespace: home, hostname: hostnameOf(home, name) } },
+    hboneMtlsPort: HBONE_PORT,
+  });
+}
+
+/** The port of a pod that a service port leads to, or undefined when the pod has none of that name. */
+export function targetPortOf(
+  port: ServicePort,
+  portByName: (name: string) => number | undefined,
+): number | undefined {
+  const { targetPort } = port;
+  switch (typeof targetPort) {
+    case 'undefined':
+      return port.port;
+    case 'number':
+      return targetPort;
+    case 'string':
+      return portByName(targetPort);
+    default:
+      return assertNever(targetPort, 'target port');
+  }
+}

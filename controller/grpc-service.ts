@@ -1,0 +1,33 @@
+import {
+  type DescMessage,
+  type DescService,
+  fromBinary,
+  type MessageShape,
+  toBinary,
+} from '@bufbuild/protobuf';
+import type { ServiceDefinition } from '@grpc/grpc-js';
+
+/** Turns a generated service description into what grpc-js wants to know of it. */
+export function grpcServiceDefinition(service: DescService): ServiceDefinition {
+  return Object.fromEntries(
+    service.methods.map((method) => [
+      method.localName,
+      {
+        path: `/${service.typeName}/${method.name}`,
+        originalName: method.localName,
+        requestStream: method.methodKind === 'bidi_streaming' || method.methodKind === 'client_streaming',
+        responseStream: method.methodKind === 'bidi_streaming' || method.methodKind === 'server_streaming',
+        ...codec('request', method.input),
+        ...codec('response', method.output),
+      },
+    ]),
+  ) as unknown as ServiceDefinition;
+}
+
+function codec(side: 'request' | 'response', schema: DescMessage): Record<string, unknown> {
+  return {
+    [`${side}Serialize`]: (message: MessageShape<DescMessage>): Buffer =>
+      Buffer.from(toBinary(schema, message)),
+    [`${side}Deserialize`]: (bytes: Uint8Array): unknown => fromBinary(schema, bytes),
+  };
+}

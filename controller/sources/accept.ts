@@ -1,0 +1,180 @@
+import { type KubeObject, namespaceOf, objectKey, refOf } from '../model/objects.ts';
+import { didYouMean } from '../schema/did-you-mean.ts';
+import { show } from '../schema/validate.ts';
+import type { ReadDocument } from './read-object.ts';
+import { isMet, namesOf, referencesOf, selectorWarnings } from './references.ts';
+import type { AcceptedObject, Problem } from './source.ts';
+
+/** One manifest file as read: its documents, or why it could not be read. */
+export interface ReadFile {
+  readonly file: string;
+  readonly error?: string;
+  readonly documents: readonly ReadDocument[];
+}
+
+/** An object that was in force before. */
+export interface HeldObject {
+  readonly object: KubeObject;
+  readonly file: string;
+  readonly line?: number;
+}
+
+export interface Acceptance {
+  readonly objects: Map<string, AcceptedObject>;
+  readonly problems: Problem[];
+}
+
+const MAX_NAMES = 20;
+
+/**
+ * Decides what is in force: every good object, and for each one whose manifest is broken now its last good state.
+ * Pure. `files` must be everything that exists; `previous` is what was in force before, by objectKey.
+ *
+ * What a broken document was about may be unknowable (its name may be the broken part). Then every object that this
+ * file held before and that no good document claims now stays: rather a rule too long in force than an open mesh.
+ */
+export function accept(
+  files: readonly ReadFile[],
+  previous: ReadonlyMap<string, HeldObject>,
+  rootNamespace: string,
+): Acceptance {
+  const problems: Problem[] = [];
+  const objects = collect(files, previous, problems);
+  retain(files, previous, objects, problems);
+  retainNamespaces(previous, objects, problems);
+  checkReferences(previous, objects, problems, rootNamespace);
+  problems.push(...selectorWarnings(objects, rootNamespace));
+  return { objects: new Map([...objects].sort(([a], [b]) => (a < b ? -1 : 1))), problems };
+}
+
+function collect(
+  files: readonly ReadFile[],
+  previous: ReadonlyMap<string, HeldObject>,
+  problems: Problem[],
+): Map<string, AcceptedObject> {
+  const objects = new Map<string, AcceptedObject>();
+  for (const { file, documents } of files) {
+    for (const document of documents) {
+      if (document.type === 'bad') problems.push(...document.problems);
+      else if (document.type === 'ignored') problems.push(document.problem);
+      else {
+        const found: AcceptedObject = { object: document.object, file, line: document.line, lastGood: false };
+        const key = objectKey(refOf(found.object));
+        const other = objects.get(key);
+        // Of two files the one that was in force counts, else the first by name.
+        const takesOver = other !== undefined && other.file !== file && previous.get(key)?.file === file;
+        if (other === undefined || takesOver) objects.set(key, found);
+        if (other !== undefined) problems.push(takesOver ? duplicate(other, found) : duplicate(found, other));
+      }
+    }
+  }
+  return objects;
+}
+
+function duplicate(loser: AcceptedObject, winner: AcceptedObject): Problem {
+  return {
+    severity: 'error',
+    file: loser.file,
+    ...(loser.line === undefined ? {} : { line: loser.line }),
+    object: refOf(loser.object),
+    field: 'metadata.name',
+    value: show(loser.object.metadata.name),
+    message: `the object is defined twice; the one in ${winner.file}${winner.line === undefined ? '' : ` line ${winner.line}`} counts`,
+  };
+}
+
+function keep(objects: Map<string, AcceptedObject>, key: string, held: HeldObject): void {
+  objects.set(key, { ...held, lastGood: true });
+}
+
+function retain(
+  files: readonly ReadFile[],
+  previous: ReadonlyMap<string, HeldObject>,
+  objects: Map<string, AcceptedObject>,
+  problems: Problem[],
+): void {
+  const brokenKeys = new Set<string>();
+  const doubtful = new Set<string>();
+  for (const { file, error, documents } of files) {
+    if (error !== undefined) {
+      doubtful.add(file);
+      problems.push({ severity: 'error', file, message: error });
+    }
+    for (const document of documents) {
+      if (document.type !== 'bad') continue;
+      const key = document.ref === undefined ? undefined : objectKey(document.ref);
+      if (key !== undefined && previous.has(key)) brokenKeys.add(key);
+      else doubtful.add(file);
+    }
+  }
+  // A directory that cannot be read casts doubt on all files below it.
+  const isDoubtful = (file: string): boolean =>
+    doubtful.has(file) || [...doubtful].some((above) => file.startsWith(`${above}/`));
+  for (const [key, held] of previous) {
+    if (!objects.has(key) && (brokenKeys.has(key) || isDoubtful(held.file))) keep(objects, key, held);
+  }
+}
+
+/** A Namespace's labels enrol its pods, so it stays while anything is left in it, as in Kubernetes. */
+function retainNamespaces(
+  previous: ReadonlyMap<string, HeldObject>,
+  objects: Map<string, AcceptedObject>,
+  problems: Problem[],
+): void {
+  const used = new Map<string, number>();
+  for (const { object } of objects.values()) {
+    const namespace = namespaceOf(object);
+    used.set(namespace, (used.get(namespace) ?? 0) + 1);
+  }
+  for (const [key, held] of previous) {
+    const users = used.get(held.object.metadata.name) ?? 0;
+    if (held.object.kind !== 'Namespace' || objects.has(key) || users === 0) continue;
+    keep(objects, key, held);
+    problems.push({
+      severity: 'error',
+      file: held.file,
+      object: refOf(held.object),
+      message: `the Namespace was deleted, but stays in force while ${users} objects are in it`,
+    });
+  }
+}
+
+function checkReferences(
+  previous: ReadonlyMap<string, HeldObject>,
+  objects: Map<string, AcceptedObject>,
+  problems: Problem[],
+  rootNamespace: string,
+): void {
+  // Accounts before the pods that name them: whether an account is in force decides about the pod.
+  const sorted = [...objects].sort(([, a], [, b]) => rank(a.object) - rank(b.object));
+  for (const [key, found] of sorted) {
+    for (const reference of referencesOf(found.object, rootNamespace)) {
+      if (isMet(reference, objects)) continue;
+      const { kind, namespace, name } = reference.to;
+      const names = namesOf(
+        [...objects.values()].map(({ object }) => object),
+        kind,
+        namespace,
+      );
+      const guess = didYouMean(name, names);
+      problems.push({
+        severity: 'error',
+        file: found.file,
+        ...(found.line === undefined ? {} : { line: found.line }),
+        object: refOf(found.object),
+        field: reference.field,
+        value: show(name),
+        message: `there is no ${kind} of this name${namespace === '' ? '' : ` in namespace ${namespace}`}${guess === undefined ? '' : `; did you mean ${show(guess)}?`}`,
+        allowed: names.length === 0 ? `none exists: add a ${kind}` : names.slice(0, MAX_NAMES).join(', '),
+      });
+      const held = previous.get(key);
+      if (held === undefined) objects.delete(key);
+      else keep(objects, key, held);
+      break;
+    }
+  }
+}
+
+function rank(object: KubeObject): number {
+  return object.kind === 'Namespace' ? 0 : object.kind === 'ServiceAccount' ? 1 : 2;
+}

@@ -1,0 +1,134 @@
+import { join } from 'node:path';
+import { Ajv } from 'ajv';
+import type { Logger } from 'pino';
+import { errorText } from '../../lib/loam-error.ts';
+import { record, BOOLEAN, mapOf, STRING, text } from '../schema/dsl.ts';
+import { FORMATS } from '../schema/formats.ts';
+import { writeAtomically } from '../state-dir.ts';
+import { readLimited } from './read-limited.ts';
+import type { SourceGate } from './source.ts';
+import { WatchedFile } from './watched-file.ts';
+
+/** What a kubelet would report of a pod. */
+export interface PodAssignment {
+  readonly uid?: string;
+  readonly ip: string;
+  readonly node: string;
+  readonly ready?: boolean;
+}
+
+/** The part of objects' status that a kubelet and an API server fill in, by "namespace/name". */
+export interface Assignments {
+  readonly pods: Readonly<Record<string, PodAssignment>>;
+  readonly services: Readonly<Record<string, { readonly clusterIP: string }>>;
+}
+
+export const NO_ASSIGNMENTS: Assignments = { pods: {}, services: {} };
+
+const MAX_BYTES = 16 * 1024 * 1024;
+const LAST_GOOD_FILE = 'last-assignments.json';
+
+const ajv = new Ajv({ strict: true });
+for (const format of FORMATS) ajv.addFormat(format.name, { type: 'string', validate: format.check });
+const validate = ajv.compile<Assignments>(
+  record({
+    pods: mapOf(
+      record({ uid: STRING, ip: text('ip'), node: text('subdomain'), ready: BOOLEAN }, ['ip', 'node']),
+    ),
+    services: mapOf(record({ clusterIP: text('ip') }, ['clusterIP'])),
+  }),
+);
+
+/** @throws Error with the field, when the text is not a valid assignments file */
+export function parseAssignments(content: string): Assignments {
+  const data: unknown = JSON.parse(content);
+  if (!validate(data)) {
+    const [error] = validate.errors ?? [];
+    throw new Error(`${error?.instancePath ?? ''} ${error?.message ?? 'is wrong'}`);
+  }
+  return { pods: data.pods ?? {}, services: data.services ?? {} };
+}
+
+export interface AssignmentsSourceOptions {
+  readonly path: string;
+  readonly stateDir: string;
+  readonly log: Logger;
+  readonly onChange: () => void;
+}
+
+/**
+ * The assignments file, followed. Its last good content survives a restart: compiling to "no pods" because a file is
+ * broken would make every node forget its peers.
+ */
+export class AssignmentsSource {
+  readonly #options: AssignmentsSourceOptions;
+  readonly #file: WatchedFile;
+  readonly #lastGoodPath: string;
+  #current: Assignments | undefined;
+  #error: string | undefined;
+  #writing: Promise<void> = Promise.resolve();
+
+  constructor(options: AssignmentsSourceOptions) {
+    this.#options = options;
+    this.#lastGoodPath = join(options.stateDir, LAST_GOOD_FILE);
+    this.#file = new WatchedFile({
+      path: options.path,
+      maxBytes: MAX_BYTES,
+      onRead: (read) => this.#read(read),
+    });
+  }
+
+  get current(): Assignments {
+    return this.#current ?? NO_ASSIGNMENTS;
+  }
+
+  /** Why the file as it is now does not count. */
+  get error(): string | undefined {
+    return this.#error;
+  }
+
+  gate(): SourceGate {
+    const ready = this.#current !== undefined;
+    return { name: 'assignments', ready, reason: ready ? '' : (this.#error ?? 'not read yet') };
+  }
+
+  async start(): Promise<void> {
+    const saved = await readLimited(this.#lastGoodPath, MAX_BYTES);
+    if (saved.ok) {
+      try {
+        this.#current = parseAssignments(saved.text);
+      } catch (error) {
+        this.#options.log.warn({ reason: errorText(error) }, 'the saved assignments cannot be used');
+      }
+    }
+    await this.#file.start();
+  }
+
+  async close(): Promise<void> {
+    this.#file.close();
+    await this.#writing;
+  }
+
+  #read(read: { ok: true; text: string } | { ok: false; error: string }): void {
+    const { path, log, onChange } = this.#options;
+    try {
+      if (!read.ok) throw new Error(read.error);
+      this.#current = parseAssignments(read.text);
+      this.#error = undefined;
+      this.#save(read.text);
+    } catch (error) {
+      this.#error = `${path}: ${errorText(error)}`;
+      log.warn(
+        { path, reason: errorText(error) },
+        'the assignments file does not count; its last good state stays in force',
+      );
+    }
+    onChange();
+  }
+
+  #save(content: string): void {
+    this.#writing = this.#writing
+      .then(() => writeAtomically(this.#lastGoodPath, content))
+      .catch((error: unknown) => this.#options.log.error({ err: error }, 'the assignments cannot be saved'));
+  }
+}

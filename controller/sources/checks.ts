@@ -1,0 +1,159 @@
+import { hasSelector } from '../model/labels.ts';
+import type { AuthorizationPolicy, KubeObject, PeerAuthentication, Pod, Service } from '../model/objects.ts';
+import { didYouMean } from '../schema/did-you-mean.ts';
+import { FORMATS } from '../schema/formats.ts';
+import { type FieldProblem, show } from '../schema/validate.ts';
+import { isL7Key, L4_KEYS, L7_KEYS } from '../compile/condition-keys.ts';
+
+type Path = readonly (string | number)[];
+
+const FORMAT = new Map(FORMATS.map((format) => [format.name, format]));
+
+/** What a schema cannot say: rules between the fields of one object. */
+export function checkObject(object: KubeObject): FieldProblem[] {
+  switch (object.kind) {
+    case 'Pod':
+      return checkPod(object);
+    case 'Service':
+      return checkService(object);
+    case 'AuthorizationPolicy':
+      return checkAuthorization(object);
+    case 'PeerAuthentication':
+      return checkPeerAuthentication(object);
+    case 'Namespace':
+    case 'ServiceAccount':
+      return [];
+  }
+}
+
+function problem(path: Path, message: string, value?: unknown, allowed?: string): FieldProblem {
+  return {
+    path,
+    atKey: false,
+    message,
+    ...(value === undefined ? {} : { value: show(value) }),
+    ...(allowed === undefined ? {} : { allowed }),
+  };
+}
+
+/** Reports each item whose key occurred before. */
+function duplicates<T>(
+  items: readonly T[],
+  key: (item: T) => string | undefined,
+  path: Path,
+  what: string,
+): FieldProblem[] {
+  const seen = new Set<string>();
+  return items.flatMap((item, i) => {
+    const text = key(item);
+    if (text === undefined) return [];
+    if (seen.has(text)) return [problem([...path, i], `${what} ${show(text)} occurs twice`)];
+    seen.add(text);
+    return [];
+  });
+}
+
+function checkPod(pod: Pod): FieldProblem[] {
+  const { containers, initContainers = [] } = pod.spec;
+  const all = [...containers, ...initContainers];
+  const names = duplicates(all, (c) => c.name, ['spec', 'containers'], 'container');
+  const ports = containers.flatMap((container, i) =>
+    duplicates(container.ports ?? [], (p) => p.name, ['spec', 'containers', i, 'ports'], 'port name'),
+  );
+  return [...names, ...ports];
+}
+
+function checkService(service: Service): FieldProblem[] {
+  const { ports = [], type, clusterIP } = service.spec;
+  const path: Path = ['spec', 'ports'];
+  const found = [
+    ...duplicates(ports, (p) => p.name ?? '', path, 'port name'),
+    ...duplicates(ports, (p) => `${p.port}/${p.protocol ?? 'TCP'}`, path, 'port'),
+  ];
+  if (ports.length > 1) {
+    ports.forEach((port, i) => {
+      if (port.name === undefined)
+        found.push(problem([...path, i], 'a name is needed where a Service has several ports'));
+    });
+  }
+  ports.forEach(({ targetPort }, i) => {
+    const format = FORMAT.get(typeof targetPort === 'number' ? 'port-number' : 'port-name');
+    if (targetPort === undefined || format === undefined || format.check(String(targetPort))) return;
+    found.push(problem([...path, i, 'targetPort'], 'value is not allowed', targetPort, format.allowed));
+  });
+  if (ports.length === 0 && type !== 'ExternalName' && clusterIP !== 'None') {
+    found.push(problem(path, 'a Service with an address needs at least one port'));
+  }
+  return found;
+}
+
+function checkAuthorization(policy: AuthorizationPolicy): FieldProblem[] {
+  const spec = policy.spec ?? {};
+  const found: FieldProblem[] = [];
+  const targets = [spec.targetRef, spec.targetRefs].filter((t) => t !== undefined).length;
+  if (targets + (hasSelector(spec.selector) ? 1 : 0) > 1) {
+    found.push(problem(['spec'], 'only one of selector, targetRef and targetRefs may be set'));
+  }
+  (spec.rules ?? []).forEach((rule, r) => {
+    (rule.when ?? []).forEach((condition, w) => {
+      found.push(...checkCondition(condition, ['spec', 'rules', r, 'when', w]));
+    });
+    (rule.from ?? []).forEach(({ source }, f) => {
+      const named = source.serviceAccounts ?? source.notServiceAccounts;
+      const other = [source.principals, source.notPrincipals, source.namespaces, source.notNamespaces];
+      // Istio refuses this mixture, since both name the peer.
+      if (named !== undefined && other.some((list) => list !== undefined)) {
+        found.push(
+          problem(
+            ['spec', 'rules', r, 'from', f, 'source'],
+            'serviceAccounts cannot be combined with principals or namespaces',
+          ),
+        );
+      }
+    });
+  });
+  return found;
+}
+
+function checkCondition(
+  condition: {
+    readonly key: string;
+    readonly values?: readonly string[];
+    readonly notValues?: readonly string[];
+  },
+  path: Path,
+): FieldProblem[] {
+  if (condition.values === undefined && condition.notValues === undefined) {
+    return [problem(path, 'values or notValues is missing')];
+  }
+  const formatName = L4_KEYS.get(condition.key);
+  if (formatName === undefined) {
+    if (isL7Key(condition.key)) return [];
+    const known = [...L4_KEYS.keys(), ...L7_KEYS];
+    const guess = didYouMean(condition.key, known);
+    return [
+      problem(
+        [...path, 'key'],
+        `unknown attribute${guess === undefined ? '' : `; did you mean ${show(guess)}?`}`,
+        condition.key,
+        known.join(', '),
+      ),
+    ];
+  }
+  const format = FORMAT.get(formatName);
+  return (['values', 'notValues'] as const).flatMap((field) =>
+    (condition[field] ?? []).flatMap((value, i) =>
+      format === undefined || format.check(value)
+        ? []
+        : [problem([...path, field, i], 'value is not allowed', value, format.allowed)],
+    ),
+  );
+}
+
+function checkPeerAuthentication(policy: PeerAuthentication): FieldProblem[] {
+  const spec = policy.spec ?? {};
+  if (Object.keys(spec.portLevelMtls ?? {}).length > 0 && !hasSelector(spec.selector)) {
+    return [problem(['spec', 'portLevelMtls'], 'ports can be set only together with a selector')];
+  }
+  return [];
+}

@@ -1,0 +1,190 @@
+import { KINDS, type Kind, type KubeObject, type ObjectRef, refOf } from '../model/objects.ts';
+import { didYouMean } from '../schema/did-you-mean.ts';
+import { FORMATS } from '../schema/formats.ts';
+import { SCHEMAS } from '../schema/schemas.ts';
+import { asKubeObject, type FieldProblem, fieldText, show, validateSchema } from '../schema/validate.ts';
+import { checkObject } from './checks.ts';
+import type { Problem } from './source.ts';
+import { parseYamlFile, type YamlDocument } from './yaml-file.ts';
+
+/** What one document of a file turned out to be. */
+export type ReadDocument =
+  | { readonly type: 'object'; readonly line: number; readonly object: KubeObject }
+  /** `ref` is there as far as the document says what it is about. */
+  | {
+      readonly type: 'bad';
+      readonly line: number;
+      readonly ref?: ObjectRef;
+      readonly problems: readonly Problem[];
+    }
+  /** A kind that Loam does not read: an ordinary thing in a directory of manifests. */
+  | { readonly type: 'ignored'; readonly problem: Problem };
+
+/** Kinds under these groups are ours to understand: one that we do not know must not be passed over in silence. */
+const SECURITY_GROUP = 'security.istio.io/';
+const NAME = FORMATS.find((format) => format.name === 'subdomain');
+
+/** Reads and checks all documents of one manifest file. `file` is used in messages. */
+export function readManifest(file: string, text: string): ReadDocument[] {
+  return parseYamlFile(text).map((document) => readDocument(file, document));
+}
+
+function readDocument(file: string, document: YamlDocument): ReadDocument {
+  const { line, content } = document;
+  if (!content.ok) {
+    const problem: Problem = {
+      severity: 'error',
+      file,
+      line: content.error.line,
+      message: content.error.message,
+    };
+    return { type: 'bad', line, problems: [problem] };
+  }
+  const { data } = content;
+  if (!isRecord(data)) {
+    return bad(file, document, undefined, [
+      wholeProblem('a manifest must be a map with apiVersion, kind and metadata'),
+    ]);
+  }
+  const kind = data['kind'];
+  const apiVersion = data['apiVersion'];
+  if (typeof kind !== 'string' || typeof apiVersion !== 'string') {
+    const missing = typeof kind === 'string' ? 'apiVersion' : 'kind';
+    return bad(file, document, refFrom(data), [
+      {
+        path: [missing],
+        atKey: false,
+        message: `${missing} is missing or not a text`,
+        allowed: KINDS.join(', '),
+      },
+    ]);
+  }
+  const known = KINDS.find((k) => k === kind);
+  if (known === undefined) return unknownKind(file, document, data, kind, apiVersion);
+  const { apiVersions } = SCHEMAS[known];
+  if (!apiVersions.includes(apiVersion)) {
+    return bad(file, document, refFrom(data), [
+      {
+        path: ['apiVersion'],
+        atKey: false,
+        message: 'value is not allowed',
+        value: show(apiVersion),
+        allowed: apiVersions.join(', '),
+      },
+    ]);
+  }
+  return readKnown(file, document, known, data);
+}
+
+function readKnown(
+  file: string,
+  document: YamlDocument,
+  kind: Kind,
+  data: Record<string, unknown>,
+): ReadDocument {
+  const object = withoutNulls(kind, data);
+  const problems = validateSchema(kind, object);
+  if (problems.length === 0) problems.push(...checkObject(asKubeObject(object)));
+  if (problems.length > 0) return bad(file, document, refFrom(data), problems);
+  return { type: 'object', line: document.line, object: asKubeObject(object) };
+}
+
+function unknownKind(
+  file: string,
+  document: YamlDocument,
+  data: Record<string, unknown>,
+  kind: string,
+  apiVersion: string,
+): ReadDocument {
+  const guess = didYouMean(kind, KINDS);
+  if (guess !== undefined || apiVersion.startsWith(SECURITY_GROUP)) {
+    const hint = guess === undefined ? '' : `; did you mean ${show(guess)}?`;
+    return bad(file, document, refFrom(data), [
+      {
+        path: ['kind'],
+        atKey: false,
+        message: `unknown kind${hint}`,
+        value: show(kind),
+        allowed: KINDS.join(', '),
+      },
+    ]);
+  }
+  const problem: Problem = {
+    severity: 'warning',
+    file,
+    line: document.line,
+    field: 'kind',
+    value: show(kind),
+    message: 'Loam does not read this kind; the document is passed over',
+    allowed: KINDS.join(', '),
+  };
+  return { type: 'ignored', problem };
+}
+
+function wholeProblem(message: string): FieldProblem {
+  return { path: [], atKey: false, message };
+}
+
+function bad(
+  file: string,
+  document: YamlDocument,
+  ref: ObjectRef | undefined,
+  problems: readonly FieldProblem[],
+): ReadDocument {
+  return {
+    type: 'bad',
+    line: document.line,
+    ...(ref === undefined ? {} : { ref }),
+    problems: problems.map((found) => ({
+      severity: 'error',
+      file,
+      line: document.lineOf(found.path),
+      ...(ref === undefined ? {} : { object: ref }),
+      ...(found.path.length === 0 ? {} : { field: fieldText(found.path) }),
+      ...(found.value === undefined ? {} : { value: found.value }),
+      message: found.message,
+      ...(found.allowed === undefined ? {} : { allowed: found.allowed }),
+    })),
+  };
+}
+
+/** What a document claims to be about; only as far as the names are well formed. */
+function refFrom(data: Record<string, unknown>): ObjectRef | undefined {
+  const { kind, metadata } = data;
+  if (typeof kind !== 'string' || !isRecord(metadata)) return undefined;
+  const { name, namespace } = metadata;
+  if (typeof name !== 'string' || NAME?.check(name) !== true) return undefined;
+  if (
+    namespace !== undefined &&
+    namespace !== null &&
+    (typeof namespace !== 'string' || !NAME.check(namespace))
+  )
+    return undefined;
+  return refOf({
+    kind,
+    metadata: { name, ...(typeof namespace === 'string' ? { namespace } : {}) },
+  } as KubeObject);
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/**
+ * Kubernetes reads `field: null` as "not set". So do we, except inside the spec of a policy: there `from:` with nothing
+ * behind it would turn into a rule that matches everyone.
+ */
+function withoutNulls(kind: Kind, data: Record<string, unknown>): unknown {
+  const isPolicy = kind === 'AuthorizationPolicy' || kind === 'PeerAuthentication';
+  return stripNulls(data, isPolicy ? 'spec' : undefined);
+}
+
+function stripNulls(value: unknown, keep?: string): unknown {
+  if (Array.isArray(value)) return value.map((item) => stripNulls(item));
+  if (!isRecord(value)) return value;
+  const entries = Object.entries(value).flatMap(([key, item]): [string, unknown][] => {
+    if (item === null && key !== keep) return [];
+    return [[key, key === keep ? item : stripNulls(item)]];
+  });
+  return Object.fromEntries(entries);
+}

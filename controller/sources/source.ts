@@ -1,0 +1,58 @@
+import type { KubeObject, ObjectRef } from '../model/objects.ts';
+
+/** Where something stands, for messages. `line` counts from 1. */
+export interface Location {
+  readonly file: string;
+  readonly line?: number;
+}
+
+/** One thing that is wrong with a manifest, or worth a warning. */
+export interface Problem extends Location {
+  readonly severity: 'error' | 'warning';
+  readonly object?: ObjectRef;
+  /** Path of the field, for example `spec.rules[0].from[0].source.ipBlocks[1]`. */
+  readonly field?: string;
+  /** The value found, shortened. */
+  readonly value?: string;
+  readonly message: string;
+  /** What would be right. */
+  readonly allowed?: string;
+}
+
+/** An object that is in force. */
+export interface AcceptedObject extends Location {
+  readonly object: KubeObject;
+  /** True when its manifest is now broken or gone astray and this is its last good state. */
+  readonly lastGood: boolean;
+}
+
+/** Everything a source holds at one moment. `generation` grows with each change of `objects`. */
+export interface ObjectSet {
+  readonly generation: number;
+  /** By objectKey, sorted by it. */
+  readonly objects: ReadonlyMap<string, AcceptedObject>;
+  readonly problems: readonly Problem[];
+  /** The files read, relative to the source, with the reason when one could not be read at all. */
+  readonly files: readonly { readonly file: string; readonly error?: string }[];
+}
+
+/** Why a source cannot vouch for its objects yet; an empty list means that it can. */
+export interface SourceGate {
+  readonly name: string;
+  readonly ready: boolean;
+  readonly reason: string;
+}
+
+/**
+ * Where objects come from: a directory of manifests, later the Kubernetes API. Level-triggered: the listener gets the
+ * whole set after each change, `current` is always the newest.
+ */
+export interface Source {
+  readonly current: ObjectSet;
+  gate(): SourceGate;
+  /** Calls back after each change until the signal aborts. */
+  onChange(listener: (set: ObjectSet) => void, signal: AbortSignal): void;
+  /** Reads everything once; afterwards `current` is meaningful. */
+  start(): Promise<void>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,158 @@
+import { chmodSync, lstatSync, rmSync } from 'node:fs';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { connect } from 'node:net';
+import type { Logger } from 'pino';
+import { ControllerError } from '../errors.ts';
+import type { Kind, KubeObject } from '../model/objects.ts';
+import type { ObjectSet, SourceGate } from '../sources/source.ts';
+import type { StatusReport } from './report.ts';
+
+export interface StatusServerOptions {
+  readonly path: string;
+  readonly gates: () => readonly SourceGate[];
+  readonly report: () => StatusReport;
+  readonly objects: () => ObjectSet;
+  readonly onObjects: (listener: () => void, signal: AbortSignal) => void;
+  readonly log: Logger;
+}
+
+const SOCKET_MODE = 0o600;
+const OWNER_ONLY_UMASK = 0o177;
+const MAX_WATCHERS = 64;
+const PROBE_TIMEOUT_MS = 1000;
+
+/** The status API: HTTP over a unix socket that only its owner may open. */
+export class StatusServer {
+  readonly #options: StatusServerOptions;
+  readonly #server: Server;
+  readonly #closed = new AbortController();
+  #watchers = 0;
+
+  constructor(options: StatusServerOptions) {
+    this.#options = options;
+    this.#server = createServer((request, response) => this.#serve(request, response));
+    this.#server.on('connection', (socket) =>
+      socket.on('error', (error) => options.log.debug({ reason: error.message }, 'status client')),
+    );
+  }
+
+  /** @throws ControllerError LISTEN when the path is taken by another process or by something that is no socket */
+  async start(): Promise<void> {
+    const { path } = this.#options;
+    await clearStaleSocket(path);
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', (cause) =>
+        reject(new ControllerError('LISTEN', `status socket ${path} cannot be opened`, { cause })),
+      );
+      // The socket is bound within this call, so that nobody else can open it even for a moment.
+      const before = process.umask(OWNER_ONLY_UMASK);
+      try {
+        this.#server.listen(path, resolve);
+      } finally {
+        process.umask(before);
+      }
+    });
+    chmodSync(path, SOCKET_MODE);
+  }
+
+  async close(): Promise<void> {
+    this.#closed.abort();
+    await new Promise<void>((resolve) => {
+      this.#server.close(() => resolve());
+      this.#server.closeAllConnections();
+    });
+  }
+
+  #serve(request: IncomingMessage, response: ServerResponse): void {
+    response.on('error', (error) => this.#options.log.debug({ reason: error.message }, 'status client'));
+    const url = new URL(request.url ?? '/', 'http://controller');
+    if (request.method !== 'GET') {
+      reply(response, 405, { error: 'only GET is served' });
+      return;
+    }
+    switch (url.pathname) {
+      case '/healthz/ready': {
+        const gates = this.#options.gates();
+        const ready = gates.every((gate) => gate.ready);
+        reply(response, ready ? 200 : 503, { ready, gates });
+        return;
+      }
+      case '/v1/status':
+        reply(response, 200, this.#options.report());
+        return;
+      case '/v1/objects':
+        if (url.searchParams.get('watch') === '1') this.#watchObjects(response);
+        else reply(response, 200, objectsView(this.#options.objects()));
+        return;
+      default:
+        reply(response, 404, {
+          error: 'allowed: /healthz/ready, /v1/status, /v1/objects, /v1/objects?watch=1',
+        });
+    }
+  }
+
+  /** One snapshot a line; a slow reader skips those that were overtaken while it was busy. */
+  #watchObjects(response: ServerResponse): void {
+    if (this.#watchers >= MAX_WATCHERS) {
+      reply(response, 503, { error: `more than ${MAX_WATCHERS} watchers` });
+      return;
+    }
+    this.#watchers += 1;
+    const over = new AbortController();
+    response.on('close', () => {
+      this.#watchers -= 1;
+      over.abort();
+    });
+    response.writeHead(200, { 'content-type': 'application/x-ndjson' });
+    let sent = -1;
+    let blocked = false;
+    const send = (): void => {
+      const set = this.#options.objects();
+      if (blocked || set.generation === sent || set.generation === 0) return;
+      sent = set.generation;
+      blocked = !response.write(`${JSON.stringify(objectsView(set))}\n`);
+    };
+    response.on('drain', () => {
+      blocked = false;
+      send();
+    });
+    response.flushHeaders();
+    this.#options.onObjects(send, AbortSignal.any([over.signal, this.#closed.signal]));
+    send();
+  }
+}
+
+function reply(response: ServerResponse, status: number, body: unknown): void {
+  response.writeHead(status, { 'content-type': 'application/json' });
+  response.end(`${JSON.stringify(body)}\n`);
+}
+
+/** The accepted objects as `/v1/objects` gives them. */
+function objectsView(set: ObjectSet): Record<string, unknown> {
+  const of = (kind: Kind): KubeObject[] =>
+    [...set.objects.values()].filter(({ object }) => object.kind === kind).map(({ object }) => object);
+  return {
+    generation: set.generation,
+    pods: of('Pod'),
+    services: of('Service'),
+    namespaces: of('Namespace'),
+    serviceAccounts: of('ServiceAccount'),
+  };
+}
+
+/** Removes what a killed predecessor left behind; never what a living one listens on, nor an ordinary file. */
+async function clearStaleSocket(path: string): Promise<void> {
+  const info = lstatSync(path, { throwIfNoEntry: false });
+  if (info === undefined) return;
+  if (!info.isSocket()) throw new ControllerError('LISTEN', `${path} exists and is not a socket`);
+  const alive = await new Promise<boolean>((resolve) => {
+    const socket = connect(path);
+    socket.setTimeout(PROBE_TIMEOUT_MS, () => resolve(true));
+    socket.on('connect', () => resolve(true));
+    socket.on('error', () => resolve(false));
+    socket.on('close', () => socket.destroy());
+    setTimeout(() => socket.destroy(), PROBE_TIMEOUT_MS).unref();
+  });
+  if (alive) throw new ControllerError('LISTEN', `another process listens on ${path}`);
+  rmSync(path, { force: true });
+}

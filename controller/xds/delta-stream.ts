@@ -1,0 +1,195 @@
+import { create } from '@bufbuild/protobuf';
+import {
+  type DeltaDiscoveryRequest,
+  type DeltaDiscoveryResponse,
+  DeltaDiscoveryResponseSchema,
+} from '../../proto/gen/envoy/discovery_pb.js';
+import {
+  ADDRESS_TYPE,
+  AUTHORIZATION_TYPE,
+  type Snapshot,
+  TYPES,
+  type TypeUrl,
+  type VersionedResource,
+} from './snapshot.ts';
+import { type Delta, TypeSubscription } from './type-subscription.ts';
+
+/** How far one type of one node has come. */
+export interface TypeProgress {
+  readonly typeUrl: TypeUrl;
+  /** The newest generation that the node is known to have. */
+  readonly ackedGeneration: number;
+  readonly waitingForAck: boolean;
+  /** What the node said when it refused the newest response; gone after the next success. */
+  readonly nack?: string;
+}
+
+export interface DeltaStreamOptions {
+  /** Puts one message on the wire. */
+  readonly send: (response: DeltaDiscoveryResponse) => void;
+  /** Called when `progress` may have changed. */
+  readonly onProgress: () => void;
+}
+
+/** gRPC clients accept messages of 4 MiB unless told otherwise. */
+const MAX_RESPONSE_BYTES = 3 * 1024 * 1024;
+const RESOURCE_OVERHEAD_BYTES = 256;
+const MAX_NACK_TEXT = 500;
+
+interface TypeState {
+  readonly subscription: TypeSubscription;
+  /** The response that is on its way and not yet answered: never more than one, the rest waits and is summed up. */
+  outstanding: { nonce: string; generation: number } | undefined;
+  /** A first request is answered even with nothing: the client's readiness waits for it. */
+  mustAnswer: boolean;
+  acked: number;
+  nack: string | undefined;
+}
+
+/**
+ * One client's stream: decides what goes out next. Without I/O of its own.
+ *
+ * Order (a policy named by a workload must be there before it, and go after it): changed policies, then addresses,
+ * then removed policies.
+ */
+export class DeltaStream {
+  readonly #options: DeltaStreamOptions;
+  readonly #types = new Map<TypeUrl, TypeState>();
+  #snapshot: Snapshot;
+  #nonce = 0;
+
+  constructor(snapshot: Snapshot, options: DeltaStreamOptions) {
+    this.#snapshot = snapshot;
+    this.#options = options;
+  }
+
+  /** True once both types are subscribed to: until then a short wait lets policies go first. */
+  get hasAllTypes(): boolean {
+    return this.#types.size === TYPES.length;
+  }
+
+  get progress(): TypeProgress[] {
+    return [...this.#types].map(([typeUrl, state]) => ({
+      typeUrl,
+      ackedGeneration: state.acked,
+      waitingForAck: state.outstanding !== undefined,
+      ...(state.nack === undefined ? {} : { nack: state.nack }),
+    }));
+  }
+
+  setSnapshot(snapshot: Snapshot): void {
+    this.#snapshot = snapshot;
+  }
+
+  /**
+   * Takes in a request; `flush` sends what follows from it.
+   *
+   * @throws Error when the request is against the protocol or beyond the limits; the stream must end then
+   */
+  receive(request: DeltaDiscoveryRequest): void {
+    const typeUrl = TYPES.find((type) => type === request.typeUrl);
+    if (typeUrl === undefined)
+      throw new Error(
+        `type ${JSON.stringify(request.typeUrl.slice(0, 200))} is not served; allowed: ${TYPES.join(', ')}`,
+      );
+    let state = this.#types.get(typeUrl);
+    if (state === undefined) {
+      state = {
+        subscription: new TypeSubscription(),
+        outstanding: undefined,
+        mustAnswer: true,
+        acked: 0,
+        nack: undefined,
+      };
+      this.#types.set(typeUrl, state);
+    }
+    if (request.responseNonce !== '') answer(state, request);
+    state.subscription.update({
+      subscribe: request.resourceNamesSubscribe,
+      unsubscribe: request.resourceNamesUnsubscribe,
+      initialVersions: request.initialResourceVersions,
+    });
+    this.#options.onProgress();
+  }
+
+  /** Sends all that may go now. */
+  flush(): void {
+    const policies = this.#types.get(AUTHORIZATION_TYPE);
+    const addresses = this.#types.get(ADDRESS_TYPE);
+    if (policies !== undefined)
+      this.#send(AUTHORIZATION_TYPE, policies, ({ upserts }) => ({ upserts, removed: [] }));
+    const policiesOut =
+      policies === undefined || this.#delta(AUTHORIZATION_TYPE, policies).upserts.length === 0;
+    if (addresses !== undefined && policiesOut) this.#send(ADDRESS_TYPE, addresses, (delta) => delta);
+    const addressesOut = addresses === undefined || isEmpty(this.#delta(ADDRESS_TYPE, addresses));
+    if (policies !== undefined && policiesOut && addressesOut)
+      this.#send(AUTHORIZATION_TYPE, policies, (delta) => delta);
+    for (const [typeUrl, state] of this.#types) {
+      if (
+        state.outstanding === undefined &&
+        state.nack === undefined &&
+        isEmpty(this.#delta(typeUrl, state))
+      ) {
+        state.acked = this.#snapshot.generation;
+      }
+    }
+    this.#options.onProgress();
+  }
+
+  #delta(typeUrl: TypeUrl, state: TypeState): Delta {
+    return state.subscription.diff(this.#snapshot.types[typeUrl]);
+  }
+
+  #send(typeUrl: TypeUrl, state: TypeState, select: (delta: Delta) => Delta): void {
+    if (state.outstanding !== undefined) return;
+    const delta = limit(select(this.#delta(typeUrl, state)));
+    if (isEmpty(delta) && !state.mustAnswer) return;
+    this.#nonce += 1;
+    const nonce = `${this.#snapshot.generation}-${this.#nonce}`;
+    state.mustAnswer = false;
+    state.outstanding = { nonce, generation: this.#snapshot.generation };
+    state.subscription.markSent(delta);
+    const withAliases = !state.subscription.wildcard;
+    this.#options.send(
+      create(DeltaDiscoveryResponseSchema, {
+        typeUrl,
+        nonce,
+        systemVersionInfo: String(this.#snapshot.generation),
+        resources: delta.upserts.map(({ name, version, bytes, aliases }) => ({
+          name,
+          version,
+          aliases: withAliases ? [...aliases] : [],
+          resource: { typeUrl, value: bytes },
+        })),
+        removedResources: [...delta.removed],
+      }),
+    );
+  }
+}
+
+function answer(state: TypeState, request: DeltaDiscoveryRequest): void {
+  // An answer to anything but the newest response says nothing about what the client has now.
+  if (state.outstanding?.nonce !== request.responseNonce) return;
+  state.outstanding = undefined;
+  // What was refused is not sent again before it changes: the client would refuse it again.
+  state.nack =
+    request.errorDetail === undefined
+      ? undefined
+      : request.errorDetail.message.slice(0, MAX_NACK_TEXT) || 'refused without a reason';
+}
+
+function isEmpty(delta: Delta): boolean {
+  return delta.upserts.length === 0 && delta.removed.length === 0;
+}
+
+/** As much as fits into one message; the rest follows after its answer. */
+function limit(delta: Delta): Delta {
+  let bytes = 0;
+  const fits: VersionedResource[] = [];
+  for (const resource of delta.upserts) {
+    bytes += resource.bytes.length + RESOURCE_OVERHEAD_BYTES;
+    if (fits.length > 0 && bytes > MAX_RESPONSE_BYTES) return { upserts: fits, removed: [] };
+    fits.push(resource);
+  }
+  return { upserts: fits, removed: delta.removed };
+}

@@ -1,0 +1,180 @@
+import * as grpc from '@grpc/grpc-js';
+import type { Logger } from 'pino';
+import { errorText } from '../../lib/loam-error.ts';
+import type { DeltaDiscoveryRequest, DeltaDiscoveryResponse } from '../../proto/gen/envoy/discovery_pb.js';
+import { AggregatedDiscoveryService } from '../../proto/gen/envoy/discovery_pb.js';
+import { grpcServiceDefinition } from '../grpc-service.ts';
+import { DeltaStream, type TypeProgress } from './delta-stream.ts';
+import { EMPTY_SNAPSHOT, type Snapshot } from './snapshot.ts';
+
+export const XDS_SERVICE = grpcServiceDefinition(AggregatedDiscoveryService);
+
+/** One node's stream as the status shows it. */
+export interface NodeStream {
+  readonly node: string;
+  /** What the client calls itself. */
+  readonly clientId: string;
+  readonly since: Date;
+  readonly types: readonly TypeProgress[];
+}
+
+export interface XdsServiceOptions {
+  /** The node that a call's credentials prove, if they do. */
+  readonly authenticate: (metadata: grpc.Metadata) => string | undefined;
+  readonly log: Logger;
+}
+
+type Call = grpc.ServerDuplexStream<DeltaDiscoveryRequest, DeltaDiscoveryResponse>;
+
+interface Connection {
+  readonly node: string;
+  readonly call: Call;
+  readonly stream: DeltaStream;
+  readonly since: Date;
+  clientId: string;
+  timer: NodeJS.Timeout | undefined;
+  /** Whether the first answers may go out. */
+  waited: boolean;
+}
+
+/** How long addresses wait for the subscription to policies, which clients send right after. */
+const FIRST_FLUSH_MS = 30;
+const MAX_CLIENT_ID = 200;
+/** Streams of one node: the running ztunnel, its successor, and some that died without a word. */
+const MAX_STREAMS_PER_NODE = 16;
+
+/** The aggregated discovery service, delta variant. */
+export class XdsService {
+  readonly #options: XdsServiceOptions;
+  readonly #connections = new Set<Connection>();
+  readonly #lastSeen = new Map<string, Date>();
+  #snapshot: Snapshot = EMPTY_SNAPSHOT;
+  #serving = false;
+
+  constructor(options: XdsServiceOptions) {
+    this.#options = options;
+  }
+
+  readonly implementation = {
+    deltaAggregatedResources: (call: Call): void => this.#accept(call),
+  };
+
+  /** The newest state; every stream gets what it lacks. Before the first one, streams wait for their first answer. */
+  publish(snapshot: Snapshot): void {
+    this.#snapshot = snapshot;
+    this.#serving = true;
+    for (const connection of this.#connections) {
+      connection.stream.setSnapshot(snapshot);
+      this.#flush(connection);
+    }
+  }
+
+  get streams(): NodeStream[] {
+    return [...this.#connections].map(({ node, clientId, since, stream }) => ({
+      node,
+      clientId,
+      since,
+      types: stream.progress,
+    }));
+  }
+
+  /** When a node that has no stream now was connected last. */
+  lastSeen(node: string): Date | undefined {
+    return this.#lastSeen.get(node);
+  }
+
+  /** Ends the streams whose credentials no longer prove their node. */
+  recheckCredentials(): void {
+    for (const { call, node } of this.#connections) {
+      if (this.#options.authenticate(call.metadata) !== node) {
+        end(call, grpc.status.UNAUTHENTICATED, 'the token is no longer valid');
+      }
+    }
+  }
+
+  /** Ends all streams, so that clients look for another controller or for the next one. */
+  endAll(): void {
+    for (const { call } of this.#connections)
+      end(call, grpc.status.UNAVAILABLE, 'the controller is stopping');
+  }
+
+  #accept(call: Call): void {
+    call.on('error', (error: Error) =>
+      this.#options.log.debug({ reason: error.message }, 'xds stream failed'),
+    );
+    const node = this.#options.authenticate(call.metadata);
+    if (node === undefined) {
+      end(call, grpc.status.UNAUTHENTICATED, 'a bearer token of a node is needed (authorization: Bearer …)');
+      return;
+    }
+    const same = [...this.#connections].filter((connection) => connection.node === node);
+    if (same.length >= MAX_STREAMS_PER_NODE) {
+      end(call, grpc.status.RESOURCE_EXHAUSTED, `node ${node} has ${same.length} streams already`);
+      return;
+    }
+    const stream = new DeltaStream(this.#snapshot, {
+      send: (response) => void call.write(response),
+      onProgress: () => undefined,
+    });
+    const connection: Connection = {
+      node,
+      call,
+      stream,
+      since: new Date(),
+      clientId: '',
+      timer: undefined,
+      waited: false,
+    };
+    this.#connections.add(connection);
+    this.#options.log.info({ node, peer: call.getPeer() }, 'xds client connected');
+    const gone = (): void => this.#forget(connection);
+    call.on('data', (request: DeltaDiscoveryRequest) => this.#receive(connection, request));
+    call.on('end', () => {
+      call.end();
+      gone();
+    });
+    call.on('cancelled', gone);
+    call.on('close', gone);
+    call.on('error', gone);
+  }
+
+  #receive(connection: Connection, request: DeltaDiscoveryRequest): void {
+    const { call, stream, node } = connection;
+    try {
+      stream.receive(request);
+    } catch (error) {
+      end(call, grpc.status.INVALID_ARGUMENT, errorText(error));
+      return;
+    }
+    if (request.node !== undefined) connection.clientId = request.node.id.slice(0, MAX_CLIENT_ID);
+    if (request.errorDetail !== undefined) {
+      const reason = request.errorDetail.message.slice(0, 1000);
+      this.#options.log.warn({ node, type: request.typeUrl, reason }, 'the node refused a response');
+    }
+    // Addresses and policies are subscribed to by two messages; policies should be first on the wire.
+    connection.waited ||= stream.hasAllTypes;
+    if (connection.waited) {
+      this.#flush(connection);
+      return;
+    }
+    connection.timer ??= setTimeout(() => {
+      connection.waited = true;
+      this.#flush(connection);
+    }, FIRST_FLUSH_MS);
+  }
+
+  #flush(connection: Connection): void {
+    if (this.#serving && connection.waited && this.#connections.has(connection)) connection.stream.flush();
+  }
+
+  #forget(connection: Connection): void {
+    if (!this.#connections.delete(connection)) return;
+    clearTimeout(connection.timer);
+    this.#lastSeen.set(connection.node, new Date());
+    this.#options.log.info({ node: connection.node }, 'xds client gone');
+  }
+}
+
+function end(call: Call, code: grpc.status, details: string): void {
+  call.emit('error', { code, details });
+}
