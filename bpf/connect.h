@@ -103,7 +103,7 @@ static __always_inline int redirect(struct bpf_sock_addr *ctx, bool v6)
 	}
 
 	/* 0.0.0.0 is the socket's own address where it is bound to one, else loopback. */
-	if (is_mapped(to.ip) && to.ip[3] == 0 && !v6)
+	if (is_mapped(to.ip) && to.ip[3] == 0)
 		to.ip[3] = sk->src_ip4;
 	if (is_mapped(to.ip) ? to.ip[3] == 0 || is_loopback4(to.ip[3]) : is_any6(to.ip) || is_loopback6(to.ip)) {
 		forget_dialled(sk);

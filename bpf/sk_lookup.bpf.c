@@ -43,8 +43,11 @@ static __always_inline int steer(struct bpf_sk_lookup *ctx, __u32 role, __u32 co
 	return SK_PASS;
 }
 
-/* Is it the port that one of our listeners is bound to? They are reached by steering alone. */
-static __always_inline bool is_listener_port(__u32 port)
+/*
+ * Would this connection, left alone, find one of our listeners? They are reached by steering alone: else a process of
+ * the pod could make ztunnel talk to itself.
+ */
+static __always_inline bool reaches_listener(__be32 local, __u32 port)
 {
 	struct listener_key key = { .netns = self.netns };
 	struct bpf_sock *listener;
@@ -56,7 +59,7 @@ static __always_inline bool is_listener_port(__u32 port)
 		listener = bpf_map_lookup_elem(&listeners, &key);
 		if (!listener)
 			continue;
-		if (listener->src_port == port)
+		if (listener->src_port == port && (listener->src_ip4 == 0 || listener->src_ip4 == local))
 			same = true;
 		bpf_sk_release(listener);
 	}
@@ -65,7 +68,7 @@ static __always_inline bool is_listener_port(__u32 port)
 
 static __always_inline int pass(struct bpf_sk_lookup *ctx, __u32 counter)
 {
-	if (is_listener_port(ctx->local_port))
+	if (reaches_listener(field(ctx->local_ip4), field(ctx->local_port)))
 		return drop(DROPPED_LISTENER_PORT);
 	count(counter);
 	return SK_PASS;
@@ -112,15 +115,21 @@ static __always_inline int lookup4(struct bpf_sk_lookup *ctx)
 /* Nothing over IPv6 is carried yet, so nothing from outside may reach the application by it. */
 static __always_inline int lookup6(struct bpf_sk_lookup *ctx)
 {
-	__be32 remote[4];
+	__be32 remote[4], local[4];
 
 	remote[0] = field(ctx->remote_ip6[0]);
 	remote[1] = field(ctx->remote_ip6[1]);
 	remote[2] = field(ctx->remote_ip6[2]);
 	remote[3] = field(ctx->remote_ip6[3]);
-	if (ctx->ingress_ifindex == LOOPBACK_IFINDEX && is_loopback6(remote))
-		return pass(ctx, PASSED_LOOPBACK);
-	return drop(DROPPED_IPV6);
+	local[0] = field(ctx->local_ip6[0]);
+	local[1] = field(ctx->local_ip6[1]);
+	local[2] = field(ctx->local_ip6[2]);
+	local[3] = field(ctx->local_ip6[3]);
+	if (ctx->ingress_ifindex != LOOPBACK_IFINDEX || !(is_loopback6(remote) || is_loopback6(local)))
+		return drop(DROPPED_IPV6);
+	/* Our listeners are IPv4 sockets, which no IPv6 connection finds. */
+	count(PASSED_LOOPBACK);
+	return SK_PASS;
 }
 
 SEC("sk_lookup")

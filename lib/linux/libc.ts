@@ -75,7 +75,7 @@ export const sys = {
   bind: bind<[fd: number, address: Bytes, length: number]>('int bind(int, const void*, uint)'),
   listen: bind<[fd: number, backlog: number]>('int listen(int, int)'),
   connect: bind<[fd: number, address: Bytes, length: number]>('int connect(int, const void*, uint)'),
-  accept4: bind<[fd: number, address: null, length: null, flags: number]>(
+  accept4: bind<[fd: number, address: Bytes | null, length: Bytes | null, flags: number]>(
     'int accept4(int, void*, void*, int)',
   ),
   getsockname: bind<[fd: number, address: Bytes, length: Bytes]>('int getsockname(int, void*, void*)'),

@@ -8,7 +8,6 @@ import {
   decodePod,
   encodePod,
   encodeSelf,
-  ipv4Bytes,
   LISTENER_ROLES,
   listenerKey,
   POD_USE_BYTES,
@@ -27,6 +26,7 @@ import {
   type LinkInfo,
 } from './link.ts';
 import { loadObject } from './object.ts';
+import { checkPod } from './pod-check.ts';
 import type { PinFolder } from './pins.ts';
 import { portSpread } from './port-spread.ts';
 import { waitForPrograms } from './quiesce.ts';
@@ -94,7 +94,7 @@ export class PodStore {
   }
 
   enrol(pod: PodRequest): PodHandle {
-    ipv4Bytes(pod.ip);
+    checkPod(pod);
     const before = this.#linkState(pod.cookie) === 'alive' ? this.#entry(pod.cookie) : undefined;
     if (!before && this.#known(pod.cookie)) this.unenrol(pod.cookie);
     const spread = portSpread(pod.netnsFd);

@@ -1,0 +1,184 @@
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, describe, it } from 'mocha';
+import { Lab } from './support/lab.ts';
+import { dial, Sock } from './support/socket.ts';
+import { closeListeners, listenerFds, openListeners, TinyMesh, type MeshPod } from './support/tiny-mesh.ts';
+
+const SERVICE = { ip: '198.19.0.10', port: 80 };
+
+describe('bpf: records of connections under way', () => {
+  let lab: Lab;
+  let mesh: TinyMesh;
+
+  beforeEach(() => {
+    lab = new Lab();
+    mesh = new TinyMesh();
+  });
+  afterEach(() => {
+    mesh?.[Symbol.dispose]();
+    lab?.[Symbol.dispose]();
+  });
+
+  function use(pod: MeshPod) {
+    const found = mesh.redirection.enrolled().find(({ cookie }) => cookie === pod.pod.cookie);
+    assert.ok(found);
+    return found.use;
+  }
+  const none = { outbound: 0, toApplication: 0, hairpin: 0 };
+
+  it('are gone after a storm of failed connections (F1)', () => {
+    const a = mesh.enrol(lab.pod('a'));
+    closeListeners(a.listeners);
+    for (let i = 0; i < 3000; i += 1)
+      assert.equal(dial(a.pod.netnsFd, SERVICE.ip, SERVICE.port), 'ECONNREFUSED');
+    assert.equal(mesh.redirection.stats().records, 0);
+    assert.deepEqual(use(a).outstanding, none);
+    assert.equal(mesh.counter('withdrawn'), 3000);
+  });
+
+  /** Connections that stay under way: a full backlog lets no SYN in. */
+  function stuck(pod: MeshPod, count: number): Sock[] {
+    const full = Sock.listen(pod.pod.netnsFd, '127.77.0.1', 0, { backlog: 0 });
+    const fds = { outbound: full.fd, plaintext: full.fd, hbone: full.fd };
+    mesh.redirection.setListeners(pod.handle, fds);
+    const sockets = [full];
+    // What the backlog takes, the kernel completes at once.
+    for (let i = 0; i < count; i += 1) {
+      const socket = Sock.open(pod.pod.netnsFd).resetOnClose();
+      assert.equal(socket.connectLater(SERVICE.ip, SERVICE.port), 'EINPROGRESS');
+      sockets.push(socket);
+    }
+    return sockets;
+  }
+
+  it('are capped for each pod, and connect() is refused beyond (F17)', () => {
+    const a = mesh.enrol(lab.pod('a'), 16);
+    const b = mesh.enrol(lab.pod('b'), 16);
+    const sockets = stuck(a, 16);
+    while (use(a).outstanding.outbound < 16) {
+      const socket = Sock.open(a.pod.netnsFd).resetOnClose();
+      assert.equal(socket.connectLater(SERVICE.ip, SERVICE.port), 'EINPROGRESS');
+      sockets.push(socket);
+    }
+    assert.equal(dial(a.pod.netnsFd, SERVICE.ip, SERVICE.port), 'ENOBUFS');
+    assert.equal(dial(a.pod.netnsFd, '::ffff:198.19.0.10', 80, { family: 6 }), 'ENOBUFS');
+    assert.equal(use(a).refusedCap, 2);
+    assert.equal(use(a).outstanding.outbound, 16);
+    // What the pod receives, and other pods, are not concerned.
+    assert.equal(dial(b.pod.netnsFd, SERVICE.ip, SERVICE.port), 'ok');
+    using app = Sock.listen(a.pod.netnsFd, '0.0.0.0', 9100);
+    using toApp = mesh.ownSocket(a.pod, { ip: '192.0.2.1', port: 1 });
+    toApp.bind('127.1.1.1', 0);
+    assert.equal(toApp.connect(a.pod.ip, 9100), 'ok');
+    using accepted = app.accept();
+    assert.ok(accepted);
+    for (const socket of sockets) socket.close();
+    assert.equal(mesh.redirection.stats().records, 0);
+    assert.deepEqual(use(a).outstanding, none);
+    mesh.redirection.setListeners(a.handle, listenerFds(a.listeners));
+    assert.equal(dial(a.pod.netnsFd, SERVICE.ip, SERVICE.port), 'ok');
+  });
+
+  it('of a pod that is unenrolled go with it, and its sockets leave nothing when they close', () => {
+    const a = mesh.enrol(lab.pod('a'));
+    const sockets = stuck(a, 8);
+    assert.ok(mesh.redirection.stats().records > 0);
+    mesh.redirection.unenrol(a.handle);
+    assert.equal(mesh.redirection.stats().records, 0);
+    for (const socket of sockets) socket.close();
+    assert.equal(mesh.redirection.stats().records, 0);
+    assert.deepEqual(mesh.redirection.enrolled(), []);
+    assert.deepEqual(mesh.redirection.verify(), []);
+  });
+
+  it('of an earlier enrolment are not valid in the next', () => {
+    const pod = lab.pod('a');
+    const first = mesh.enrol(pod);
+    const sockets = stuck(first, 8);
+    mesh.redirection.unenrol(first.handle);
+    const second = mesh.enrol(pod);
+    assert.deepEqual(use(second).outstanding, none);
+    for (const socket of sockets) socket.close();
+    assert.deepEqual(use(second).outstanding, none);
+    assert.equal(dial(pod.netnsFd, SERVICE.ip, SERVICE.port), 'ok');
+  });
+
+  it('give a pod that takes over address and port of a departed one nothing (F1, t12)', () => {
+    const departed = lab.pod('a');
+    const b = mesh.enrol(lab.pod('b'));
+    const a = mesh.enrol(departed);
+    using app = Sock.listen(b.pod.netnsFd, '0.0.0.0', 9101);
+    let port: number;
+    {
+      // The departed pod's connection through the mesh, whose tuple is then used again.
+      using tunnel = mesh.ownSocket(departed);
+      assert.equal(tunnel.connect(b.pod.ip, 15008), 'ok');
+      port = tunnel.local().port;
+      using toApp = mesh.ownSocket(b.pod, { ip: departed.ip, port });
+      toApp.bind('127.2.2.2', 0);
+      assert.equal(toApp.connect(b.pod.ip, 9101), 'ok');
+      using accepted = app.accept();
+      assert.deepEqual(accepted?.peer, { ip: departed.ip, port });
+      tunnel.resetOnClose();
+    }
+    mesh.redirection.unenrol(a.handle);
+    closeListeners(a.listeners);
+    lab.remove(departed);
+    const successor = lab.pod('e', departed.ip);
+    for (const source of [port, port === 65535 ? port - 1 : port + 1]) {
+      using client = Sock.open(successor.netnsFd).bind(successor.ip, source);
+      assert.equal(client.connect(b.pod.ip, 9101), 'ok');
+      using accepted = b.listeners.plaintext.accept();
+      assert.deepEqual(accepted?.peer, { ip: successor.ip, port: source });
+      assert.deepEqual(accepted?.socket.peer(), { ip: successor.ip, port: source });
+    }
+    assert.equal(app.accept(0), undefined);
+  });
+
+  it('are not consumed by a connection of another pod with the same addresses and ports', () => {
+    const a = mesh.enrol(lab.pod('a'));
+    const b = mesh.enrol(lab.pod('b'));
+    using first = mesh.ownSocket(a.pod, { ip: '192.0.2.1', port: 1 });
+    using second = mesh.ownSocket(b.pod, { ip: '192.0.2.2', port: 2 });
+    using appA = Sock.listen(a.pod.netnsFd, '127.0.0.1', 9102);
+    using appB = Sock.listen(b.pod.netnsFd, '127.0.0.1', 9102);
+    for (const [own, app, ip] of [
+      [first, appA, '192.0.2.1'],
+      [second, appB, '192.0.2.2'],
+    ] as const) {
+      own.bind('127.5.5.5', 40500);
+      assert.equal(own.connect('127.0.0.1', 9102), 'ok');
+      using accepted = app.accept();
+      assert.equal(accepted?.peer.ip, ip);
+    }
+  });
+
+  it('belong to connections that wait while nobody accepts', () => {
+    const a = mesh.enrol(lab.pod('a'));
+    const clients = Array.from({ length: 100 }, () => Sock.open(a.pod.netnsFd));
+    for (const [i, client] of clients.entries()) assert.equal(client.connect('198.19.1.1', 1000 + i), 'ok');
+    assert.equal(mesh.redirection.stats().records, 0);
+    // The backlog knows them, each with its destination, whoever accepts them later.
+    for (const i of clients.keys()) {
+      using accepted = a.listeners.outbound.accept();
+      assert.ok(accepted);
+      assert.deepEqual(mesh.originalDst(accepted.socket), { ip: '198.19.1.1', port: 1000 + i });
+    }
+    for (const client of clients) client.close();
+  });
+
+  it('survive an exchange of the listeners between connect() and accept()', () => {
+    const a = mesh.enrol(lab.pod('a'));
+    using client = Sock.open(a.pod.netnsFd);
+    assert.equal(client.connect(SERVICE.ip, SERVICE.port), 'ok');
+    const next = openListeners(a.pod);
+    mesh.redirection.setListeners(a.handle, listenerFds(next));
+    using old = a.listeners.outbound.accept();
+    assert.ok(old && mesh.originalDst(old.socket));
+    using second = Sock.open(a.pod.netnsFd);
+    assert.equal(second.connect(SERVICE.ip, SERVICE.port), 'ok');
+    using accepted = next.outbound.accept();
+    assert.ok(accepted && mesh.originalDst(accepted.socket));
+    closeListeners(next);
+  });
+});

@@ -1,0 +1,78 @@
+/** A few network namespaces on one bridge, playing pods. */
+import { execFileSync } from 'node:child_process';
+import { closeFd } from '../../../lib/linux/libc.ts';
+import { netnsCookie, openNetns } from '../../../lib/linux/netns.ts';
+
+/** All names begin so: what a test run left is easily told. */
+export const PREFIX = 'lbt';
+let labs = 0;
+
+/** A namespace with loopback, and eth0 on the lab's bridge. */
+export interface Pod {
+  readonly netns: string;
+  readonly netnsFd: number;
+  readonly cookie: bigint;
+  readonly ip: string;
+  readonly ip6: string;
+}
+
+/** Runs a command line to its end. */
+export function run(command: string): string {
+  return execFileSync('sh', ['-ec', command], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+}
+
+/** Disposed of, it leaves no namespace behind. */
+export class Lab implements Disposable {
+  readonly #bridge: string;
+  readonly #pods = new Map<string, Pod>();
+  #made = 0;
+  readonly #name: string;
+
+  constructor() {
+    labs += 1;
+    this.#name = `${PREFIX}${process.pid}-${labs}`;
+    this.#bridge = `${this.#name}-br`;
+    run(`ip netns add ${this.#bridge}
+      ip -n ${this.#bridge} link add br0 type bridge
+      ip -n ${this.#bridge} link set br0 up`);
+  }
+
+  /** Makes a pod with a new address, or with one that is given (that of a pod which is gone). */
+  pod(name: string, ip?: string): Pod {
+    this.#made += 1;
+    const netns = `${this.#name}-${name}`;
+    const number = ip === undefined ? this.#made : Number(ip.split('.')[3]);
+    const ip4 = `198.18.80.${number}`;
+    const ip6 = `fd00:80::${number}`;
+    run(`ip netns add ${netns}
+      ip -n ${netns} link set lo up
+      ip -n ${netns} link add eth0 type veth peer name p${this.#made} netns ${this.#bridge}
+      ip -n ${this.#bridge} link set p${this.#made} master br0
+      ip -n ${this.#bridge} link set p${this.#made} up
+      ip -n ${netns} addr add ${ip4}/24 dev eth0
+      ip -n ${netns} addr add ${ip6}/64 dev eth0 nodad
+      ip -n ${netns} link set eth0 up
+      ip -n ${netns} route add default dev eth0`);
+    const netnsFd = openNetns(`/run/netns/${netns}`);
+    const pod = { netns, netnsFd, cookie: netnsCookie(netnsFd), ip: ip4, ip6 };
+    this.#pods.set(netns, pod);
+    return pod;
+  }
+
+  /** Takes a pod away, as the end of its sandbox does. */
+  remove(pod: Pod): void {
+    this.#pods.delete(pod.netns);
+    closeFd(pod.netnsFd);
+    run(`ip netns del ${pod.netns}`);
+  }
+
+  [Symbol.dispose](): void {
+    for (const pod of this.#pods.values()) this.remove(pod);
+    run(`ip netns del ${this.#bridge}`);
+  }
+}
+
+/** Sets a sysctl of a pod. */
+export function sysctl(pod: Pod, name: string, value: string): void {
+  run(`ip netns exec ${pod.netns} sh -c 'echo "${value}" >/proc/sys/${name}'`);
+}

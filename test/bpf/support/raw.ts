@@ -1,0 +1,98 @@
+/** Forged frames on a pod's eth0, and what the kernel drops of its own accord switched off. */
+import { check, closeFd, sys } from '../../../lib/linux/libc.ts';
+import { inNetns } from '../../../lib/linux/netns.ts';
+import { run, sysctl, type Pod } from './lab.ts';
+
+const AF_PACKET = 17;
+const SOCK_RAW_CLOEXEC = 0o2000003;
+const ETHERTYPE_IPV4 = 0x0800;
+const IPPROTO_TCP = 6;
+const TCP_SYN = 2;
+
+/** Lets in what a receiving host normally drops before any program of ours: sources that are its own or loopback. */
+export function acceptAnySource(pod: Pod): void {
+  for (const device of ['all', 'eth0']) {
+    sysctl(pod, `net/ipv4/conf/${device}/rp_filter`, '0');
+    sysctl(pod, `net/ipv4/conf/${device}/accept_local`, '1');
+    sysctl(pod, `net/ipv4/conf/${device}/route_localnet`, '1');
+  }
+}
+
+/** Sends one SYN from a pod's eth0 to another pod, with whatever source address. */
+export function sendForgedSyn(
+  from: Pod,
+  to: Pod,
+  source: { ip: string; port: number },
+  destination: { ip: string; port: number },
+): void {
+  const frame = Buffer.concat([
+    ethernet(mac(to), mac(from)),
+    ipv4(source.ip, destination.ip, tcp(source, destination)),
+  ]);
+  const fd = inNetns(from.netnsFd, () =>
+    check(sys.socket(AF_PACKET, SOCK_RAW_CLOEXEC, 0), 'socket', 'AF_PACKET'),
+  );
+  try {
+    const address = Buffer.from(new ArrayBuffer(20));
+    address.writeUInt16LE(AF_PACKET, 0);
+    address.writeUInt16BE(ETHERTYPE_IPV4, 2);
+    address.writeInt32LE(interfaceIndex(from), 4);
+    check(sys.bind(fd, address, address.length), 'bind', 'AF_PACKET');
+    const copy = Buffer.from(new ArrayBuffer(frame.length));
+    frame.copy(copy);
+    check(sys.write(fd, copy, copy.length), 'write');
+  } finally {
+    closeFd(fd);
+  }
+}
+
+function mac(pod: Pod): Buffer {
+  const text = run(`ip -n ${pod.netns} -o link show eth0`);
+  return Buffer.from((/link\/ether ([0-9a-f:]+)/.exec(text)?.[1] ?? '').replaceAll(':', ''), 'hex');
+}
+
+function interfaceIndex(pod: Pod): number {
+  return Number(run(`ip -n ${pod.netns} -o link show eth0`).split(':')[0]);
+}
+
+function ethernet(to: Buffer, from: Buffer): Buffer {
+  const type = Buffer.from([ETHERTYPE_IPV4 >> 8, ETHERTYPE_IPV4 & 0xff]);
+  return Buffer.concat([to, from, type]);
+}
+
+function ipv4(source: string, destination: string, payload: Buffer): Buffer {
+  const header = Buffer.alloc(20);
+  header[0] = 0x45;
+  header.writeUInt16BE(20 + payload.length, 2);
+  header[8] = 64;
+  header[9] = IPPROTO_TCP;
+  header.set(source.split('.').map(Number), 12);
+  header.set(destination.split('.').map(Number), 16);
+  header.writeUInt16BE(checksum(header), 10);
+  return Buffer.concat([header, payload]);
+}
+
+function tcp(source: { ip: string; port: number }, destination: { ip: string; port: number }): Buffer {
+  const header = Buffer.alloc(20);
+  header.writeUInt16BE(source.port, 0);
+  header.writeUInt16BE(destination.port, 2);
+  header.writeUInt32BE(0x12345678, 4);
+  header[12] = 5 << 4;
+  header[13] = TCP_SYN;
+  header.writeUInt16BE(65535, 14);
+  const pseudo = Buffer.alloc(12);
+  pseudo.set(source.ip.split('.').map(Number), 0);
+  pseudo.set(destination.ip.split('.').map(Number), 4);
+  pseudo[9] = IPPROTO_TCP;
+  pseudo.writeUInt16BE(header.length, 10);
+  header.writeUInt16BE(checksum(Buffer.concat([pseudo, header])), 16);
+  return header;
+}
+
+/** RFC 1071. */
+function checksum(bytes: Buffer): number {
+  let sum = 0;
+  for (let i = 0; i < bytes.length; i += 2) sum += bytes.readUInt16BE(i);
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16);
+  return ~sum & 0xffff;
+}

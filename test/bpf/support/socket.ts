@@ -1,0 +1,201 @@
+/** Plain blocking sockets inside a namespace: each step of a test is over before the next. */
+import { check, closeFd, errnoName, int32, sys } from '../../../lib/linux/libc.ts';
+import { inNetns } from '../../../lib/linux/netns.ts';
+import ipaddr from 'ipaddr.js';
+
+const AF_INET = 2;
+const AF_INET6 = 10;
+const SOCK_STREAM_CLOEXEC = 0o2000001;
+const SOL_SOCKET = 1;
+const SO_REUSEADDR = 2;
+const SO_LINGER = 13;
+const SO_REUSEPORT = 15;
+const SO_RCVTIMEO = 20;
+const SO_SNDTIMEO = 21;
+const SO_BINDTODEVICE = 25;
+const POLLIN = 1;
+const TIMEOUT_S = 2;
+export const MPTCP = 262;
+
+/** What connect() said: `ok`, or the errno's name. `EINPROGRESS` is a time-out. */
+export type ConnectResult = string;
+
+/** Address and port as the kernel gives them: dotted, or IPv6 in its usual form (also v4-mapped). */
+export interface Address {
+  readonly ip: string;
+  readonly port: number;
+}
+
+export interface SocketOptions {
+  readonly family?: 4 | 6;
+  readonly protocol?: number;
+  /** Of a listener; 4096 by default. */
+  readonly backlog?: number;
+}
+
+/** A TCP socket of a namespace. */
+export class Sock implements Disposable {
+  readonly fd: number;
+  readonly family: 4 | 6;
+  #open = true;
+
+  private constructor(fd: number, family: 4 | 6) {
+    this.fd = fd;
+    this.family = family;
+  }
+
+  static open(netnsFd: number, options: SocketOptions = {}): Sock {
+    const family = options.family ?? 4;
+    const fd = inNetns(netnsFd, () =>
+      check(
+        sys.socket(family === 4 ? AF_INET : AF_INET6, SOCK_STREAM_CLOEXEC, options.protocol ?? 0),
+        'socket',
+      ),
+    );
+    return new Sock(fd, family).#timeouts();
+  }
+
+  /** A listener on an address of a namespace. */
+  static listen(netnsFd: number, ip: string, port: number, options: SocketOptions = {}): Sock {
+    const socket = Sock.open(netnsFd, options);
+    socket.option(SO_REUSEADDR, 1);
+    socket.bind(ip, port);
+    check(sys.listen(socket.fd, options.backlog ?? 4096), 'listen');
+    return socket;
+  }
+
+  /** One that exists already, for example a listener of lib/linux. */
+  static adopt(fd: number, family: 4 | 6 = 4): Sock {
+    return new Sock(fd, family);
+  }
+
+  option(name: number, value: number): this {
+    check(sys.setsockopt(this.fd, SOL_SOCKET, name, int32(value), 4), 'setsockopt', name);
+    return this;
+  }
+
+  reusePort(): this {
+    return this.option(SO_REUSEPORT, 1);
+  }
+
+  /** close() then sends a reset, and leaves no TIME_WAIT. */
+  resetOnClose(): this {
+    const linger = new Uint8Array([1, 0, 0, 0, 0, 0, 0, 0]);
+    check(sys.setsockopt(this.fd, SOL_SOCKET, SO_LINGER, linger, 8), 'SO_LINGER');
+    return this;
+  }
+
+  bindToDevice(name: string): this {
+    const bytes = Buffer.from(`${name}\0`);
+    check(sys.setsockopt(this.fd, SOL_SOCKET, SO_BINDTODEVICE, bytes, bytes.length), 'SO_BINDTODEVICE', name);
+    return this;
+  }
+
+  bind(ip: string, port: number): this {
+    const address = sockaddr(this.family, ip, port);
+    check(sys.bind(this.fd, address, address.length), 'bind', ip, port);
+    return this;
+  }
+
+  startListening(): this {
+    check(sys.listen(this.fd, 16), 'listen');
+    return this;
+  }
+
+  connect(ip: string, port: number): ConnectResult {
+    const address = sockaddr(this.family, ip, port);
+    return sys.connect(this.fd, address, address.length) === 0 ? 'ok' : errnoName();
+  }
+
+  /** Dissolves the connection: connect() to AF_UNSPEC. */
+  disconnect(): void {
+    check(sys.connect(this.fd, Buffer.from(new ArrayBuffer(16)), 16), 'connect', 'AF_UNSPEC');
+  }
+
+  /** Begins to connect without waiting. */
+  connectLater(ip: string, port: number): ConnectResult {
+    const O_NONBLOCK = 0o4000;
+    check(sys.fcntl(this.fd, 4, O_NONBLOCK), 'F_SETFL');
+    return this.connect(ip, port);
+  }
+
+  /** The next connection with what accept() itself says of the peer, or undefined when none comes. */
+  accept(timeoutMs = 1000): (Disposable & { readonly socket: Sock; readonly peer: Address }) | undefined {
+    const pollfd = Buffer.from(new ArrayBuffer(8));
+    pollfd.writeInt32LE(this.fd, 0);
+    pollfd.writeInt16LE(POLLIN, 4);
+    if (check(sys.poll(pollfd, 1, timeoutMs), 'poll') === 0) return undefined;
+    const address = Buffer.from(new ArrayBuffer(28));
+    const fd = check(sys.accept4(this.fd, address, int32(address.length), 0o2000000), 'accept4');
+    const socket = new Sock(fd, this.family).#timeouts();
+    return { socket, peer: parse(address), [Symbol.dispose]: () => socket[Symbol.dispose]() };
+  }
+
+  peer(): Address {
+    return this.#address('getpeername');
+  }
+
+  local(): Address {
+    return this.#address('getsockname');
+  }
+
+  send(text: string): void {
+    const bytes = Buffer.from(text);
+    check(sys.write(this.fd, bytes, bytes.length), 'write');
+  }
+
+  /** What arrives next; '' at the end of the stream. */
+  receive(): string {
+    const bytes = Buffer.from(new ArrayBuffer(4096));
+    const n = sys.read(this.fd, bytes, bytes.length);
+    return n < 0 ? errnoName() : bytes.toString('utf8', 0, n);
+  }
+
+  /** Closes it, once. */
+  close(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    closeFd(this.fd);
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #timeouts(): this {
+    const time = Buffer.from(new ArrayBuffer(16));
+    time.writeBigInt64LE(BigInt(TIMEOUT_S), 0);
+    for (const option of [SO_RCVTIMEO, SO_SNDTIMEO]) {
+      check(sys.setsockopt(this.fd, SOL_SOCKET, option, time, 16), 'setsockopt', option);
+    }
+    return this;
+  }
+
+  #address(call: 'getpeername' | 'getsockname'): Address {
+    const bytes = Buffer.from(new ArrayBuffer(28));
+    check(sys[call](this.fd, bytes, int32(bytes.length)), call);
+    return parse(bytes);
+  }
+}
+
+/** Connects from a namespace and closes again. */
+export function dial(netnsFd: number, ip: string, port: number, options: SocketOptions = {}): ConnectResult {
+  using socket = Sock.open(netnsFd, options);
+  return socket.connect(ip, port);
+}
+
+function sockaddr(family: 4 | 6, ip: string, port: number): Buffer {
+  const bytes = Buffer.from(new ArrayBuffer(family === 4 ? 16 : 28));
+  bytes.writeUInt16LE(family === 4 ? AF_INET : AF_INET6, 0);
+  bytes.writeUInt16BE(port, 2);
+  if (family === 4) bytes.set(ipaddr.IPv4.parse(ip).toByteArray(), 4);
+  else bytes.set(ipaddr.IPv6.parse(ip).toByteArray(), 8);
+  return bytes;
+}
+
+function parse(bytes: Buffer): Address {
+  const port = bytes.readUInt16BE(2);
+  if (bytes.readUInt16LE(0) === AF_INET) return { ip: bytes.subarray(4, 8).join('.'), port };
+  const ip = new ipaddr.IPv6([...bytes.subarray(8, 24)]);
+  return { ip: ip.isIPv4MappedAddress() ? `::ffff:${ip.toIPv4Address()}` : ip.toString(), port };
+}
