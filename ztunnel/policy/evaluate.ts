@@ -87,7 +87,9 @@ export function evaluate(
   if (allows.length === 0) return { verdict: 'allow', ...consulted };
   const allowing = allows.find((p) => policyMatches(p, facts));
   if (allowing) return { verdict: 'allow', policy: allowing.key, ...consulted };
-  return { verdict: 'deny', reason: 'allow policies exist, but none allowed', ...consulted };
+  // The rule that denied is that none of these allowed: whoever looks for it must find their names.
+  const policy = allows.map((p) => p.key).join(', ');
+  return { verdict: 'deny', policy, reason: 'allow policies exist, but none allowed', ...consulted };
 }
 
 /** The connection in the forms that matches compare. */
