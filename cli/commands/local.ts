@@ -3,7 +3,7 @@ import { takeDown } from '../local/down.ts';
 import { LocalMeshError } from '../local/errors.ts';
 import { execInPod, findPod } from '../local/exec.ts';
 import { checkMeshName, DEFAULT_MESH } from '../local/names.ts';
-import { problemsOf } from '../local/problems.ts';
+import { problemsOf, waitingText } from '../local/problems.ts';
 import { statusText } from '../local/status-text.ts';
 import { meshStatus, supervisorReport } from '../local/status.ts';
 import { checkManifests, runningMesh, startSupervisor, waitUntilReady } from '../local/up.ts';
@@ -36,7 +36,7 @@ async function up(dir: string, options: NameOption & { timeout: string }): Promi
     {
       mesh,
       timeoutMs: timeoutS * 1000,
-      onWaiting: (problems) => console.log(`waiting for ${problems.map(({ what }) => what).join(', ')}`),
+      onWaiting: (problems) => console.log(`waiting for ${waitingText(problems)}`),
     },
     supervisor,
   );

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { LocalMeshError } from '../local/errors.ts';
 import { ask } from '../local/http.ts';
 import { meshPaths } from '../local/paths.ts';
+import { waitingText } from '../local/problems.ts';
 import { runningMesh, startSupervisor, waitUntilReady, type StartedSupervisor } from '../local/up.ts';
 import { findWrong } from './expectations.ts';
 import { Observer } from './observer.ts';
@@ -67,7 +68,7 @@ async function show(
       mesh: options.mesh,
       timeoutMs: READY_TIMEOUT_MS,
       signal: interrupted,
-      onWaiting: (problems) => console.log(`  waiting for ${problems.map(({ what }) => what).join(', ')}`),
+      onWaiting: (problems) => console.log(`  waiting for ${waitingText(problems)}`),
     },
     supervisor,
   );
@@ -126,7 +127,12 @@ async function end(mesh: string, supervisor: StartedSupervisor): Promise<void> {
       // It ended by itself.
     }
   });
-  const ended = await Promise.race([supervisor.exited, sleep(END_TIMEOUT_MS, undefined, { ref: false })]);
+  const patience = new AbortController();
+  const ended = await Promise.race([
+    supervisor.exited,
+    sleep(END_TIMEOUT_MS, undefined, { signal: patience.signal }).catch(() => undefined),
+  ]);
+  patience.abort();
   if (ended === undefined)
     console.error(
       `the supervisor of mesh ${mesh} (pid ${supervisor.pid}) does not end; its log: ${meshPaths(mesh).supervisorLog}`,

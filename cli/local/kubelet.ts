@@ -44,6 +44,7 @@ export class Kubelet {
   readonly #options: KubeletOptions;
   readonly #pods = new Map<string, Pod>();
   #objects: AcceptedObjects | undefined;
+  #settled: number | undefined;
   #round: Promise<void> | undefined;
   #again = false;
   #watching = false;
@@ -59,9 +60,9 @@ export class Kubelet {
     return [...this.#pods.values()];
   }
 
-  /** The generation of the objects that are acted upon; undefined before the first. */
+  /** The generation of the objects whose pods were all started (and ended); undefined before the first. */
   get generation(): number | undefined {
-    return this.#objects?.generation;
+    return this.#settled;
   }
 
   /** Takes a new set of accepted objects. */
@@ -127,6 +128,7 @@ export class Kubelet {
     void this.#watch();
     const failed = results.find((result) => result.status === 'rejected');
     if (failed) throw failed.reason;
+    this.#settled = objects.generation;
   }
 
   async #create(key: string, manifest: PodManifest, objects: AcceptedObjects): Promise<void> {

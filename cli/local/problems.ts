@@ -29,7 +29,7 @@ export function problemsOf(status: MeshStatus): Problem[] {
     addReadiness(`agent of ${node}`, agent);
     addReadiness(`ztunnel of ${node}`, ztunnel);
   }
-  if (report.generation === undefined) add('controller', 'has not told yet which pods to run');
+  if (report.generation === undefined) add('pods', 'not all of the manifests are started yet');
   for (const pod of report.pods) {
     const what = `pod ${pod.namespace}/${pod.name}`;
     const kernel = enrolled[pod.uid];
@@ -74,4 +74,14 @@ export function rejection(object: {
   if (object.allowed !== undefined) parts.push(`allowed: ${object.allowed}`);
   parts.push(object.lastGood ? 'its last good state stays in force' : 'it has no effect');
   return parts.join('; ');
+}
+
+/** What a start waits for, in a line: `agent, ztunnel, 3 pods`. */
+export function waitingText(problems: readonly Problem[]): string {
+  const what = [...new Set(problems.map((problem) => problem.what))];
+  const pods = what.filter((each) => each.startsWith('pod '));
+  const others = what.filter((each) => !pods.includes(each) && (each !== 'pods' || pods.length === 0));
+  if (pods.length > 2) others.push(`${pods.length} pods`);
+  else others.push(...pods);
+  return others.join(', ');
 }

@@ -30,7 +30,7 @@ export interface SupervisorReport {
   readonly manifests: string;
   readonly addresses: string;
   readonly supervisorPid: number;
-  /** The generation of the controller's objects that is acted upon; absent before the first. */
+  /** The generation of the controller's objects whose pods were all started; absent before the first. */
   readonly generation?: number;
   readonly programs: readonly ProgramReport[];
   readonly nodes: readonly { readonly name: string; readonly netns: string }[];

@@ -8,7 +8,7 @@ import { LocalMeshError } from './errors.ts';
 import { makePrivateDir } from './files.ts';
 import { checkMeshName } from './names.ts';
 import { meshPaths, STATE_ROOT } from './paths.ts';
-import { problemsOf, type Problem } from './problems.ts';
+import { problemsOf, waitingText, type Problem } from './problems.ts';
 import { meshStatus, supervisorReport, type MeshStatus } from './status.ts';
 
 const POLL_MS = 150;
@@ -113,7 +113,7 @@ export async function waitUntilReady(
     if (status !== undefined) {
       blocking = problemsOf(status).filter((problem) => problem.blocksStart);
       if (blocking.length === 0) return status;
-      const now = JSON.stringify(blocking.map(({ what }) => what));
+      const now = waitingText(blocking);
       if (now !== last) options.onWaiting(blocking);
       last = now;
     }

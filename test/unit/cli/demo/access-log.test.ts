@@ -1,0 +1,65 @@
+import assert from 'node:assert/strict';
+import { appendFileSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, it } from 'mocha';
+import { LogTail, parseAccessLine } from '../../../../cli/demo/access-log.ts';
+
+let dir: string;
+beforeEach(() => (dir = mkdtempSync(join(tmpdir(), 'loam-test-'))));
+afterEach(() => rmSync(dir, { recursive: true }));
+
+describe('demo: the access log', () => {
+  it('reads the end of a connection', () => {
+    const line = {
+      scope: 'access',
+      direction: 'inbound',
+      'src.workload': 'auth',
+      'src.namespace': 'shop',
+      'src.identity': 'spiffe://cluster.local/ns/shop/sa/auth',
+      'dst.workload': 'payments-1',
+      'dst.namespace': 'shop',
+      bytes_sent: 1,
+      bytes_recv: 2,
+      duration: '13ms',
+      error: 'denied',
+      response_flags: 'DENY',
+      policy: 'shop/p',
+    };
+    assert.deepEqual(parseAccessLine(JSON.stringify(line)), {
+      direction: 'inbound',
+      source: 'shop/auth',
+      destination: 'shop/payments-1',
+      sourceIdentity: 'spiffe://cluster.local/ns/shop/sa/auth',
+      bytesSent: 1,
+      bytesReceived: 2,
+      durationMs: 13,
+      error: 'denied',
+      flags: 'DENY',
+      policy: 'shop/p',
+    });
+  });
+
+  it('passes over everything else', () => {
+    for (const text of ['', 'not JSON', '{"msg":"started"}', '{"scope":"access","direction":"sideways"}'])
+      assert.equal(parseAccessLine(text), undefined, text);
+  });
+
+  it('follows a file that is rotated, and waits for a line to be whole', () => {
+    const path = join(dir, 'log');
+    const tail = new LogTail(path, 'start');
+    assert.deepEqual(tail.read(), [], 'not there yet');
+    writeFileSync(path, 'one\ntw');
+    assert.deepEqual(tail.read(), ['one']);
+    appendFileSync(path, 'o\n');
+    renameSync(path, `${path}.1`);
+    writeFileSync(path, 'three\n');
+    assert.deepEqual(tail.read(), ['two', 'three']);
+    appendFileSync(path, 'four\n');
+    assert.deepEqual(tail.read(), ['four']);
+    tail.close();
+    const late = new LogTail(path, 'end');
+    assert.deepEqual(late.read(), [], 'what was there before does not count');
+    late.close();
+  });
+});
