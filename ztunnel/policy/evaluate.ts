@@ -37,7 +37,12 @@ export type Verdict = Consulted &
         readonly verdict: 'allow';
         /** The policy that allowed it; none when no ALLOW policy applies. */ readonly policy?: string;
       }
-    | { readonly verdict: 'deny'; readonly policy?: string; readonly reason: string }
+    | {
+        readonly verdict: 'deny';
+        /** The policy that denied; where no ALLOW policy allowed, the names of them all, joined by a comma and a space. */
+        readonly policy?: string;
+        readonly reason: string;
+      }
     | {
         readonly verdict: 'wait';
         /** Policies that the destination lists and that have not arrived. */ readonly missing: readonly string[];
@@ -119,7 +124,7 @@ function policyMatches(policy: Policy, facts: Facts): boolean {
 
 /** @param unseen what a condition that cannot be seen counts as */
 function ruleMatches(rule: Rule, facts: Facts, unseen: boolean): boolean {
-  if (rule.unsupported !== undefined && !unseen) return false;
+  if (rule.unsupported !== undefined) return unseen;
   return rule.clauses.every((clause) => clauseMatches(clause, facts, unseen));
 }
 
@@ -128,6 +133,7 @@ function clauseMatches(clause: Clause, facts: Facts, unseen: boolean): boolean {
   return clause.matches.some((match) => matchMatches(match, facts, unseen));
 }
 
+/** The fields that are understood are AND-ed with the one that is not: a DENY for one port stays one for that port. */
 function matchMatches(match: Match, facts: Facts, unseen: boolean): boolean {
   if ((match.unsupported !== undefined || isEmpty(match)) && !unseen) return false;
   const { identity, principal } = facts;

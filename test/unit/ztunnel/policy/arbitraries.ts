@@ -1,0 +1,85 @@
+import fc from 'fast-check';
+import type { Policy, TextMatch } from '../../../../ztunnel/state/model.ts';
+import type { Seen } from './reference-evaluator.ts';
+
+// Small alphabets, so that things meet.
+const namespace = fc.constantFrom('shop', 'bank', 's');
+const account = fc.constantFrom('web', 'db', 'w');
+const principal = fc
+  .tuple(fc.constantFrom('cluster.local', 'other.example'), namespace, account)
+  .map(([domain, ns, sa]) => `${domain}/ns/${ns}/sa/${sa}`);
+const ip = fc.tuple(
+  fc.constantFrom(10, 11),
+  fc.constantFrom(0, 128),
+  fc.constantFrom(0, 1),
+  fc.constantFrom(1, 200),
+);
+const cidr = fc
+  .tuple(ip, fc.constantFrom(0, 7, 8, 9, 16, 24, 31, 32))
+  .map(([bytes, length]) => ({ bytes: [...bytes], length }));
+const port = fc.constantFrom(80, 443);
+const unsupported = fc.option(fc.constant('because'), { nil: undefined, freq: 12 });
+
+function textMatch(value: fc.Arbitrary<string>): fc.Arbitrary<TextMatch> {
+  return fc.oneof(
+    value.map((text) => ({ how: 'exact' as const, text })),
+    fc.tuple(value, fc.nat(30)).map(([text, n]) => ({ how: 'prefix' as const, text: text.slice(0, n) })),
+    fc.tuple(value, fc.nat(30)).map(([text, n]) => ({ how: 'suffix' as const, text: text.slice(n) })),
+    fc.constant({ how: 'presence' as const }),
+  );
+}
+function few<T>(value: fc.Arbitrary<T>): fc.Arbitrary<T[]> {
+  return fc.oneof(
+    { weight: 3, arbitrary: fc.constant<T[]>([]) },
+    { weight: 1, arbitrary: fc.array(value, { maxLength: 2 }) },
+  );
+}
+/** With the mark only where there is one, as the decoder makes it. */
+function marked<T extends { unsupported: string | undefined }>(
+  value: T,
+): Omit<T, 'unsupported'> & { unsupported?: string } {
+  const { unsupported: mark, ...rest } = value;
+  return mark === undefined ? rest : { ...rest, unsupported: mark };
+}
+
+const match = fc
+  .record({
+    namespaces: few(textMatch(namespace)),
+    notNamespaces: few(textMatch(namespace)),
+    principals: few(textMatch(principal)),
+    notPrincipals: few(textMatch(principal)),
+    sourceIps: few(cidr),
+    notSourceIps: few(cidr),
+    destinationIps: few(cidr),
+    notDestinationIps: few(cidr),
+    destinationPorts: few(port),
+    notDestinationPorts: few(port),
+    serviceAccounts: few(fc.record({ namespace, serviceAccount: account })),
+    notServiceAccounts: few(fc.record({ namespace, serviceAccount: account })),
+    unsupported,
+  })
+  .map(marked);
+const clause = fc.record({ matches: fc.array(match, { maxLength: 2 }), unsupported }).map(marked);
+const rule = fc.record({ clauses: fc.array(clause, { maxLength: 2 }), unsupported }).map(marked);
+const body = fc.record({
+  action: fc.constantFrom('allow' as const, 'deny' as const),
+  dryRun: fc.oneof({ weight: 4, arbitrary: fc.constant(false) }, { weight: 1, arbitrary: fc.constant(true) }),
+  rules: fc.array(rule, { maxLength: 2 }),
+  unsupported,
+});
+
+/** Policies of one namespace, each with a name of its own. */
+export const policies: fc.Arbitrary<Policy[]> = fc
+  .array(body, { maxLength: 4 })
+  .map((bodies) =>
+    bodies.map(
+      (b, i) => ({ key: `shop/p${i}`, namespace: 'shop', scope: 'namespace', ...marked(b) }) as Policy,
+    ),
+  );
+
+export const seen: fc.Arbitrary<Seen> = fc.record({
+  principal: fc.oneof(principal, fc.constant('')),
+  sourceIp: ip.map((bytes) => bytes.join('.')),
+  destIp: ip.map((bytes) => bytes.join('.')),
+  destPort: port,
+});
