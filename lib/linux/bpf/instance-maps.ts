@@ -82,7 +82,12 @@ export class InstanceMaps implements Disposable {
 
   /** The counters, summed over all CPUs. */
   counters(): Record<Counter, number> {
-    const values = new BpfMap('counters', this.map('counters').fd, 4, 8 * libbpf().possibleCpus());
+    return InstanceMaps.countersOf(this.map('counters').fd);
+  }
+
+  /** The counters of a map by descriptor. */
+  static countersOf(fd: number): Record<Counter, number> {
+    const values = new BpfMap('counters', fd, 4, 8 * libbpf().possibleCpus());
     const key = buffer(4);
     const sums = COUNTERS.map((name, i) => {
       key.writeUInt32LE(i, 0);

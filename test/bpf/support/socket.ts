@@ -114,9 +114,14 @@ export class Sock implements Disposable {
 
   /** Begins to connect without waiting. */
   connectLater(ip: string, port: number): ConnectResult {
+    return this.nonBlocking().connect(ip, port);
+  }
+
+  nonBlocking(): this {
+    const F_SETFL = 4;
     const O_NONBLOCK = 0o4000;
-    check(sys.fcntl(this.fd, 4, O_NONBLOCK), 'F_SETFL');
-    return this.connect(ip, port);
+    check(sys.fcntl(this.fd, F_SETFL, O_NONBLOCK), 'fcntl', 'F_SETFL');
+    return this;
   }
 
   /** The next connection with what accept() itself says of the peer, or undefined when none comes. */
@@ -197,5 +202,5 @@ function parse(bytes: Buffer): Address {
   const port = bytes.readUInt16BE(2);
   if (bytes.readUInt16LE(0) === AF_INET) return { ip: bytes.subarray(4, 8).join('.'), port };
   const ip = new ipaddr.IPv6([...bytes.subarray(8, 24)]);
-  return { ip: ip.isIPv4MappedAddress() ? `::ffff:${ip.toIPv4Address()}` : ip.toString(), port };
+  return { ip: ip.isIPv4MappedAddress() ? `::ffff:${ip.toIPv4Address().toString()}` : ip.toString(), port };
 }

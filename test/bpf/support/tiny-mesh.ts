@@ -50,11 +50,12 @@ export function closeListeners(listeners: Listeners): void {
   for (const listener of [listeners.outbound, listeners.plaintext, listeners.hbone]) listener.close();
 }
 
-/** Disposed of, it removes the instance. */
+/** Disposed of, once or more, it removes the instance. */
 export class TinyMesh implements Disposable {
   readonly instance: string;
   redirection: Redirection;
   readonly #listeners: Listeners[] = [];
+  #gone = false;
 
   constructor(instance = newInstanceName()) {
     this.instance = instance;
@@ -85,6 +86,8 @@ export class TinyMesh implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    if (this.#gone) return;
+    this.#gone = true;
     this.redirection.close();
     Redirection.remove(this.instance);
     for (const listeners of this.#listeners) closeListeners(listeners);
