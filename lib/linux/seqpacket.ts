@@ -180,6 +180,12 @@ export const SeqpacketClient = {
   },
 };
 
+/** All that run. A thread blocked in poll() cannot be ended by Node, and exiting would wait for it. */
+const threads = new Set<Thread>();
+process.on('exit', () => {
+  for (const thread of threads) thread.post({ type: 'stop' });
+});
+
 /** The worker thread, from outside. */
 class Thread {
   readonly #worker: Worker;
@@ -210,8 +216,7 @@ class Thread {
         resolve();
       });
     });
-    // A thread blocked in poll() cannot be ended by Node, and exiting would wait for it.
-    process.on('exit', this.#stopNow);
+    threads.add(this);
   }
 
   send(connection: number, data: Uint8Array, fds: readonly number[]): Promise<void> {
@@ -239,11 +244,9 @@ class Thread {
   }
 
   async stop(): Promise<void> {
-    this.#stopNow();
+    this.post({ type: 'stop' });
     await this.#exited;
   }
-
-  readonly #stopNow = (): void => this.post({ type: 'stop' });
 
   #receive(message: FromWorker): void {
     switch (message.type) {
@@ -282,7 +285,7 @@ class Thread {
 
   #ended(): void {
     this.#running = false;
-    process.off('exit', this.#stopNow);
+    threads.delete(this);
     closeQuietly(this.#eventFd);
     for (const send of this.#sends.values()) {
       // Never looked at by the worker: their descriptors are still ours.

@@ -55,9 +55,9 @@ export class FakeLog implements Log {
   }
 
   #level(level: string): Log['info'] {
-    return ((fields: unknown, message?: string) => {
+    return (fields: unknown, message?: string) => {
       this.lines.push(`${level} ${message ?? ''} ${JSON.stringify(fields)}`);
-    });
+    };
   }
 }
 

@@ -1,0 +1,83 @@
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import { describe, it } from 'mocha';
+import { problemText } from '../../../agent/pod-source.ts';
+import { parsePodsFile } from '../../../agent/pods-file.ts';
+import { pod } from './fakes.ts';
+
+const FILE = 'pods.json';
+const parse = (...pods: unknown[]): ReturnType<typeof parsePodsFile> =>
+  parsePodsFile(FILE, JSON.stringify({ pods }));
+
+/** The problems, as an operator reads them. */
+function problems(result: ReturnType<typeof parsePodsFile>): string[] {
+  return result.problems.map(problemText);
+}
+
+describe('pods.json', () => {
+  it('takes good entries, labels being optional', () => {
+    const { labels: _labels, namespaceLabels: _namespaceLabels, ...plain } = pod('b');
+    const result = parse(pod('a'), plain);
+    assert.ok(result.readable);
+    assert.deepEqual(result.problems, []);
+    assert.deepEqual(result.pods.get('uid-a'), pod('a'));
+    assert.deepEqual(result.pods.get('uid-b')?.labels, {});
+  });
+
+  it('names file, entry, field and what is allowed', () => {
+    const result = parse(pod('a'), { ...pod('b'), ips: ['fd00::1'] });
+    assert.ok(result.readable);
+    assert.deepEqual([...result.pods.keys()], ['uid-a'], 'the good one goes on');
+    assert.deepEqual(problems(result), [
+      'pods.json: pods[1] shop/b: ips: ["fd00::1"] is not allowed; allowed: a list of 1 to 16 IP addresses, one of them IPv4',
+    ]);
+  });
+
+  const wrong: Record<string, [Record<string, unknown>, RegExp]> = {
+    'an unknown field': [{ uuid: 'x' }, /pods\[0\] shop\/a: uuid: unknown field; allowed: uid, name/],
+    'a missing field': [{ netns: undefined }, /netns: missing; allowed: an absolute path/],
+    'a relative path': [{ netns: 'run/x' }, /netns: "run\/x" is not allowed/],
+    'an upper-case name': [{ name: 'A' }, /name: "A" is not allowed; allowed: a DNS name/],
+    'a number for a uid': [{ uid: 5 }, /uid: 5 is not allowed/],
+    'a short IPv4 address': [{ ips: ['10.1'] }, /ips: \["10.1"\]/],
+    'no address': [{ ips: [] }, /ips/],
+    'labels that are no strings': [
+      { labels: { a: 1 } },
+      /labels: \{"a":1\} is not allowed; allowed: an object of strings/,
+    ],
+    'labels that are a list': [{ labels: [] }, /labels/],
+  };
+  for (const [what, [change, message]] of Object.entries(wrong)) {
+    it(`reports ${what}`, () =>
+      assert.match(problems(parse({ ...pod('a'), ...change })).join('\n'), message));
+  }
+
+  it('reports a uid that comes twice', () => {
+    const result = parse(pod('a'), pod('b', { uid: 'uid-a' }));
+    assert.match(problems(result).join(), /pods\[1\] shop\/b: uid: uid-a is also the uid of shop\/a/);
+  });
+
+  for (const text of ['', '[]', '{}', 'null', '{"pods":{}}', '{"pods":[],"more":1}', '{"pods":[']) {
+    it(`reports a file that is ${text === '' ? 'empty' : text}`, () => {
+      const result = parsePodsFile(FILE, text);
+      assert.ok(!result.readable);
+      assert.match(problems(result).join(), /^pods.json: .*; allowed: /);
+    });
+  }
+
+  it('never throws, and accounts for every entry, whatever the file has', () => {
+    const entry = fc.oneof(
+      fc.jsonValue(),
+      fc.record({ uid: fc.jsonValue(), name: fc.jsonValue(), ips: fc.jsonValue() }),
+    );
+    fc.assert(
+      fc.property(fc.array(entry), (entries) => {
+        const result = parse(...entries);
+        assert.ok(result.readable);
+        assert.equal(result.pods.size + result.bad.length, entries.length);
+        assert.equal(result.problems.length, result.bad.length);
+        assert.ok(problems(result).every((line) => line.length < 600));
+      }),
+    );
+  });
+});
