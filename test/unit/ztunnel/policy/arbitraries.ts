@@ -73,7 +73,7 @@ export const policies: fc.Arbitrary<Policy[]> = fc
   .array(body, { maxLength: 4 })
   .map((bodies) =>
     bodies.map(
-      (b, i) => ({ key: `shop/p${i}`, namespace: 'shop', scope: 'namespace', ...marked(b) }) as Policy,
+      (b, i) => ({ key: `shop/p${i}`, namespace: 'shop', scope: 'namespace', ...marked(b) }),
     ),
   );
 
