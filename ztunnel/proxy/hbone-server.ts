@@ -47,6 +47,8 @@ export class HboneServer {
   async accept(socket: Socket): Promise<void> {
     const { mesh, identityUri } = this.#pod;
     socket.on('error', () => undefined);
+    // As at the other end: a tunnel is over when its peer closes one half.
+    socket.allowHalfOpen = false;
     if (this.#accepted.size >= mesh.limits.tunnelsPerPod) {
       mesh.metrics.refused('too-many-tunnels');
       socket.resetAndDestroy();

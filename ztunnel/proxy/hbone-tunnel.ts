@@ -140,6 +140,8 @@ export async function connectSession(
     );
   }
   raw.setNoDelay(true);
+  // A tunnel has no half-open life: when the peer closes its half, all streams in it are over.
+  raw.allowHalfOpen = false;
   const tlsSocket = tls.connect({
     socket: raw,
     ...hboneClientTls(certificate.bundle, target.expectedIdentities),

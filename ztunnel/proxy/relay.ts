@@ -1,12 +1,15 @@
 import type { Duplex } from 'node:stream';
-import { isHttp2Stream, resetStream } from './stream-reset.ts';
+import { isHttp2Stream, isPeerReset, resetStream } from './stream-reset.ts';
 
 /** How much may wait in one direction before its source is paused. With the kernel's and HTTP/2's own buffers it bounds memory. */
 export const RELAY_BUFFER_BYTES = 256 * 1024;
 /** A connection of which one half is closed, and which moves no byte for so long, is abandoned (user-pains B7: leaked half-closed sockets). */
 export const HALF_CLOSED_IDLE_MS = 5 * 60_000;
 
-/** How a relay ended. `side` names who ended it: `a` and `b` in the order in which they were given. */
+/**
+ * How a relay ended. `side` names who ended it: `a` and `b` in the order in which they were given; `error` is set when
+ * that was more than the peer's reset.
+ */
 export type RelayEnd =
   | { readonly kind: 'closed' }
   | { readonly kind: 'reset'; readonly side: 'a' | 'b'; readonly error?: Error }
@@ -92,7 +95,7 @@ export class Relay {
 
   #watch(side: Side, stream: Duplex, other: Duplex): void {
     stream.on('error', (error: Error) => {
-      this.#end ??= { kind: 'reset', side, error };
+      this.#end ??= { kind: 'reset', side, ...(!isPeerReset(stream, error) && { error }) };
       resetStream(other);
     });
     const onClose = (): void => {

@@ -25,10 +25,16 @@ export function resetStream(stream: Duplex): void {
   }
 }
 
-const CLEAN_ERRORS = new Set(['ECONNRESET', 'EPIPE', 'ENOTCONN', 'ERR_STREAM_PREMATURE_CLOSE']);
+const PEER_WENT_AWAY = new Set(['ECONNRESET', 'EPIPE', 'ENOTCONN', 'ERR_STREAM_PREMATURE_CLOSE']);
+const RESET_CODES: ReadonlySet<number> = new Set([
+  http2.constants.NGHTTP2_NO_ERROR,
+  http2.constants.NGHTTP2_CANCEL,
+  http2.constants.NGHTTP2_CONNECT_ERROR,
+]);
 
-/** True when an error only says that the peer went away, which for a relay is an ordinary way to end. */
-export function isPeerReset(error: unknown): boolean {
-  const code = (error as NodeJS.ErrnoException | undefined)?.code;
-  return code !== undefined && CLEAN_ERRORS.has(code);
+/** True when an error of a stream only says that the peer reset it, which for a relay is an ordinary way to end. */
+export function isPeerReset(stream: Duplex, error: Error): boolean {
+  const { code } = error as NodeJS.ErrnoException;
+  if (code === 'ERR_HTTP2_STREAM_ERROR' && isHttp2Stream(stream)) return RESET_CODES.has(stream.rstCode ?? 0);
+  return code !== undefined && PEER_WENT_AWAY.has(code);
 }

@@ -12,7 +12,6 @@ import type { ConnectionRegistry, ConnectionRow, Direction, LiveConnection } fro
 import type { HostPort } from './hbone-headers.ts';
 import { ProxyError, responseFlag } from './proxy-error.ts';
 import { Relay, type RelayEnd } from './relay.ts';
-import { isPeerReset } from './stream-reset.ts';
 
 /** Where connections are counted and reported. */
 export interface Telemetry {
@@ -196,7 +195,7 @@ function relayError(end: RelayEnd): ProxyError | undefined {
     case 'closed':
       return undefined;
     case 'reset':
-      if (end.error === undefined || isPeerReset(end.error)) return undefined;
+      if (end.error === undefined) return undefined;
       return new ProxyError('CONNECTION_LOST', 'the connection broke', { cause: end.error });
     case 'aborted':
       return new ProxyError('CONNECTION_LOST', end.reason);
