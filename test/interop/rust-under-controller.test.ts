@@ -1,4 +1,3 @@
-import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -63,9 +62,13 @@ describe("Istio's Rust ztunnel under Loam's controller", () => {
 
   it('takes workloads and certificates from it and passes a request over mutual TLS', async () => {
     await until('a request to pass', passes, 50);
-    assert.match(
-      nodes[1]?.read('ztunnel.log') ?? '',
-      /src\.identity="spiffe:\/\/cluster\.local\/ns\/default\/sa\/client"/,
+    await until(
+      "the server's log to say so",
+      () =>
+        /src\.identity="spiffe:\/\/cluster\.local\/ns\/default\/sa\/client"/.test(
+          nodes[1]?.read('ztunnel.log') ?? '',
+        ),
+      50,
     );
   });
 
@@ -73,7 +76,11 @@ describe("Istio's Rust ztunnel under Loam's controller", () => {
     const file = join(folder, 'manifests', 'policy.yaml');
     writeFileSync(file, policy('DENY', 'client'));
     await until('the request to be denied', () => !passes(), 50);
-    assert.match(nodes[1]?.read('ztunnel.log') ?? '', /policy rejection|default\/server/);
+    await until(
+      "the server's log to say so",
+      () => /policy rejection|default\/server/.test(nodes[1]?.read('ztunnel.log') ?? ''),
+      50,
+    );
     writeFileSync(file, policy('ALLOW', 'client'));
     await until('the request to be allowed', passes, 50);
     writeFileSync(file, policy('ALLOW', 'somebody-else'));

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'mocha';
 import { FAKE_CA, harness, inPod, podsOf, prepareZtunnel, rustLog, withoutIptables } from './harness.ts';
-import { LoamSides, type ServedPod } from './loam-side.ts';
+import { LoamSides, type ServedPod, until } from './loam-side.ts';
 
 const URL_OF = (pod: ServedPod): string => `http://${pod.ip}:8080/`;
 const BODY = `${'x'.repeat(128)}\n`;
@@ -55,12 +55,14 @@ function mixedPair(
 
 describe('interoperation with the Rust ztunnel', () => {
   mixedPair('lclient', 'client', 25100, (get) => {
-    it('passes requests over mutual TLS', () => {
+    it('passes requests over mutual TLS', async () => {
       const [client, server] = get();
       assert.equal(inPod(client, [...CURL, URL_OF(server)]), BODY);
-      assert.match(
-        rustLog('lclient', 'server'),
-        /src\.identity="spiffe:\/\/cluster\.local\/ns\/default\/sa\/client"/,
+      const identity = /src\.identity="spiffe:\/\/cluster\.local\/ns\/default\/sa\/client"/;
+      await until(
+        "the Rust server's log to name the client",
+        () => identity.test(rustLog('lclient', 'server')),
+        50,
       );
     });
 
@@ -72,13 +74,11 @@ describe('interoperation with the Rust ztunnel', () => {
   });
 
   mixedPair('lserver', 'server', 25200, (get) => {
-    it('passes requests over mutual TLS', () => {
+    it('passes requests over mutual TLS', async () => {
       const [client, server, loam] = get();
       assert.equal(inPod(client, [...CURL, URL_OF(server)]), BODY);
-      assert.match(
-        loam.log('ztunnel-server'),
-        /"src\.identity":"spiffe:\/\/cluster\.local\/ns\/default\/sa\/client"/,
-      );
+      const identity = /"src\.identity":"spiffe:\/\/cluster\.local\/ns\/default\/sa\/client"/;
+      await until("the server's log to name the client", () => identity.test(loam.log('ztunnel-server')), 50);
     });
 
     it('carries bulk data both ways', () => {
