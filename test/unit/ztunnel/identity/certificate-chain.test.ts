@@ -73,8 +73,8 @@ describe('certificate chain', () => {
   });
 
   it('refuses a leaf that signs, and an issuer that is no CA', async () => {
-    const { keyPem: _, certPem } = await root.issue([{ type: 'url', value: URI }]);
-    refuses([await sign(root), certPem].toReversed(), trusted(root), /another key/);
+    const impostor = await root.impostor([{ type: 'url', value: OTHER }]);
+    refuses([await sign(impostor), impostor.pem], trusted(root), /no trusted root/);
     const ca = await root.issue([{ type: 'url', value: URI }], validNow(), [
       new BasicConstraintsExtension(true),
     ]);

@@ -67,6 +67,15 @@ export class TestCa {
     return new TestCa(name, certificate, keys);
   }
 
+  /** What signs although it is no CA: a leaf that someone took for an authority. */
+  async impostor(names: JsonGeneralName[]): Promise<TestCa> {
+    const keys = await newKeys();
+    const certificate = await this.#issue(keys.publicKey, 'CN=impostor', validNow(), [
+      new SubjectAlternativeNameExtension(names),
+    ]);
+    return new TestCa('CN=impostor', certificate, keys);
+  }
+
   /** Signs a request, with the names given and not with those it asks for. */
   async signCsr(csrPem: string, names: JsonGeneralName[], validity = validNow()): Promise<string> {
     const csr = new Pkcs10CertificateRequest(csrPem);

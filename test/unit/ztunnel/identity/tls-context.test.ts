@@ -1,6 +1,8 @@
+import 'reflect-metadata';
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, createServer, type ConnectionOptions, type Server, type TLSSocket } from 'node:tls';
+import { BasicConstraintsExtension } from '@peculiar/x509';
 import { afterEach, before, describe, it } from 'mocha';
 import { spiffeUri, type Identity } from '../../../../lib/spiffe.ts';
 import type { CertificateBundle } from '../../../../ztunnel/identity/certificate-bundle.ts';
@@ -99,10 +101,24 @@ describe('HBONE TLS', () => {
   it('does not take a server of another root', async () => {
     const { port } = await serve();
     const rootsPem = (await TestCa.root('CN=foreign')).pem;
-    const socket = dial(port, hboneClientTls({ ...(await bundle(CLIENT)), rootsPem }, [spiffeUri(SERVER)]));
-    await once(socket, 'error');
-    assert.equal(socket.authorized, false);
-    assert.throws(() => peerIdentity(socket), { code: 'PEER_IDENTITY' });
+    const options = hboneClientTls({ ...(await bundle(CLIENT)), rootsPem }, [spiffeUri(SERVER)]);
+    await once(dial(port, options), 'error');
+    // Even where the handshake is let pass, there is no identity in what was not verified.
+    const careless = dial(port, { ...options, rejectUnauthorized: false });
+    await once(careless, 'secureConnect');
+    assert.throws(() => peerIdentity(careless), { code: 'PEER_IDENTITY', message: /not verified/ });
+  });
+
+  it('does not take a CA for a workload, whatever names it has', async () => {
+    const { server, port } = await serve();
+    const ca = await root.issue([{ type: 'url', value: spiffeUri(CLIENT) }], undefined, [
+      new BasicConstraintsExtension(true),
+    ]);
+    const accepted = once(server, 'secureConnection') as Promise<[TLSSocket]>;
+    const asCa = { ...(await bundle(CLIENT)), certChainPem: ca.certPem, keyPem: ca.keyPem };
+    dial(port, hboneClientTls(asCa, [spiffeUri(SERVER)]));
+    const [peer] = await accepted;
+    assert.throws(() => inboundPeer(peer, 'cluster.local'), /is a CA/);
   });
 
   it('never resumes a session, even when the client tries', async () => {

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import type { Policy, TextMatch } from '../../../../ztunnel/state/model.ts';
+import type { Match, Policy, TextMatch } from '../../../../ztunnel/state/model.ts';
 import type { Seen } from './reference-evaluator.ts';
 
 // Small alphabets, so that things meet.
@@ -18,7 +18,7 @@ const cidr = fc
   .tuple(ip, fc.constantFrom(0, 7, 8, 9, 16, 24, 31, 32))
   .map(([bytes, length]) => ({ bytes: [...bytes], length }));
 const port = fc.constantFrom(80, 443);
-const unsupported = fc.option(fc.constant('because'), { nil: undefined, freq: 12 });
+const unsupported = fc.option(fc.constant('because'), { nil: undefined, freq: 8 });
 
 function textMatch(value: fc.Arbitrary<string>): fc.Arbitrary<TextMatch> {
   return fc.oneof(
@@ -28,11 +28,8 @@ function textMatch(value: fc.Arbitrary<string>): fc.Arbitrary<TextMatch> {
     fc.constant({ how: 'presence' as const }),
   );
 }
-function few<T>(value: fc.Arbitrary<T>): fc.Arbitrary<T[]> {
-  return fc.oneof(
-    { weight: 3, arbitrary: fc.constant<T[]>([]) },
-    { weight: 1, arbitrary: fc.array(value, { maxLength: 2 }) },
-  );
+function some<T>(value: fc.Arbitrary<T>): fc.Arbitrary<T[]> {
+  return fc.array(value, { minLength: 1, maxLength: 2 });
 }
 /** With the mark only where there is one, as the decoder makes it. */
 function marked<T extends { unsupported: string | undefined }>(
@@ -42,23 +39,31 @@ function marked<T extends { unsupported: string | undefined }>(
   return mark === undefined ? rest : { ...rest, unsupported: mark };
 }
 
+const accounts = some(fc.record({ namespace, serviceAccount: account }));
+const fields = {
+  namespaces: some(textMatch(namespace)),
+  notNamespaces: some(textMatch(namespace)),
+  principals: some(textMatch(principal)),
+  notPrincipals: some(textMatch(principal)),
+  sourceIps: some(cidr),
+  notSourceIps: some(cidr),
+  destinationIps: some(cidr),
+  notDestinationIps: some(cidr),
+  destinationPorts: some(port),
+  notDestinationPorts: some(port),
+  serviceAccounts: accounts,
+  notServiceAccounts: accounts,
+};
+const names = Object.keys(fields) as (keyof typeof fields)[];
+const none = Object.fromEntries(names.map((name) => [name, []])) as unknown as Match;
+// Few fields at a time: with all of them set at random, hardly anything would match.
 const match = fc
-  .record({
-    namespaces: few(textMatch(namespace)),
-    notNamespaces: few(textMatch(namespace)),
-    principals: few(textMatch(principal)),
-    notPrincipals: few(textMatch(principal)),
-    sourceIps: few(cidr),
-    notSourceIps: few(cidr),
-    destinationIps: few(cidr),
-    notDestinationIps: few(cidr),
-    destinationPorts: few(port),
-    notDestinationPorts: few(port),
-    serviceAccounts: few(fc.record({ namespace, serviceAccount: account })),
-    notServiceAccounts: few(fc.record({ namespace, serviceAccount: account })),
-    unsupported,
-  })
-  .map(marked);
+  .tuple(fc.subarray(names, { maxLength: 2 }), fc.record(fields), unsupported)
+  .map(([chosen, all, mark]): Match => ({
+    ...none,
+    ...Object.fromEntries(chosen.map((name) => [name, all[name]])),
+    ...marked({ unsupported: mark }),
+  }));
 const clause = fc.record({ matches: fc.array(match, { maxLength: 2 }), unsupported }).map(marked);
 const rule = fc.record({ clauses: fc.array(clause, { maxLength: 2 }), unsupported }).map(marked);
 const body = fc.record({
@@ -72,9 +77,7 @@ const body = fc.record({
 export const policies: fc.Arbitrary<Policy[]> = fc
   .array(body, { maxLength: 4 })
   .map((bodies) =>
-    bodies.map(
-      (b, i) => ({ key: `shop/p${i}`, namespace: 'shop', scope: 'namespace', ...marked(b) }),
-    ),
+    bodies.map((b, i) => ({ key: `shop/p${i}`, namespace: 'shop', scope: 'namespace', ...marked(b) })),
   );
 
 export const seen: fc.Arbitrary<Seen> = fc.record({

@@ -124,6 +124,15 @@ describe('workload store', () => {
     assert.equal(store.byAddress('', '10.1.0.3'), undefined);
   });
 
+  it('lets a name stand for one thing only', () => {
+    const store = storeOf(workload('a', '10.0.0.1', { uid: WEB }));
+    store.apply({ upserts: [service('web', '198.19.0.1')], removed: [] });
+    assert.equal(store.workloadAt('', '10.0.0.1'), undefined);
+    store.apply({ upserts: [workload('a', '10.0.0.1', { uid: WEB })], removed: [] });
+    assert.equal(store.serviceAt('', '198.19.0.1'), undefined);
+    assert.deepEqual(store.size, { workloads: 1, services: 0 });
+  });
+
   it('tells of each change after it is in force', () => {
     const store = new WorkloadStore();
     const seen: AddressDelta[] = [];

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { connect as dial, createServer, type Socket } from 'node:net';
 import { once } from 'node:events';
+import { setImmediate } from 'node:timers/promises';
 import { afterEach, describe, it } from 'mocha';
 import type { AddressDelta, PolicyDelta } from '../../../../ztunnel/state/model.ts';
 import { ADDRESS_TYPE, AUTHORIZATION_TYPE } from '../../../../ztunnel/xds/delta-service.ts';
@@ -155,6 +156,52 @@ describe('xds client', () => {
     gate.resolve();
     await acknowledged;
     assert.deepEqual(order, ['applied', 'acknowledged']);
+  });
+
+  it('applies one response after the other, however fast they come', async () => {
+    const server = await serve();
+    const log: string[] = [];
+    connect(server, {
+      onAddresses: async ({ upserts }) => {
+        const name = upserts[0]?.name ?? '';
+        log.push(`begin ${name}`);
+        await setImmediate();
+        log.push(`end ${name}`);
+      },
+    });
+    const stream = await server.stream();
+    await firstRequests(stream);
+    const names = ['a', 'b', 'c'];
+    for (const name of names) {
+      const { uid, init } = pod(name);
+      stream.send({ typeUrl: ADDRESS_TYPE, nonce: name, resources: [wireAddress(uid, 'v1', init)] });
+    }
+    for (const name of names) assert.equal((await stream.next()).responseNonce, name);
+    assert.deepEqual(
+      log,
+      names.flatMap((name) => [`begin ${name}`, `end ${name}`]),
+    );
+  });
+
+  it('begins anew when a delta cannot be taken into force, and does not count it as known', async () => {
+    const server = await serve();
+    let fail = true;
+    const harness = connect(server, {
+      onAddresses: () => {
+        if (fail) throw new Error('the worker is gone');
+      },
+    });
+    const a = pod('a');
+    const response = { typeUrl: ADDRESS_TYPE, nonce: 'n1', resources: [wireAddress(a.uid, 'v1', a.init)] };
+    const first = await server.stream();
+    await firstRequests(first);
+    first.send(response);
+    await harness.until(() => harness.disconnects.includes('the worker is gone'));
+    fail = false;
+    const second = await server.stream();
+    assert.deepEqual((await firstRequests(second)).addresses.initialResourceVersions, {});
+    second.send(response);
+    assert.equal((await second.next()).errorDetail, undefined);
   });
 
   it('refuses broken resources by name and applies the others; the broken are not kept as known', async () => {
