@@ -1,6 +1,7 @@
 /** {@link NodePort} on this machine. */
+import { statSync } from 'node:fs';
 import { isErrno } from '../lib/linux/libc.ts';
-import { netnsCookie, netnsInode, openNetns, type NetnsInode } from '../lib/linux/netns.ts';
+import { netnsCookie, netnsInode, openNetns, sameNetns, type NetnsInode } from '../lib/linux/netns.ts';
 import { closeFd, listenTcp4 } from '../lib/linux/socket.ts';
 import { AgentError } from './agent-error.ts';
 import { takeCensus } from './census.ts';
@@ -9,16 +10,24 @@ import type { Listeners } from './redirection-port.ts';
 
 export class LinuxNode implements NodePort {
   readonly #cgroupPath: string;
+  /** The agent's namespace, and that of process 1: redirecting these would take the node's own traffic. */
+  readonly #ofNode: readonly NetnsInode[];
 
   constructor(cgroupPath: string) {
     this.#cgroupPath = cgroupPath;
+    this.#ofNode = [statSync('/proc/self/ns/net', { bigint: true }), ...initNetns()];
   }
 
   openNetns(path: string): OpenNetns {
     const fd = openOrMissing(path);
     if (fd === undefined) throw new AgentError('NETNS_MISSING', `there is no network namespace at ${path}`);
     try {
-      return { fd, inode: netnsInode(fd), cookie: netnsCookie(fd) };
+      const inode = netnsInode(fd);
+      if (this.#ofNode.some((own) => sameNetns(own, inode))) {
+        const message = `${path} is the network namespace of the node itself: such a pod cannot be in the mesh`;
+        throw new AgentError('NETNS_OF_NODE', message);
+      }
+      return { fd, inode, cookie: netnsCookie(fd) };
     } catch (error) {
       closeFd(fd);
       throw error;
@@ -60,6 +69,14 @@ export class LinuxNode implements NodePort {
 
   census(): ProcessCensus {
     return takeCensus(this.#cgroupPath);
+  }
+}
+
+function initNetns(): NetnsInode[] {
+  try {
+    return [statSync('/proc/1/ns/net', { bigint: true })];
+  } catch {
+    return []; // process 1 is hidden from us, as in some sandboxes: the agent's own namespace has to do
   }
 }
 

@@ -8,7 +8,13 @@ import { sameNetns } from '../lib/linux/netns.ts';
 import { AgentError } from './agent-error.ts';
 import type { Clock } from './clock.ts';
 import type { Log } from './log.ts';
-import { netnsKey, type NodePort, type OpenNetns, type ProcessCensus } from './node-port.ts';
+import {
+  netnsKey,
+  type NodePort,
+  type OpenNetns,
+  type ProcessCensus,
+  type UncoveredProcess,
+} from './node-port.ts';
 import { newRecord, podName, type PodProblem, type PodRecord, type PodState } from './pod-record.ts';
 import type { PodSource, PodSpec } from './pod-source.ts';
 import { isIpv4 } from './pods-file.ts';
@@ -248,7 +254,7 @@ export class Reconciler {
     for (const record of this.#records.values()) {
       const { netns, spec } = record;
       if (netns === undefined) continue;
-      record.uncovered = census.get(netnsKey(netns.inode))?.uncovered ?? [];
+      this.#setUncovered(record, census.get(netnsKey(netns.inode))?.uncovered ?? []);
       const pod = kernel.get(netns.cookie);
       const wrong = found.filter(({ cookie }) => cookie === netns.cookie).map(({ message }) => message);
       if (pod === undefined) wrong.push('the kernel has no entry for it');
@@ -303,6 +309,19 @@ export class Reconciler {
     if (record.logged === problem.message) return;
     record.logged = problem.message;
     this.#options.log.warn({ pod: podName(record.spec), ...problem }, 'a pod is not in order');
+  }
+
+  #setUncovered(record: PodRecord, uncovered: readonly UncoveredProcess[]): void {
+    const known = new Set(record.uncovered.map(({ pid }) => pid));
+    record.uncovered = uncovered;
+    for (const { pid, command, cgroup } of uncovered) {
+      if (known.has(pid)) continue;
+      const fields = { pod: podName(record.spec), pid, command, cgroup };
+      this.#options.log.error(
+        fields,
+        'a process of the pod is outside of the cgroup that redirection covers',
+      );
+    }
   }
 
   #setState(record: PodRecord, state: PodState): void {
