@@ -20,6 +20,8 @@ import { ToyProxy, until } from './zds/toy-proxy.ts';
 
 const MAIN = fileURLToPath(new URL('../../../agent/main.ts', import.meta.url));
 const POD_IP = '198.18.211.2';
+const SOL_SOCKET = 1;
+const SO_REUSEADDR = 2;
 const CLIENT_IP = '198.18.211.1';
 
 /** What an agent printed and how it ended. */
@@ -109,6 +111,8 @@ describe('agent on the real kernel', () => {
   /** An application inside a namespace. */
   async function serveApplication(netns: number, address: string, port: number): Promise<void> {
     const fd = tcpSocket4(netns);
+    // As servers do.
+    check(sys.setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, Uint8Array.of(1, 0, 0, 0), 4), 'setsockopt', fd);
     bind4(fd, address, port);
     check(sys.listen(fd, 16), 'listen', fd);
     const server = createServer((socket) => {
@@ -203,6 +207,17 @@ describe('agent on the real kernel', () => {
     await once(waiting, 'connect');
     serve(await startProxy());
     assert.equal(await text(waiting), `outbound ${POD_IP} to 192.0.2.55:443`);
+  });
+
+  it('lets an application start on a port where clients are connected through the mesh', async () => {
+    await start();
+    await podBecomes('verified');
+    serve(await startProxy());
+    const connected = dial(client, POD_IP, 8080);
+    await once(connected, 'data');
+    await serveApplication(podNetns, '0.0.0.0', 8080);
+    assert.equal(await text(dial(podNetns, '127.0.0.1', 8080)), 'application');
+    connected.destroy();
   });
 
   it('leaves enforcement in force when it ends, and refuses rather than let plaintext through', async () => {
