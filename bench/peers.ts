@@ -11,7 +11,7 @@ import { peersFolder } from '../cli/test-rings/rings.ts';
  * and prints its table of medians. The pairs take turns inside every phase, so that they are compared
  * under the same conditions; what counts are ratios within one run.
  *
- *   node dist/bench/peers.js [--rounds 3] [--phases a,b,c,d] [--duration-s 10]
+ *   ./loam bench [--rounds 3] [--phases a,b,c,d] [--duration-s 10]
  */
 const PAIRS = ['direct', 'ztunnel', 'loam'] as const;
 

@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { errorText, LoamError } from '../lib/loam-error.ts';
+import { benchCommand } from './commands/bench.ts';
 import { demoCommand } from './commands/demo.ts';
 import { localCommand } from './commands/local.ts';
 import { testCommand } from './commands/test.ts';
@@ -9,7 +10,8 @@ const program = new Command('loam')
   .showHelpAfterError()
   .addCommand(demoCommand())
   .addCommand(localCommand())
-  .addCommand(testCommand());
+  .addCommand(testCommand())
+  .addCommand(benchCommand());
 
 try {
   await program.parseAsync();
