@@ -14,11 +14,20 @@ export interface AcceptWork {
   readonly expected: string;
 }
 
+const SOCK_CLOEXEC = 0o2000000;
 const work = workerData as AcceptWork;
 const wrong = new Set<string>();
 const address = Buffer.from(new ArrayBuffer(28));
 for (let n = 0; n < work.connections;) {
-  const fd = sys.accept4(work.listener, address, int32(address.length), 0o2000000);
+  // Without asking for the peer where the destination is asked for, as libuv accepts: to be told the peer means to
+  // wait for the socket's lock.
+  const named = work.originalDstMapFd === undefined;
+  const fd = sys.accept4(
+    work.listener,
+    named ? address : null,
+    named ? int32(address.length) : null,
+    SOCK_CLOEXEC,
+  );
   if (fd < 0) {
     if (errnoName() !== 'EAGAIN') throw new Error(`accept4: ${errnoName()}`);
     continue;

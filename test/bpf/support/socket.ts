@@ -1,6 +1,7 @@
 /** Plain blocking sockets inside a namespace: each step of a test is over before the next. */
 import { check, closeFd, errnoName, int32, sys } from '../../../lib/linux/libc.ts';
 import { inNetns } from '../../../lib/linux/netns.ts';
+import { errnoName as nameOf } from '../../../lib/linux/bpf/libbpf.ts';
 import ipaddr from 'ipaddr.js';
 
 const AF_INET = 2;
@@ -8,12 +9,14 @@ const AF_INET6 = 10;
 const SOCK_STREAM_CLOEXEC = 0o2000001;
 const SOL_SOCKET = 1;
 const SO_REUSEADDR = 2;
+const SO_ERROR = 4;
 const SO_LINGER = 13;
 const SO_REUSEPORT = 15;
 const SO_RCVTIMEO = 20;
 const SO_SNDTIMEO = 21;
 const SO_BINDTODEVICE = 25;
 const POLLIN = 1;
+const POLLOUT = 4;
 const TIMEOUT_S = 2;
 export const MPTCP = 262;
 
@@ -104,7 +107,10 @@ export class Sock implements Disposable {
 
   connect(ip: string, port: number): ConnectResult {
     const address = sockaddr(this.family, ip, port);
-    return sys.connect(this.fd, address, address.length) === 0 ? 'ok' : errnoName();
+    if (sys.connect(this.fd, address, address.length) === 0) return 'ok';
+    const error = errnoName();
+    // Node's threads signal each other; the connection goes on meanwhile.
+    return error === 'EINTR' ? this.#connected() : error;
   }
 
   /** Dissolves the connection: connect() to AF_UNSPEC. */
@@ -126,10 +132,7 @@ export class Sock implements Disposable {
 
   /** The next connection with what accept() itself says of the peer, or undefined when none comes. */
   accept(timeoutMs = 1000): (Disposable & { readonly socket: Sock; readonly peer: Address }) | undefined {
-    const pollfd = Buffer.from(new ArrayBuffer(8));
-    pollfd.writeInt32LE(this.fd, 0);
-    pollfd.writeInt16LE(POLLIN, 4);
-    if (check(sys.poll(pollfd, 1, timeoutMs), 'poll') === 0) return undefined;
+    if (!this.#ready(POLLIN, timeoutMs)) return undefined;
     const address = Buffer.from(new ArrayBuffer(28));
     const fd = check(sys.accept4(this.fd, address, int32(address.length), 0o2000000), 'accept4');
     const socket = new Sock(fd, this.family).#timeouts();
@@ -165,6 +168,25 @@ export class Sock implements Disposable {
 
   [Symbol.dispose](): void {
     this.close();
+  }
+
+  /** Waits for an event, through signals; false after the time. */
+  #ready(events: number, timeoutMs: number): boolean {
+    const pollfd = Buffer.from(new ArrayBuffer(8));
+    pollfd.writeInt32LE(this.fd, 0);
+    pollfd.writeInt16LE(events, 4);
+    let result = sys.poll(pollfd, 1, timeoutMs);
+    while (result < 0 && errnoName() === 'EINTR') result = sys.poll(pollfd, 1, timeoutMs);
+    return check(result, 'poll') > 0;
+  }
+
+  /** How a connect() that goes on without us ends. */
+  #connected(): ConnectResult {
+    if (!this.#ready(POLLOUT, TIMEOUT_S * 1000)) return 'EINPROGRESS';
+    const value = Buffer.from(new ArrayBuffer(4));
+    check(sys.getsockopt(this.fd, SOL_SOCKET, SO_ERROR, value, int32(4)), 'getsockopt', 'SO_ERROR');
+    const errno = value.readInt32LE(0);
+    return errno === 0 ? 'ok' : nameOf(errno);
   }
 
   #timeouts(): this {
