@@ -1,0 +1,73 @@
+// The client of the mesh tests: `client.mjs <what> <host> <port> …`, prints JSON lines.
+import console from 'node:console';
+import { connect } from 'node:net';
+import process from 'node:process';
+import { setTimeout } from 'node:timers';
+
+const [what, host, portText, text = ''] = process.argv.slice(2);
+const port = Number(portText);
+const say = (value) => console.log(JSON.stringify(value));
+const who = (socket) => ({
+  remote: `${socket.remoteAddress}:${socket.remotePort}`,
+  local: socket.localAddress,
+});
+
+/** Connects, and collects all that arrives until the end, an error, or the time is over. */
+function dial(onConnect, ms = 5000) {
+  return new Promise((resolve) => {
+    let received = '';
+    let connected = false;
+    const socket = connect({ host, port });
+    const done = (end) => {
+      socket.destroy();
+      resolve({ connected, received, end });
+    };
+    const timer = setTimeout(() => done('timeout'), ms);
+    timer.unref();
+    socket.on('connect', () => {
+      connected = true;
+      onConnect(socket);
+    });
+    socket.on('data', (chunk) => (received += chunk));
+    socket.on('end', () => done('closed'));
+    socket.on('error', (error) => done(error.code));
+  });
+}
+
+if (what === 'names') {
+  // What the application sees of its own connection.
+  say(await dial((socket) => (say(who(socket)), socket.end())));
+} else if (what === 'listen') {
+  // Says nothing: is anything said to us?
+  say(await dial(() => undefined, Number(text)));
+} else if (what === 'hold') {
+  // Keeps a connection in use until it is closed.
+  const socket = connect({ host, port });
+  let timer;
+  socket.on('connect', () => {
+    timer = globalThis.setInterval(() => socket.write('still here\n'), 50);
+  });
+  socket.once('data', () => say('open'));
+  socket.on('data', () => undefined);
+  socket.on('error', () => undefined);
+  socket.on('close', () => {
+    globalThis.clearInterval(timer);
+    say('closed');
+  });
+} else if (what === 'load') {
+  // One connection after the other, each with the text, until told to stop.
+  let running = true;
+  const counts = { good: 0, failed: 0, errors: {} };
+  process.on('SIGTERM', () => (running = false));
+  say('started');
+  while (running) {
+    const { received, end } = await dial((socket) => socket.end(text), 15000);
+    if (received.includes(text)) counts.good += 1;
+    else {
+      counts.failed += 1;
+      counts.errors[end] = (counts.errors[end] ?? 0) + 1;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  say(counts);
+}

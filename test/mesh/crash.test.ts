@@ -1,0 +1,108 @@
+import assert from 'node:assert/strict';
+import type { ChildProcess } from 'node:child_process';
+import { after, before, describe, it } from 'mocha';
+import { Capture } from './capture.ts';
+import { appFile, eventually, finished, jsonLines, Mesh } from './harness.ts';
+import { allowOnly, BASE } from './manifests.ts';
+
+const SECRET = 'never-in-the-clear-whatever-dies';
+
+interface LoadResult {
+  readonly good: number;
+  readonly failed: number;
+}
+
+const VICTIMS = [
+  ['ztunnel', 'node-a'],
+  ['ztunnel', 'node-b'],
+  ['agent', 'node-a'],
+  ['agent', 'node-b'],
+  ['controller', undefined],
+] as const;
+
+describe('mesh: kill -9 under load', function () {
+  this.timeout(180_000);
+  let mesh: Mesh;
+  let captures: Capture[];
+  let loads: ChildProcess[];
+  let denied: ChildProcess;
+
+  before(async () => {
+    mesh = await Mesh.up({
+      ...BASE,
+      'server-policy.yaml': allowOnly('server', 'client'),
+      'near-policy.yaml': allowOnly('near', 'client'),
+    });
+    captures = [
+      await Capture.start(mesh.netns({ kind: 'fabric' }), 'fabric'),
+      await Capture.start(mesh.netns({ kind: 'node', node: 'node-a' }), 'pods'),
+      await Capture.start(mesh.netns({ kind: 'node', node: 'node-b' }), 'pods'),
+    ];
+    const load = (pod: string, host: string): Promise<ChildProcess> =>
+      mesh.spawn(pod, 'node', appFile('client.mjs'), 'load', host, '7000', SECRET);
+    loads = [await load('client', 'server'), await load('client', 'near')];
+    denied = await load('other', 'server');
+  });
+  after(() => mesh.down());
+
+  for (const [program, node] of VICTIMS)
+    it(`${program}${node === undefined ? '' : ` of ${node}`}: the mesh recovers by itself`, async () => {
+      const before = await mesh.program(program, node);
+      process.kill(before.pid, 'SIGKILL');
+      // Dialled while it is down: they wait, and then succeed.
+      const dialled = await Promise.all(
+        ['server', 'near'].map((host) =>
+          mesh.exec('client', 'curl', '-sS', '--max-time', '30', '--data', SECRET, `http://${host}/`),
+        ),
+      );
+      const after = await mesh.program(program, node);
+      assert.notEqual(after.pid, before.pid);
+      for (const { stdout, stderr } of dialled) assert.equal(stdout, SECRET, stderr);
+      await eventually('all of the mesh to be well', async () => {
+        const { readiness, report, enrolled } = await mesh.status();
+        return (
+          readiness.controller.ready &&
+          readiness.nodes.every((each) => each.agent.ready && each.ztunnel.ready) &&
+          report.pods.every((pod) => !pod.wantsEnrolment || enrolled[pod.uid]?.verified === true)
+        );
+      });
+      // And what comes afterwards works at once, by new connections.
+      const { stdout, stderr } = await mesh.exec('client', 'curl', '-sS', '--data', SECRET, 'http://server/');
+      assert.equal(stdout, SECRET, stderr);
+    });
+
+  it('an edit takes effect after all of that', async () => {
+    mesh.write('near-policy.yaml', allowOnly('near', 'client', 'other'));
+    await eventually('other to be let in', async () => {
+      const [answer] = (await mesh.client('other', 'listen', 'near', '7000', '500')) as {
+        received: string;
+      }[];
+      return answer?.received.startsWith('HELLO');
+    });
+  });
+
+  it('no byte went in the clear, and nothing that policy denies came through', async () => {
+    const results = await Promise.all([...loads, denied].map((load) => ended(load)));
+    const [server, near, other] = results;
+    assert.ok((server?.good ?? 0) > 20 && (near?.good ?? 0) > 20, JSON.stringify(results));
+    assert.equal(other?.good, 0, 'the denied client never got an answer');
+    assert.ok(other.failed > 20, 'and tried all the time');
+    for (const capture of captures) {
+      const { raw, segments } = await capture.stop();
+      assert.ok(segments.length > 100, 'the capture saw the load');
+      assert.equal(raw.indexOf(SECRET), -1, 'the secret crossed a wire in the clear');
+      assert.equal(raw.indexOf('HELLO {"remote"'), -1, 'an answer crossed a wire in the clear');
+    }
+  });
+});
+
+/** Ends a load and reads what it counted. */
+async function ended(load: ChildProcess): Promise<LoadResult> {
+  const result = finished(load);
+  // nsenter's end is the load's SIGTERM (see inSandbox).
+  load.kill('SIGTERM');
+  const { stdout } = await result;
+  const counts = jsonLines(stdout).find((line): line is LoadResult => typeof line === 'object');
+  if (counts === undefined) throw new Error(`the load said nothing: ${stdout}`);
+  return counts;
+}
