@@ -18,6 +18,8 @@ import { Subscription } from './subscription.ts';
 const BACKOFF = { initialMs: 10, maxMs: 15_000, factor: 2, jitter: 0.2 };
 /** For TCP, TLS and HTTP/2 together. */
 const DEFAULT_CONNECT_TIMEOUT_MS = 10_000;
+/** A connection that lasted so long was a good one: after it, waits begin anew. One that flaps is waited for ever longer. */
+const DEFAULT_STABLE_MS = 1_000;
 const INVALID_ARGUMENT = 3;
 
 /** Where the client writes; pino fits. */
@@ -44,6 +46,7 @@ export interface XdsClientOptions extends ControlEndpoint {
   readonly onDisconnect?: (reason: string) => void;
   readonly log: ControlLog;
   readonly connectTimeoutMs?: number;
+  readonly stableMs?: number;
   readonly random?: () => number;
 }
 
@@ -68,7 +71,8 @@ export class XdsClient {
   readonly #stop = new AbortController();
   readonly #backoff: Backoff;
   #running: Promise<void> | undefined;
-  #connected = false;
+  /** When this connection gave its first answer, by performance.now(). */
+  #connectedAt: number | undefined;
   #ready = false;
   #lastError: string | undefined;
 
@@ -107,7 +111,7 @@ export class XdsClient {
 
   status(): XdsStatus {
     return {
-      connected: this.#connected,
+      connected: this.#connectedAt !== undefined,
       addressesReady: this.#addresses.answered,
       policiesReady: this.#policies.answered,
       addresses: this.#addresses.size,
@@ -125,8 +129,10 @@ export class XdsClient {
       } catch (error) {
         reason = errorText(error);
       }
-      this.#connected = false;
+      const lastedMs = this.#connectedAt === undefined ? -1 : performance.now() - this.#connectedAt;
+      this.#connectedAt = undefined;
       if (this.#stop.signal.aborted) return;
+      if (lastedMs >= (this.#options.stableMs ?? DEFAULT_STABLE_MS)) this.#backoff.reset();
       this.#lastError = reason;
       this.#options.onDisconnect?.(reason);
       const waitMs = this.#backoff.next();
@@ -172,10 +178,9 @@ export class XdsClient {
 
   async #answer(stream: DeltaStream, response: DeltaDiscoveryResponse): Promise<void> {
     const { log, address } = this.#options;
-    if (!this.#connected) {
-      this.#connected = true;
+    if (this.#connectedAt === undefined) {
+      this.#connectedAt = performance.now();
       this.#lastError = undefined;
-      this.#backoff.reset();
       log.info({ address }, 'xds: connected');
     }
     const subscription = [this.#addresses, this.#policies].find((s) => s.typeUrl === response.typeUrl);

@@ -382,6 +382,27 @@ describe('xds client', () => {
     await firstRequests(await server.stream());
   });
 
+  it('waits ever longer, and begins anew after a connection that lasted', async () => {
+    for (const [stableMs, expected] of [
+      [0, [10, 10, 10]],
+      [3_600_000, [10, 20, 40]],
+    ] as const) {
+      const waits: number[] = [];
+      const warn = (fields: { waitMs?: number }) => void waits.push(fields.waitMs ?? 0);
+      const server = await serve();
+      const harness = connect(server, { stableMs, random: () => 0.5, log: { ...SILENT, warn } });
+      for (let i = 0; i < 3; i++) {
+        const stream = await server.stream();
+        await firstRequests(stream);
+        stream.send({ typeUrl: ADDRESS_TYPE, nonce: 'n' });
+        await stream.next();
+        stream.end();
+      }
+      await harness.until(() => harness.disconnects.length === 3);
+      assert.deepEqual(waits, expected);
+    }
+  });
+
   it('stops cleanly, connected or not, and calls back no more', async () => {
     const server = await serve();
     const harness = connect(server);
