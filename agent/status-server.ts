@@ -2,6 +2,7 @@
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import { connect } from 'node:net';
+import { errorText } from '../lib/loam-error.ts';
 import type { Readiness, Status } from './status.ts';
 
 export interface StatusServerOptions {
@@ -26,7 +27,11 @@ export class StatusServer {
     await removeStale(options.path);
     const server = createServer({ requestTimeout: 5000, headersTimeout: 5000 }, (request, response) => {
       request.resume();
-      answer(options, request.method ?? '', request.url ?? '', response);
+      try {
+        answer(options, request.method ?? '', request.url ?? '', response);
+      } catch (error) {
+        send(response, 500, { error: errorText(error) });
+      }
     });
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);

@@ -62,7 +62,7 @@ export class Session {
   readonly #options: SessionOptions;
   #phase: 'hello' | 'maps' | 'snapshot' | 'live' | 'closed' = 'hello';
   #loamHandover = false;
-  /** Only the latest proxy is given new workloads. */
+  /** Only the latest proxy is given workloads that come after its snapshot. */
   #latest = false;
   #wanted: Handover = { workloads: new Map(), keep: new Set() };
   readonly #told = new Map<string, Told>();
@@ -208,7 +208,8 @@ export class Session {
   }
 
   #add(): Message | undefined {
-    if (!this.#latest) return undefined;
+    // A snapshot is whole, whoever gets it: a proxy drops what is missing from it.
+    if (!this.#latest && this.#phase === 'live') return undefined;
     const now = this.#options.clock.now();
     for (const workload of this.#wanted.workloads.values()) {
       const told = this.#told.get(workload.uid);

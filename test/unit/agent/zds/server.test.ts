@@ -168,6 +168,18 @@ describe('ZDS server', () => {
     await until(() => old.texts().at(-1) === 'add uid-b');
   });
 
+  it('gives a whole snapshot also to a proxy that another overtakes meanwhile', async () => {
+    sync([workload('a'), workload('b')]);
+    const first = await greet({ answer: () => 'silent' });
+    await until(() => first.received.length === 1);
+    await live();
+    for (let count = 1; count <= 4; count += 1) {
+      await until(() => first.received.length === count);
+      await first.ack();
+    }
+    assert.deepEqual(first.texts(), ['loamMaps', 'add uid-a', 'add uid-b', 'snapshotSent']);
+  });
+
   it('says that there is no proxy, or that an answer is due', async () => {
     sync([workload('a')]);
     assert.deepEqual(server.stateOf('uid-a'), { state: 'no-proxy' });
