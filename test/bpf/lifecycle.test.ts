@@ -7,7 +7,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, it } from 'mocha';
 import { cgroup2Root, Redirection, type BpfErrorCode } from '../../lib/linux/bpf/index.ts';
-import { allLinks, programName } from '../../lib/linux/bpf/link.ts';
+import { allLinks, attach, programName } from '../../lib/linux/bpf/link.ts';
+import { loadObject } from '../../lib/linux/bpf/object.ts';
 import { DEFAULT_BPFFS } from '../../lib/linux/bpf/pins.ts';
 import { closeFd } from '../../lib/linux/libc.ts';
 import { netnsCookie, openCurrentNetns } from '../../lib/linux/netns.ts';
@@ -256,6 +257,21 @@ describe('bpf: life of an instance', () => {
     fails('BPF_ARGUMENT', () => two.enrol({ ...b, netnsFd, cookie: netnsCookie(netnsFd), ip: '127.0.0.1' }));
     closeFd(netnsFd);
     assert.deepEqual(two.redirection.enrolled(), []);
+  });
+
+  it('notices a second sk_lookup program on a pod', () => {
+    const mesh = newMesh();
+    const { pod } = mesh.enrol(lab.pod('a'));
+    using object = loadObject({ file: 'sk_lookup.bpf.o' });
+    const link = attach(object.programs.get('loam_sk_lookup') ?? -1, pod.netnsFd, 'sk_lookup', 'the pod');
+    try {
+      assert.match(mesh.redirection.verify()[0]?.problem ?? '', /2 sk_lookup links/);
+      fails('BPF_POD_TAKEN', () => mesh.enrol(pod));
+      assert.equal(mesh.redirection.enrolled().length, 1);
+    } finally {
+      closeFd(link);
+    }
+    assert.deepEqual(mesh.redirection.verify(), []);
   });
 
   it('does not accept a name or a cgroup that it cannot use', () => {

@@ -101,6 +101,17 @@ describe('bpf: what a pod dials', () => {
     assert.equal(received, 'hello');
   });
 
+  it('is redirected when the SYN goes with the first data (TCP_FASTOPEN_CONNECT)', () => {
+    using client = Sock.open(a.pod.netnsFd).fastOpenConnect();
+    assert.equal(client.connect(SERVICE.ip, SERVICE.port), 'ok');
+    client.send('early');
+    using accepted = a.listeners.outbound.accept();
+    assert.ok(accepted);
+    assert.equal(accepted.socket.receive(), 'early');
+    assert.deepEqual(mesh.originalDst(accepted.socket), SERVICE);
+    assert.deepEqual(client.peer(), SERVICE);
+  });
+
   it('is redirected when it dials its own address (F12), also by 0.0.0.0 from a bound socket', () => {
     assert.deepEqual(through({ ip: a.pod.ip, port: 8080 }).original, { ip: a.pod.ip, port: 8080 });
     const bound = through({ ip: '0.0.0.0', port: 8081 }, {}, (socket) => socket.bind(a.pod.ip, 0));

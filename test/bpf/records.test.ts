@@ -1,9 +1,17 @@
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'mocha';
+import { buffer, RECORD_BYTES, TUPLE_BYTES } from '../../lib/linux/bpf/layout.ts';
+import { libbpf } from '../../lib/linux/bpf/libbpf.ts';
+import { BpfMap } from '../../lib/linux/bpf/map.ts';
+import { DEFAULT_BPFFS } from '../../lib/linux/bpf/pins.ts';
+import { closeFd } from '../../lib/linux/libc.ts';
 import { Lab } from './support/lab.ts';
 import { dial, Sock } from './support/socket.ts';
 import { closeListeners, listenerFds, openListeners, TinyMesh, type MeshPod } from './support/tiny-mesh.ts';
 
+/** As bpf/maps.h has it. */
+const MAX_RECORDS = 65536;
 const SERVICE = { ip: '198.19.0.10', port: 80 };
 
 describe('bpf: records of connections under way', () => {
@@ -76,6 +84,33 @@ describe('bpf: records of connections under way', () => {
     assert.equal(mesh.redirection.stats().records, 0);
     assert.deepEqual(use(a).outstanding, none);
     mesh.redirection.setListeners(a.handle, listenerFds(a.listeners));
+    assert.equal(dial(a.pod.netnsFd, SERVICE.ip, SERVICE.port), 'ok');
+  });
+
+  it('that find the map full make connect() fail, counted for the pod, and nothing passes', () => {
+    const a = mesh.enrol(lab.pod('a'));
+    using app = Sock.listen(a.pod.netnsFd, '0.0.0.0', 9103);
+    const fd = libbpf().openPin(join(DEFAULT_BPFFS, 'loam', mesh.instance, 'v1', 'maps', 'records'));
+    const records = new BpfMap('records', fd, TUPLE_BYTES, RECORD_BYTES);
+    const keys = Array.from({ length: MAX_RECORDS }, (_, i) => {
+      const key = buffer(TUPLE_BYTES);
+      key.writeUInt32LE(i, 12);
+      return key;
+    });
+    try {
+      for (const key of keys) records.set(key, buffer(RECORD_BYTES));
+      assert.equal(dial(a.pod.netnsFd, SERVICE.ip, SERVICE.port), 'ECONNREFUSED');
+      using toApp = mesh.ownSocket(a.pod, { ip: '192.0.2.1', port: 1 });
+      toApp.bind('127.1.1.1', 0);
+      assert.equal(toApp.connect(a.pod.ip, 9103), 'ECONNREFUSED');
+      assert.equal(app.accept(0), undefined);
+      assert.equal(use(a).refusedFull, 2);
+      assert.deepEqual(use(a).outstanding, none);
+      assert.match(mesh.redirection.verify()[0]?.problem ?? '', /not enrolled/);
+    } finally {
+      for (const key of keys) records.delete(key);
+      closeFd(fd);
+    }
     assert.equal(dial(a.pod.netnsFd, SERVICE.ip, SERVICE.port), 'ok');
   });
 

@@ -8,6 +8,8 @@ const AF_INET = 2;
 const AF_INET6 = 10;
 const SOCK_STREAM_CLOEXEC = 0o2000001;
 const SOL_SOCKET = 1;
+const IPPROTO_TCP = 6;
+const TCP_FASTOPEN_CONNECT = 30;
 const SO_REUSEADDR = 2;
 const SO_ERROR = 4;
 const SO_LINGER = 13;
@@ -85,6 +87,12 @@ export class Sock implements Disposable {
   resetOnClose(): this {
     const linger = new Uint8Array([1, 0, 0, 0, 0, 0, 0, 0]);
     check(sys.setsockopt(this.fd, SOL_SOCKET, SO_LINGER, linger, 8), 'SO_LINGER');
+    return this;
+  }
+
+  /** connect() only remembers the destination; the first write sends the SYN. */
+  fastOpenConnect(): this {
+    check(sys.setsockopt(this.fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, int32(1), 4), 'TCP_FASTOPEN_CONNECT');
     return this;
   }
 
