@@ -58,6 +58,12 @@ export const SERVER_SESSION_OPTIONS = {
 export function keepSessionAlive(session: http2.Http2Session, onDead: () => void): () => void {
   let waitingSince: number | undefined;
   const timer = setInterval(() => {
+    if (session.destroyed) {
+      // Node may destroy a session without an event, when its socket fails.
+      clearInterval(timer);
+      onDead();
+      return;
+    }
     if (waitingSince !== undefined) {
       if (performance.now() - waitingSince >= PING_TIMEOUT_MS) {
         clearInterval(timer);
@@ -65,7 +71,7 @@ export function keepSessionAlive(session: http2.Http2Session, onDead: () => void
       }
       return;
     }
-    if (session.closed || session.destroyed) return;
+    if (session.closed) return;
     const sent = session.ping((error: Error | null) => {
       if (error === null) waitingSince = undefined;
     });

@@ -9,6 +9,7 @@ import { admit } from './admission.ts';
 import { CONNECTION_WINDOW_BYTES, keepSessionAlive, SERVER_SESSION_OPTIONS } from './h2-settings.ts';
 import { parseAuthority, plainIp, trueClient, type HostPort } from './hbone-headers.ts';
 import { beginInbound, connectApplication, inboundFlow, type InboundRequest } from './inbound.ts';
+import { destroyOnError } from './hbone-tunnel.ts';
 import { ILLEGAL_PORTS, STATE_WAIT_MS } from './mesh.ts';
 import type { Pod } from './pod.ts';
 import { ProxyError, toProxyError } from './proxy-error.ts';
@@ -103,6 +104,7 @@ export class HboneServer {
       });
       socket.destroy();
     });
+    server.on('secureConnection', destroyOnError);
     server.on('sessionError', () => undefined);
     server.on('session', (session) => this.#onSession(session));
     return server;

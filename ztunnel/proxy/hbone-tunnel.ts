@@ -22,6 +22,14 @@ export interface TunnelTarget {
   readonly expectedIdentities: readonly string[];
 }
 
+/**
+ * Sees to it that a TLS error closes the connection. Node leaves an established one open, and an HTTP/2 session over it
+ * waits for its last frames for ever.
+ */
+export function destroyOnError(socket: tls.TLSSocket): void {
+  socket.on('error', () => setImmediate(() => socket.destroy()));
+}
+
 /** One HTTP/2 connection over mutual TLS to a destination's HBONE port, and the CONNECT streams in it. */
 export class HboneTunnel {
   readonly #session: http2.ClientHttp2Session;
@@ -37,7 +45,7 @@ export class HboneTunnel {
     session.on('goaway', () => this.#leavePool());
     session.once('close', () => this.#leavePool());
     session.on('error', () => this.#leavePool());
-    keepSessionAlive(session, () => session.destroy());
+    keepSessionAlive(session, () => this.destroy());
     this.#startIdleTimer();
   }
 
@@ -147,6 +155,7 @@ export async function connectSession(
     ...hboneClientTls(certificate.bundle, target.expectedIdentities),
     secureContext: certificate.clientContext,
   });
+  destroyOnError(tlsSocket);
   let secured = false;
   tlsSocket.once('secureConnect', () => (secured = true));
   const session = http2.connect(`https://${target.address.ip}:${target.address.port}`, {
@@ -157,7 +166,7 @@ export async function connectSession(
     session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
   });
   try {
-    await settingsReceived(session, Math.max(1, deadline - performance.now()));
+    await settingsReceived(session, tlsSocket, Math.max(1, deadline - performance.now()));
   } catch (cause) {
     session.destroy();
     raw.destroy();
@@ -178,7 +187,11 @@ function isTlsAlert(error: unknown): boolean {
   return code?.startsWith('ERR_SSL') === true;
 }
 
-function settingsReceived(session: http2.ClientHttp2Session, timeoutMs: number): Promise<void> {
+function settingsReceived(
+  session: http2.ClientHttp2Session,
+  socket: tls.TLSSocket,
+  timeoutMs: number,
+): Promise<void> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error(`no answer in time`)), timeoutMs);
     session.once('remoteSettings', (settings: http2.Settings) => {
@@ -186,15 +199,16 @@ function settingsReceived(session: http2.ClientHttp2Session, timeoutMs: number):
       if (settings.maxConcurrentStreams === 0) reject(new Error('the peer admits no stream'));
       else resolve();
     });
-    // Stays: errors of later life are handled by the tunnel, and one without any listener would end the process.
-    session.on('error', (error) => {
+    const fail = (error: Error): void => {
       clearTimeout(timer);
       reject(error);
-    });
-    session.once('close', () => {
-      clearTimeout(timer);
-      reject(new Error('the connection was closed'));
-    });
+    };
+    // Stay: errors of later life are handled by the tunnel, and one without any listener would end the process.
+    session.on('error', fail);
+    socket.on('error', fail);
+    const onClose = (): void => fail(new Error('the connection was closed'));
+    session.once('close', onClose);
+    socket.once('close', onClose);
   });
 }
 

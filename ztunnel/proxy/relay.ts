@@ -86,11 +86,18 @@ export class Relay {
     });
     to.on('drain', () => from.resume());
     from.on('end', () => {
-      if (!to.destroyed) to.end();
-      this.#startIdleTimer();
+      // Node ends an HTTP/2 stream also just before it says that it was reset, which must not become a clean end.
+      if (isHttp2Stream(from)) setImmediate(() => this.#passEnd(from, to));
+      else this.#passEnd(from, to);
     });
     // Closed before it was given to us: no event would tell.
     if (from.destroyed) queueMicrotask(() => resetStream(to));
+  }
+
+  #passEnd(from: Duplex, to: Duplex): void {
+    if (isHttp2Stream(from) && (from.rstCode ?? 0) !== 0) return;
+    if (!to.destroyed) to.end();
+    this.#startIdleTimer();
   }
 
   #watch(side: Side, stream: Duplex, other: Duplex): void {

@@ -18,11 +18,16 @@ export function resetStream(stream: Duplex): void {
     stream.close(http2.constants.NGHTTP2_CONNECT_ERROR);
     // Not opened yet, or already closed by the peer with data unread: nothing on the wire would end it.
     if (stream.pending || stream.closed) setImmediate(() => stream.destroy());
-  } else if (stream instanceof net.Socket && !stream.connecting) {
+  } else if (stream instanceof net.Socket && !stream.connecting && !isShuttingDown(stream)) {
     stream.resetAndDestroy();
   } else {
     stream.destroy();
   }
+}
+
+/** Between end() and its FIN libuv refuses to reset a socket, and Node would then never close it. */
+function isShuttingDown(socket: net.Socket): boolean {
+  return socket.writableEnded && !socket.writableFinished;
 }
 
 const PEER_WENT_AWAY = new Set(['ECONNRESET', 'EPIPE', 'ENOTCONN', 'ERR_STREAM_PREMATURE_CLOSE']);

@@ -104,7 +104,8 @@ export class TrackedConnection implements LiveConnection {
     });
     this.onTerminate = undefined;
     if (this.#terminated !== undefined) this.#relay.abort(this.#terminated.message);
-    this.#finish(this.#terminated ?? relayError(await this.#relay.done));
+    const end = await this.#relay.done;
+    this.#finish(this.#terminated ?? relayError(end));
   }
 
   /** It could not be set up. The first reason counts. */

@@ -7,6 +7,7 @@ import { HboneServer } from '../../../../ztunnel/proxy/hbone-server.ts';
 import { serveOutbound } from '../../../../ztunnel/proxy/outbound.ts';
 import { Pod } from '../../../../ztunnel/proxy/pod.ts';
 import { TestCa } from '../support/certificates.ts';
+import { eventually } from '../support/streams.ts';
 import { giveCertificate, toyMesh, ToyNetwork, toyWorkload, type ToyMesh } from '../support/toy-mesh.ts';
 
 const APP_PORT = 8080;
@@ -63,13 +64,15 @@ describe('ztunnel/proxy: from one pod to another', () => {
     client.end('ping');
     assert.equal(await text(client), 'hello ping goodbye');
     assert.deepEqual(network.b.truePeers.at(-1), { ip: network.a.ip, port: localPort });
-    const sent = source.records.find((r) => r.message === 'connection complete')?.fields;
-    assert.equal(sent?.['bytes_sent'], 4);
-    assert.equal(sent?.['bytes_recv'], 18);
-    assert.equal(sent?.['dst.identity'], 'spiffe://cluster.local/ns/default/sa/server');
-    const served = destination.records.find((r) => r.message === 'connection complete')?.fields;
-    assert.equal(served?.['src.identity'], 'spiffe://cluster.local/ns/default/sa/client');
-    assert.equal(served?.['bytes_sent'], 18);
-    assert.equal(served?.['src.workload'], 'client');
+    const complete = (mesh: ToyMesh) =>
+      eventually(() => mesh.records.find((r) => r.message === 'connection complete')?.fields);
+    const sent = await complete(source);
+    assert.equal(sent['bytes_sent'], 4);
+    assert.equal(sent['bytes_recv'], 18);
+    assert.equal(sent['dst.identity'], 'spiffe://cluster.local/ns/default/sa/server');
+    const served = await complete(destination);
+    assert.equal(served['src.identity'], 'spiffe://cluster.local/ns/default/sa/client');
+    assert.equal(served['bytes_sent'], 18);
+    assert.equal(served['src.workload'], 'client');
   });
 });

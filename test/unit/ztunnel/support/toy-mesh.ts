@@ -10,7 +10,7 @@ import { HbonePool } from '../../../../ztunnel/proxy/hbone-pool.ts';
 import type { HostPort } from '../../../../ztunnel/proxy/hbone-headers.ts';
 import type { Mesh } from '../../../../ztunnel/proxy/mesh.ts';
 import { LoopbackSources, type PodSockets } from '../../../../ztunnel/proxy/pod-sockets.ts';
-import type { Workload } from '../../../../ztunnel/state/model.ts';
+import type { Match, Policy, Workload } from '../../../../ztunnel/state/model.ts';
 import { PolicyStore } from '../../../../ztunnel/state/policy-store.ts';
 import { WorkloadStore } from '../../../../ztunnel/state/workload-store.ts';
 import type { AccessRecord } from '../../../../ztunnel/telemetry/access-record.ts';
@@ -71,6 +71,57 @@ export function toyWorkload(name: string, ip: string, changes: Partial<Workload>
 export async function giveCertificate(mesh: Mesh, ca: TestCa, serviceAccount: string): Promise<void> {
   const uri = spiffeUri({ trustDomain: 'cluster.local', namespace: 'default', serviceAccount });
   mesh.certificates.put(await ca.issue(uri));
+}
+
+const EMPTY_MATCH: Match = {
+  namespaces: [],
+  notNamespaces: [],
+  principals: [],
+  notPrincipals: [],
+  sourceIps: [],
+  notSourceIps: [],
+  destinationIps: [],
+  notDestinationIps: [],
+  destinationPorts: [],
+  notDestinationPorts: [],
+  serviceAccounts: [],
+  notServiceAccounts: [],
+};
+
+/** A policy of the namespace; it matches everything unless a match is given. */
+export function toyPolicy(name: string, action: Policy['action'], match?: Partial<Match>): Policy {
+  return {
+    key: `default/${name}`,
+    namespace: 'default',
+    scope: 'namespace',
+    action,
+    dryRun: false,
+    rules: [{ clauses: match === undefined ? [] : [{ matches: [{ ...EMPTY_MATCH, ...match }] }] }],
+  };
+}
+
+/** A pod of which everything is on this machine's loopback. */
+export class LoopbackPod implements PodSockets {
+  readonly truePeers: HostPort[] = [];
+  dialled = 0;
+
+  dialRemote(target: HostPort): Socket {
+    this.dialled += 1;
+    return net.connect({ host: target.ip, port: target.port, allowHalfOpen: true });
+  }
+
+  dialApplication(target: HostPort, truePeer: HostPort): Socket {
+    this.truePeers.push(truePeer);
+    return this.dialRemote(target);
+  }
+
+  originalDst(): HostPort | undefined {
+    return undefined;
+  }
+
+  close(): void {
+    // Nothing is held.
+  }
 }
 
 /** Two network namespaces joined by a veth pair; `pods` of a test without any redirection. */
