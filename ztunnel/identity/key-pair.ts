@@ -1,6 +1,5 @@
 import 'reflect-metadata';
-import { webcrypto } from 'node:crypto';
-import { KeyObject, type KeyObject as Key } from 'node:crypto';
+import { KeyObject, webcrypto } from 'node:crypto';
 import { Pkcs10CertificateRequestGenerator, SubjectAlternativeNameExtension } from '@peculiar/x509';
 import { spiffeUri, type Identity } from '../../lib/spiffe.ts';
 
@@ -11,7 +10,7 @@ const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as con
 export interface KeyAndRequest {
   /** PKCS #8 PEM; never to be logged. */
   readonly keyPem: string;
-  readonly publicKey: Key;
+  readonly publicKey: KeyObject;
   /** PKCS #10 PEM, with the identity as its one URI subject alternative name. */
   readonly csrPem: string;
 }

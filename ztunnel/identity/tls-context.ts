@@ -1,6 +1,6 @@
 import { constants } from 'node:crypto';
 import type { ConnectionOptions, TlsOptions, TLSSocket } from 'node:tls';
-import { sameIdentity, spiffeUri, type Identity } from '../../lib/spiffe.ts';
+import { spiffeUri, type Identity } from '../../lib/spiffe.ts';
 import { ZtunnelError } from '../errors.ts';
 import { identityOfCertificate } from './certificate-chain.ts';
 import type { CertificateBundle } from './certificate-bundle.ts';
@@ -85,11 +85,6 @@ export function peerIdentity(socket: TLSSocket): Identity {
   if (!certificate) throw new ZtunnelError('PEER_IDENTITY', 'the peer has no certificate');
   if (certificate.ca) throw new ZtunnelError('PEER_IDENTITY', "the peer's certificate is a CA");
   return identityOfCertificate(certificate.raw);
-}
-
-/** Whether two bundles make the same connections; for pools that are keyed by identity. */
-export function sameBundleIdentity(a: CertificateBundle, b: CertificateBundle): boolean {
-  return sameIdentity(a.identity, b.identity);
 }
 
 function requireExpected(identity: Identity, expected: readonly string[]): void {
