@@ -2,7 +2,7 @@
  * What ztunnel does with sockets by descriptor: it marks its own before connect(), and asks of an accepted one where
  * the application wanted to go. It holds only the two maps' descriptors, given to it by the agent.
  */
-import { int32, sys } from '../libc.ts';
+import { sys } from '../libc.ts';
 import { BpfError } from './errors.ts';
 import {
   ADDRESS_BYTES,
@@ -21,6 +21,7 @@ const SOCKADDR_STORAGE_BYTES = 128;
 const key = buffer(4);
 const ownSocket = buffer(OWN_SOCKET_BYTES);
 const address = buffer(ADDRESS_BYTES);
+const length = buffer(4);
 const socketAddress = buffer(SOCKADDR_STORAGE_BYTES);
 
 /**
@@ -51,7 +52,8 @@ export function markOwnSocket(mapFd: number, sockFd: number, truePeer?: Endpoint
 export function originalDst(mapFd: number, acceptedFd: number): Endpoint | undefined {
   // accept() can win over the softirq that just made this socket. Asking for the peer takes the socket's lock, which
   // that softirq holds until the record is moved to the socket.
-  sys.getpeername(acceptedFd, socketAddress, int32(socketAddress.length));
+  length.writeInt32LE(socketAddress.length, 0);
+  sys.getpeername(acceptedFd, socketAddress, length);
   key.writeInt32LE(acceptedFd, 0);
   if (libbpf().lookup(mapFd, key, address) === 0) return readAddress(address, 0);
   const errno = lastErrno();
