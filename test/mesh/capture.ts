@@ -34,7 +34,20 @@ export class Capture {
       'nsenter',
       [
         ...[`--net=${netns}`, 'setpriv', '--pdeathsig', 'KILL', 'tcpdump'],
-        ...['-i', device, '-U', '-s', SNAPLEN, '-B', '16384', '-Z', 'root', '-w', join(dir, 'pcap')],
+        ...[
+          '-i',
+          device,
+          '--immediate-mode',
+          '-U',
+          '-s',
+          SNAPLEN,
+          '-B',
+          '16384',
+          '-Z',
+          'root',
+          '-w',
+          join(dir, 'pcap'),
+        ],
       ],
       { stdio: ['ignore', 'ignore', 'pipe'] },
     );

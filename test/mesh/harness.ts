@@ -160,7 +160,7 @@ export class Mesh {
       const found = (await this.status()).report.programs.find(
         (each) => each.program === program && each.node === node,
       );
-      return found?.state === 'running' ? (found as ProgramReport & { state: 'running' }) : undefined;
+      return found?.state === 'running' ? found : undefined;
     });
   }
 

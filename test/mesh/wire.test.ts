@@ -12,7 +12,7 @@ const HBONE_PORT = 15008;
 const SECRET = 'application-byte-in-the-clear';
 /** TLS record types (RFC 8446 section 5.1): change_cipher_spec, alert, handshake, application_data. */
 const RECORD_TYPES = [20, 21, 22, 23];
-/** The extension supported_versions of a ServyerHello that chose TLS 1.3. */
+/** The extension supported_versions of a ServerHello that chose TLS 1.3. */
 const CHOSE_TLS_1_3 = Buffer.from('002b00020304', 'hex');
 
 describe('mesh: on the wire between nodes', function () {
@@ -58,11 +58,12 @@ describe('mesh: on the wire between nodes', function () {
         cd ${dir}
         openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key.pem -subj / -out csr.pem
         printf 'subjectAltName=critical,URI:spiffe://cluster.local/ns/m/sa/client\\nextendedKeyUsage=clientAuth,serverAuth\\n' > ext
+        cp ${join(mesh.paths.controllerState, 'root-cert.pem')} root.pem
         openssl x509 -req -in csr.pem -CA ${root} -CAkey ${root} -days 1 -extfile ext -out cert.pem`);
       const { ip } = await mesh.pod('server');
       const { stdout } = await openssl(
         ...[`${ip}:${HBONE_PORT}`, '-cert', join(dir, 'cert.pem'), '-key', join(dir, 'key.pem')],
-        ...['-CAfile', join(mesh.paths.controllerState, 'root-cert.pem')],
+        ...['-CAfile', join(dir, 'root.pem')],
       );
       assert.match(stdout, /Verify return code: 0 \(ok\)/);
       assert.match(stdout, /TLSv1\.3/);

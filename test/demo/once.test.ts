@@ -1,0 +1,116 @@
+import assert from 'node:assert/strict';
+import { spawn, type ChildProcess } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, it } from 'mocha';
+import { siblingModule } from '../../lib/package-root.ts';
+
+const EVENTUALLY_MS = 30_000;
+
+/** The demo as a user types it, under a mesh name of its own so that it runs beside a user's. */
+function demo(name: string, ...args: string[]): ChildProcess & { said: () => string } {
+  const main = fileURLToPath(siblingModule(import.meta.url, '../../cli/main'));
+  const child = spawn(process.execPath, [main, 'demo', '--name', name, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let said = '';
+  for (const stream of [child.stdout, child.stderr])
+    stream.on('data', (chunk: Buffer) => (said += chunk.toString()));
+  return Object.assign(child, { said: () => said });
+}
+
+function ended(child: ChildProcess): Promise<number | NodeJS.Signals> {
+  return new Promise((resolve) =>
+    child.once('close', (code, signal) => resolve(code ?? (signal as NodeJS.Signals))),
+  );
+}
+
+async function eventually(what: string, look: () => boolean): Promise<void> {
+  const deadline = Date.now() + EVENTUALLY_MS;
+  while (!look()) {
+    if (Date.now() > deadline) throw new Error(`in vain waited for: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+/** What of the demo is on the machine. */
+function traces(name: string, said: string): string[] {
+  const list = (dir: string): string[] => (existsSync(dir) ? readdirSync(dir) : []);
+  const copy = manifestsOf(said);
+  return [
+    ...list('/run/netns').filter((each) => each.startsWith(`loam-${name}-`)),
+    ...list('/run/loam').filter((each) => each === name),
+    ...list('/sys/fs/bpf/loam').filter((each) => each.startsWith(`${name}-`)),
+    ...(copy !== undefined && existsSync(copy) ? [copy] : []),
+    ...list('/proc').filter((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(`/run/loam/${name}/`);
+      } catch {
+        return false;
+      }
+    }),
+  ];
+}
+
+/** The folder that the demo says to edit. */
+function manifestsOf(said: string): string | undefined {
+  return /edit (\S+)\/policies\/payments\.yaml/.exec(said)?.[1];
+}
+
+describe('demo', function () {
+  this.timeout(180_000);
+
+  it('--once shows the shop as its manifests say, exits with 0, and leaves nothing', async () => {
+    const child = demo('demoonce', '--once');
+    const code = await ended(child);
+    const said = child.said();
+    assert.equal(code, 0, said);
+    for (const line of [
+      /frontend → auth .* 0 +\d\S* m?s +mTLS {2}shop\/frontend ⇄ shop\/auth/,
+      /frontend → payments .* mTLS {2}shop\/frontend ⇄ shop\/payments/,
+      /payments → backend .* mTLS {2}shop\/payments ⇄ shop\/backend/,
+      /backend → db .* mTLS {2}shop\/backend ⇄ shop\/db/,
+      /auth ✗ payments +\d+ +0 B +shop\/payments-only-from-frontend/,
+      /frontend ✗ db +\d+ +0 B +shop\/database-only-from-backend/,
+    ])
+      assert.match(said, line);
+    assert.ok(!said.includes('\x1b'), 'plain lines without a terminal');
+    assert.deepEqual(traces('demoonce', said), []);
+  });
+
+  it('--once exits with 1 and names what is wrong, when an edit lets through what should be denied', async () => {
+    const child = demo('demowrong', '--once', '--seconds', '20');
+    const over = ended(child);
+    await eventually('the path to edit', () => manifestsOf(child.said()) !== undefined);
+    const policy = join(manifestsOf(child.said()) ?? '', 'policies', 'payments.yaml');
+    const text = readFileSync(policy, 'utf8');
+    writeFileSync(
+      policy,
+      text.replace(/(\s+- )cluster.local\/ns\/shop\/sa\/frontend/, '$&$1cluster.local/ns/shop/sa/auth'),
+    );
+    assert.equal(await over, 1, child.said());
+    assert.match(child.said(), /NOT as the manifests say:\n {2}auth → payments: \d+ calls got through/);
+  });
+
+  it('Ctrl-C, also twice, ends it and removes everything', async () => {
+    const child = demo('demointr');
+    const over = ended(child);
+    await eventually('the first calls', () => child.said().includes('frontend→payments'));
+    assert.notDeepEqual(traces('demointr', child.said()), []);
+    child.kill('SIGINT');
+    setTimeout(() => child.kill('SIGINT'), 100);
+    await over;
+    assert.match(child.said(), /All gone/);
+    assert.deepEqual(traces('demointr', child.said()), []);
+  });
+
+  it('kill -9 of the demo takes the mesh down with it', async () => {
+    const child = demo('demokill');
+    const over = ended(child);
+    await eventually('the first calls', () => child.said().includes('frontend→payments'));
+    child.kill('SIGKILL');
+    assert.equal(await over, 'SIGKILL');
+    await eventually('everything to go', () => traces('demokill', child.said()).length === 0);
+  });
+});
