@@ -244,7 +244,9 @@ export class Ztunnel {
     this.#metrics.pods(served, rows.length - served);
     this.#metrics.gates(this.#readiness.report().gates);
     let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<undefined>((resolve) => (timer = setTimeout(() => resolve(undefined), SCRAPE_WAIT_MS)));
+    const late = new Promise<undefined>(
+      (resolve) => (timer = setTimeout(() => resolve(undefined), SCRAPE_WAIT_MS)),
+    );
     // An answer that comes after the wait is counted all the same.
     const counted = this.#worker.request('metrics', {}).then((batch) => this.#metrics.apply(batch));
     counted.catch((error: unknown) =>

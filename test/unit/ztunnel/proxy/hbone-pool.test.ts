@@ -165,7 +165,10 @@ describe('ztunnel/proxy/hbone-pool', () => {
 
   it('hands one failure to all who wait, holds further attempts back, and recovers', async () => {
     peer.failure = new ProxyError('CONNECT_FAILED', 'nobody there');
-    assert.deepEqual(await Promise.all([codeOf(open()), codeOf(open())]), ['CONNECT_FAILED', 'CONNECT_FAILED']);
+    assert.deepEqual(await Promise.all([codeOf(open()), codeOf(open())]), [
+      'CONNECT_FAILED',
+      'CONNECT_FAILED',
+    ]);
     assert.equal(peer.attempts, 1);
     const again = [open(), open()];
     assert.equal(peer.attempts, 1);

@@ -1,0 +1,77 @@
+import assert from 'node:assert/strict';
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterEach, beforeEach, describe, it } from 'mocha';
+import { serveRoutes } from '../../../../ztunnel/admin/http-routes.ts';
+import { Readiness, type ReadinessReport } from '../../../../ztunnel/admin/readiness.ts';
+import { adminRoutes, type AdminActions } from '../../../../ztunnel/admin/routes.ts';
+
+describe('ztunnel/admin', () => {
+  let server: Server;
+  let readiness: Readiness;
+  let calls: string[];
+  let gateOpen: boolean;
+
+  beforeEach(async () => {
+    calls = [];
+    gateOpen = false;
+    readiness = new Readiness();
+    readiness.add('xds-workloads', () => ({ ready: true, reason: 'in force' }));
+    readiness.add('zds-snapshot', () => ({ ready: gateOpen, reason: 'no agent' }));
+    const actions: AdminActions = {
+      configDump: () => ({ workloads: [] }),
+      connections: () => Promise.resolve([]),
+      logLevel: () => 'info',
+      setLogLevel: (level) => void calls.push(`level ${level}`),
+      quit: () => void calls.push('quit'),
+      metrics: () => Promise.resolve('a 1\n'),
+      metricsType: 'text/plain; version=0.0.4',
+    };
+    server = await serveRoutes({ host: '127.0.0.1', port: 0 }, adminRoutes(actions, readiness));
+  });
+
+  afterEach(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+
+  const ask = (path: string, init?: RequestInit) =>
+    fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}${path}`, init);
+
+  it('names the gate that blocks', async () => {
+    const blocked = await ask('/healthz/ready');
+    assert.equal(blocked.status, 503);
+    const report = (await blocked.json()) as ReadinessReport;
+    assert.deepEqual(report.blockedBy, ['zds-snapshot']);
+    assert.deepEqual(report.gates[1], { name: 'zds-snapshot', ready: false, reason: 'no agent' });
+    gateOpen = true;
+    assert.equal((await ask('/healthz/ready')).status, 200);
+  });
+
+  it('shows state, connections and metrics', async () => {
+    assert.deepEqual(await (await ask('/config_dump')).json(), { workloads: [] });
+    assert.deepEqual(await (await ask('/connections')).json(), { connections: [] });
+    assert.equal(await (await ask('/metrics')).text(), 'a 1\n');
+    assert.match(await (await ask('/')).text(), /GET \/config_dump/);
+  });
+
+  it('sets the log level, to a known one only, and by POST only', async () => {
+    assert.equal((await ask('/logging?level=debug', { method: 'POST' })).status, 200);
+    assert.equal((await ask('/logging?level=loud', { method: 'POST' })).status, 400);
+    assert.equal((await ask('/logging?level=warn')).status, 200);
+    assert.deepEqual(calls, ['level debug']);
+  });
+
+  it('ends by POST only, and not for a web page', async () => {
+    assert.equal((await ask('/quitquitquit')).status, 405);
+    const headers = { origin: 'http://evil.example' };
+    assert.equal((await ask('/quitquitquit', { method: 'POST', headers })).status, 403);
+    assert.deepEqual(calls, []);
+    assert.equal((await ask('/quitquitquit', { method: 'POST' })).status, 200);
+    assert.deepEqual(calls, ['quit']);
+  });
+
+  it('knows nothing else', async () => {
+    assert.equal((await ask('/debug')).status, 404);
+  });
+});
