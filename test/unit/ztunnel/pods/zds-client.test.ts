@@ -60,7 +60,10 @@ describe('ztunnel/pods', () => {
   let failing: Error | undefined;
 
   beforeEach(async () => {
-    [agents, served, identities, failing] = [[], new Map(), [], undefined];
+    agents = [];
+    served = new Map();
+    identities = [];
+    failing = undefined;
     const host = {
       setMaps: () => undefined,
       add: (pod: { uid: string }, fds: PodFds) => {
