@@ -22,7 +22,8 @@ static __always_inline int refuse(int error)
 /* Is there no room for one more connection of this kind that has not reached our listener yet? */
 static __always_inline bool at_cap(const struct pod *pod, struct pod_use *use, __u32 kind)
 {
-	if (use->outstanding[kind] < pod->cap)
+	/* Signed: should a number ever fall below zero, nobody is refused for it. */
+	if ((__s64)use->outstanding[kind] < (__s64)pod->cap)
 		return false;
 	__sync_fetch_and_add(&use->refused_cap, 1);
 	return true;
@@ -84,10 +85,14 @@ static __always_inline int redirect(struct bpf_sock_addr *ctx, bool v6)
 		return ALLOW;
 	netns = bpf_get_netns_cookie(ctx);
 	pod = bpf_map_lookup_elem(&pods, &netns);
-	if (!pod)
-		return ALLOW;
-	use = bpf_map_lookup_elem(&pod_uses, &netns);
 	sk = ctx->sk;
+	if (!pod) {
+		/* Of a pod that was enrolled when this socket dialled before: what it dials now, it reaches. */
+		if (sk && bpf_sk_storage_get(&dialled, sk, 0, 0))
+			forget_dialled(sk);
+		return ALLOW;
+	}
+	use = bpf_map_lookup_elem(&pod_uses, &netns);
 	if (!sk || !use)
 		return refuse(ENOBUFS);
 	read_user_address(ctx, v6, &to);

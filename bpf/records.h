@@ -98,7 +98,7 @@ static __always_inline void publish(struct bpf_sock_ops *ops)
 	number = outstanding(use, record.kind);
 	if (!number)
 		return;
-	if (*number >= pod->cap) {
+	if ((__s64)*number >= (__s64)pod->cap) {
 		__sync_fetch_and_add(&use->refused_cap, 1);
 		count(RECORD_CAP);
 		return;

@@ -163,6 +163,20 @@ describe('bpf: what a pod dials', () => {
     assert.deepEqual(client.peer(), { ip: '127.0.0.1', port: 8083 });
   });
 
+  it('forgets it too on a socket that outlives the enrolment', () => {
+    const d = mesh.enrol(lab.pod('d'));
+    using client = Sock.open(d.pod.netnsFd);
+    assert.equal(client.connect(SERVICE.ip, SERVICE.port), 'ok');
+    mesh.redirection.unenrol(d.handle);
+    assert.deepEqual(client.peer(), SERVICE, 'a live connection keeps its name');
+    client.disconnect();
+    using app = Sock.listen(outsider.netnsFd, '0.0.0.0', 8088);
+    assert.equal(client.connect(outsider.ip, 8088), 'ok');
+    using accepted = app.accept();
+    assert.ok(accepted);
+    assert.deepEqual(client.peer(), { ip: outsider.ip, port: 8088 });
+  });
+
   it('refuses IPv6 at once, but for loopback', () => {
     assert.equal(dial(a.pod.netnsFd, b.pod.ip6, 80, { family: 6 }), 'ENETUNREACH');
     assert.equal(dial(a.pod.netnsFd, a.pod.ip6, 80, { family: 6 }), 'ENETUNREACH');
