@@ -27,8 +27,6 @@ export interface TypeProgress {
 export interface DeltaStreamOptions {
   /** Puts one message on the wire. */
   readonly send: (response: DeltaDiscoveryResponse) => void;
-  /** Called when `progress` may have changed. */
-  readonly onProgress: () => void;
 }
 
 /** gRPC clients accept messages of 4 MiB unless told otherwise. */
@@ -39,11 +37,12 @@ const MAX_NACK_TEXT = 500;
 interface TypeState {
   readonly subscription: TypeSubscription;
   /** The response that is on its way and not yet answered: never more than one, the rest waits and is summed up. */
-  outstanding: { nonce: string; generation: number } | undefined;
+  outstanding: { nonce: string; delta: Delta } | undefined;
   /** A first request is answered even with nothing: the client's readiness waits for it. */
   mustAnswer: boolean;
   acked: number;
-  nack: string | undefined;
+  /** What the client refused, with its reason, until all of it has changed. */
+  nack: { readonly text: string; readonly refused: readonly VersionedResource[] } | undefined;
 }
 
 /**
@@ -73,7 +72,7 @@ export class DeltaStream {
       typeUrl,
       ackedGeneration: state.acked,
       waitingForAck: state.outstanding !== undefined,
-      ...(state.nack === undefined ? {} : { nack: state.nack }),
+      ...(state.nack === undefined ? {} : { nack: state.nack.text }),
     }));
   }
 
@@ -109,7 +108,6 @@ export class DeltaStream {
       unsubscribe: request.resourceNamesUnsubscribe,
       initialVersions: request.initialResourceVersions,
     });
-    this.#options.onProgress();
   }
 
   /** Sends all that may go now. */
@@ -125,15 +123,13 @@ export class DeltaStream {
     if (policies !== undefined && policiesOut && addressesOut)
       this.#send(AUTHORIZATION_TYPE, policies, (delta) => delta);
     for (const [typeUrl, state] of this.#types) {
-      if (
-        state.outstanding === undefined &&
-        state.nack === undefined &&
-        isEmpty(this.#delta(typeUrl, state))
-      ) {
-        state.acked = this.#snapshot.generation;
-      }
+      const { resources } = this.#snapshot.types[typeUrl];
+      if (state.outstanding !== undefined) continue;
+      const refused = state.nack?.refused.some(({ name, version }) => resources.get(name)?.version === version);
+      if (refused === true) continue;
+      state.nack = undefined;
+      if (isEmpty(this.#delta(typeUrl, state))) state.acked = this.#snapshot.generation;
     }
-    this.#options.onProgress();
   }
 
   #delta(typeUrl: TypeUrl, state: TypeState): Delta {
@@ -147,7 +143,7 @@ export class DeltaStream {
     this.#nonce += 1;
     const nonce = `${this.#snapshot.generation}-${this.#nonce}`;
     state.mustAnswer = false;
-    state.outstanding = { nonce, generation: this.#snapshot.generation };
+    state.outstanding = { nonce, delta };
     state.subscription.markSent(delta);
     const withAliases = !state.subscription.wildcard;
     this.#options.send(
@@ -170,12 +166,12 @@ export class DeltaStream {
 function answer(state: TypeState, request: DeltaDiscoveryRequest): void {
   // An answer to anything but the newest response says nothing about what the client has now.
   if (state.outstanding?.nonce !== request.responseNonce) return;
+  const { delta } = state.outstanding;
   state.outstanding = undefined;
+  if (request.errorDetail === undefined) return;
   // What was refused is not sent again before it changes: the client would refuse it again.
-  state.nack =
-    request.errorDetail === undefined
-      ? undefined
-      : request.errorDetail.message.slice(0, MAX_NACK_TEXT) || 'refused without a reason';
+  const text = request.errorDetail.message.slice(0, MAX_NACK_TEXT) || 'refused without a reason';
+  state.nack = { text, refused: [...(state.nack?.refused ?? []), ...delta.upserts] };
 }
 
 function isEmpty(delta: Delta): boolean {

@@ -114,7 +114,6 @@ export class XdsService {
     }
     const stream = new DeltaStream(this.#snapshot, {
       send: (response) => void call.write(response),
-      onProgress: () => undefined,
     });
     const connection: Connection = {
       node,

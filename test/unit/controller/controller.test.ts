@@ -38,10 +38,11 @@ describe('controller', () => {
     assert.equal(policies.resources.length, 0, 'an empty first answer is given all the same');
     client.ack(policies);
     const addresses = await client.next();
-    assert.deepEqual(
-      addresses.resources.map(({ name }) => name).sort(),
-      ['Kubernetes//Pod/shop/frontend-0', 'Kubernetes//Pod/shop/payments-0', 'shop/payments.shop.svc.cluster.local'],
-    );
+    assert.deepEqual(addresses.resources.map(({ name }) => name).sort(), [
+      'Kubernetes//Pod/shop/frontend-0',
+      'Kubernetes//Pod/shop/payments-0',
+      'shop/payments.shop.svc.cluster.local',
+    ]);
     const workload = addresses.resources.find(({ name }) => name.endsWith('payments-0'));
     const { type } = fromBinary(AddressSchema, workload?.resource?.value ?? new Uint8Array());
     assert(type.case === 'workload');
@@ -51,22 +52,37 @@ describe('controller', () => {
 
     await controller.manifest('policy.yaml', policyManifest(FRONTEND));
     const added = await client.next();
-    assert.deepEqual([added.typeUrl, added.resources.map(({ name }) => name)], [AUTHORIZATION_TYPE, ['shop/payments-only-frontend']]);
+    assert.deepEqual(
+      [added.typeUrl, added.resources.map(({ name }) => name)],
+      [AUTHORIZATION_TYPE, ['shop/payments-only-frontend']],
+    );
     client.ack(added);
     const attached = await client.next();
-    assert.deepEqual([attached.typeUrl, attached.resources.map(({ name }) => name)], [ADDRESS_TYPE, ['Kubernetes//Pod/shop/payments-0']]);
+    assert.deepEqual(
+      [attached.typeUrl, attached.resources.map(({ name }) => name)],
+      [ADDRESS_TYPE, ['Kubernetes//Pod/shop/payments-0']],
+    );
     client.ack(attached);
 
     await rm(join(dir.path, 'manifests', 'policy.yaml'));
     const detached = await client.next();
-    assert.deepEqual([detached.typeUrl, detached.resources.length], [ADDRESS_TYPE, 1], 'the reference goes before the policy');
+    assert.deepEqual(
+      [detached.typeUrl, detached.resources.length],
+      [ADDRESS_TYPE, 1],
+      'the reference goes before the policy',
+    );
     client.ack(detached);
     const removed = await client.next();
-    assert.deepEqual([removed.typeUrl, removed.removedResources], [AUTHORIZATION_TYPE, ['shop/payments-only-frontend']]);
+    assert.deepEqual(
+      [removed.typeUrl, removed.removedResources],
+      [AUTHORIZATION_TYPE, ['shop/payments-only-frontend']],
+    );
     client.ack(removed);
     await until(async () => {
       const report = await controller.report();
-      return report.nodes.some((n) => n.node === 'node-a' && n.connected && n.ackedGeneration === report.generation);
+      return report.nodes.some(
+        (n) => n.node === 'node-a' && n.connected && n.ackedGeneration === report.generation,
+      );
     });
   });
 
@@ -83,8 +99,13 @@ describe('controller', () => {
       await using controller = await runController(dir.path);
       await controller.manifest('policy.yaml', policyManifest(FRONTEND));
       await until(() => inForce(controller));
-      await controller.manifest('policy.yaml', policyManifest(FRONTEND).replace('rules: [', 'rules: ['.repeat(3)));
-      const broken = await until(async () => (await controller.report()).objects.find((o) => o.name === 'payments-only-frontend' && o.lastGood));
+      await controller.manifest(
+        'policy.yaml',
+        policyManifest(FRONTEND).replace('rules: [', 'rules: ['.repeat(3)),
+      );
+      const broken = await until(async () =>
+        (await controller.report()).objects.find((o) => o.name === 'payments-only-frontend' && o.lastGood),
+      );
       assert.deepEqual(broken.compiledTo, ['Authorization shop/payments-only-frontend']);
       assert(await inForce(controller));
     }
@@ -100,16 +121,26 @@ describe('controller', () => {
     await using controller = await runController(dir.path, ['--cert-ttl-max-s', '3600']);
     const { csr } = await makeCsr();
     const metadata = { ImpersonatedIdentity: PAYMENTS_URI };
-    const granted = await requestCertificate(controller, TOKEN_B, { csr, metadata, validityDuration: 86400n });
+    const granted = await requestCertificate(controller, TOKEN_B, {
+      csr,
+      metadata,
+      validityDuration: 86400n,
+    });
     assert(granted.ok, granted.ok ? '' : granted.error.message);
     const chain = granted.response.certChain.map((pem) => new X509Certificate(pem));
     const [leaf, root] = chain;
     assert(leaf !== undefined && root !== undefined && chain.length === 2);
     assert.equal(leaf.subjectAltName, `URI:${PAYMENTS_URI}`);
     assert(leaf.checkIssued(root) && leaf.verify(root.publicKey));
-    assert(Date.parse(leaf.validTo) - Date.parse(leaf.validFrom) <= 3720 * 1000, 'the configured maximum holds');
+    assert(
+      Date.parse(leaf.validTo) - Date.parse(leaf.validFrom) <= 3720 * 1000,
+      'the configured maximum holds',
+    );
     assert.deepEqual(leaf.keyUsage, ['1.3.6.1.5.5.7.3.1', '1.3.6.1.5.5.7.3.2']);
-    assert.equal((await readFile(join(dir.path, 'state', 'root-cert.pem'), 'utf8')).trim(), root.toString().trim());
+    assert.equal(
+      (await readFile(join(dir.path, 'state', 'root-cert.pem'), 'utf8')).trim(),
+      root.toString().trim(),
+    );
 
     const denied = await requestCertificate(controller, TOKEN_A, { csr, metadata });
     assert(!denied.ok);
@@ -127,7 +158,10 @@ describe('controller', () => {
       client.send({ typeUrl: ADDRESS_TYPE });
       assert.equal((await client.ended).code, grpc.status.UNAUTHENTICATED);
       assert.equal(client.responses.length, 0);
-      const refused = await requestCertificate(controller, token, { csr, metadata: { ImpersonatedIdentity: PAYMENTS_URI } });
+      const refused = await requestCertificate(controller, token, {
+        csr,
+        metadata: { ImpersonatedIdentity: PAYMENTS_URI },
+      });
       assert(!refused.ok && refused.error.code === grpc.status.UNAUTHENTICATED);
     }
     using client = await TestXdsClient.connect(controller, TOKEN_B);
@@ -145,7 +179,10 @@ describe('controller', () => {
     using client = await TestXdsClient.connect(controller, TOKEN_A);
     client.send({ typeUrl: ADDRESS_TYPE, initialResourceVersions: { 'Kubernetes//Pod/shop/other': '1' } });
     const { csr } = await makeCsr();
-    const early = await requestCertificate(controller, TOKEN_B, { csr, metadata: { ImpersonatedIdentity: PAYMENTS_URI } });
+    const early = await requestCertificate(controller, TOKEN_B, {
+      csr,
+      metadata: { ImpersonatedIdentity: PAYMENTS_URI },
+    });
     assert(!early.ok && early.error.code === grpc.status.UNAVAILABLE);
     const ready = await controller.status('/healthz/ready');
     assert.equal(ready.code, 503);
@@ -166,7 +203,11 @@ describe('controller', () => {
       return readFile(state('root-cert.pem'), 'utf8');
     };
     assert.equal(await rootOf(), await rootOf());
-    const modes = await Promise.all(['', 'root-ca.pem', 'last-good.json', 'last-assignments.json'].map(async (name) => (await stat(state(name))).mode & 0o777));
+    const modes = await Promise.all(
+      ['', 'root-ca.pem', 'last-good.json', 'last-assignments.json'].map(
+        async (name) => (await stat(state(name))).mode & 0o777,
+      ),
+    );
     assert.deepEqual(modes, [0o700, 0o600, 0o600, 0o600]);
   });
 
@@ -198,8 +239,13 @@ describe('controller', () => {
     await using dir = await temporaryDir();
     await layOutShop(dir.path);
     await using controller = await runController(dir.path);
-    await controller.manifest('wrong.yaml', policyManifest(FRONTEND).replace('notPrincipals', 'notPrincipal'));
-    const wrong = await until(async () => (await controller.report()).objects.find((o) => o.state === 'rejected'));
+    await controller.manifest(
+      'wrong.yaml',
+      policyManifest(FRONTEND).replace('notPrincipals', 'notPrincipal'),
+    );
+    const wrong = await until(async () =>
+      (await controller.report()).objects.find((o) => o.state === 'rejected'),
+    );
     assert.equal(wrong.field, 'spec.rules[0].from[0].source.notPrincipal');
     assert(wrong.message?.includes('did you mean "notPrincipals"?'));
     assert.equal(wrong.lastGood, false);

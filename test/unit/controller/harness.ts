@@ -35,7 +35,9 @@ export async function temporaryDir(): Promise<AsyncDisposable & { readonly path:
 const GIVE_UP_MS = 20_000;
 
 /** Waits for something to become true, and fails rather than keep the test process alive for ever. */
-export async function until<T>(probe: () => T | undefined | false | Promise<T | undefined | false>): Promise<T> {
+export async function until<T>(
+  probe: () => T | undefined | false | Promise<T | undefined | false>,
+): Promise<T> {
   const giveUp = Date.now() + GIVE_UP_MS;
   while (Date.now() < giveUp) {
     const value = await probe();
@@ -127,7 +129,12 @@ export interface StatusView {
     readonly lastGood: boolean;
     readonly compiledTo: readonly string[];
   }[];
-  readonly nodes: readonly { readonly node: string; readonly connected: boolean; readonly ackedGeneration: number; readonly nacks: readonly string[] }[];
+  readonly nodes: readonly {
+    readonly node: string;
+    readonly connected: boolean;
+    readonly ackedGeneration: number;
+    readonly nacks: readonly string[];
+  }[];
 }
 
 /** A whole controller in this process, on a port of its own, over real TLS. `dir` is reused for a restart. */
@@ -146,7 +153,8 @@ export async function runController(dir: string, extra: readonly string[] = []):
   const controller = new Controller(readConfig([...args, ...extra], {}), SILENT);
   const port = await controller.start();
   const address = `127.0.0.1:${port}`;
-  const status = (path: string): Promise<{ code: number; body: unknown }> => getJson(file('status.sock'), path);
+  const status = (path: string): Promise<{ code: number; body: unknown }> =>
+    getJson(file('status.sock'), path);
   return {
     dir,
     address,
@@ -171,7 +179,11 @@ export async function layOutShop(dir: string): Promise<void> {
   await replaceFile(join(dir, 'tokens.json'), JSON.stringify({ tokens }));
 }
 
-export function getJson(socketPath: string, path: string, method = 'GET'): Promise<{ code: number; body: unknown }> {
+export function getJson(
+  socketPath: string,
+  path: string,
+  method = 'GET',
+): Promise<{ code: number; body: unknown }> {
   return new Promise((resolve, reject) => {
     const req = request({ socketPath, path, method }, (response) => {
       const chunks: Buffer[] = [];
@@ -241,7 +253,11 @@ export class TestXdsClient implements Disposable {
   }
 
   nack(response: DeltaDiscoveryResponse, message: string): void {
-    this.send({ typeUrl: response.typeUrl, responseNonce: response.nonce, errorDetail: { code: 3, message } });
+    this.send({
+      typeUrl: response.typeUrl,
+      responseNonce: response.nonce,
+      errorDetail: { code: 3, message },
+    });
   }
 
   [Symbol.dispose](): void {

@@ -10,14 +10,19 @@ export async function makeCsr(
   algorithm: KeyAlgorithm | { name: 'Ed25519' } = P256,
   hash = 'SHA-256',
 ): Promise<{ csr: string; key: KeyObject }> {
-  const keys = (await crypto.subtle.generateKey(algorithm, true, ['sign', 'verify'])) as webcrypto.CryptoKeyPair;
+  const keys = (await crypto.subtle.generateKey(algorithm, true, [
+    'sign',
+    'verify',
+  ])) as webcrypto.CryptoKeyPair;
   const csr = await x509.Pkcs10CertificateRequestGenerator.create({
     name: 'CN=cluster-admin',
     keys,
     signingAlgorithm: { ...algorithm, hash } as webcrypto.EcdsaParams,
     extensions: [
       new x509.BasicConstraintsExtension(true, 5, true),
-      new x509.SubjectAlternativeNameExtension([{ type: 'url', value: 'spiffe://cluster.local/ns/kube-system/sa/admin' }]),
+      new x509.SubjectAlternativeNameExtension([
+        { type: 'url', value: 'spiffe://cluster.local/ns/kube-system/sa/admin' },
+      ]),
     ],
   });
   const der = Buffer.from(await crypto.subtle.exportKey('pkcs8', keys.privateKey));
