@@ -9,8 +9,8 @@ import type { MeshPaths } from './paths.ts';
 import { agentCommand, ztunnelCommand } from './programs.ts';
 import type { ProcessRecords } from './process-record.ts';
 
-/** Time for an orderly end when the mesh is taken down; its pods are gone by then. */
-const STOP_GRACE_MS = 2_000;
+/** Time for an agent's orderly end when the mesh is taken down. */
+const AGENT_GRACE_MS = 2_000;
 
 export interface NodePoolOptions {
   readonly mesh: string;
@@ -58,10 +58,11 @@ export class NodePool {
     return making;
   }
 
+  /** Ends all programs. The pods are gone by then, so no ztunnel has a connection to drain. */
   async stop(): Promise<void> {
     this.#stopped = true;
     await Promise.all(
-      this.all.flatMap((node) => [node.ztunnel.stop(STOP_GRACE_MS), node.agent.stop(STOP_GRACE_MS)]),
+      this.all.flatMap((node) => [node.ztunnel.stop(0), node.agent.stop(AGENT_GRACE_MS)]),
     );
   }
 

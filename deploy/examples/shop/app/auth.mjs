@@ -1,4 +1,4 @@
-// Knows who customers are. And once a second something that it must not: a payment.
+// Knows who customers are. And twice a second something that it must not: a payment.
 import { randomUUID } from 'node:crypto';
 import { call, everySecond, serve } from './http.mjs';
 
@@ -7,4 +7,4 @@ serve((path, body) => {
   return { customer, token: randomUUID() };
 });
 
-everySecond(1, 'a payment by auth', () => call('http://payments/pay', { card: 'stolen', cents: 1 }));
+everySecond(2, 'a payment by auth', () => call('http://payments/pay', { card: 'stolen', cents: 1 }));
