@@ -40,9 +40,12 @@ export function accept(
 ): Acceptance {
   const problems: Problem[] = [];
   const objects = collect(files, previous, problems);
-  retain(files, previous, objects, problems);
+  const doubts = doubtsOf(files, previous, problems);
+  retain(previous, objects, doubts);
   retainNamespaces(previous, objects, problems);
-  checkReferences(previous, objects, problems, rootNamespace);
+  for (const file of checkReferences(previous, objects, problems, rootNamespace)) doubts.files.add(file);
+  // What an object with a wrong reference was before its namespace was misspelt cannot be known either.
+  retain(previous, objects, doubts);
   problems.push(...selectorWarnings(objects, rootNamespace));
   return { objects: new Map([...objects].sort(([a], [b]) => (a < b ? -1 : 1))), problems };
 }
@@ -87,31 +90,46 @@ function keep(objects: Map<string, AcceptedObject>, key: string, held: HeldObjec
   objects.set(key, { ...held, lastGood: true });
 }
 
-function retain(
+/** What broken documents may have been about. */
+interface Doubts {
+  /** Objects that a broken document names. */
+  readonly keys: Set<string>;
+  /** Files (or directories that cannot be read) with something that could have been any of their objects. */
+  readonly files: Set<string>;
+}
+
+function doubtsOf(
   files: readonly ReadFile[],
   previous: ReadonlyMap<string, HeldObject>,
-  objects: Map<string, AcceptedObject>,
   problems: Problem[],
-): void {
-  const brokenKeys = new Set<string>();
-  const doubtful = new Set<string>();
+): Doubts {
+  const doubts: Doubts = { keys: new Set(), files: new Set() };
   for (const { file, error, documents } of files) {
     if (error !== undefined) {
-      doubtful.add(file);
+      doubts.files.add(file);
       problems.push({ severity: 'error', file, message: error });
     }
     for (const document of documents) {
       if (document.type !== 'bad') continue;
       const key = document.ref === undefined ? undefined : objectKey(document.ref);
-      if (key !== undefined && previous.has(key)) brokenKeys.add(key);
-      else doubtful.add(file);
+      if (key !== undefined && previous.has(key)) doubts.keys.add(key);
+      else doubts.files.add(file);
     }
   }
+  return doubts;
+}
+
+function retain(
+  previous: ReadonlyMap<string, HeldObject>,
+  objects: Map<string, AcceptedObject>,
+  doubts: Doubts,
+): void {
+  const { keys, files } = doubts;
   // A directory that cannot be read casts doubt on all files below it.
   const isDoubtful = (file: string): boolean =>
-    doubtful.has(file) || [...doubtful].some((above) => file.startsWith(`${above}/`));
+    files.has(file) || [...files].some((above) => file.startsWith(`${above}/`));
   for (const [key, held] of previous) {
-    if (!objects.has(key) && (brokenKeys.has(key) || isDoubtful(held.file))) keep(objects, key, held);
+    if (!objects.has(key) && (keys.has(key) || isDoubtful(held.file))) keep(objects, key, held);
   }
 }
 
@@ -139,12 +157,14 @@ function retainNamespaces(
   }
 }
 
+/** Takes out or back what refers to something that does not exist; returns the files of what was taken out. */
 function checkReferences(
   previous: ReadonlyMap<string, HeldObject>,
   objects: Map<string, AcceptedObject>,
   problems: Problem[],
   rootNamespace: string,
-): void {
+): Set<string> {
+  const dropped = new Set<string>();
   // Accounts before the pods that name them: whether an account is in force decides about the pod.
   const sorted = [...objects].sort(([, a], [, b]) => rank(a.object) - rank(b.object));
   for (const [key, found] of sorted) {
@@ -168,11 +188,14 @@ function checkReferences(
         allowed: names.length === 0 ? `none exists: add a ${kind}` : names.slice(0, MAX_NAMES).join(', '),
       });
       const held = previous.get(key);
-      if (held === undefined) objects.delete(key);
-      else keep(objects, key, held);
+      if (held === undefined) {
+        objects.delete(key);
+        dropped.add(found.file);
+      } else keep(objects, key, held);
       break;
     }
   }
+  return dropped;
 }
 
 function rank(object: KubeObject): number {

@@ -55,7 +55,8 @@ export function reportObjects(set: ObjectSet, outcomes: ReadonlyMap<string, Outc
     const problems = byObject.get(key) ?? [];
     const error = problems.find(({ severity }) => severity === 'error');
     const outcome = outcomes.get(key);
-    const message = error?.message ?? outcome?.message;
+    const kept = lastGood ? 'kept in force, since a broken document of its file may be it' : undefined;
+    const message = error?.message ?? kept ?? outcome?.message;
     reports.push({
       ...refOf(object),
       file: error?.file ?? file,

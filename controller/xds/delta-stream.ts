@@ -125,7 +125,9 @@ export class DeltaStream {
     for (const [typeUrl, state] of this.#types) {
       const { resources } = this.#snapshot.types[typeUrl];
       if (state.outstanding !== undefined) continue;
-      const refused = state.nack?.refused.some(({ name, version }) => resources.get(name)?.version === version);
+      const refused = state.nack?.refused.some(
+        ({ name, version }) => resources.get(name)?.version === version,
+      );
       if (refused === true) continue;
       state.nack = undefined;
       if (isEmpty(this.#delta(typeUrl, state))) state.acked = this.#snapshot.generation;

@@ -1,0 +1,234 @@
+import assert from 'node:assert/strict';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { describe, it } from 'mocha';
+import type { CompiledResource } from '../../../../controller/compile/mesh.ts';
+import { DeltaStream } from '../../../../controller/xds/delta-stream.ts';
+import {
+  ADDRESS_TYPE,
+  AUTHORIZATION_TYPE,
+  EMPTY_SNAPSHOT,
+  makeSnapshot,
+  type Snapshot,
+} from '../../../../controller/xds/snapshot.ts';
+import {
+  DeltaDiscoveryRequestSchema,
+  type DeltaDiscoveryResponse,
+} from '../../../../proto/gen/envoy/discovery_pb.js';
+
+type Content = Record<string, string | { content: string; aliases?: string[]; members?: string[] }>;
+
+function resources(content: Content): Map<string, CompiledResource> {
+  return new Map(
+    Object.entries(content).map(([name, value]) => {
+      const {
+        content: text,
+        aliases = [],
+        members = [],
+      } = typeof value === 'string' ? { content: value } : value;
+      return [name, { name, bytes: new TextEncoder().encode(text), aliases, members }];
+    }),
+  );
+}
+
+/** A stream with the client's side in the test's hands. */
+class Bench {
+  readonly sent: DeltaDiscoveryResponse[] = [];
+  readonly stream: DeltaStream;
+  #snapshot: Snapshot = EMPTY_SNAPSHOT;
+
+  constructor() {
+    this.stream = new DeltaStream(EMPTY_SNAPSHOT, { send: (response) => this.sent.push(response) });
+  }
+
+  publish(addresses: Content, authorizations: Content = {}): void {
+    const mesh = {
+      addresses: resources(addresses),
+      authorizations: resources(authorizations),
+      outcomes: new Map(),
+      identities: new Map(),
+    };
+    this.#snapshot = makeSnapshot(this.#snapshot.generation + 1, mesh, this.#snapshot);
+    this.stream.setSnapshot(this.#snapshot);
+    this.stream.flush();
+  }
+
+  receive(init: MessageInitShape<typeof DeltaDiscoveryRequestSchema>): void {
+    this.stream.receive(create(DeltaDiscoveryRequestSchema, init));
+    this.stream.flush();
+  }
+
+  /** Takes the oldest response off the wire: type, names, removed names. */
+  take(): { type: string; names: string[]; removed: string[]; response: DeltaDiscoveryResponse } {
+    const response = this.sent.shift();
+    assert(response !== undefined, 'nothing was sent');
+    const type = response.typeUrl === ADDRESS_TYPE ? 'address' : 'policy';
+    return {
+      type,
+      names: response.resources.map(({ name }) => name),
+      removed: response.removedResources,
+      response,
+    };
+  }
+
+  ack(response: DeltaDiscoveryResponse, error?: string): void {
+    const { typeUrl, nonce } = response;
+    this.receive({
+      typeUrl,
+      responseNonce: nonce,
+      ...(error === undefined ? {} : { errorDetail: { code: 3, message: error } }),
+    });
+  }
+
+  takeAndAck(): { type: string; names: string[]; removed: string[] } {
+    const { response, ...rest } = this.take();
+    this.ack(response);
+    return rest;
+  }
+}
+
+describe('xds/delta-stream', () => {
+  it('sums up for a slow client what it missed, with one response on its way', () => {
+    const bench = new Bench();
+    bench.publish({ a: '1' });
+    bench.receive({ typeUrl: ADDRESS_TYPE });
+    const { response } = bench.take();
+    for (let i = 0; i < 50; i += 1) bench.publish({ a: String(i), b: 'x', [`gone-${i}`]: 'y' });
+    bench.publish({ a: 'end', b: 'x' });
+    assert.equal(bench.sent.length, 0, 'nothing more before the answer');
+    bench.ack(response);
+    assert.deepEqual(bench.takeAndAck(), { type: 'address', names: ['a', 'b'], removed: [] });
+    assert.equal(bench.sent.length, 0);
+  });
+
+  it('sends policies before the addresses that name them, and removes them after', () => {
+    const bench = new Bench();
+    bench.publish({ pod: 'p' });
+    bench.receive({ typeUrl: ADDRESS_TYPE });
+    bench.receive({ typeUrl: AUTHORIZATION_TYPE });
+    bench.takeAndAck();
+    bench.takeAndAck();
+    bench.publish({ pod: 'p with q' }, { q: 'q' });
+    assert.deepEqual([bench.takeAndAck().type, bench.takeAndAck().type], ['policy', 'address']);
+    bench.publish({ pod: 'p' }, {});
+    assert.deepEqual(bench.takeAndAck(), { type: 'address', names: ['pod'], removed: [] });
+    assert.deepEqual(bench.takeAndAck(), { type: 'policy', names: [], removed: ['q'] });
+  });
+
+  it('holds addresses back while a policy waits for an answer', () => {
+    const bench = new Bench();
+    bench.publish({ pod: '1' }, { q: '1' });
+    bench.receive({ typeUrl: AUTHORIZATION_TYPE });
+    bench.receive({ typeUrl: ADDRESS_TYPE });
+    const first = bench.take();
+    bench.takeAndAck();
+    bench.publish({ pod: '2' }, { q: '2', r: '1' });
+    assert.equal(bench.sent.length, 0);
+    bench.ack(first.response);
+    assert.deepEqual(bench.take().names, ['q', 'r']);
+    assert.deepEqual(bench.take().names, ['pod']);
+  });
+
+  it('skips what a client that comes back has, and removes what is gone', () => {
+    const bench = new Bench();
+    bench.publish({ a: '1', b: '1' });
+    bench.receive({ typeUrl: ADDRESS_TYPE });
+    const [a, b] = bench.take().response.resources;
+    const again = new Bench();
+    again.publish({ a: '1', b: '2' });
+    again.receive({
+      typeUrl: ADDRESS_TYPE,
+      initialResourceVersions: { a: a?.version ?? '', b: b?.version ?? '', c: 'x' },
+    });
+    assert.deepEqual(again.takeAndAck(), { type: 'address', names: ['b'], removed: ['c'] });
+  });
+
+  it('shows a refusal, does not repeat what was refused, and sends it again when it changed', () => {
+    const bench = new Bench();
+    bench.publish({}, { bad: '1', good: '1' });
+    bench.receive({ typeUrl: AUTHORIZATION_TYPE });
+    bench.ack(bench.take().response, 'bad cannot be read');
+    assert.equal(bench.sent.length, 0);
+    const progress = () => bench.stream.progress[0];
+    assert.deepEqual([progress()?.nack, progress()?.ackedGeneration], ['bad cannot be read', 0]);
+    bench.publish({}, { bad: '1', good: '2' });
+    assert.deepEqual(bench.takeAndAck().names, ['good']);
+    assert.equal(progress()?.nack, 'bad cannot be read', 'another success does not undo it');
+    bench.publish({}, { bad: '2', good: '3' });
+    bench.takeAndAck();
+    assert.deepEqual([progress()?.nack, progress()?.ackedGeneration], [undefined, 3]);
+  });
+
+  it('takes no answer to an old response for one to the newest', () => {
+    const bench = new Bench();
+    bench.publish({ a: '1' });
+    bench.receive({ typeUrl: ADDRESS_TYPE });
+    const first = bench.take();
+    bench.ack(first.response);
+    bench.publish({ a: '2' });
+    bench.take();
+    bench.publish({ a: '3' });
+    bench.ack(first.response);
+    assert.equal(bench.sent.length, 0);
+  });
+
+  describe('on demand', () => {
+    const service = { content: 's', aliases: ['/198.19.0.5'] };
+    const pod = { content: 'p', aliases: ['/198.18.0.1'], members: ['ns/svc'] };
+    const start = (): Bench => {
+      const bench = new Bench();
+      bench.publish({ 'ns/svc': service, 'uid-1': pod, 'uid-2': 'other' });
+      bench.receive({
+        typeUrl: ADDRESS_TYPE,
+        resourceNamesSubscribe: ['*'],
+        resourceNamesUnsubscribe: ['*'],
+      });
+      assert.deepEqual(bench.takeAndAck(), { type: 'address', names: [], removed: [] });
+      return bench;
+    };
+
+    it('finds a resource by network and address, and with a service its workloads', () => {
+      const bench = start();
+      bench.receive({ typeUrl: ADDRESS_TYPE, resourceNamesSubscribe: ['/198.18.0.1'] });
+      const found = bench.take();
+      assert.deepEqual([found.names, found.response.resources[0]?.aliases], [['uid-1'], ['/198.18.0.1']]);
+      bench.ack(found.response);
+      bench.receive({ typeUrl: ADDRESS_TYPE, resourceNamesSubscribe: ['/198.19.0.5'] });
+      assert.deepEqual(bench.takeAndAck().names, ['ns/svc']);
+      bench.publish({
+        'ns/svc': service,
+        'uid-1': pod,
+        'uid-2': 'other',
+        'uid-3': { ...pod, aliases: ['/198.18.0.3'] },
+      });
+      assert.deepEqual(bench.takeAndAck().names, ['uid-3'], 'a new workload of a wanted service');
+    });
+
+    it('says once that a name does not exist, and sends it when it appears', () => {
+      const bench = start();
+      bench.receive({ typeUrl: ADDRESS_TYPE, resourceNamesSubscribe: ['/203.0.113.1'] });
+      assert.deepEqual(bench.takeAndAck(), { type: 'address', names: [], removed: ['/203.0.113.1'] });
+      assert.equal(bench.sent.length, 0);
+      bench.publish({ late: { content: 'l', aliases: ['/203.0.113.1'] } });
+      assert.deepEqual(bench.takeAndAck().names, ['late']);
+    });
+
+    it('stops following what was unsubscribed', () => {
+      const bench = start();
+      bench.receive({ typeUrl: ADDRESS_TYPE, resourceNamesSubscribe: ['uid-2'] });
+      bench.takeAndAck();
+      bench.receive({ typeUrl: ADDRESS_TYPE, resourceNamesUnsubscribe: ['uid-2'] });
+      bench.publish({ 'uid-2': 'changed' });
+      assert.equal(bench.sent.length, 0);
+    });
+  });
+
+  it('splits what does not fit into one message', () => {
+    const bench = new Bench();
+    const big = 'x'.repeat(1024 * 1024);
+    bench.publish(Object.fromEntries(['a', 'b', 'c', 'd', 'e'].map((name) => [name, big + name])));
+    bench.receive({ typeUrl: ADDRESS_TYPE });
+    const names: string[] = [];
+    while (bench.sent.length > 0) names.push(...bench.takeAndAck().names);
+    assert.deepEqual(names, ['a', 'b', 'c', 'd', 'e']);
+  });
+});
