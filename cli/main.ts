@@ -1,17 +1,34 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { Command } from 'commander';
 import { errorText, LoamError } from '../lib/loam-error.ts';
+import { packageRoot } from '../lib/package-root.ts';
 import { benchCommand } from './commands/bench.ts';
 import { demoCommand } from './commands/demo.ts';
 import { localCommand } from './commands/local.ts';
+import { requireKernel } from './commands/require-kernel.ts';
 import { testCommand } from './commands/test.ts';
+
+/** Commands that load BPF programs, here or in a process of theirs. */
+const NEED_KERNEL = new Set(['demo', 'up', 'bench']);
 
 const program = new Command('loam')
   .description('Loam, a sidecarless service mesh')
   .showHelpAfterError()
+  .version(version())
+  // Asking and removing must work on any machine.
+  .hook('preAction', (_program, command) => {
+    if (NEED_KERNEL.has(command.name())) requireKernel();
+  })
   .addCommand(demoCommand())
   .addCommand(localCommand())
   .addCommand(testCommand())
   .addCommand(benchCommand());
+
+function version(): string {
+  const manifest: unknown = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8'));
+  return (manifest as { version: string }).version;
+}
 
 try {
   await program.parseAsync();
