@@ -65,7 +65,8 @@ export class Relay {
   }
 
   #pump(from: Duplex, to: Duplex, count: ((bytes: number) => void) | undefined): void {
-    // HTTP/2 hands out many small frames from one read of the connection: one system call for all of them.
+    // HTTP/2 hands out many small frames from one read of the connection. The first is written at once, for latency;
+    // those that follow in the same turn of the event loop share one system call.
     const batch = isHttp2Stream(from) && !isHttp2Stream(to);
     let corked = false;
     const uncork = (): void => {
@@ -76,13 +77,13 @@ export class Relay {
       this.#moved += chunk.length;
       count?.(chunk.length);
       if (to.destroyed || to.writableEnded) return;
+      // `drain` comes only after a write() that answered false, so both are asked.
+      if (!to.write(chunk) && to.writableLength >= RELAY_BUFFER_BYTES) from.pause();
       if (batch && !corked) {
         corked = true;
         to.cork();
-        process.nextTick(uncork);
+        setImmediate(uncork);
       }
-      // `drain` comes only after a write() that answered false, so both are asked.
-      if (!to.write(chunk) && to.writableLength >= RELAY_BUFFER_BYTES) from.pause();
     });
     to.on('drain', () => from.resume());
     from.on('end', () => {
