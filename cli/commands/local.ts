@@ -31,6 +31,11 @@ async function up(dir: string, options: NameOption & { timeout: string }): Promi
     );
   if (running !== undefined)
     console.log(`The mesh ${mesh} runs already, and follows ${manifests} by itself.`);
+  // The supervisor is a process of its own and goes on: say so, instead of leaving it unmentioned.
+  process.once('SIGINT', () => {
+    console.log(`\nThe mesh ${mesh} goes on starting; to remove it: loam local down --name ${mesh}`);
+    process.exit(130);
+  });
   const supervisor = running === undefined ? startSupervisor({ mesh, manifests }) : undefined;
   const status = await waitUntilReady(
     {

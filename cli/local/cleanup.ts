@@ -1,4 +1,4 @@
-import { existsSync, lstatSync, rmSync } from 'node:fs';
+import { existsSync, lstatSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { errorText } from '../../lib/loam-error.ts';
@@ -14,6 +14,8 @@ import { meshesWithState } from './slots.ts';
 
 /** Folders of manifests made for one mesh are named so, in the machine's folder for temporary files. */
 export const TEMPORARY_MANIFESTS_PREFIX = 'loam-shop-';
+/** Where agents keep their pins, by instance (lib/linux/bpf). */
+const PINS = '/sys/fs/bpf/loam';
 const MACHINE_LOCK = join(STATE_ROOT, 'machine.lock');
 const MACHINE_LOCK_WAIT_MS = 60_000;
 
@@ -42,14 +44,13 @@ export async function removeMesh(mesh: string): Promise<{ found: string[]; probl
   const killed = ProcessRecords.killLeftovers(paths.processes);
   if (killed.length > 0) found.push(`${killed.length} processes`);
 
-  const nodes = file?.nodes ?? [];
   await Promise.all(
-    nodes.map(async ({ node }) => {
+    instancesOf(mesh, file).map(async (instance) => {
       if (!programExists('agent')) return;
-      const { code, stdout, stderr } = await tryCommand(agentCleanupCommand(mesh, node, paths));
+      const { code, stdout, stderr } = await tryCommand(agentCleanupCommand(instance, paths));
       if (code !== 0)
         problems.push(
-          `agent --cleanup of ${node} ended with ${code}: ${(stderr || stdout).trim().slice(-400)}`,
+          `agent --cleanup of ${instance} ended with ${code}: ${(stderr || stdout).trim().slice(-400)}`,
         );
     }),
   );
@@ -64,6 +65,17 @@ export async function removeMesh(mesh: string): Promise<{ found: string[]; probl
     if (problems.length === 0) rmSync(paths.dir, { recursive: true, force: true });
   }
   return { found, problems };
+}
+
+/** The BPF instances of a mesh: those it wrote down, and those whose pins are there though its state is not. */
+function instancesOf(mesh: string, file: MeshFile | undefined): string[] {
+  let pinned: string[];
+  try {
+    pinned = readdirSync(PINS).filter((name) => name.startsWith(`${mesh}-`));
+  } catch {
+    pinned = [];
+  }
+  return [...new Set([...(file?.nodes ?? []).map(({ instance }) => instance), ...pinned])];
 }
 
 /** Removes a folder only when it is one of those that were made for a mesh. */

@@ -61,9 +61,7 @@ export class NodePool {
   /** Ends all programs. The pods are gone by then, so no ztunnel has a connection to drain. */
   async stop(): Promise<void> {
     this.#stopped = true;
-    await Promise.all(
-      this.all.flatMap((node) => [node.ztunnel.stop(0), node.agent.stop(AGENT_GRACE_MS)]),
-    );
+    await Promise.all(this.all.flatMap((node) => [node.ztunnel.stop(0), node.agent.stop(AGENT_GRACE_MS)]));
   }
 
   async #make(name: string): Promise<MeshNode> {

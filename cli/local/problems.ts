@@ -72,7 +72,9 @@ export function rejection(object: {
     object.field === undefined ? (object.message ?? '') : `${object.field}: ${object.message ?? ''}`,
   ];
   if (object.allowed !== undefined) parts.push(`allowed: ${object.allowed}`);
-  parts.push(object.lastGood ? 'its last good state stays in force' : 'it has no effect');
+  // The controller mostly says itself what is in force in its place.
+  if (!parts.join().includes('in force'))
+    parts.push(object.lastGood ? 'its last good state stays in force' : 'it has no effect');
   return parts.join('; ');
 }
 

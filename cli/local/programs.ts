@@ -58,12 +58,12 @@ export function controllerCommand(
 }
 
 export function agentCommand(netns: string, mesh: string, node: string, paths: MeshPaths): Command {
-  return program('agent', netns, agentArguments(mesh, node, paths));
+  return program('agent', netns, agentArguments(agentInstance(mesh, node), node, paths));
 }
 
-function agentArguments(mesh: string, node: string, paths: MeshPaths): string[] {
+function agentArguments(instance: string, node: string, paths: MeshPaths): string[] {
   return [
-    ...['--instance', agentInstance(mesh, node)],
+    ...['--instance', instance],
     ...['--node', node],
     ...['--pods', paths.podsOf(node)],
     ...['--zds', paths.zdsOf(node)],
@@ -71,10 +71,10 @@ function agentArguments(mesh: string, node: string, paths: MeshPaths): string[] 
   ];
 }
 
-/** Detaches and removes all that the agent of a node left in the kernel; needs no namespace of the mesh. */
-export function agentCleanupCommand(mesh: string, node: string, paths: MeshPaths): Command {
+/** Detaches and removes all that an agent left in the kernel; needs nothing of the mesh but its instance's name. */
+export function agentCleanupCommand(instance: string, paths: MeshPaths): Command {
   const module = fileURLToPath(siblingModule(import.meta.url, '../../agent/main'));
-  return [process.execPath, module, ...agentArguments(mesh, node, paths), '--cleanup'];
+  return [process.execPath, module, ...agentArguments(instance, 'cleanup', paths), '--cleanup'];
 }
 
 export function ztunnelCommand(netns: string, node: string, plan: AddressPlan, paths: MeshPaths): Command {
