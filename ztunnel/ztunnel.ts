@@ -17,6 +17,8 @@ import { MetricsRegistry } from './telemetry/metrics-registry.ts';
 import type { LogLevel } from './worker/messages.ts';
 import { WorkerHost } from './worker/worker-host.ts';
 
+/** For own workload, policies and certificates (ambient-facts C3, DESIGN §6). */
+const STATE_WAIT_MS = 5_000;
 /** A scrape does not wait longer than this for the worker's newest counts. */
 const SCRAPE_WAIT_MS = 500;
 
@@ -136,7 +138,12 @@ export class Ztunnel {
     const { clusterId, trustDomain, logLevel, connectionsPerPod, tunnelsPerPod, workerHeapMb } = this.#config;
     const access = this.#log.child({ scope: 'access' });
     return new WorkerHost(
-      { clusterId, trustDomain, logLevel, limits: { connectionsPerPod, tunnelsPerPod } },
+      {
+        clusterId,
+        trustDomain,
+        logLevel,
+        limits: { connectionsPerPod, tunnelsPerPod, stateWaitMs: STATE_WAIT_MS },
+      },
       workerHeapMb,
       {
         metrics: (batch) => this.#metrics.apply(batch),

@@ -1,6 +1,5 @@
 import { evaluate, type ConnectionFacts } from '../policy/evaluate.ts';
 import { waitForState } from '../state/wait.ts';
-import { STATE_WAIT_MS } from './mesh.ts';
 import type { Pod } from './pod.ts';
 import { ProxyError, type ProxyErrorCode } from './proxy-error.ts';
 import type { TrackedConnection } from './tracked-connection.ts';
@@ -20,7 +19,7 @@ export async function admit(connection: TrackedConnection, pod: Pod, facts: Conn
   const { workloads, policies } = pod.mesh;
   const ruling =
     rule(pod, facts, true) ??
-    (await waitForState([policies, workloads], () => rule(pod, facts, true), STATE_WAIT_MS)) ??
+    (await waitForState([policies, workloads], () => rule(pod, facts, true), pod.mesh.limits.stateWaitMs)) ??
     rule(pod, facts, false);
   if (ruling?.allowed !== true) throw denial('POLICY_DENIED', 'denied', ruling);
   connection.throwIfTerminated();
@@ -59,7 +58,7 @@ function rechecker(connection: TrackedConnection, pod: Pod, facts: ConnectionFac
       setTimeout(() => {
         waiting = false;
         if (connection.onRecheck !== undefined) recheck(false);
-      }, STATE_WAIT_MS).unref();
+      }, pod.mesh.limits.stateWaitMs).unref();
     } else if (!ruling.allowed) {
       connection.terminate(denial('POLICY_CHANGED', 'closed due to policy change', ruling));
     }

@@ -10,7 +10,7 @@ import { CONNECTION_WINDOW_BYTES, keepSessionAlive, SERVER_SESSION_OPTIONS } fro
 import { parseAuthority, plainIp, trueClient, type HostPort } from './hbone-headers.ts';
 import { beginInbound, connectApplication, inboundFlow, type InboundRequest } from './inbound.ts';
 import { destroyOnError } from './hbone-tunnel.ts';
-import { ILLEGAL_PORTS, STATE_WAIT_MS } from './mesh.ts';
+import { ILLEGAL_PORTS } from './mesh.ts';
 import type { Pod } from './pod.ts';
 import { ProxyError, toProxyError } from './proxy-error.ts';
 import { resetStream } from './stream-reset.ts';
@@ -59,7 +59,7 @@ export class HboneServer {
     socket.once('close', () => this.#accepted.delete(socket));
     try {
       // Asked for each connection, so that an expired certificate is not served on.
-      const { bundle } = await mesh.certificates.whenValid(identityUri, STATE_WAIT_MS);
+      const { bundle } = await mesh.certificates.whenValid(identityUri, mesh.limits.stateWaitMs);
       this.#server ??= this.#makeServer(bundle);
       if (this.#closed) socket.resetAndDestroy();
       else this.#server?.emit('connection', socket);

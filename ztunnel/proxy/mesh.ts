@@ -24,16 +24,15 @@ export interface Mesh extends Telemetry {
   readonly limits: Limits;
 }
 
-/** Bounds per pod, so that one cannot take the node's descriptors and memory from the others. */
+/** Bounds, so that one pod cannot take the node's descriptors and memory from the others, nor wait for ever. */
 export interface Limits {
   /** Connections of the pod's applications, in and out together. */
   readonly connectionsPerPod: number;
   /** Tunnels (TCP connections) into a pod's HBONE port. */
   readonly tunnelsPerPod: number;
+  /** How long a connection waits for what the control plane has yet to tell: own workload, a policy, a certificate. */
+  readonly stateWaitMs: number;
 }
-
-/** How long a connection waits for what the control plane has yet to tell: own workload, a policy, a certificate. */
-export const STATE_WAIT_MS = 5_000;
 
 /** Ports of the mesh itself (ambient-facts C1): never a destination that is carried, so that nothing can loop. */
 export const ILLEGAL_PORTS: ReadonlySet<number> = new Set([15001, 15006, 15008, 15080]);

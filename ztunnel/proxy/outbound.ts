@@ -4,7 +4,7 @@ import { assertNever } from '../../lib/assert-never.ts';
 import type { Workload } from '../state/model.ts';
 import { resolveUpstream, type Upstream } from '../state/upstream.ts';
 import { baggageHeader, forwardedHeader, newTraceparent, plainIp, type HostPort } from './hbone-headers.ts';
-import { ILLEGAL_PORTS, STATE_WAIT_MS } from './mesh.ts';
+import { ILLEGAL_PORTS } from './mesh.ts';
 import type { Pod } from './pod.ts';
 import { whenConnected } from './pod-sockets.ts';
 import { ProxyError, toProxyError } from './proxy-error.ts';
@@ -145,7 +145,7 @@ async function connectUpstream(
         },
         {
           sockets: pod.sockets,
-          certificate: () => pod.mesh.certificates.whenValid(pod.identityUri, STATE_WAIT_MS),
+          certificate: () => pod.mesh.certificates.whenValid(pod.identityUri, pod.mesh.limits.stateWaitMs),
         },
         {
           ':authority': `${upstream.address}:${upstream.targetPort}`,

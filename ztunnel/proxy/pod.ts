@@ -1,7 +1,7 @@
 import { spiffeUri, type Identity } from '../../lib/spiffe.ts';
 import type { Workload } from '../state/model.ts';
 import { waitForState } from '../state/wait.ts';
-import { STATE_WAIT_MS, type Mesh } from './mesh.ts';
+import type { Mesh } from './mesh.ts';
 import type { PodSockets } from './pod-sockets.ts';
 import { ProxyError } from './proxy-error.ts';
 
@@ -43,7 +43,11 @@ export class Pod {
   async whenWorkload(): Promise<Workload> {
     const known = this.workload();
     if (known !== undefined) return known;
-    const found = await waitForState([this.mesh.workloads], () => this.workload(), STATE_WAIT_MS);
+    const found = await waitForState(
+      [this.mesh.workloads],
+      () => this.workload(),
+      this.mesh.limits.stateWaitMs,
+    );
     if (found !== undefined) return found;
     throw new ProxyError(
       'SOURCE_UNKNOWN',
@@ -51,10 +55,10 @@ export class Pod {
     );
   }
 
-  /** @throws ProxyError TOO_MANY_CONNECTIONS when the pod has as many connections as it may */
+  /** For a connection that is registered. @throws ProxyError TOO_MANY_CONNECTIONS when it is one more than the pod may have */
   requireRoom(): void {
     const limit = this.mesh.limits.connectionsPerPod;
-    if (this.mesh.registry.countOf(this.info.uid) < limit) return;
+    if (this.mesh.registry.countOf(this.info.uid) <= limit) return;
     throw new ProxyError('TOO_MANY_CONNECTIONS', `the pod has ${limit} connections already`);
   }
 }

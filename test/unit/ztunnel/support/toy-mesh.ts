@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import net, { type Socket } from 'node:net';
 import { openNetns } from '../../../../lib/linux/netns.ts';
 import { adoptUnconnected, bind4, closeFd, tcpSocket4 } from '../../../../lib/linux/socket.ts';
@@ -20,13 +21,13 @@ import type { TestCa } from './certificates.ts';
 export type ToyMesh = Mesh & { readonly records: AccessRecord[] };
 
 /** What one ztunnel's worker shares, without a control plane. */
-export function toyMesh(options: { pool?: HbonePool } = {}): ToyMesh {
+export function toyMesh(options: { pool?: HbonePool; stateWaitMs?: number } = {}): ToyMesh {
   const records: AccessRecord[] = [];
   const silent = (): void => undefined;
   return {
     clusterId: 'Kubernetes',
     trustDomain: 'cluster.local',
-    limits: { connectionsPerPod: 100, tunnelsPerPod: 10 },
+    limits: { connectionsPerPod: 100, tunnelsPerPod: 10, stateWaitMs: options.stateWaitMs ?? 5_000 },
     workloads: new WorkloadStore(),
     policies: new PolicyStore(),
     certificates: new CertificateStore(),
@@ -133,6 +134,8 @@ export class ToyNetwork {
     const [a, b] = [`${prefix}-a`, `${prefix}-b`];
     this.#names = [a, b];
     for (const name of this.#names) {
+      // Of a run that was killed.
+      if (existsSync(`/run/netns/${name}`)) ip('netns', 'del', name);
       ip('netns', 'add', name);
       ip('-n', name, 'link', 'set', 'lo', 'up');
     }

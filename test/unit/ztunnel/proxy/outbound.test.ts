@@ -1,0 +1,171 @@
+import assert from 'node:assert/strict';
+import type net from 'node:net';
+import { after, afterEach, before, beforeEach, describe, it } from 'mocha';
+import { servePlaintext } from '../../../../ztunnel/proxy/inbound-plaintext.ts';
+import { serveOutbound } from '../../../../ztunnel/proxy/outbound.ts';
+import { Pod } from '../../../../ztunnel/proxy/pod.ts';
+import { errorCode, eventually, readAll } from '../support/streams.ts';
+import { toyMesh, ToyNetwork, toyPolicy, toyWorkload, type ToyMesh } from '../support/toy-mesh.ts';
+
+const APP_PORT = 8080;
+/** Stands for the port that a client dialled, as steering would have it. */
+const PLAINTEXT_PORT = 8081;
+const SHORT_MS = 30;
+
+describe('ztunnel/proxy: outbound and plaintext inbound', () => {
+  let network: ToyNetwork;
+  let mesh: ToyMesh;
+  let outbound: net.Server;
+  let plaintext: net.Server;
+  let application: net.Server;
+  let received: number;
+
+  before(async () => {
+    network = new ToyNetwork('ztout');
+    const echo = (socket: net.Socket): void => {
+      socket.on('error', () => undefined);
+      socket.on('data', (chunk: Buffer) => (received += chunk.length));
+      socket.pipe(socket);
+    };
+    application = await network.b.listen(APP_PORT, echo, false);
+    const of = (name: string) => ({ uid: `uid-${name}`, name, namespace: 'default', serviceAccount: name });
+    outbound = await network.a.listen(
+      0,
+      (socket) => void serveOutbound(new Pod(of('client'), mesh, network.a), socket),
+      true,
+    );
+    // The pod's sockets go to the application's port, whatever the local address of the test's listener is.
+    const sockets = {
+      dialRemote: network.b.dialRemote.bind(network.b),
+      dialApplication: (target: { ip: string }, peer: { ip: string; port: number }) =>
+        network.b.dialApplication({ ip: target.ip, port: APP_PORT }, peer),
+      originalDst: () => undefined,
+      close: () => undefined,
+    };
+    plaintext = await network.b.listen(
+      PLAINTEXT_PORT,
+      (socket) => void servePlaintext(new Pod(of('server'), mesh, sockets), socket),
+      true,
+    );
+  });
+
+  after(() => {
+    for (const server of [outbound, plaintext, application]) server.close();
+    network.remove();
+  });
+
+  beforeEach(() => {
+    received = 0;
+    mesh = toyMesh({ stateWaitMs: SHORT_MS });
+    mesh.workloads.apply({
+      upserts: [
+        toyWorkload('client', network.a.ip),
+        toyWorkload('server', network.b.ip, { tunnelProtocol: 'none' }),
+      ],
+      removed: [],
+    });
+    network.a.wanted = { ip: network.b.ip, port: APP_PORT };
+  });
+
+  afterEach(() => assert.equal(mesh.registry.size, 0, 'a connection stayed registered'));
+
+  const dial = () =>
+    network.a.dialRemote({ ip: network.a.ip, port: (outbound.address() as net.AddressInfo).port });
+  const lastRecord = () => eventually(() => mesh.records.find((record) => record.level !== 'debug'));
+
+  it('goes in plaintext to a workload that is not of the mesh, and does not call it mutual TLS', async () => {
+    const client = dial();
+    client.end('hello');
+    assert.equal(await readAll(client), 'hello');
+    const { fields } = await lastRecord();
+    assert.equal(fields['dst.workload'], 'server');
+    assert.equal(fields['dst.identity'], undefined);
+    assert.equal(fields['src.identity'], undefined);
+  });
+
+  it('passes through to what it does not know', async () => {
+    mesh.workloads.apply({ upserts: [], removed: ['Kubernetes//Pod/default/server'] });
+    const client = dial();
+    client.end('hello');
+    assert.equal(await readAll(client), 'hello');
+    assert.equal((await lastRecord()).fields['dst.workload'], undefined);
+  });
+
+  const refusals: [what: string, prepare: () => void, says: RegExp, flag: string][] = [
+    ['a port of the mesh', () => (network.a.wanted = { ip: network.b.ip, port: 15008 }), /15008/, 'CONNECT'],
+    ['loopback', () => (network.a.wanted = { ip: '127.0.0.1', port: 80 }), /127\.0\.0\.1/, 'CONNECT'],
+    [
+      'a pod that the control plane does not know',
+      () => mesh.workloads.apply({ upserts: [], removed: ['Kubernetes//Pod/default/client'] }),
+      /does not know pod default\/client/,
+      'CONNECT',
+    ],
+    [
+      'a mesh workload for want of a certificate, and never in plaintext',
+      () => mesh.workloads.apply({ upserts: [toyWorkload('server', network.b.ip)], removed: [] }),
+      /no valid certificate/,
+      'IDENTITY_ERROR',
+    ],
+    [
+      'a workload that needs a waypoint',
+      () => {
+        const waypoint = { by: 'hostname', service: 'default/way', hboneMtlsPort: 15008 } as const;
+        mesh.workloads.apply({ upserts: [toyWorkload('server', network.b.ip, { waypoint })], removed: [] });
+      },
+      /workload-waypoint.*default\/way/,
+      'CONNECT',
+    ],
+  ];
+  for (const [what, prepare, says, flag] of refusals) {
+    it(`resets a connection for ${what}`, async () => {
+      prepare();
+      const client = dial();
+      client.write('secret');
+      assert.equal(await errorCode(client), 'ECONNRESET');
+      const { fields } = await lastRecord();
+      assert.match(String(fields['error']), says);
+      assert.equal(fields['response_flags'], flag);
+      assert.equal(received, 0);
+    });
+  }
+
+  it('resets a connection of unknown destination, and guesses nothing', async () => {
+    network.a.wanted = undefined;
+    assert.equal(await errorCode(dial()), 'ECONNRESET');
+    assert.deepEqual(mesh.metrics.takeBatch().refused, { NO_ORIGINAL_DST: 1 });
+  });
+
+  it('refuses what goes beyond the bound of connections', async () => {
+    mesh = { ...mesh, limits: { ...mesh.limits, connectionsPerPod: 0 } };
+    assert.equal(await errorCode(dial()), 'ECONNRESET');
+    assert.match(String((await lastRecord()).fields['error']), /has 0 connections/);
+  });
+
+  it('lets plaintext in where policy lets nobody in particular in, with the true client', async () => {
+    const client = network.a.dialRemote({ ip: network.b.ip, port: PLAINTEXT_PORT });
+    client.end('plain');
+    assert.equal(await readAll(client), 'plain');
+    assert.deepEqual(network.b.truePeers.at(-1)?.ip, network.a.ip);
+    const { fields } = await lastRecord();
+    assert.equal(fields['direction'], 'inbound');
+    assert.equal(fields['src.identity'], undefined);
+  });
+
+  it('resets plaintext where policy asks for an identity', async () => {
+    mesh.policies.upsert(toyPolicy('strict', 'deny', { notPrincipals: [{ how: 'presence' }] }));
+    const client = network.a.dialRemote({ ip: network.b.ip, port: PLAINTEXT_PORT });
+    client.write('secret');
+    assert.equal(await errorCode(client), 'ECONNRESET');
+    const { fields } = await lastRecord();
+    assert.equal(fields['policy'], 'default/strict');
+    assert.equal(received, 0);
+  });
+
+  it('denies when a policy that is named does not come', async () => {
+    const workload = toyWorkload('server', network.b.ip, { authorizationPolicies: ['default/absent'] });
+    mesh.workloads.apply({ upserts: [workload], removed: [] });
+    const client = network.a.dialRemote({ ip: network.b.ip, port: PLAINTEXT_PORT });
+    assert.equal(await errorCode(client), 'ECONNRESET');
+    assert.match(String((await lastRecord()).fields['error']), /default\/absent is not known/);
+  });
+});
