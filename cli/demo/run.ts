@@ -1,4 +1,6 @@
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { packageRoot } from '../../lib/package-root.ts';
 import { LocalMeshError } from '../local/errors.ts';
 import { ask } from '../local/http.ts';
 import { meshPaths } from '../local/paths.ts';
@@ -8,7 +10,6 @@ import { findWrong } from './expectations.ts';
 import { Observer } from './observer.ts';
 import { momentLine, summaryText } from './plain.ts';
 import { hints, screen } from './screen.ts';
-import { copyShop, removeCopy } from './shop-copy.ts';
 import { Terminal } from './terminal.ts';
 
 const READY_TIMEOUT_MS = 90_000;
@@ -40,7 +41,7 @@ export async function runDemo(options: DemoOptions): Promise<number> {
   };
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
   for (const signal of signals) process.on(signal, onSignal);
-  const manifests = copyShop();
+  const manifests = join(packageRoot(), 'deploy', 'examples', 'shop');
   let supervisor: StartedSupervisor | undefined;
   try {
     supervisor = startSupervisor({
@@ -52,7 +53,6 @@ export async function runDemo(options: DemoOptions): Promise<number> {
     throw error;
   } finally {
     if (supervisor !== undefined) await end(options.mesh, supervisor);
-    removeCopy(manifests);
     for (const signal of signals) process.off(signal, onSignal);
   }
 }

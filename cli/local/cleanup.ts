@@ -1,9 +1,9 @@
-import { existsSync, lstatSync, readdirSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { errorText } from '../../lib/loam-error.ts';
 import { takeLock } from './lock.ts';
 import { removeMachineMounts } from './machine-mounts.ts';
+import { removeCopy } from './manifest-copy.ts';
 import { readMeshFile, type MeshFile } from './mesh-file.ts';
 import { deleteNetns, netnsOfMesh } from './network.ts';
 import { meshPaths, STATE_ROOT } from './paths.ts';
@@ -12,8 +12,6 @@ import { agentCleanupCommand, programExists } from './programs.ts';
 import { tryCommand } from './run-command.ts';
 import { meshesWithState } from './slots.ts';
 
-/** Folders of manifests made for one mesh are named so, in the machine's folder for temporary files. */
-export const TEMPORARY_MANIFESTS_PREFIX = 'loam-shop-';
 /** Where agents keep their pins, by instance (lib/linux/bpf). */
 const PINS = '/sys/fs/bpf/loam';
 const MACHINE_LOCK = join(STATE_ROOT, 'machine.lock');
@@ -59,7 +57,7 @@ export async function removeMesh(mesh: string): Promise<{ found: string[]; probl
   await Promise.all(
     names.map((name) => deleteNetns(name).catch((error: unknown) => problems.push(errorText(error)))),
   );
-  if (file !== undefined) removeTemporaryManifests(file);
+  if (file?.temporaryManifests === true) removeCopy(file.manifests);
   if (existsSync(paths.dir)) {
     found.push('its state');
     if (problems.length === 0) rmSync(paths.dir, { recursive: true, force: true });
@@ -76,16 +74,6 @@ function instancesOf(mesh: string, file: MeshFile | undefined): string[] {
     pinned = [];
   }
   return [...new Set([...(file?.nodes ?? []).map(({ instance }) => instance), ...pinned])];
-}
-
-/** Removes a folder only when it is one of those that were made for a mesh. */
-function removeTemporaryManifests(file: MeshFile): void {
-  if (!file.temporaryManifests) return;
-  const { manifests } = file;
-  const ours =
-    dirname(manifests) === tmpdir() && manifests.startsWith(join(tmpdir(), TEMPORARY_MANIFESTS_PREFIX));
-  if (ours && existsSync(manifests) && !lstatSync(manifests).isSymbolicLink())
-    rmSync(manifests, { recursive: true, force: true });
 }
 
 /**

@@ -11,6 +11,7 @@ import { followJsonLines } from './http.ts';
 import { Kubelet } from './kubelet.ts';
 import { LogFile } from './log-file.ts';
 import { makeMachineMounts } from './machine-mounts.ts';
+import { copyManifests, newCopyPath } from './manifest-copy.ts';
 import { ManagedProcess } from './managed-process.ts';
 import { writeMeshFile, type MeshFile } from './mesh-file.ts';
 import { readAcceptedObjects } from './model.ts';
@@ -29,6 +30,7 @@ export interface SupervisorOptions {
   readonly mesh: string;
   /** Absolute path of the directory of manifests. */
   readonly manifests: string;
+  /** Work on a copy of them, which is made for this mesh and goes with it. */
   readonly temporaryManifests: boolean;
 }
 
@@ -39,6 +41,8 @@ export interface SupervisorOptions {
 export class Supervisor {
   readonly #options: SupervisorOptions;
   readonly #paths: MeshPaths;
+  /** Where the manifests are that this mesh follows. */
+  readonly #manifests: string;
   readonly #stopping = new AbortController();
   #plan: AddressPlan | undefined;
   #controller: ManagedProcess | undefined;
@@ -51,6 +55,7 @@ export class Supervisor {
   constructor(options: SupervisorOptions) {
     this.#options = options;
     this.#paths = meshPaths(options.mesh);
+    this.#manifests = options.temporaryManifests ? newCopyPath() : options.manifests;
   }
 
   /** Runs until {@link stop}; returns when nothing is left. */
@@ -71,7 +76,8 @@ export class Supervisor {
   }
 
   async #start(): Promise<void> {
-    const { mesh, manifests, temporaryManifests } = this.#options;
+    const { mesh, temporaryManifests } = this.#options;
+    const manifests = this.#manifests;
     const paths = this.#paths;
     const say = (text: string): void => console.log(text);
     await withMachineLock(async () => {
@@ -89,6 +95,7 @@ export class Supervisor {
         nodes: [],
       };
       writeMeshFile(paths, this.#file);
+      if (temporaryManifests) copyManifests(this.#options.manifests, manifests);
     });
     const plan = this.#plan;
     if (plan === undefined) return;
@@ -155,7 +162,8 @@ export class Supervisor {
   }
 
   #report(): SupervisorReport {
-    const { mesh, manifests } = this.#options;
+    const { mesh } = this.#options;
+    const manifests = this.#manifests;
     const program = (
       name: ProgramReport['program'],
       process?: ManagedProcess,

@@ -18,6 +18,7 @@ const TAKEN = 75;
 export interface StartOptions {
   readonly mesh: string;
   readonly manifests: string;
+  /** Work on a copy of them that goes with the mesh; its report says where. */
   readonly temporaryManifests?: boolean;
   /** Take the mesh down when this process dies, however it dies. */
   readonly dieWithParent?: boolean;

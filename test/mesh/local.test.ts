@@ -180,6 +180,19 @@ describe('mesh: loam local', function () {
     mesh.remove('broken.yaml');
   });
 
+  it('a pod whose first process is killed comes back, with all of its commands', async () => {
+    const before = await mesh.pod('server');
+    process.kill(before.initPid ?? 0, 'SIGKILL');
+    await eventually('the pod anew', async () => {
+      const pod = await mesh.pod('server');
+      return pod.uid !== before.uid && pod.ready;
+    });
+    await eventually(
+      'calls again',
+      async () => (await exec('client', 'curl', '-sS', '--data', 'x', 'http://server/')).stdout === 'x',
+    );
+  });
+
   it('a wrong manifest is shown with file, object, field and what is allowed; the rest goes on', async () => {
     mesh.write(
       'wrong.yaml',

@@ -43,6 +43,16 @@ describe('mesh: on the wire between nodes', function () {
     checkTls(between);
   });
 
+  it('would be seen in the clear, were it so: a caller outside of the mesh', async () => {
+    const wire = await Capture.start(mesh.netns({ kind: 'fabric' }), 'fabric');
+    const { ip } = await mesh.pod('server');
+    const said = await mesh.exec('outsider', 'curl', '-sS', '--data', SECRET, `http://${ip}:8080/`);
+    assert.equal(said.stdout, SECRET, said.stderr);
+    const { raw, segments } = await wire.stop();
+    assert.notEqual(raw.indexOf(SECRET), -1);
+    assert.ok(segments.some((segment) => segment.destinationPort === 8080));
+  });
+
   it('refuses a peer without a certificate of the mesh', async () => {
     const { ip } = await mesh.pod('server');
     const { code, stdout, stderr } = await openssl(`${ip}:${HBONE_PORT}`);
