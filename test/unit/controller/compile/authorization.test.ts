@@ -94,7 +94,7 @@ const rule: fc.Arbitrary<PolicyRule> = fc.record(
     when: fc.array(condition, { minLength: 1, maxLength: 2 }),
   },
   { requiredKeys: [] },
-) as fc.Arbitrary<PolicyRule>;
+);
 
 const spec = fc.record({
   action: fc.constantFrom('ALLOW' as const, 'DENY' as const),

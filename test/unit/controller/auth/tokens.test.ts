@@ -1,0 +1,60 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { describe, it } from 'mocha';
+import { parseTokens, TokenTable } from '../../../../controller/auth/tokens.ts';
+import { replaceFile, SILENT, temporaryDir, until } from '../harness.ts';
+
+const TOKEN = 'secret-secret-secret';
+
+function file(...tokens: { node: string; token: string }[]): string {
+  return JSON.stringify({ tokens });
+}
+
+describe('auth/tokens', () => {
+  it('knows the node of a token, follows the file, and keeps what it knew when the file breaks', async () => {
+    await using dir = await temporaryDir();
+    const path = join(dir.path, 'tokens.json');
+    const table = new TokenTable(path, SILENT);
+    await table.start();
+    try {
+      assert.equal(table.ready, false);
+      assert.equal(table.nodeOf(`Bearer ${TOKEN}`), undefined);
+      await replaceFile(path, file({ node: 'node-a', token: TOKEN }));
+      await until(() => table.nodeOf(`Bearer ${TOKEN}`) === 'node-a');
+      for (const header of [
+        undefined,
+        '',
+        TOKEN,
+        'Bearer',
+        'Bearer ',
+        `Bearer ${TOKEN} `,
+        `Basic ${TOKEN}`,
+        `Bearer ${'x'.repeat(1e6)}`,
+      ]) {
+        assert.equal(table.nodeOf(header), undefined, header?.slice(0, 30) ?? 'no header');
+      }
+      await replaceFile(path, 'broken');
+      await replaceFile(path, file({ node: 'node-b', token: `${TOKEN}2` }));
+      await until(() => table.nodeOf(`Bearer ${TOKEN}2`) === 'node-b');
+      assert.equal(table.nodeOf(`Bearer ${TOKEN}`), undefined);
+    } finally {
+      table.close();
+    }
+  });
+
+  it('refuses ambiguous and weak tokens without quoting them', () => {
+    const bad = [
+      file({ node: 'a', token: TOKEN }, { node: 'b', token: TOKEN }),
+      file({ node: 'a', token: 'short' }),
+      file({ node: 'A b', token: TOKEN }),
+      `{"tokens": [{"node": "a", "token": "${TOKEN}"`,
+      '[]',
+    ];
+    for (const content of bad) {
+      assert.throws(
+        () => parseTokens(content),
+        (error: Error) => !error.message.includes(TOKEN) && !error.message.includes('short'),
+      );
+    }
+  });
+});

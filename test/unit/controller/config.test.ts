@@ -1,0 +1,94 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { describe, it } from 'mocha';
+import { readConfig } from '../../../controller/config.ts';
+import { packageRoot } from '../../../lib/package-root.ts';
+import { getJson, layOutShop, temporaryDir, until } from './harness.ts';
+
+const GOOD = {
+  manifests: '/tmp',
+  assignments: '/tmp/a',
+  state: '/tmp/s',
+  tokens: '/tmp/t',
+  status: '/tmp/x.sock',
+  listen: '198.18.0.1:15012',
+};
+
+function args(flags: Record<string, string>): string[] {
+  return Object.entries(flags).flatMap(([name, value]) => [`--${name}`, value]);
+}
+
+describe('config', () => {
+  it('takes flags before the environment before defaults', () => {
+    const config = readConfig(args({ ...GOOD, 'trust-domain': 'a.example' }), {
+      LOAM_TRUST_DOMAIN: 'b.example',
+      LOAM_CLUSTER_ID: 'c',
+    });
+    assert.deepEqual(
+      [config.trustDomain, config.clusterId, config.rootNamespace],
+      ['a.example', 'c', 'loam-system'],
+    );
+  });
+
+  const wrong: Record<string, string> = {
+    listen: '1.2.3.4',
+    manifests: '/does/not/exist',
+    'cert-ttl-max-s': '1e3',
+    'root-namespace': 'A',
+    'log-level': 'loud',
+    status: `/tmp/${'x'.repeat(120)}`,
+    'root-cert': '/tmp/only-one',
+  };
+  for (const [name, value] of Object.entries(wrong)) {
+    it(`names a wrong --${name}, and what is allowed`, () => {
+      assert.throws(
+        () => readConfig(args({ ...GOOD, [name]: value }), {}),
+        (error: Error) =>
+          error.message.includes('--root-key') ||
+          (error.message.includes(`--${name}`) && /allowed: /.test(error.message)),
+      );
+    });
+  }
+
+  const main = join(packageRoot(), 'controller', 'main.ts');
+
+  it('ends with 2 and one line when a flag is wrong', async () => {
+    const child = spawn(process.execPath, [main, '--manifests', '/does/not/exist'], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      env: {},
+    });
+    let stderr = '';
+    child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+    const [code] = (await once(child, 'close')) as [number];
+    assert.equal(code, 2);
+    assert.match(stderr, /^controller: --manifests \(LOAM_MANIFESTS\) .* allowed: .*\n$/);
+  });
+
+  it('runs as a program and ends with 0 at SIGTERM', async () => {
+    await using dir = await temporaryDir();
+    await layOutShop(dir.path);
+    const file = (name: string): string => join(dir.path, name);
+    const flags = {
+      manifests: file('manifests'),
+      assignments: file('assignments.json'),
+      tokens: file('tokens.json'),
+      state: file('state'),
+      status: file('s.sock'),
+      listen: '127.0.0.1:0',
+    };
+    const child = spawn(process.execPath, [main, ...args(flags)], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      env: {},
+    });
+    let stdout = '';
+    child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
+    await until(() => stdout.includes('"msg":"serving"'));
+    assert.equal((await getJson(flags.status, '/healthz/ready')).code, 200);
+    child.kill('SIGTERM');
+    const [code] = (await once(child, 'close')) as [number];
+    assert.equal(code, 0);
+    assert(!stdout.includes('a'.repeat(32)), 'no token in the log');
+  });
+});
