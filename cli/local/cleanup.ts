@@ -1,12 +1,14 @@
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { errorText } from '../../lib/loam-error.ts';
-import { takeLock } from './lock.ts';
+import { LocalMeshError } from './errors.ts';
+import { removeLockFile, takeLock } from './lock.ts';
 import { removeMachineMounts } from './machine-mounts.ts';
 import { removeCopy } from './manifest-copy.ts';
 import { readMeshFile, type MeshFile } from './mesh-file.ts';
 import { deleteNetns, netnsOfMesh } from './network.ts';
-import { meshPaths, STATE_ROOT } from './paths.ts';
+import { meshPaths, STATE_ROOT, type MeshPaths } from './paths.ts';
 import { ProcessRecords } from './process-record.ts';
 import { agentCleanupCommand, programExists } from './programs.ts';
 import { tryCommand } from './run-command.ts';
@@ -16,14 +18,21 @@ import { meshesWithState } from './slots.ts';
 const PINS = '/sys/fs/bpf/loam';
 const MACHINE_LOCK = join(STATE_ROOT, 'machine.lock');
 const MACHINE_LOCK_WAIT_MS = 60_000;
+const AGENT_DYING_MS = 5_000;
+const RETRY_MS = 200;
 
 /** Does something while no other mesh of this machine starts or ends. */
 export async function withMachineLock<T>(body: () => Promise<T>): Promise<T> {
   const lock = await takeLock(MACHINE_LOCK, MACHINE_LOCK_WAIT_MS);
+  if (lock === undefined)
+    throw new LocalMeshError(
+      'LOCAL_MESH_STATE',
+      `another mesh has been starting or ending for ${MACHINE_LOCK_WAIT_MS / 1000} s; who holds ${MACHINE_LOCK}?`,
+    );
   try {
     return await body();
   } finally {
-    lock?.[Symbol.dispose]();
+    lock[Symbol.dispose]();
   }
 }
 
@@ -44,12 +53,8 @@ export async function removeMesh(mesh: string): Promise<{ found: string[]; probl
 
   await Promise.all(
     instancesOf(mesh, file).map(async (instance) => {
-      if (!programExists('agent')) return;
-      const { code, stdout, stderr } = await tryCommand(agentCleanupCommand(instance, paths));
-      if (code !== 0)
-        problems.push(
-          `agent --cleanup of ${instance} ended with ${code}: ${(stderr || stdout).trim().slice(-400)}`,
-        );
+      const problem = await removeFromKernel(instance, paths);
+      if (problem !== undefined) problems.push(problem);
     }),
   );
   const names = netnsOfMesh(mesh);
@@ -63,6 +68,19 @@ export async function removeMesh(mesh: string): Promise<{ found: string[]; probl
     if (problems.length === 0) rmSync(paths.dir, { recursive: true, force: true });
   }
   return { found, problems };
+}
+
+/** Removes what an agent has in the kernel. An agent that was killed just now may still be dying: then again. */
+async function removeFromKernel(instance: string, paths: MeshPaths): Promise<string | undefined> {
+  if (!programExists('agent')) return undefined;
+  const deadline = Date.now() + AGENT_DYING_MS;
+  for (;;) {
+    const { code, stdout, stderr } = await tryCommand(agentCleanupCommand(instance, paths));
+    if (code === 0) return undefined;
+    const said = (stderr || stdout).trim().slice(-400);
+    if (Date.now() > deadline) return `agent --cleanup of ${instance} ended with ${code}: ${said}`;
+    await sleep(RETRY_MS);
+  }
 }
 
 /** The BPF instances of a mesh: those it wrote down, and those whose pins are there though its state is not. */
@@ -89,6 +107,7 @@ export async function sweepDeadMeshes(except: readonly string[], say: (text: str
     try {
       const { found, problems } = await removeMesh(mesh);
       if (found.length > 0) say(`removed what the mesh ${mesh} had left behind: ${found.join(', ')}`);
+      if (problems.length === 0) removeLockFile(meshPaths(mesh).lock);
       for (const problem of problems) say(`of the mesh ${mesh} something is left: ${problem}`);
     } finally {
       lock[Symbol.dispose]();

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { removeMesh, releaseMachine, withMachineLock } from './cleanup.ts';
 import { LocalMeshError } from './errors.ts';
 import { ask } from './http.ts';
-import { takeLock } from './lock.ts';
+import { removeLockFile, takeLock } from './lock.ts';
 import { checkMeshName } from './names.ts';
 import { meshPaths } from './paths.ts';
 
@@ -32,6 +32,7 @@ export async function takeDown(meshName: string): Promise<DownResult> {
           return result;
         });
         rmSync(paths.supervisorOutput, { force: true });
+        if (problems.length === 0) removeLockFile(paths.lock);
         if (problems.length > 0) throw new LocalMeshError('LOCAL_MESH_STATE', problems.join('\n'));
         if (told) return { was: 'running' };
         return found.length > 0 ? { was: 'left over', found } : { was: 'absent' };

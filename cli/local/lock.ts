@@ -1,10 +1,22 @@
 import { spawn } from 'node:child_process';
+import { readdirSync, rmSync, statSync } from 'node:fs';
 import { LocalMeshError } from './errors.ts';
 import { makePrivateDir } from './files.ts';
 import { STATE_ROOT } from './paths.ts';
 
 /** The exit code by which flock(1) says that somebody else holds the lock. */
-const TAKEN = 75;
+export const LOCK_TAKEN = 75;
+
+/**
+ * Holds the lock until its input ends. Its last holder may have removed the file between our opening and locking it:
+ * then what we hold is no lock any more.
+ */
+const HOLD = `
+for fd in /proc/$$/fd/*; do
+  if [ "$fd" -ef "$1" ]; then echo held; exec cat >/dev/null; fi
+done
+exit ${LOCK_TAKEN}
+`;
 
 export interface HeldLock extends Disposable {
   readonly path: string;
@@ -15,14 +27,14 @@ export interface HeldLock extends Disposable {
  * ends with the pipe to this process.
  *
  * @param waitMs how long to wait for another holder; 0: not at all
- * @returns undefined when somebody else holds it
+ * @returns undefined when somebody else holds it, or held it and took it away this moment
  */
 export function takeLock(path: string, waitMs = 0): Promise<HeldLock | undefined> {
   makePrivateDir(STATE_ROOT);
   const patience = waitMs > 0 ? ['-w', (waitMs / 1000).toFixed(3)] : ['-n'];
   const child = spawn(
     'flock',
-    [...patience, '-E', String(TAKEN), '--no-fork', path, 'sh', '-c', 'echo held; exec cat >/dev/null'],
+    [...patience, '-E', String(LOCK_TAKEN), '--no-fork', path, 'sh', '-c', HOLD, 'hold', path],
     { stdio: ['pipe', 'pipe', 'inherit'], detached: true },
   );
   child.stdin.on('error', () => undefined);
@@ -39,8 +51,23 @@ export function takeLock(path: string, waitMs = 0): Promise<HeldLock | undefined
       ),
     );
     child.once('exit', (code) => {
-      if (code === TAKEN) resolve(undefined);
+      if (code === LOCK_TAKEN) resolve(undefined);
       else reject(new LocalMeshError('LOCAL_MESH_COMMAND', `flock ${path} ended with ${code ?? 'a signal'}`));
     });
   });
+}
+
+/** Whether this process holds the lock file open that is at the path: for a process that flock(1) became. */
+export function holdsLockFile(path: string): boolean {
+  const file = statSync(path, { throwIfNoEntry: false });
+  if (file === undefined) return false;
+  return readdirSync('/proc/self/fd').some((fd) => {
+    const open = statSync(`/proc/self/fd/${fd}`, { throwIfNoEntry: false });
+    return open?.ino === file.ino && open.dev === file.dev;
+  });
+}
+
+/** Removes a lock's file; only its holder may. Whoever waits for it starts anew with a new file. */
+export function removeLockFile(path: string): void {
+  rmSync(path, { force: true });
 }

@@ -1,3 +1,4 @@
+import { meshPaths } from './paths.ts';
 import { objectName, problemsOf, rejection } from './problems.ts';
 import type { MeshStatus, ObjectStatus, Readiness } from './status.ts';
 
@@ -74,6 +75,7 @@ export function statusText(status: MeshStatus): string {
   const { report, controller } = status;
   const lines = [
     `mesh ${report.mesh}, manifests ${report.manifests}, addresses ${report.addresses}, supervisor pid ${report.supervisorPid}`,
+    `logs in ${meshPaths(report.mesh).logs}`,
     '',
     'PROGRAMS',
     ...columns(programRows(status)),

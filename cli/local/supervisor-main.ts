@@ -1,4 +1,7 @@
+import { rmSync } from 'node:fs';
 import { errorText } from '../../lib/loam-error.ts';
+import { holdsLockFile, LOCK_TAKEN, removeLockFile } from './lock.ts';
+import { meshPaths } from './paths.ts';
 import { Supervisor } from './supervisor.ts';
 
 /**
@@ -9,6 +12,11 @@ const [mesh, manifests, lifetime] = process.argv.slice(2);
 if (mesh === undefined || manifests === undefined) {
   console.error('supervisor-main: is started by `loam local up`');
   process.exit(2);
+}
+const paths = meshPaths(mesh);
+if (!holdsLockFile(paths.lock)) {
+  console.error(`supervisor-main: does not hold ${paths.lock}`);
+  process.exit(LOCK_TAKEN);
 }
 const supervisor = new Supervisor({ mesh, manifests, temporaryManifests: lifetime === 'temporary' });
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => supervisor.stop());
@@ -22,8 +30,10 @@ for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
 }
 try {
   await supervisor.run();
+  if (process.exitCode === undefined) rmSync(paths.supervisorOutput, { force: true });
 } catch (error) {
   console.error(`loam: ${errorText(error)}`);
   process.exitCode = 1;
 }
+removeLockFile(paths.lock);
 process.exit();

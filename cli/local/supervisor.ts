@@ -5,6 +5,7 @@ import { errorText } from '../../lib/loam-error.ts';
 import type { AddressPlan } from './addresses.ts';
 import { enrolledUids } from './agent-status.ts';
 import { removeMesh, releaseMachine, sweepDeadMeshes, withMachineLock } from './cleanup.ts';
+import { LocalMeshError } from './errors.ts';
 import { ControlServer } from './control-server.ts';
 import { makePrivateDir } from './files.ts';
 import { followJsonLines } from './http.ts';
@@ -81,7 +82,12 @@ export class Supervisor {
     const paths = this.#paths;
     const say = (text: string): void => console.log(text);
     await withMachineLock(async () => {
-      await removeMesh(mesh);
+      const { problems } = await removeMesh(mesh);
+      if (problems.length > 0)
+        throw new LocalMeshError(
+          'LOCAL_MESH_STATE',
+          `what an earlier mesh ${mesh} left cannot be removed: ${problems.join('; ')}`,
+        );
       await sweepDeadMeshes([mesh], say);
       await makeMachineMounts();
       this.#plan = freePlan(mesh);

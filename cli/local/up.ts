@@ -1,19 +1,18 @@
 import { spawn } from 'node:child_process';
-import { closeSync, openSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { siblingModule } from '../../lib/package-root.ts';
 import { LocalMeshError } from './errors.ts';
 import { makePrivateDir } from './files.ts';
+import { LOCK_TAKEN } from './lock.ts';
 import { checkMeshName } from './names.ts';
 import { meshPaths, STATE_ROOT } from './paths.ts';
 import { problemsOf, waitingText, type Problem } from './problems.ts';
 import { meshStatus, supervisorReport, type MeshStatus } from './status.ts';
 
 const POLL_MS = 150;
-/** The exit code by which flock(1) says that another supervisor has the mesh. */
-const TAKEN = 75;
 
 export interface StartOptions {
   readonly mesh: string;
@@ -58,7 +57,7 @@ export function startSupervisor(options: StartOptions): StartedSupervisor {
         'flock',
         '--nonblock',
         '--conflict-exit-code',
-        String(TAKEN),
+        String(LOCK_TAKEN),
         '--no-fork',
         meshPaths(mesh).lock,
       ],
@@ -72,7 +71,6 @@ export function startSupervisor(options: StartOptions): StartedSupervisor {
   const exited = new Promise<number>((resolve) => {
     child.once('error', () => resolve(127));
     child.once('exit', (code) => {
-      if (code === 0) rmSync(output, { force: true });
       resolve(code ?? 128);
     });
   });
@@ -129,7 +127,7 @@ export async function waitUntilReady(
 }
 
 function supervisorEnded(mesh: string, code: number, said: string): LocalMeshError {
-  if (code === TAKEN)
+  if (code === LOCK_TAKEN)
     return new LocalMeshError(
       'LOCAL_MESH_STATE',
       `the mesh ${mesh} is being started or taken down by another process; try again in a moment`,

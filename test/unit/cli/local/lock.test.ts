@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'mocha';
-import { takeLock } from '../../../../cli/local/lock.ts';
+import { holdsLockFile, removeLockFile, takeLock } from '../../../../cli/local/lock.ts';
 
 let dir: string;
 beforeEach(() => (dir = mkdtempSync(join(tmpdir(), 'loam-test-'))));
@@ -20,5 +20,20 @@ describe('local mesh: locks', () => {
     const second = await waiting;
     assert.ok(second, 'whoever waited has it');
     second[Symbol.dispose]();
+  });
+
+  it('a lock whose file was taken away is none', async () => {
+    const path = join(dir, 'lock');
+    const first = await takeLock(path);
+    assert.ok(first);
+    const waiting = takeLock(path, 20_000);
+    // It has the file open by now, or opens a new one: either way it must not hold what is not there.
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    removeLockFile(path);
+    first[Symbol.dispose]();
+    const second = await waiting;
+    assert.ok(second === undefined || existsSync(path), 'a held lock has a file at its path');
+    second?.[Symbol.dispose]();
+    assert.equal(holdsLockFile(path), false, 'this process itself has none open');
   });
 });
