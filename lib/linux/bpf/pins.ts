@@ -3,7 +3,7 @@
  *
  *     <bpffs>/loam/<instance>/v<layout>/{maps,links,pods}/<name>
  */
-import { existsSync, mkdirSync, readdirSync, rmdirSync, unlinkSync } from 'node:fs';
+import { existsSync, fstatSync, mkdirSync, readdirSync, rmdirSync, statSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { check, closeFd, errnoName as libcErrno, O_CLOEXEC, O_RDONLY, sys } from '../libc.ts';
 import { mounts } from './cgroup.ts';
@@ -72,13 +72,31 @@ export class PinFolder {
         `another live process runs BPF instance ${instance} (lock on ${root}); stop it or choose another name`,
       );
     }
-    return new PinFolder(bpffs, root, lock);
+    if (isFolder(root, lock)) return new PinFolder(bpffs, root, lock);
+    // The one who held it has just removed the folder: the lock is on what nobody else will ever find.
+    closeFd(lock);
+    return PinFolder.open(instance, bpffs);
   }
 
   /** Is there anything of this instance? Without making or locking anything. */
   static exists(instance: string, bpffs: string): boolean {
     checkInstance(instance);
     return existsSync(join(bpffs, 'loam', instance));
+  }
+
+  /**
+   * Refuses to go on when the folder at the path is not the one that was locked. After `umount -l`, what was pinned
+   * lives on unseen as long as this process: attaching everything once more would run each program twice.
+   *
+   * @throws BpfError BPF_PIN
+   */
+  requireInPlace(): void {
+    if (isFolder(this.#root, this.#lock)) return;
+    throw new BpfError(
+      'BPF_PIN',
+      `${this.#root} is not the folder that this process locked: its file system was unmounted or the folder ` +
+        'replaced. What is in force ends with this process; restart it',
+    );
   }
 
   /** Layout versions whose pins are here. */
@@ -153,6 +171,13 @@ export class PinFolder {
 const KINDS = ['maps', 'links', 'pods'] as const;
 export type PinKind = (typeof KINDS)[number];
 export const CURRENT_LAYOUT = `v${LAYOUT_VERSION}`;
+
+/** Is the folder at a path the one that a descriptor refers to? */
+function isFolder(path: string, fd: number): boolean {
+  const there = statSync(path, { bigint: true, throwIfNoEntry: false });
+  const held = fstatSync(fd, { bigint: true });
+  return there !== undefined && there.dev === held.dev && there.ino === held.ino;
+}
 
 function removeIfEmpty(dir: string): void {
   if (existsSync(dir) && readdirSync(dir).length === 0) rmdirSync(dir);

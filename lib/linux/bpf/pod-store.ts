@@ -95,8 +95,11 @@ export class PodStore {
 
   enrol(pod: PodRequest): PodHandle {
     checkPod(pod);
-    const before = this.#linkState(pod.cookie) === 'alive' ? this.#entry(pod.cookie) : undefined;
-    if (!before && this.#known(pod.cookie)) this.unenrol(pod.cookie);
+    // Whatever is wrong with its link, an entry stays: without it the pod's connections would leave in plaintext. The
+    // cookie was just checked, so the entry is this namespace's. Of a pod without one, a link that is left may stay:
+    // having no listeners, it drops.
+    const before = this.#entry(pod.cookie);
+    if (!before) this.#forget(pod.cookie);
     const spread = portSpread(pod.netnsFd);
     const entry: PodEntry = {
       // Never used twice, so that nothing recorded in an earlier enrolment of this namespace is valid in this one.
@@ -241,10 +244,6 @@ export class PodStore {
         .map((key) => key.readBigUInt64LE(0)),
     );
     return [...new Set(named)].filter((cookie) => !enrolled.has(cookie));
-  }
-
-  #known(cookie: bigint): boolean {
-    return this.#entry(cookie) !== undefined || this.#pinnedCookies().includes(cookie);
   }
 
   #cookies(): bigint[] {

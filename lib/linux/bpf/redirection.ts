@@ -82,7 +82,7 @@ export class Redirection {
       maps = InstanceMaps.pinMissing(pins, present, object.maps);
       const redirection = new Redirection(pins, maps, cgroupPath);
       redirection.#pods.adopt();
-      attachHooks(pins, object, cgroupPath);
+      attachHooks(pins, object, cgroupPath, HOOK_NAMES);
       redirection.#refuseUnattached();
       return redirection;
     } catch (error) {
@@ -130,6 +130,22 @@ export class Redirection {
   /** What is not as it must be. Empty when all is well. */
   verify(): Problem[] {
     return [...this.#hookProblems(), ...this.#pods.problems(allLinks())];
+  }
+
+  /**
+   * Attaches the hooks whose link somebody detached or unpinned. Until then what their pods dial is not redirected.
+   *
+   * @returns the hooks that were attached again
+   * @throws BpfError BPF_ATTACH, BPF_PIN and others; the next call tries again
+   */
+  repair(): string[] {
+    const lost = HOOK_NAMES.filter((hook) => !isLinked(this.#pins, hook));
+    if (lost.length === 0) return [];
+    this.#pins.requireInPlace();
+    this.#pins.prepare();
+    using object = loadObject({ file: 'redirect.bpf.o', maps: this.#maps.descriptors });
+    attachHooks(this.#pins, object, this.#cgroupPath, lost);
+    return lost;
   }
 
   /** Counters of all programs and how full the maps are. */
@@ -203,10 +219,25 @@ function refuseOtherLayouts(pins: PinFolder, instance: string): void {
   );
 }
 
+function isLinked(pins: PinFolder, hook: Hook): boolean {
+  const fd = pins.get('links', hook);
+  if (fd === undefined) return false;
+  try {
+    return linkInfo(fd).alive;
+  } finally {
+    closeFd(fd);
+  }
+}
+
 /** In the order of HOOKS: what names peers and keeps records stands before anything is redirected. */
-function attachHooks(pins: PinFolder, object: LoadedObject, cgroupPath: string): void {
+function attachHooks(
+  pins: PinFolder,
+  object: LoadedObject,
+  cgroupPath: string,
+  hooks: readonly Hook[],
+): void {
   withCgroup(cgroupPath, (cgroup) => {
-    for (const hook of HOOK_NAMES) {
+    for (const hook of hooks) {
       const program = object.programs.get(HOOKS[hook]);
       if (program === undefined) throw new BpfError('BPF_OBJECT', `redirect.bpf.o has no ${HOOKS[hook]}`);
       const adopted = pins.get('links', hook);
