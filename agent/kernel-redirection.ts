@@ -50,6 +50,10 @@ export class KernelRedirection implements RedirectionPort {
       .map(({ cookie, ip, link }) => ({ cookie, ip, steering: STEERING[link] }));
   }
 
+  repair(): string[] {
+    return this.#redirection.repair();
+  }
+
   verify(): KernelProblem[] {
     return this.#redirection.verify().map(({ subject, problem }) => {
       const cookie = /^pod (\d+)$/.exec(subject)?.[1];

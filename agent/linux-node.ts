@@ -2,7 +2,7 @@
 import { statSync } from 'node:fs';
 import { isErrno } from '../lib/linux/libc.ts';
 import { netnsCookie, netnsInode, openNetns, sameNetns, type NetnsInode } from '../lib/linux/netns.ts';
-import { closeFd, listenTcp4 } from '../lib/linux/socket.ts';
+import { closeFd, isListening, listenTcp4 } from '../lib/linux/socket.ts';
 import { AgentError } from './agent-error.ts';
 import { takeCensus } from './census.ts';
 import type { NodePort, OpenNetns, ProcessCensus } from './node-port.ts';
@@ -61,6 +61,10 @@ export class LinuxNode implements NodePort {
       made.forEach(closeFd);
       throw error;
     }
+  }
+
+  areListening({ outbound, plaintext, hbone }: Listeners): boolean {
+    return [outbound, plaintext, hbone].every(isListening);
   }
 
   closeListeners({ outbound, plaintext, hbone }: Listeners): void {

@@ -30,6 +30,8 @@ export interface NodePort {
   closeNetns(netns: OpenNetns): void;
   /** All three, or none. */
   listen(netns: OpenNetns): Listeners;
+  /** False once one of them was destroyed, as a process with CAP_NET_ADMIN in the pod can do (`ss --kill`). */
+  areListening(listeners: Listeners): boolean;
   closeListeners(listeners: Listeners): void;
   census(): ProcessCensus;
 }

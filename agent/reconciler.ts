@@ -42,8 +42,8 @@ export class Reconciler {
   #dueAt = Infinity;
   #passes = 0;
   #problems: readonly string[] = [];
-  /** Pods that left the mesh, until nobody uses their descriptors any more. */
-  #leaving: PodRecord[] = [];
+  /** Closes descriptors that proxies were still to be given, once they are not any more. */
+  readonly #closings: (() => void)[] = [];
   /** Namespaces that this process had enrolled and let go of. */
   readonly #released = new Set<bigint>();
   #stopped = false;
@@ -98,6 +98,7 @@ export class Reconciler {
   #pass(problems: string[]): void {
     const { node, redirection, handover } = this.#options;
     this.#adoptDesired();
+    this.#repairHooks(problems);
     const census = node.census();
     for (const record of this.#records.values()) {
       if (record.retryAt > this.#options.clock.now()) continue;
@@ -111,8 +112,18 @@ export class Reconciler {
     }
     this.#verify(census, problems);
     handover.sync({ workloads: this.#workloads(), keep: this.#missing() });
-    // Only now is nobody given their descriptors any more.
-    for (const record of this.#leaving.splice(0)) this.#release(record);
+    // Only now is nobody given them any more; a pass that failed before this leaves them to the next.
+    for (const close of this.#closings.splice(0)) close();
+  }
+
+  #repairHooks(problems: string[]): void {
+    const { redirection, log } = this.#options;
+    try {
+      for (const hook of redirection.repair())
+        log.error({ hook }, 'somebody detached a program: meanwhile pods were not redirected');
+    } catch (error) {
+      problems.push(`cannot attach programs again: ${errorText(error)}`);
+    }
   }
 
   /** Takes over what the source wants. */
@@ -125,8 +136,7 @@ export class Reconciler {
       if (desired.has(uid)) continue;
       this.#options.log.info({ uid, pod: podName(record.spec) }, 'the pod leaves the mesh');
       this.#records.delete(uid);
-      if (record.netns !== undefined) this.#released.add(record.netns.cookie);
-      this.#leaving.push(record);
+      this.#leave(record);
     }
     for (const [uid, spec] of desired) {
       const record = this.#records.get(uid) ?? newRecord(spec, this.#options.clock.now());
@@ -175,18 +185,21 @@ export class Reconciler {
 
   /** Lets go of a namespace; what the kernel has of it goes with the next sweep. */
   #leave(record: PodRecord): void {
-    if (record.netns !== undefined) this.#released.add(record.netns.cookie);
-    this.#release(record);
+    const { netns } = record;
+    this.#dropListeners(record);
+    if (netns !== undefined) {
+      this.#released.add(netns.cookie);
+      this.#closings.push(() => this.#options.node.closeNetns(netns));
+    }
+    record.netns = undefined;
     this.#setState(record, 'waiting');
   }
 
-  #release(record: PodRecord): void {
-    const { node } = this.#options;
-    if (record.listeners !== undefined) node.closeListeners(record.listeners);
-    if (record.netns !== undefined) node.closeNetns(record.netns);
+  #dropListeners(record: PodRecord): void {
+    const { listeners } = record;
+    if (listeners !== undefined) this.#closings.push(() => this.#options.node.closeListeners(listeners));
     record.listeners = undefined;
     record.steeredTo = undefined;
-    record.netns = undefined;
   }
 
   /** Switches off whatever the kernel redirects and nobody wants. */
@@ -227,6 +240,10 @@ export class Reconciler {
     const ip = spec.ips.find(isIpv4);
     if (ip === undefined)
       throw new AgentError('NO_IPV4', 'the pod has no IPv4 address, and only IPv4 is supported yet');
+    if (record.listeners !== undefined && !node.areListening(record.listeners)) {
+      log.warn({ pod: podName(spec) }, 'listeners were destroyed inside the pod; making new ones');
+      this.#dropListeners(record);
+    }
     if (record.listeners === undefined) {
       record.listeners = node.listen(netns);
       record.generation += 1;

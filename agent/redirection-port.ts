@@ -46,6 +46,12 @@ export interface RedirectionPort {
   /** Switches a pod's redirection off and leaves nothing of it in the kernel. */
   unenrol(cookie: bigint): void;
   enrolled(): readonly KernelPod[];
+  /**
+   * Attaches again what somebody detached of the programs that all pods share.
+   *
+   * @returns the hooks that were attached again
+   */
+  repair(): readonly string[];
   verify(): readonly KernelProblem[];
   stats(): Readonly<Record<string, number>>;
   /** Ends this process's part and leaves everything in force. */

@@ -16,6 +16,7 @@ const SOL_SOCKET = 1;
 const SOL_IP = 0;
 const SO_REUSEADDR = 2;
 const SO_KEEPALIVE = 9;
+const SO_ACCEPTCONN = 30;
 const TCP_NODELAY = 1;
 const TCP_KEEPIDLE = 4;
 const TCP_KEEPINTVL = 5;
@@ -101,6 +102,18 @@ export function setKeepAlive(fd: number): void {
   setOption(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S, 'TCP_KEEPIDLE');
   setOption(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S, 'TCP_KEEPINTVL');
   setOption(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_PROBES, 'TCP_KEEPCNT');
+}
+
+/**
+ * Whether a listener still listens. Destroyed by SOCK_DESTROY (`ss --kill`) it never will again, and accept() on it
+ * fails with EINVAL.
+ *
+ * @throws SystemCallError
+ */
+export function isListening(fd: number): boolean {
+  const value = new Uint8Array(4);
+  check(sys.getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, value, int32(4)), 'getsockopt', fd, 'SO_ACCEPTCONN');
+  return value[0] === 1;
 }
 
 /**

@@ -98,6 +98,8 @@ export class FakeNode implements NodePort {
   readonly uncovered = new Map<bigint, UncoveredProcess[]>();
   readonly open = new Set<number>();
   readonly listeners = new Set<number>();
+  /** Listeners that a process of the pod destroyed. */
+  readonly destroyed = new Set<number>();
   failListen = false;
   #nextFd = 100;
 
@@ -125,6 +127,10 @@ export class FakeNode implements NodePort {
     return { outbound, plaintext, hbone };
   }
 
+  areListening(listeners: Listeners): boolean {
+    return !Object.values(listeners).some((fd) => this.destroyed.has(fd as number));
+  }
+
   closeListeners(listeners: Listeners): void {
     for (const fd of Object.values(listeners) as number[]) {
       if (!this.listeners.delete(fd)) throw new Error(`listener ${fd} closed twice`);
@@ -149,6 +155,8 @@ export class FakeRedirection implements RedirectionPort {
   readonly cgroupPath = '/sys/fs/cgroup';
   readonly pods = new Map<bigint, KernelPod & { listeners?: Listeners }>();
   readonly problems: KernelProblem[] = [];
+  /** Hooks that somebody detached. */
+  readonly detached: string[] = [];
   readonly calls: string[] = [];
   /** Throws for calls whose text (for example `enrol 7`) contains this. */
   failing: string | undefined;
@@ -172,6 +180,11 @@ export class FakeRedirection implements RedirectionPort {
   enrolled(): KernelPod[] {
     this.#call('enrolled');
     return [...this.pods.values()];
+  }
+
+  repair(): string[] {
+    if (this.detached.length > 0) this.#call('repair');
+    return this.detached.splice(0);
   }
 
   verify(): KernelProblem[] {

@@ -149,6 +149,42 @@ describe('reconciler', () => {
     assert.deepEqual([redirection.pods.size, node.open.size, node.listeners.size], [0, 0, 0]);
   });
 
+  it('closes nothing that a proxy may still be given, however the pass ends', () => {
+    source.set(pod('a'));
+    reconciler.reconcile();
+    redirection.failing = 'enrolled';
+    source.set();
+    reconciler.reconcile();
+    const given = handover.last.workloads.get('uid-a');
+    assert.ok(given && node.open.has(given.netnsFd) && node.listeners.has(given.listeners.hbone));
+  });
+
+  it('makes new listeners for a pod that destroyed one, and hands them over', () => {
+    source.set(pod('a'));
+    reconciler.reconcile();
+    const before = handover.last.workloads.get('uid-a');
+    node.destroyed.add(before?.listeners.plaintext ?? 0);
+    clock.advance(RESYNC_MS);
+    const after = handover.last.workloads.get('uid-a');
+    assert.notDeepEqual(after?.listeners, before?.listeners);
+    assert.ok((after?.generation ?? 0) > (before?.generation ?? 0));
+    assert.deepEqual(redirection.pods.get(7n)?.listeners, after?.listeners);
+    assert.deepEqual([state('a'), node.listeners.size], ['verified', 3]);
+  });
+
+  it('has detached programs attached again, and goes on where that fails', () => {
+    redirection.detached.push('connect4');
+    redirection.failing = 'repair';
+    source.set(pod('a'));
+    reconciler.reconcile();
+    assert.match(reconciler.problems.join(), /cannot attach programs again: repair: refused/);
+    assert.equal(state('a'), 'verified');
+    redirection.failing = undefined;
+    clock.advance(RESYNC_MS);
+    assert.deepEqual(reconciler.problems, []);
+    assert.equal(log.count('"hook":"connect4"'), 1);
+  });
+
   it('waits for a namespace that is not there yet', () => {
     node.netns.delete('/run/netns/a');
     source.set(pod('a'));

@@ -11,6 +11,7 @@ import {
   adoptUnconnected,
   bind4,
   connectInNetns,
+  isListening,
   listenTcp4,
   localAddress,
   peerAddress,
@@ -53,6 +54,15 @@ describe('sockets of a pod', () => {
     for (const server of servers) await new Promise((resolve) => server.close(resolve));
     closeFd(netns);
     removeAllNetns();
+  });
+
+  it('tells a listener that a process of the pod destroyed', () => {
+    const fds = [1, 2].map(() => listenTcp4({ netnsFd: netns }));
+    assert.deepEqual(fds.map(isListening), [true, true]);
+    const port = localAddress(fds[0] ?? -1).port;
+    execFileSync('ip', ['netns', 'exec', name, 'ss', '--kill', '-ltn', `sport = :${port}`]);
+    assert.deepEqual(fds.map(isListening), [false, true]);
+    fds.forEach(closeFd);
   });
 
   it('makes listeners that nobody can dial, whatever routes a pod sets up', async () => {
