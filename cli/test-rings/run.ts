@@ -87,6 +87,8 @@ export async function runRing(ring: Ring, mochaArgs: readonly string[]): Promise
         '--enable-source-maps',
         join('node_modules', 'mocha', 'bin', 'mocha.js'),
         '--no-color',
+        // A test that leaves something running has failed already; it must not hold the other rings back.
+        '--exit',
         ...others,
         ...what,
       ]);

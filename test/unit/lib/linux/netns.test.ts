@@ -15,6 +15,7 @@ import {
   openNetns,
   sameNetns,
 } from '../../../../lib/linux/netns.ts';
+import { siblingModule } from '../../../../lib/package-root.ts';
 import { makeNetns, removeAllNetns } from './test-netns.ts';
 
 const here = (): string => readlinkSync('/proc/thread-self/ns/net');
@@ -86,12 +87,13 @@ describe('network namespaces', () => {
   });
 
   it('works in several threads at once, each with a home of its own', async () => {
-    const modules = new URL('../../../../lib/linux/', import.meta.url).href;
+    const module = (name: string): string =>
+      siblingModule(import.meta.url, `../../../../lib/linux/${name}`).href;
     const code = `
       import { parentPort } from 'node:worker_threads';
       import { readlinkSync } from 'node:fs';
-      const { inNetns, openNetns } = await import('${modules}netns.ts');
-      const { listenTcp4, closeFd } = await import('${modules}socket.ts');
+      const { inNetns, openNetns } = await import('${module('netns')}');
+      const { listenTcp4, closeFd } = await import('${module('socket')}');
       const here = () => readlinkSync('/proc/thread-self/ns/net');
       const home = here();
       const fd = openNetns('${path}');

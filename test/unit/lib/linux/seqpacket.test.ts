@@ -18,6 +18,7 @@ import { join } from 'node:path';
 import { createServer, type Server } from 'node:net';
 import { afterEach, beforeEach, describe, it } from 'mocha';
 import { closeFd } from '../../../../lib/linux/libc.ts';
+import { siblingModule } from '../../../../lib/package-root.ts';
 import { SeqpacketClient, SeqpacketServer } from '../../../../lib/linux/seqpacket.ts';
 import type { Packet, SeqpacketConnection, SeqpacketError } from '../../../../lib/linux/seqpacket.ts';
 
@@ -279,7 +280,7 @@ attempt(b'x', [f] * 40)`;
 
   it('lets a process that exits with a live connection go', async () => {
     listen();
-    const module = new URL('../../../../lib/linux/seqpacket.ts', import.meta.url).href;
+    const module = siblingModule(import.meta.url, '../../../../lib/linux/seqpacket').href;
     const script = `const { SeqpacketClient } = await import(${JSON.stringify(module)});
       await SeqpacketClient.connect(${JSON.stringify(path)}); process.exit(7);`;
     const file = join(dir, 'exits.mjs');

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { createRegistry, fromBinary, fromJson, type JsonValue } from '@bufbuild/protobuf';
 import { beforeEach, describe, it } from 'mocha';
 import {
   DeltaDiscoveryResponseSchema,
   type DeltaDiscoveryResponse,
 } from '../../../../proto/gen/envoy/discovery_pb.js';
+import { packageRoot } from '../../../../lib/package-root.ts';
 import { AuthorizationSchema } from '../../../../proto/gen/istio/security/authorization_pb.js';
 import { AddressSchema } from '../../../../proto/gen/istio/workload/workload_pb.js';
 import { evaluate } from '../../../../ztunnel/policy/evaluate.ts';
@@ -18,7 +20,7 @@ import { ADDRESS_TYPE } from '../../../../ztunnel/xds/delta-service.ts';
 const registry = createRegistry(AddressSchema, AuthorizationSchema);
 
 function fixture(name: string): Buffer {
-  return readFileSync(new URL(`./fixtures/${name}`, import.meta.url));
+  return readFileSync(join(packageRoot(), 'test/unit/ztunnel/state/fixtures', name));
 }
 function recordedStream(name: string): DeltaDiscoveryResponse[] {
   return fixture(name)
