@@ -54,7 +54,10 @@ export class LocalPodSource implements PodSource {
   #next(): SourceState {
     let text: string;
     try {
-      if (statSync(this.#file).size > MAX_FILE_BYTES) throw new Error(`more than ${MAX_FILE_BYTES} bytes`);
+      const found = statSync(this.#file);
+      // Reading a FIFO would block for ever.
+      if (!found.isFile()) throw new Error('not a regular file');
+      if (found.size > MAX_FILE_BYTES) throw new Error(`more than ${MAX_FILE_BYTES} bytes`);
       text = readFileSync(this.#file, 'utf8');
     } catch (error) {
       this.#text = undefined;

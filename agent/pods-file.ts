@@ -5,6 +5,8 @@ import type { PodSpec, SourceProblem } from './pod-source.ts';
 const FIELDS = ['uid', 'name', 'namespace', 'serviceAccount', 'netns', 'ips', 'labels', 'namespaceLabels'];
 const REQUIRED = FIELDS.slice(0, 6);
 const MAX_SHOWN = 80;
+/** Several times what a node can have; each entry may cost a problem to be kept and logged. */
+const MAX_ENTRIES = 8192;
 
 /** An entry that cannot be used, with what could be read of its identity. */
 export interface BadEntry {
@@ -31,6 +33,9 @@ export function parsePodsFile(file: string, text: string): PodsFile {
   }
   if (!isObject(root) || !Array.isArray(root['pods'])) {
     return unreadable(file, 'there is no list "pods"', '{ "pods": [ … ] }');
+  }
+  if (root['pods'].length > MAX_ENTRIES) {
+    return unreadable(file, `${root['pods'].length} entries`, `at most ${MAX_ENTRIES}`);
   }
   const unknown = Object.keys(root).find((key) => key !== 'pods');
   if (unknown !== undefined) return unreadable(file, `unknown field ${shown(unknown)}`, '"pods" only');

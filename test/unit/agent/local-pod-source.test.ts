@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -104,6 +105,14 @@ describe('local pod source', () => {
     write([pod('a'), { ...pod('b'), ips: [] }]);
     open();
     assert.deepEqual([source?.state.synced, source?.state.complete, names()], [true, false, ['a']]);
+  });
+
+  it('does not read what is no regular file: a FIFO would block it', async () => {
+    execFileSync('mkfifo', [file]);
+    open();
+    assert.deepEqual([source?.state.synced, problem()], [false, 'not a regular file']);
+    await change(() => write([pod('a')]));
+    assert.deepEqual([names(), problem()], [['a'], '']);
   });
 
   it('keeps everything while the file is broken or gone', async () => {

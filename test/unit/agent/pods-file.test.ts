@@ -52,6 +52,12 @@ describe('pods.json', () => {
       assert.match(problems(parse({ ...pod('a'), ...change })).join('\n'), message));
   }
 
+  it('refuses a list that no node can have, with one problem and not one for each entry', () => {
+    const result = parse(...Array<null>(8193).fill(null));
+    assert.deepEqual(problems(result), ['pods.json: 8193 entries; allowed: at most 8192']);
+    assert.equal(result.readable, false);
+  });
+
   it('reports a uid that comes twice', () => {
     const result = parse(pod('a'), pod('b', { uid: 'uid-a' }));
     assert.match(problems(result).join(), /pods\[1\] shop\/b: uid: uid-a is also the uid of shop\/a/);
