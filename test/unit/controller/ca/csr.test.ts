@@ -39,6 +39,15 @@ describe('ca/csr', () => {
     );
   });
 
+  it('refuses blanks without end in the time of one look', async () => {
+    const blanks = '\n'.repeat(8000);
+    await assert.rejects(publicKeyOfCsr(`-----BEGIN CERTIFICATE REQUEST-----${blanks}x-`), {
+      code: 'CA_CSR',
+    });
+    await assert.rejects(publicKeyOfCsr(pem(await der()).replace('\n', `\n${blanks}-`)), { code: 'CA_CSR' });
+    await publicKeyOfCsr(`${blanks}${pem(await der())}`);
+  });
+
   it('refuses a request whose signature does not hold', async () => {
     const bytes = await der();
     const last = bytes.length - 1;
