@@ -20,9 +20,13 @@ export interface DirectorySourceOptions {
 const MAX_FILE_BYTES = 1024 * 1024;
 /** Editors write in several steps; the file is read when it has been quiet for so long. */
 const DEBOUNCE_MS = 50;
+/** A directory in which something is written all the time, be it a log, is read so long after the first event. */
+const MAX_DEBOUNCE_MS = 200;
 /** A change that takes something away must be seen twice, so far apart: a file being rewritten looks empty or broken. */
 const CONFIRM_MS = 150;
-/** After so many scans that each saw something else, the newest counts. */
+/** Timers may fire a little early. */
+const TIMER_SLACK_MS = 5;
+/** After so many scans that each lacked something else, the newest counts. */
 const MAX_CONFIRMS = 5;
 /** How often all files are looked at whatever the watches say. */
 const RESCAN_MS = 1000;
@@ -46,7 +50,7 @@ interface Scan {
 export class DirectorySource implements Source {
   readonly #options: DirectorySourceOptions;
   readonly #events = new EventEmitter<{ change: [ObjectSet] }>();
-  readonly #watch = new DirectoryWatch(() => this.#schedule(DEBOUNCE_MS));
+  readonly #watch = new DirectoryWatch(() => this.#hint());
   readonly #closed = new AbortController();
   #cache = new Map<string, CachedFile>();
   #held: ReadonlyMap<string, HeldObject> = new Map();
@@ -59,7 +63,10 @@ export class DirectorySource implements Source {
   #scanAgain = false;
   #lastSeen = '';
   #applied = '';
-  #unconfirmed = 0;
+  /** What the newest scan would take away, since when it looks so, and how often it looked different before. */
+  #doubt: { readonly taken: string; readonly sinceMs: number; readonly changes: number } | undefined;
+  /** When the first event came that no scan has answered yet. */
+  #hintedAtMs: number | undefined;
 
   constructor(options: DirectorySourceOptions) {
     this.#options = options;
@@ -98,6 +105,12 @@ export class DirectorySource implements Source {
     await this.#scanning;
   }
 
+  #hint(): void {
+    const now = performance.now();
+    this.#hintedAtMs ??= now;
+    this.#schedule(Math.max(0, Math.min(DEBOUNCE_MS, this.#hintedAtMs + MAX_DEBOUNCE_MS - now)));
+  }
+
   #schedule(delayMs: number): void {
     if (this.#closed.signal.aborted) return;
     clearTimeout(this.#timer);
@@ -110,6 +123,7 @@ export class DirectorySource implements Source {
       this.#scanAgain = true;
       return this.#scanning;
     }
+    this.#hintedAtMs = undefined;
     this.#scanning = this.#scanOnce();
     let next = RESCAN_MS;
     try {
@@ -119,7 +133,7 @@ export class DirectorySource implements Source {
       this.#fail(errorText(error));
     } finally {
       this.#scanning = undefined;
-      if (this.#scanAgain) next = DEBOUNCE_MS;
+      if (this.#scanAgain || this.#hintedAtMs !== undefined) next = DEBOUNCE_MS;
       this.#scanAgain = false;
       this.#schedule(next);
     }
@@ -144,24 +158,31 @@ export class DirectorySource implements Source {
   async #scanOnce(): Promise<void> {
     const scan = await this.#read();
     if (this.#closed.signal.aborted) return;
+    this.#lastSeen = scan.fingerprint;
     if (scan.fingerprint === this.#applied) {
-      this.#lastSeen = scan.fingerprint;
+      this.#doubt = undefined;
       return;
     }
     const result = accept(scan.files, this.#held, this.#options.rootNamespace);
-    const seenTwice = scan.fingerprint === this.#lastSeen;
-    this.#lastSeen = scan.fingerprint;
-    if (this.#takesAway(result) && !seenTwice && this.#unconfirmed < MAX_CONFIRMS) {
-      this.#unconfirmed += 1;
-      return;
-    }
-    this.#unconfirmed = 0;
+    if (!this.#isConfirmed(this.#takenAway(result))) return;
+    this.#doubt = undefined;
     await this.#apply(scan, result);
   }
 
-  #takesAway(result: Acceptance): boolean {
-    if (result.problems.some((problem) => problem.severity === 'error')) return true;
-    return [...this.#held.keys()].some((key) => !result.objects.has(key));
+  /** What is missing or broken, as a text to compare; empty when nothing is. Other changes leave it the same. */
+  #takenAway(result: Acceptance): string {
+    const removed = [...this.#held.keys()].filter((key) => !result.objects.has(key));
+    const broken = result.problems.filter(({ severity }) => severity === 'error');
+    return removed.length + broken.length === 0 ? '' : JSON.stringify([removed, broken]);
+  }
+
+  #isConfirmed(taken: string): boolean {
+    const now = performance.now();
+    if (taken === '') return true;
+    if (this.#doubt?.taken !== taken)
+      this.#doubt = { taken, sinceMs: now, changes: (this.#doubt?.changes ?? 0) + 1 };
+    const { sinceMs, changes } = this.#doubt;
+    return now - sinceMs >= CONFIRM_MS - TIMER_SLACK_MS || changes > MAX_CONFIRMS;
   }
 
   async #apply(scan: Scan, result: Acceptance): Promise<void> {

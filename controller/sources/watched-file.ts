@@ -10,7 +10,7 @@ export interface WatchedFileOptions {
   readonly onRead: (read: LimitedRead) => void;
 }
 
-/** Its writers replace it by rename, in one step. */
+/** Its writers replace it by rename, in one step. Counted from the first event: in its directory others may write all the time. */
 const DEBOUNCE_MS = 10;
 const POLL_MS = 500;
 
@@ -24,10 +24,11 @@ export class WatchedFile {
   #signature = '';
   #reading = false;
   #again = false;
+  #hinted = false;
 
   constructor(options: WatchedFileOptions) {
     this.#options = options;
-    this.#watch = new DirectoryWatch(() => this.#schedule(DEBOUNCE_MS));
+    this.#watch = new DirectoryWatch(() => this.#hint());
   }
 
   /** Reads it once; then follows it until closed. */
@@ -39,6 +40,12 @@ export class WatchedFile {
     this.#closed = true;
     clearTimeout(this.#timer);
     this.#watch.close();
+  }
+
+  #hint(): void {
+    if (this.#hinted) return;
+    this.#hinted = true;
+    this.#schedule(DEBOUNCE_MS);
   }
 
   #schedule(delayMs: number): void {
@@ -55,6 +62,7 @@ export class WatchedFile {
     }
     this.#reading = true;
     this.#again = false;
+    this.#hinted = false;
     // The directory may be replaced too: its watch is made anew when it is lost.
     this.#watch.set([dirname(this.#options.path)]);
     const { path, maxBytes, onRead } = this.#options;
@@ -69,7 +77,8 @@ export class WatchedFile {
       }
     }
     this.#reading = false;
-    this.#schedule(this.#again ? DEBOUNCE_MS : POLL_MS);
+    // A hint that came meanwhile is answered at once, not with the next look.
+    this.#schedule(this.#again || this.#hinted ? DEBOUNCE_MS : POLL_MS);
   }
 }
 

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { chmod, mkdir, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'mocha';
@@ -70,6 +71,43 @@ describe('sources/directory', () => {
       );
     }
     assert(!gone.includes(true));
+  });
+
+  it('follows an edit while something else is written all the time', async () => {
+    await using dir = await temporaryDir();
+    await using bench = await withShop(dir.path);
+    const noise = setInterval(() => writeFileSync(join(bench.manifests, 'sub', 'noise.log'), 'x'), 5);
+    try {
+      await replaceFile(join(bench.manifests, 'sub', 'policy.yaml'), policyManifest('x'));
+      await until(() => JSON.stringify(bench.source.current.objects.get(POLICY)?.object).includes('["x"]'));
+    } finally {
+      clearInterval(noise);
+    }
+  });
+
+  it('does not believe a file empty because another was written twice meanwhile', async () => {
+    await using dir = await temporaryDir();
+    await using bench = await withShop(dir.path);
+    const gone: boolean[] = [];
+    bench.source.onChange((set) => gone.push(!set.objects.has(POLICY)), new AbortController().signal);
+    const path = join(bench.manifests, 'sub', 'policy.yaml');
+    // Each round is over before a removal may count, but not before two scans that the noise asks for.
+    for (let round = 0; round < 12; round += 1) {
+      const account = `apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: a${round}, namespace: shop}\n`;
+      const seen = gone.length;
+      const startedMs = performance.now();
+      await truncate(path);
+      await replaceFile(join(bench.manifests, 'other.yaml'), account);
+      await new Promise((resolve) => setTimeout(resolve, 60));
+      await replaceFile(join(bench.manifests, 'noise.txt'), String(round));
+      await new Promise((resolve) => setTimeout(resolve, 55));
+      await replaceFile(path, GOOD);
+      const wasQuick = performance.now() - startedMs < 140;
+      await new Promise((resolve) => setTimeout(resolve, 60));
+      // On a machine that is too busy for this the file was empty for long enough to count.
+      if (wasQuick) assert(!gone.slice(seen).includes(true));
+    }
+    await until(() => bench.source.current.objects.has('ServiceAccount/shop/a11'));
   });
 
   it('survives loops, pipes, great files, files without permission and rubbish', async () => {
