@@ -48,6 +48,8 @@ export function startCertificates(
 export interface StateEvents {
   onAddresses(delta: AddressDelta): void;
   onPolicies(delta: PolicyDelta): void;
+  /** The first addresses and policies were all handed on. */
+  onFirstState(): void;
   onDisconnect(): void;
 }
 
@@ -68,6 +70,7 @@ export function startState(config: ZtunnelConfig, events: StateEvents, log: Cont
     const { addresses, policies } = readStaticState(source.path);
     events.onAddresses({ upserts: addresses, removed: [] });
     events.onPolicies({ upserts: policies, removed: [] });
+    events.onFirstState();
     const status: XdsStatus = {
       connected: true,
       addressesReady: true,
@@ -87,7 +90,10 @@ export function startState(config: ZtunnelConfig, events: StateEvents, log: Cont
     },
     onAddresses: (delta) => events.onAddresses(delta),
     onPolicies: (delta) => events.onPolicies(delta),
-    onReady: () => log.info({}, 'xds: first state is in force'),
+    onReady: () => {
+      events.onFirstState();
+      log.info({}, 'xds: first state is in force');
+    },
     onDisconnect: () => events.onDisconnect(),
     log,
   });

@@ -109,6 +109,7 @@ export class Ztunnel {
           this.#policies.apply(delta);
           this.#worker.post({ type: 'policies', delta });
         },
+        onFirstState: () => this.#worker.post({ type: 'first-state' }),
         onDisconnect: () => this.#metrics.xdsDisconnected(),
       },
       this.#log,

@@ -16,10 +16,14 @@ type Ruling =
  * @throws ProxyError POLICY_DENIED
  */
 export async function admit(connection: TrackedConnection, pod: Pod, facts: ConnectionFacts): Promise<void> {
-  const { workloads, policies } = pod.mesh;
+  const { firstState, workloads, policies } = pod.mesh;
   const ruling =
     rule(pod, facts, true) ??
-    (await waitForState([policies, workloads], () => rule(pod, facts, true), pod.mesh.limits.stateWaitMs)) ??
+    (await waitForState(
+      [firstState, policies, workloads],
+      () => rule(pod, facts, true),
+      pod.mesh.limits.stateWaitMs,
+    )) ??
     rule(pod, facts, false);
   if (ruling?.allowed !== true) throw denial('POLICY_DENIED', 'denied', ruling);
   connection.throwIfTerminated();
@@ -29,8 +33,12 @@ export async function admit(connection: TrackedConnection, pod: Pod, facts: Conn
 /** @returns undefined while it may still be waited for more */
 function rule(pod: Pod, facts: ConnectionFacts, mayWait: boolean): Ruling | undefined {
   const workload = pod.workload();
-  if (workload === undefined) {
-    return mayWait ? undefined : { allowed: false, reason: 'the pod is not known to the control plane' };
+  if (workload === undefined || !pod.mesh.firstState.complete) {
+    const reason =
+      workload === undefined
+        ? 'the pod is not known to the control plane'
+        : 'the control plane has not told all its policies yet';
+    return mayWait ? undefined : { allowed: false, reason };
   }
   const verdict = evaluate(pod.mesh.policies, workload, facts, { mayWait });
   switch (verdict.verdict) {

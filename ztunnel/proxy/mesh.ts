@@ -1,3 +1,4 @@
+import type { FirstState } from '../state/first-state.ts';
 import type { WorkloadStore } from '../state/workload-store.ts';
 import type { PolicyStore } from '../state/policy-store.ts';
 import type { CertificateStore } from './certificate-store.ts';
@@ -16,6 +17,8 @@ export interface Log {
 export interface Mesh extends Telemetry {
   readonly clusterId: string;
   readonly trustDomain: string;
+  /** Nothing is decided before it is complete. */
+  readonly firstState: FirstState;
   readonly workloads: WorkloadStore;
   readonly policies: PolicyStore;
   readonly certificates: CertificateStore;

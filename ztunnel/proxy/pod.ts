@@ -39,16 +39,16 @@ export class Pod {
     return this.mesh.workloads.workloadOfPod({ clusterId: this.mesh.clusterId, ...this.info });
   }
 
-  /** Waits up to 5 s for it. @throws ProxyError SOURCE_UNKNOWN */
+  /** Waits up to 5 s for it, and for the first state as a whole. @throws ProxyError SOURCE_UNKNOWN */
   async whenWorkload(): Promise<Workload> {
-    const known = this.workload();
-    if (known !== undefined) return known;
-    const found = await waitForState(
-      [this.mesh.workloads],
-      () => this.workload(),
-      this.mesh.limits.stateWaitMs,
-    );
+    const { firstState, workloads } = this.mesh;
+    const probe = () => (firstState.complete ? this.workload() : undefined);
+    const found =
+      probe() ?? (await waitForState([firstState, workloads], probe, this.mesh.limits.stateWaitMs));
     if (found !== undefined) return found;
+    if (!firstState.complete) {
+      throw new ProxyError('SOURCE_UNKNOWN', 'the control plane has not told its first state yet');
+    }
     throw new ProxyError(
       'SOURCE_UNKNOWN',
       `the control plane does not know pod ${this.info.namespace}/${this.info.name} with service account ${this.info.serviceAccount}`,

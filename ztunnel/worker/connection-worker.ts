@@ -7,6 +7,7 @@ import { CertificateStore } from '../proxy/certificate-store.ts';
 import { ConnectionRegistry } from '../proxy/connection-registry.ts';
 import { HbonePool } from '../proxy/hbone-pool.ts';
 import type { Mesh } from '../proxy/mesh.ts';
+import { FirstState } from '../state/first-state.ts';
 import { PolicyStore } from '../state/policy-store.ts';
 import { WorkloadStore } from '../state/workload-store.ts';
 import { FlowMetrics } from '../telemetry/flow-metrics.ts';
@@ -26,6 +27,7 @@ const mesh: Mesh = {
   clusterId: start.clusterId,
   trustDomain: start.trustDomain,
   limits: start.limits,
+  firstState: new FirstState(),
   workloads: new WorkloadStore(),
   policies: new PolicyStore(),
   certificates: new CertificateStore((identity) => outbox.post({ type: 'certificate-wanted', identity })),
@@ -82,6 +84,9 @@ function receive(message: ToWorker): void {
       return;
     case 'policies':
       mesh.policies.apply(message.delta);
+      return;
+    case 'first-state':
+      mesh.firstState.setComplete();
       return;
     case 'certificate':
       mesh.certificates.put(message.bundle);

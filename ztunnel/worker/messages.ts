@@ -51,6 +51,8 @@ export type ToWorker =
   | { readonly type: 'remove-pod'; readonly uid: string }
   | { readonly type: 'addresses'; readonly delta: AddressDelta }
   | { readonly type: 'policies'; readonly delta: PolicyDelta }
+  /** The first addresses and policies were all sent. */
+  | { readonly type: 'first-state' }
   | { readonly type: 'certificate'; readonly bundle: CertificateBundle }
   | { readonly type: 'certificate-gone'; readonly identity: string }
   | { readonly type: 'log-level'; readonly level: LogLevel }

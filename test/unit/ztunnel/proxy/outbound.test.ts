@@ -4,6 +4,7 @@ import { after, afterEach, before, beforeEach, describe, it } from 'mocha';
 import { servePlaintext } from '../../../../ztunnel/proxy/inbound-plaintext.ts';
 import { serveOutbound } from '../../../../ztunnel/proxy/outbound.ts';
 import { Pod } from '../../../../ztunnel/proxy/pod.ts';
+import { FirstState } from '../../../../ztunnel/state/first-state.ts';
 import { errorCode, eventually, readAll } from '../support/streams.ts';
 import { toyMesh, ToyNetwork, toyPolicy, toyWorkload, type ToyMesh } from '../support/toy-mesh.ts';
 
@@ -72,6 +73,38 @@ describe('ztunnel/proxy: outbound and plaintext inbound', () => {
   const dial = () =>
     network.a.dialRemote({ ip: network.a.ip, port: (outbound.address() as net.AddressInfo).port });
   const lastRecord = () => eventually(() => mesh.records.find((record) => record.level !== 'debug'));
+
+  /** As it is while the first answers of the control plane are still coming in. */
+  function halfKnown(firstState: FirstState): void {
+    const { workloads } = mesh;
+    mesh = { ...toyMesh({ stateWaitMs: SHORT_MS, firstState }), workloads };
+  }
+
+  it('does not take a destination for foreign before all are known', async () => {
+    const firstState = new FirstState();
+    halfKnown(firstState);
+    const refused = dial();
+    refused.end('secret');
+    assert.equal(await errorCode(refused), 'ECONNRESET');
+    assert.equal(received, 0);
+    firstState.setComplete();
+    const client = dial();
+    client.end('hello');
+    assert.equal(await readAll(client), 'hello');
+  });
+
+  it('lets nothing in before all policies are known', async () => {
+    const firstState = new FirstState();
+    halfKnown(firstState);
+    const early = network.a.dialRemote({ ip: network.b.ip, port: PLAINTEXT_PORT });
+    early.end('denied later');
+    assert.equal(await errorCode(early), 'ECONNRESET');
+    assert.equal(received, 0);
+    firstState.setComplete();
+    const client = network.a.dialRemote({ ip: network.b.ip, port: PLAINTEXT_PORT });
+    client.end('hello');
+    assert.equal(await readAll(client), 'hello');
+  });
 
   it('goes in plaintext to a workload that is not of the mesh, and does not call it mutual TLS', async () => {
     const client = dial();

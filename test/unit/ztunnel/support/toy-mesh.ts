@@ -12,6 +12,7 @@ import type { HostPort } from '../../../../ztunnel/proxy/hbone-headers.ts';
 import type { Mesh } from '../../../../ztunnel/proxy/mesh.ts';
 import { LoopbackSources, type PodSockets } from '../../../../ztunnel/proxy/pod-sockets.ts';
 import type { Match, Policy, Workload } from '../../../../ztunnel/state/model.ts';
+import { FirstState } from '../../../../ztunnel/state/first-state.ts';
 import { PolicyStore } from '../../../../ztunnel/state/policy-store.ts';
 import { WorkloadStore } from '../../../../ztunnel/state/workload-store.ts';
 import type { AccessRecord } from '../../../../ztunnel/telemetry/access-record.ts';
@@ -20,14 +21,19 @@ import type { TestCa } from './certificates.ts';
 
 export type ToyMesh = Mesh & { readonly records: AccessRecord[] };
 
-/** What one ztunnel's worker shares, without a control plane. */
-export function toyMesh(options: { pool?: HbonePool; stateWaitMs?: number } = {}): ToyMesh {
+/** What one ztunnel's worker shares, without a control plane. Its first state counts as complete unless said otherwise. */
+export function toyMesh(
+  options: { pool?: HbonePool; stateWaitMs?: number; firstState?: FirstState } = {},
+): ToyMesh {
+  const firstState = options.firstState ?? new FirstState();
+  if (options.firstState === undefined) firstState.setComplete();
   const records: AccessRecord[] = [];
   const silent = (): void => undefined;
   return {
     clusterId: 'Kubernetes',
     trustDomain: 'cluster.local',
     limits: { connectionsPerPod: 100, tunnelsPerPod: 10, stateWaitMs: options.stateWaitMs ?? 5_000 },
+    firstState,
     workloads: new WorkloadStore(),
     policies: new PolicyStore(),
     certificates: new CertificateStore(),
