@@ -10,6 +10,9 @@ export function canonicalAddress(text: string): string {
   return ipaddr.process(text).toString();
 }
 
+/** The length of ::ffff:0:0/96, RFC 4291 section 2.5.5.2. */
+const MAPPED_PREFIX_BITS = 96;
+
 export interface Block {
   readonly address: Uint8Array;
   readonly length: number;
@@ -18,8 +21,13 @@ export interface Block {
 /** A CIDR block, or a single address as a block of full length; the host bits are cleared. */
 export function blockOf(text: string): Block {
   const [address = '', length] = text.split('/');
-  const bytes = Uint8Array.from(ipaddr.parse(address).toByteArray());
-  const bits = length === undefined ? bytes.length * 8 : Number(length);
+  const parsed = ipaddr.parse(address);
+  const isMapped = parsed instanceof ipaddr.IPv6 && parsed.isIPv4MappedAddress();
+  const written = length === undefined ? parsed.toByteArray().length * 8 : Number(length);
+  // Connections are seen with IPv4 addresses only: a block of mapped ones would never match.
+  const asIpv4 = isMapped && written >= MAPPED_PREFIX_BITS;
+  const bytes = Uint8Array.from((asIpv4 ? parsed.toIPv4Address() : parsed).toByteArray());
+  const bits = asIpv4 ? written - MAPPED_PREFIX_BITS : written;
   return {
     address: bytes.map((byte, i) => {
       const kept = Math.min(8, Math.max(0, bits - i * 8));
