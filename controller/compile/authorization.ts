@@ -7,7 +7,13 @@ import {
   Scope,
 } from '../../proto/gen/istio/security/authorization_pb.js';
 import { hasSelector, labelsMatch } from '../model/labels.ts';
-import { type AuthorizationPolicy, type Labels, namespaceOf, type TargetRef } from '../model/objects.ts';
+import {
+  type AuthorizationPolicy,
+  isService,
+  type Labels,
+  namespaceOf,
+  type TargetRef,
+} from '../model/objects.ts';
 import { compileRule, type PolicyAction } from './policy-rules.ts';
 
 /** Istio's annotation for "log what it would do". */
@@ -83,7 +89,7 @@ function attachmentOf(
   const namespace = namespaceOf(policy);
   const selector = policy.spec?.selector;
   if (targets.length > 0) {
-    const services = targets.filter(({ kind, group }) => kind === 'Service' && (group ?? '') === '');
+    const services = targets.filter(isService);
     if (services.length === 0) return undefined;
     return { by: 'services', namespace, names: services.map(({ name }) => name) };
   }

@@ -99,6 +99,11 @@ export interface TargetRef {
   readonly namespace?: string;
 }
 
+/** Whether a policy is attached to a Service; Kubernetes' core group is written as nothing, and by some as "core". */
+export function isService({ kind, group = '' }: TargetRef): boolean {
+  return kind === 'Service' && (group === '' || group === 'core');
+}
+
 export interface PolicySource {
   readonly principals?: readonly string[];
   readonly notPrincipals?: readonly string[];

@@ -92,8 +92,8 @@ function keep(objects: Map<string, AcceptedObject>, key: string, held: HeldObjec
 
 /** What broken documents may have been about. */
 interface Doubts {
-  /** Objects that a broken document names. */
-  readonly keys: Set<string>;
+  /** Objects that a broken document names, with the files of such documents. */
+  readonly keys: Map<string, Set<string>>;
   /** Files (or directories that cannot be read) with something that could have been any of their objects. */
   readonly files: Set<string>;
 }
@@ -103,7 +103,7 @@ function doubtsOf(
   previous: ReadonlyMap<string, HeldObject>,
   problems: Problem[],
 ): Doubts {
-  const doubts: Doubts = { keys: new Set(), files: new Set() };
+  const doubts: Doubts = { keys: new Map(), files: new Set() };
   for (const { file, error, documents } of files) {
     if (error !== undefined) {
       doubts.files.add(file);
@@ -112,8 +112,8 @@ function doubtsOf(
     for (const document of documents) {
       if (document.type !== 'bad') continue;
       const key = document.ref === undefined ? undefined : objectKey(document.ref);
-      if (key !== undefined && previous.has(key)) doubts.keys.add(key);
-      else doubts.files.add(file);
+      if (key === undefined || !previous.has(key)) doubts.files.add(file);
+      else doubts.keys.set(key, (doubts.keys.get(key) ?? new Set()).add(file));
     }
   }
   return doubts;
@@ -129,7 +129,11 @@ function retain(
   const isDoubtful = (file: string): boolean =>
     files.has(file) || [...files].some((above) => file.startsWith(`${above}/`));
   for (const [key, held] of previous) {
-    if (!objects.has(key) && (keys.has(key) || isDoubtful(held.file))) keep(objects, key, held);
+    const found = objects.get(key);
+    // A second definition elsewhere did not count before, and does not because the one that counts is broken.
+    const isOverruled = found !== undefined && found.file !== held.file && keys.get(key)?.has(held.file);
+    const isMissing = found === undefined && (keys.has(key) || isDoubtful(held.file));
+    if (isOverruled === true || isMissing) keep(objects, key, held);
   }
 }
 

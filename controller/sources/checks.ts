@@ -1,5 +1,14 @@
+import { DATAPLANE_MODE_LABEL } from '../../lib/enrolment.ts';
 import { hasSelector } from '../model/labels.ts';
-import type { AuthorizationPolicy, KubeObject, PeerAuthentication, Pod, Service } from '../model/objects.ts';
+import {
+  type AuthorizationPolicy,
+  type KubeObject,
+  namespaceOf,
+  type PeerAuthentication,
+  type Pod,
+  type Service,
+  type TargetRef,
+} from '../model/objects.ts';
 import { didYouMean } from '../schema/did-you-mean.ts';
 import { FORMATS } from '../schema/formats.ts';
 import { type FieldProblem, show } from '../schema/validate.ts';
@@ -9,8 +18,24 @@ type Path = readonly (string | number)[];
 
 const FORMAT = new Map(FORMATS.map((format) => [format.name, format]));
 
-/** What a schema cannot say: rules between the fields of one object. */
+const OWN_LABELS = 'loam.dev/';
+const OWN_LABEL_NAMES = [DATAPLANE_MODE_LABEL, 'loam.dev/use-waypoint', 'loam.dev/use-waypoint-namespace'];
+const DATAPLANE_MODES = ['ambient', 'none'];
+
+/** What a policy can be attached to (Istio: PolicyTargetReference): kinds by group. */
+const TARGETS: ReadonlyMap<string, readonly string[]> = new Map([
+  ['', ['Service']],
+  ['core', ['Service']],
+  ['gateway.networking.k8s.io', ['Gateway', 'GatewayClass']],
+  ['networking.istio.io', ['ServiceEntry']],
+]);
+
+/** What a schema cannot say: rules between the fields of one object, and the labels that are ours. */
 export function checkObject(object: KubeObject): FieldProblem[] {
+  return [...checkOwnLabels(object), ...checkKind(object)];
+}
+
+function checkKind(object: KubeObject): FieldProblem[] {
   switch (object.kind) {
     case 'Pod':
       return checkPod(object);
@@ -24,6 +49,19 @@ export function checkObject(object: KubeObject): FieldProblem[] {
     case 'ServiceAccount':
       return [];
   }
+}
+
+/** A typing error here would take a pod out of the mesh, and out of reach of its policies. */
+function checkOwnLabels({ metadata: { labels = {} } }: KubeObject): FieldProblem[] {
+  return Object.entries(labels).flatMap(([key, value]) => {
+    const path: Path = ['metadata', 'labels', key];
+    if (key === DATAPLANE_MODE_LABEL && !DATAPLANE_MODES.includes(value))
+      return [problem(path, 'value is not allowed', value, DATAPLANE_MODES.join(', '))];
+    if (!key.startsWith(OWN_LABELS) || OWN_LABEL_NAMES.includes(key)) return [];
+    const guess = didYouMean(key, OWN_LABEL_NAMES);
+    const hint = guess === undefined ? '' : `; did you mean ${show(guess)}?`;
+    return [{ ...problem(path, `unknown label${hint}`, undefined, OWN_LABEL_NAMES.join(', ')), atKey: true }];
+  });
 }
 
 function problem(path: Path, message: string, value?: unknown, allowed?: string): FieldProblem {
@@ -94,6 +132,10 @@ function checkAuthorization(policy: AuthorizationPolicy): FieldProblem[] {
   if (targets + (hasSelector(spec.selector) ? 1 : 0) > 1) {
     found.push(problem(['spec'], 'only one of selector, targetRef and targetRefs may be set'));
   }
+  if (spec.targetRef !== undefined) found.push(...checkTarget(policy, spec.targetRef, ['spec', 'targetRef']));
+  (spec.targetRefs ?? []).forEach((target, t) => {
+    found.push(...checkTarget(policy, target, ['spec', 'targetRefs', t]));
+  });
   (spec.rules ?? []).forEach((rule, r) => {
     (rule.when ?? []).forEach((condition, w) => {
       found.push(...checkCondition(condition, ['spec', 'rules', r, 'when', w]));
@@ -113,6 +155,29 @@ function checkAuthorization(policy: AuthorizationPolicy): FieldProblem[] {
     });
   });
   return found;
+}
+
+function checkTarget(policy: AuthorizationPolicy, target: TargetRef, path: Path): FieldProblem[] {
+  const { group = '', kind, namespace } = target;
+  const kinds = TARGETS.get(group);
+  if (kinds === undefined) {
+    const groups = [...TARGETS.keys()].map(show).join(', ');
+    return [problem([...path, 'group'], 'value is not allowed', group, groups)];
+  }
+  if (!kinds.includes(kind))
+    return [
+      problem([...path, 'kind'], `value is not allowed in group ${show(group)}`, kind, kinds.join(', ')),
+    ];
+  if (namespace !== undefined && namespace !== '' && namespace !== namespaceOf(policy))
+    return [
+      problem(
+        [...path, 'namespace'],
+        'a policy can be attached only to what is in its own namespace',
+        namespace,
+        namespaceOf(policy),
+      ),
+    ];
+  return [];
 }
 
 function checkCondition(

@@ -96,6 +96,18 @@ function unknownKind(
   kind: string,
   apiVersion: string,
 ): ReadDocument {
+  // `kubectl get -o yaml` writes lists: what is in them would go unread, and what they replace would be gone.
+  if (kind === 'List' || KINDS.some((known) => kind === `${known}List`)) {
+    return bad(file, document, undefined, [
+      {
+        path: ['kind'],
+        atKey: false,
+        message: 'a list is not read: make each item a document of its own, with a line "---" between them',
+        value: show(kind),
+        allowed: KINDS.join(', '),
+      },
+    ]);
+  }
   const guess = didYouMean(kind, KINDS);
   if (guess !== undefined || apiVersion.startsWith(SECURITY_GROUP)) {
     const hint = guess === undefined ? '' : `; did you mean ${show(guess)}?`;

@@ -1,5 +1,13 @@
 import { hasSelector, labelsMatch } from '../model/labels.ts';
-import { type KubeObject, namespaceOf, type ObjectRef, objectKey, refOf } from '../model/objects.ts';
+import {
+  isService,
+  type KubeObject,
+  namespaceOf,
+  type ObjectRef,
+  objectKey,
+  refOf,
+  type TargetRef,
+} from '../model/objects.ts';
 import type { AcceptedObject, Problem } from './source.ts';
 
 /** Namespaces that every cluster has without a manifest. */
@@ -25,6 +33,15 @@ export function referencesOf(object: KubeObject, rootNamespace: string): Referen
     if (name !== DEFAULT_ACCOUNT) {
       found.push({ field: 'spec.serviceAccountName', to: { kind: 'ServiceAccount', namespace, name } });
     }
+  }
+  if (object.kind === 'AuthorizationPolicy') {
+    const { targetRef, targetRefs } = object.spec ?? {};
+    const at = (target: TargetRef, field: string): void => {
+      if (isService(target))
+        found.push({ field: `${field}.name`, to: { kind: 'Service', namespace, name: target.name } });
+    };
+    if (targetRef !== undefined) at(targetRef, 'spec.targetRef');
+    (targetRefs ?? []).forEach((target, i) => at(target, `spec.targetRefs[${i}]`));
   }
   return found;
 }

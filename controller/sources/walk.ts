@@ -1,4 +1,4 @@
-import { readdir, stat } from 'node:fs/promises';
+import { lstat, readdir, stat } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 
 /** A manifest file found, with what tells a changed file from an unchanged one. */
@@ -63,10 +63,19 @@ async function visit(root: string, dir: string, walk: Walk, seen: Set<string>, d
       }
     } catch (error) {
       const { code = 'error' } = error as NodeJS.ErrnoException;
-      // Gone between readdir and stat: an editor's rename. A dangling symlink looks the same, and is as gone.
       if (code !== 'ENOENT') walk.files.push(broken(file, path, `cannot be read (${code})`));
+      // Else gone between readdir and stat: an editor's rename.
+      else if (await isSymlink(path)) walk.files.push(broken(file, path, 'a symlink that leads nowhere'));
     }
   }
+}
+
+/** What a symlink leads to may be on a disk that is not mounted at the moment: unreadable, not deleted. */
+async function isSymlink(path: string): Promise<boolean> {
+  return lstat(path).then(
+    (info) => info.isSymbolicLink(),
+    () => false,
+  );
 }
 
 function broken(file: string, path: string, error: string): FoundFile {

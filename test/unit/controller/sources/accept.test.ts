@@ -91,6 +91,36 @@ describe('sources/accept', () => {
     assert.match(problem?.message ?? '', /defined twice; the one in policy\.yaml/);
   });
 
+  it('does not let a duplicate take over from an object that was broken', () => {
+    const weaker = GOOD.replace('DENY', 'ALLOW');
+    const { objects, problems } = run(
+      { 'a.yaml': weaker, 'shop.yaml': MANIFESTS, 'policy.yaml': GOOD.replace('rules', 'roles') },
+      before,
+    );
+    const found = objects.get(POLICY);
+    assert.deepEqual([found?.file, found?.lastGood], ['policy.yaml', true]);
+    assert(problems.some(({ file, field }) => file === 'policy.yaml' && field === 'spec.roles'));
+    // Removed, and not broken: then the other is the only one.
+    assert.equal(
+      run({ 'a.yaml': weaker, 'shop.yaml': MANIFESTS }, objects).objects.get(POLICY)?.file,
+      'a.yaml',
+    );
+  });
+
+  it('reports a policy for a Service that does not exist, and keeps its last good state', () => {
+    const bySelector = 'selector: {matchLabels: {app: payments}}';
+    const forService = (name: string): string =>
+      GOOD.replace(bySelector, `targetRefs: [{kind: Service, group: "", name: ${name}}]`);
+    const good = run({ 'shop.yaml': MANIFESTS, 'policy.yaml': forService('payments') });
+    assert.deepEqual(good.problems, []);
+    const { objects, problems } = run(
+      { 'shop.yaml': MANIFESTS, 'policy.yaml': forService('payment') },
+      good.objects,
+    );
+    assert.equal(objects.get(POLICY)?.lastGood, true);
+    assert.deepEqual([problems[0]?.field, problems[0]?.allowed], ['spec.targetRefs[0].name', 'payments']);
+  });
+
   it('reports a dangling account with what exists, and does not admit the pod', () => {
     const { objects, problems } = run({
       'shop.yaml': MANIFESTS.replace('serviceAccountName: payments', 'serviceAccountName: payment'),

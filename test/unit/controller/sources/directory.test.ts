@@ -130,6 +130,24 @@ describe('sources/directory', () => {
     assert.match(errors.get('self.yaml') ?? '', /ELOOP/);
   });
 
+  it('takes a symlink that leads nowhere for unreadable, not for deleted', async () => {
+    await using dir = await temporaryDir();
+    const elsewhere = join(dir.path, 'elsewhere');
+    await mkdir(join(elsewhere, 'policies'), { recursive: true });
+    await writeFile(join(elsewhere, 'policies', 'policy.yaml'), GOOD);
+    await replaceFile(join(dir.path, 'manifests', 'shop.yaml'), MANIFESTS);
+    await symlink(join(elsewhere, 'policies'), join(dir.path, 'manifests', 'policies'));
+    await using bench = await open(dir.path);
+    await bench.source.start();
+    assert.equal(bench.source.current.objects.get(POLICY)?.lastGood, false);
+    await rename(elsewhere, join(dir.path, 'unmounted'));
+    await until(() => bench.source.current.problems.length > 0);
+    assert.equal(bench.source.current.objects.get(POLICY)?.lastGood, true);
+    assert.match(bench.source.current.problems[0]?.message ?? '', /symlink that leads nowhere/);
+    await rename(join(dir.path, 'unmounted'), elsewhere);
+    await until(() => bench.source.current.objects.get(POLICY)?.lastGood === false);
+  });
+
   it('reads a mounted ConfigMap, whose files are symlinks behind a hidden one', async () => {
     await using dir = await temporaryDir();
     const manifests = join(dir.path, 'manifests');

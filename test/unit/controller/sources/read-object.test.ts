@@ -171,6 +171,38 @@ describe('sources/read-object', () => {
       'spec.portLevelMtls',
       /selector/,
     ],
+    [
+      'a misspelt dataplane mode',
+      'apiVersion: v1\nkind: Namespace\nmetadata: {name: n, labels: {loam.dev/dataplane-mode: ambeint}}',
+      'metadata.labels["loam.dev/dataplane-mode"]',
+      /not allowed ambient, none/,
+    ],
+    [
+      'a misspelt label of our own',
+      ORDINARY_POD.replace('app.kubernetes.io/name: web', 'loam.dev/dataplane-mod: ambient'),
+      'metadata.labels["loam.dev/dataplane-mod"]',
+      /did you mean "loam\.dev\/dataplane-mode"/,
+    ],
+    ['a list', 'apiVersion: v1\nkind: List\nitems: []', 'kind', /list is not read/],
+    ['a list of one kind', 'apiVersion: v1\nkind: ServiceList\nitems: []', 'kind', /list is not read/],
+    [
+      'a misspelt target kind',
+      `${POLICY}spec: {targetRefs: [{kind: service, name: s}]}`,
+      'spec.targetRefs[0].kind',
+      /not allowed in group "" Service/,
+    ],
+    [
+      'an unknown target group',
+      `${POLICY}spec: {targetRef: {kind: Gateway, group: gateway.io, name: s}}`,
+      'spec.targetRef.group',
+      /gateway\.networking\.k8s\.io/,
+    ],
+    [
+      'a target of another namespace',
+      `${POLICY}spec: {targetRefs: [{kind: Service, name: s, namespace: m}]}`,
+      'spec.targetRefs[0].namespace',
+      /its own namespace/,
+    ],
     ['a wrong mode', `${PEER}spec: {mtls: {mode: STRIKT}}`, 'spec.mtls.mode', /did you mean "STRICT"\?/],
     ['a wrong apiVersion', PEER.replace('istio.io/v1', 'istio.io/v2'), 'apiVersion', /not allowed/],
     [
