@@ -1,0 +1,81 @@
+import assert from 'node:assert/strict';
+import { execFileSync, spawn } from 'node:child_process';
+import { closeSync, constants, mkdtempSync, openSync, readFileSync, readSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { once } from 'node:events';
+import { afterEach, beforeEach, describe, it } from 'mocha';
+import { packageRoot, siblingModule } from '../../../lib/package-root.ts';
+import { LogOutput } from '../../../ztunnel/log-output.ts';
+import { eventually } from './support/streams.ts';
+
+const LINE = `${'x'.repeat(1023)}\n`;
+/** More than may wait. */
+const TOO_MANY = 10_000;
+
+describe('ztunnel/log-output', () => {
+  let folder: string;
+  const open: number[] = [];
+
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'loam-log-'));
+  });
+
+  afterEach(() => {
+    for (const fd of open.splice(0)) closeSync(fd);
+    rmSync(folder, { recursive: true });
+  });
+
+  const opened = (path: string, flags: number): number => {
+    const fd = openSync(path, flags);
+    open.push(fd);
+    return fd;
+  };
+
+  it('writes every line to a file, in order, the last ones at exit', () => {
+    const file = join(folder, 'log');
+    const output = new LogOutput(opened(file, constants.O_WRONLY | constants.O_CREAT | constants.O_APPEND));
+    for (let i = 0; i < 1000; i++) output.write(`${i}\n`);
+    output.flushSync();
+    return eventually(() => {
+      const lines = readFileSync(file, 'utf8').trim().split('\n').map(Number);
+      return lines.length === 1000 && lines.sort((a, b) => a - b).every((n, i) => n === i);
+    });
+  });
+
+  it('neither waits for a reader that stalls nor keeps all for it, and tells it afterwards', async () => {
+    const pipe = join(folder, 'pipe');
+    execFileSync('mkfifo', [pipe]);
+    const reader = opened(pipe, constants.O_RDONLY | constants.O_NONBLOCK);
+    const output = new LogOutput(opened(pipe, constants.O_WRONLY));
+    for (let i = 0; i < TOO_MANY; i++) output.write(LINE);
+    output.flushSync();
+    const buffer = Buffer.alloc(1 << 20);
+    let text = '';
+    await eventually(() => {
+      output.write('again\n');
+      try {
+        text += buffer.toString('latin1', 0, readSync(reader, buffer));
+      } catch (error) {
+        assert.equal((error as NodeJS.ErrnoException).code, 'EAGAIN');
+      }
+      return /"lost":\d+,"msg":"log lines were lost"/.test(text);
+    });
+    output.close();
+  });
+
+  it('lives on with a full disk, and ends with it', async () => {
+    const program = `
+      const { makeLogger } = await import(${JSON.stringify(siblingModule(import.meta.url, '../../../ztunnel/log').href)});
+      const log = makeLogger('info', 'node-a');
+      log.info('lost');
+      setTimeout(() => { log.info('lost, too'); process.exit(7); }, 100);`;
+    const full = opened('/dev/full', constants.O_WRONLY);
+    const child = spawn(process.execPath, ['--input-type=module', '--eval', program], {
+      cwd: packageRoot(),
+      stdio: ['ignore', full, 'inherit'],
+    });
+    const [code] = (await once(child, 'exit')) as [number];
+    assert.equal(code, 7);
+  });
+});
