@@ -6,6 +6,10 @@ import type { ListenAddress } from '../config.ts';
 const HEADERS_TIMEOUT_MS = 5_000;
 const REQUEST_TIMEOUT_MS = 10_000;
 const MAX_HEADER_BYTES = 8 * 1024;
+/** How often those two are looked at; Node's own 30 s would make either last for as long. */
+const TIMEOUT_CHECK_MS = 1_000;
+/** Pods can reach some of these ports: they must not take the descriptors from the connections of others. */
+const MAX_CONNECTIONS = 64;
 
 export interface Answer {
   readonly status: number;
@@ -36,6 +40,7 @@ export async function serveRoutes(address: ListenAddress, routes: Routes): Promi
     {
       headersTimeout: HEADERS_TIMEOUT_MS,
       requestTimeout: REQUEST_TIMEOUT_MS,
+      connectionsCheckingInterval: TIMEOUT_CHECK_MS,
       maxHeaderSize: MAX_HEADER_BYTES,
     },
     (request, response) => {
@@ -49,6 +54,7 @@ export async function serveRoutes(address: ListenAddress, routes: Routes): Promi
       });
     },
   );
+  server.maxConnections = MAX_CONNECTIONS;
   server.listen(address.port, address.host);
   await once(server, 'listening');
   return server;

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import type { Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import net, { type AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, it } from 'mocha';
 import { serveRoutes } from '../../../../ztunnel/admin/http-routes.ts';
 import { Readiness, type ReadinessReport } from '../../../../ztunnel/admin/readiness.ts';
+import { eventually } from '../support/streams.ts';
 import { adminRoutes, type AdminActions } from '../../../../ztunnel/admin/routes.ts';
 
 describe('ztunnel/admin', () => {
@@ -46,6 +47,21 @@ describe('ztunnel/admin', () => {
     assert.deepEqual(report.gates[1], { name: 'zds-snapshot', ready: false, reason: 'no agent' });
     gateOpen = true;
     assert.equal((await ask('/healthz/ready')).status, 200);
+  });
+
+  it('takes a bounded number of connections, and goes on when they leave', async () => {
+    const { port } = server.address() as AddressInfo;
+    const sockets = Array.from({ length: 100 }, () => net.connect(port, '127.0.0.1'));
+    let refused = 0;
+    for (const socket of sockets) {
+      socket.on('error', () => undefined);
+      socket.once('close', () => (refused += 1));
+      socket.resume();
+    }
+    await eventually(() => refused >= 100 - 64);
+    for (const socket of sockets) socket.destroy();
+    await eventually(() => refused === 100);
+    assert.equal((await ask('/')).status, 200);
   });
 
   it('shows state, connections and metrics', async () => {
