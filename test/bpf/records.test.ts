@@ -5,6 +5,7 @@ import { buffer, RECORD_BYTES, TUPLE_BYTES } from '../../lib/linux/bpf/layout.ts
 import { libbpf } from '../../lib/linux/bpf/libbpf.ts';
 import { BpfMap } from '../../lib/linux/bpf/map.ts';
 import { DEFAULT_BPFFS } from '../../lib/linux/bpf/pins.ts';
+import { DEFAULT_CAP } from '../../lib/linux/bpf/pod-store.ts';
 import { closeFd } from '../../lib/linux/libc.ts';
 import { Lab } from './support/lab.ts';
 import { dial, Sock } from './support/socket.ts';
@@ -12,6 +13,8 @@ import { closeListeners, listenerFds, openListeners, TinyMesh, type MeshPod } fr
 
 /** As bpf/maps.h has it. */
 const MAX_RECORDS = 65536;
+/** What the kubelet allows by default (--max-pods). */
+const PODS_OF_A_NODE = 110;
 const SERVICE = { ip: '198.19.0.10', port: 80 };
 
 describe('bpf: records of connections under way', () => {
@@ -85,6 +88,22 @@ describe('bpf: records of connections under way', () => {
     assert.deepEqual(use(a).outstanding, none);
     mesh.redirection.setListeners(a.handle, listenerFds(a.listeners));
     assert.equal(dial(a.pod.netnsFd, SERVICE.ip, SERVICE.port), 'ok');
+  });
+
+  it('that a hostile pod holds with TCP_REPAIR leave room for those of all others', () => {
+    const a = mesh.enrol(lab.pod('a'));
+    const b = mesh.enrol(lab.pod('b'));
+    // Connected by decree: such a socket sends no SYN, so nothing ever consumes its record.
+    const held = Array.from({ length: DEFAULT_CAP + 1 }, () => Sock.open(a.pod.netnsFd).repair());
+    const said = held.map((socket) => socket.connect(SERVICE.ip, SERVICE.port));
+    assert.equal(said.filter((result) => result === 'ok').length, DEFAULT_CAP);
+    assert.equal(said.at(-1), 'ENOBUFS');
+    assert.equal(use(a).outstanding.outbound, DEFAULT_CAP);
+    assert.ok(DEFAULT_CAP * PODS_OF_A_NODE < MAX_RECORDS);
+    assert.equal(dial(b.pod.netnsFd, SERVICE.ip, SERVICE.port), 'ok');
+    for (const socket of held) socket.close();
+    assert.deepEqual(use(a).outstanding, none);
+    assert.equal(mesh.redirection.stats().records, 0);
   });
 
   it('that find the map full make connect() fail, counted for the pod, and nothing passes', () => {

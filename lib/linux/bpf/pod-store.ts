@@ -32,8 +32,13 @@ import { portSpread } from './port-spread.ts';
 import { waitForPrograms } from './quiesce.ts';
 import type { Problem } from './redirection.ts';
 
-/** Connections of each direction that one pod may have under way to its listeners. */
-const DEFAULT_CAP = 2048;
+/**
+ * Connections of each kind that one pod may have under way to its listeners: those that a listener's full backlog
+ * keeps out, so beside the thousands in there. A hostile pod can hold so many for as long as it likes (TCP_REPAIR,
+ * or an application that never accepts). 110 pods, as many as Kubernetes puts on a node by default, together do not
+ * fill the map of records (MAX_RECORDS in bpf/maps.h), which would cost the others their connections.
+ */
+export const DEFAULT_CAP = 512;
 const ROLES = Object.keys(LISTENER_ROLES) as ListenerRole[];
 
 /** A pod to enrol. Descriptors stay the caller's. */
@@ -44,7 +49,7 @@ export interface PodRequest {
   /** Its IPv4 address. */
   readonly ip: string;
   readonly listeners: Readonly<Record<ListenerRole, number>>;
-  /** Most connections of each direction under way; 2048 by default. */
+  /** Most connections of each direction under way; {@link DEFAULT_CAP} by default. */
   readonly cap?: number;
 }
 

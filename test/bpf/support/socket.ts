@@ -9,6 +9,7 @@ const AF_INET6 = 10;
 const SOCK_STREAM_CLOEXEC = 0o2000001;
 const SOL_SOCKET = 1;
 const IPPROTO_TCP = 6;
+const TCP_REPAIR = 19;
 const TCP_FASTOPEN_CONNECT = 30;
 const SO_REUSEADDR = 2;
 const SO_ERROR = 4;
@@ -93,6 +94,12 @@ export class Sock implements Disposable {
   /** connect() only remembers the destination; the first write sends the SYN. */
   fastOpenConnect(): this {
     check(sys.setsockopt(this.fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, int32(1), 4), 'TCP_FASTOPEN_CONNECT');
+    return this;
+  }
+
+  /** As checkpoint and restore do: connect() then only pretends. */
+  repair(): this {
+    check(sys.setsockopt(this.fd, IPPROTO_TCP, TCP_REPAIR, int32(1), 4), 'TCP_REPAIR');
     return this;
   }
 
