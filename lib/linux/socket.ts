@@ -1,7 +1,8 @@
 /** TCP sockets that are made inside a pod's network namespace and then used from outside it. IPv4 only, so far. */
+import { randomInt } from 'node:crypto';
 import { Socket } from 'node:net';
 import ipaddr from 'ipaddr.js';
-import { check, closeFd, closeQuietly, dup, int32, sys, SystemCallError } from './libc.ts';
+import { check, closeFd, closeQuietly, dup, errnoName, int32, sys, SystemCallError } from './libc.ts';
 import { inNetns } from './netns.ts';
 
 export { closeFd, dup };
@@ -23,6 +24,10 @@ const TCP_KEEPINTVL = 5;
 const TCP_KEEPCNT = 6;
 const IP_BIND_ADDRESS_NO_PORT = 24;
 const SOCKADDR_IN_BYTES = 16;
+const LOWEST_PORT = 1024;
+const HIGHEST_PORT = 65535;
+/** With half of all ports taken, one listener in 10^19 would find none. */
+const BIND_TRIES = 64;
 const SOCKADDR_MAX_BYTES = 28;
 
 /**
@@ -58,8 +63,7 @@ export function listenTcp4(options: { readonly netnsFd: number; readonly backlog
   return inNetns(options.netnsFd, () => {
     const fd = newTcp4();
     try {
-      const address = sockaddrIn(STEERED_LISTENER_ADDRESS, 0);
-      check(sys.bind(fd, address, address.length), 'bind', fd, STEERED_LISTENER_ADDRESS, 0);
+      bindAnywhere(fd, STEERED_LISTENER_ADDRESS);
       // After bind(), so that the port is chosen as if it were unset; for the accepted sockets, which inherit it: they
       // hold the port that the client dialled, and an application that (re)starts there must get it with SO_REUSEADDR.
       setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1, 'SO_REUSEADDR');
@@ -158,6 +162,20 @@ export function connectInNetns(netnsFd: number, ip: string, port: number): Socke
 function newTcp4(): number {
   const type = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
   return check(sys.socket(AF_INET, type, IPPROTO_TCP), 'socket', 'AF_INET', 'SOCK_STREAM');
+}
+
+/**
+ * Binds to any port. First as the kernel chooses, from the namespace's range; a pod can have made that range small, or
+ * have taken all of it with wildcard sockets, and must not escape enrolment by it.
+ */
+function bindAnywhere(fd: number, ip: string): void {
+  const ports = [0, ...Array.from({ length: BIND_TRIES }, () => randomInt(LOWEST_PORT, HIGHEST_PORT + 1))];
+  for (const port of ports) {
+    const address = sockaddrIn(ip, port);
+    if (sys.bind(fd, address, address.length) === 0) return;
+    if (errnoName() !== 'EADDRINUSE') throw new SystemCallError('bind', [fd, ip, port], errnoName());
+  }
+  throw new SystemCallError('bind', [fd, ip, `any of ${ports.length} ports`], 'EADDRINUSE');
 }
 
 function setOption(fd: number, level: number, option: number, value: number, name: string): void {

@@ -56,6 +56,19 @@ describe('sockets of a pod', () => {
     removeAllNetns();
   });
 
+  it('listens in a namespace whose whole range of ports is taken', () => {
+    execFileSync('ip', ['netns', 'exec', name, 'sysctl', '-qw', 'net.ipv4.ip_local_port_range=40000 40001']);
+    const squatters = [40000, 40001].map((port) => {
+      const fd = tcpSocket4(netns);
+      bind4(fd, '0.0.0.0', port);
+      check(sys.listen(fd, 1), 'listen', fd);
+      return fd;
+    });
+    const fds = [1, 2, 3].map(() => listenTcp4({ netnsFd: netns }));
+    assert.deepEqual(fds.map(isListening), [true, true, true]);
+    [...squatters, ...fds].forEach(closeFd);
+  });
+
   it('tells a listener that a process of the pod destroyed', () => {
     const fds = [1, 2].map(() => listenTcp4({ netnsFd: netns }));
     assert.deepEqual(fds.map(isListening), [true, true]);
