@@ -20,7 +20,7 @@ export const CA_SERVICE = grpcServiceDefinition(IstioCertificateService);
 const IMPERSONATED = 'ImpersonatedIdentity';
 const MAX_IDENTITY_CHARS = 1024;
 /** A node may ask for many certificates at once after a restart; beyond that it waits its turn. */
-const MAX_IN_FLIGHT = 64;
+const MAX_IN_FLIGHT_PER_NODE = 64;
 
 export interface CaServiceOptions {
   readonly authority: Authority;
@@ -45,7 +45,7 @@ class Refused extends Error {
 /** Istio's certificate service: a node asks on behalf of the pods that it runs, and of no others. */
 export class CaService {
   readonly #options: CaServiceOptions;
-  #inFlight = 0;
+  readonly #inFlight = new Map<string, number>();
   #issued = 0;
   #refused = 0;
 
@@ -84,13 +84,16 @@ export class CaService {
         grpc.status.UNAUTHENTICATED,
         'a bearer token of a node is needed (authorization: Bearer …)',
       );
-    if (this.#inFlight >= MAX_IN_FLIGHT)
-      throw new Refused(grpc.status.RESOURCE_EXHAUSTED, 'too many requests at once');
-    this.#inFlight += 1;
+    const inFlight = this.#inFlight.get(node) ?? 0;
+    if (inFlight >= MAX_IN_FLIGHT_PER_NODE)
+      throw new Refused(grpc.status.RESOURCE_EXHAUSTED, `too many requests of node ${node} at once`);
+    this.#inFlight.set(node, inFlight + 1);
     try {
       return await this.#issue(node, call.request);
     } finally {
-      this.#inFlight -= 1;
+      const left = (this.#inFlight.get(node) ?? 1) - 1;
+      if (left === 0) this.#inFlight.delete(node);
+      else this.#inFlight.set(node, left);
     }
   }
 
