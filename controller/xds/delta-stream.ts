@@ -32,6 +32,7 @@ export interface DeltaStreamOptions {
 /** gRPC clients accept messages of 4 MiB unless told otherwise. */
 const MAX_RESPONSE_BYTES = 3 * 1024 * 1024;
 const RESOURCE_OVERHEAD_BYTES = 256;
+const NAME_OVERHEAD_BYTES = 8;
 const MAX_NACK_TEXT = 500;
 
 interface TypeState {
@@ -41,8 +42,8 @@ interface TypeState {
   /** A first request is answered even with nothing: the client's readiness waits for it. */
   mustAnswer: boolean;
   acked: number;
-  /** What the client refused, with its reason, until all of it has changed. */
-  nack: { readonly text: string; readonly refused: readonly VersionedResource[] } | undefined;
+  /** What the client refused, as name and version, with its reason, until all of it has changed. */
+  nack: { readonly text: string; readonly refused: ReadonlyMap<string, string> } | undefined;
 }
 
 /**
@@ -125,10 +126,10 @@ export class DeltaStream {
     for (const [typeUrl, state] of this.#types) {
       const { resources } = this.#snapshot.types[typeUrl];
       if (state.outstanding !== undefined) continue;
-      const refused = state.nack?.refused.some(
-        ({ name, version }) => resources.get(name)?.version === version,
+      const refused = [...(state.nack?.refused ?? [])].some(
+        ([name, version]) => resources.get(name)?.version === version,
       );
-      if (refused === true) continue;
+      if (refused) continue;
       state.nack = undefined;
       if (isEmpty(this.#delta(typeUrl, state))) state.acked = this.#snapshot.generation;
     }
@@ -173,7 +174,9 @@ function answer(state: TypeState, request: DeltaDiscoveryRequest): void {
   if (request.errorDetail === undefined) return;
   // What was refused is not sent again before it changes: the client would refuse it again.
   const text = request.errorDetail.message.slice(0, MAX_NACK_TEXT) || 'refused without a reason';
-  state.nack = { text, refused: [...(state.nack?.refused ?? []), ...delta.upserts] };
+  const refused = new Map(state.nack?.refused);
+  for (const { name, version } of delta.upserts) refused.set(name, version);
+  state.nack = { text, refused };
 }
 
 function isEmpty(delta: Delta): boolean {
@@ -189,5 +192,12 @@ function limit(delta: Delta): Delta {
     if (fits.length > 0 && bytes > MAX_RESPONSE_BYTES) return { upserts: fits, removed: [] };
     fits.push(resource);
   }
-  return { upserts: fits, removed: delta.removed };
+  const removed: string[] = [];
+  for (const name of delta.removed) {
+    // A name of any length; at most three bytes of UTF-8 for each of its characters.
+    bytes += name.length * 3 + NAME_OVERHEAD_BYTES;
+    if (fits.length + removed.length > 0 && bytes > MAX_RESPONSE_BYTES) break;
+    removed.push(name);
+  }
+  return { upserts: fits, removed };
 }

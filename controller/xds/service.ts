@@ -35,10 +35,14 @@ interface Connection {
   timer: NodeJS.Timeout | undefined;
   /** Whether the first answers may go out. */
   waited: boolean;
+  /** When requests of this stream were answered last, ms. */
+  flushedAtMs: number;
 }
 
 /** How long addresses wait for the subscription to policies, which clients send right after. */
 const FIRST_FLUSH_MS = 30;
+/** Requests that follow each other faster are answered together: each answer compares all that the client asked for. */
+const ANSWER_INTERVAL_MS = 10;
 const MAX_CLIENT_ID = 200;
 /** Streams of one node: the running ztunnel, its successor, and some that died without a word. */
 const MAX_STREAMS_PER_NODE = 16;
@@ -123,6 +127,7 @@ export class XdsService {
       clientId: '',
       timer: undefined,
       waited: false,
+      flushedAtMs: -Infinity,
     };
     this.#connections.add(connection);
     this.#options.log.info({ node, peer: call.getPeer() }, 'xds client connected');
@@ -151,15 +156,25 @@ export class XdsService {
       this.#options.log.warn({ node, type: request.typeUrl, reason }, 'the node refused a response');
     }
     // Addresses and policies are subscribed to by two messages; policies should be first on the wire.
-    connection.waited ||= stream.hasAllTypes;
-    if (connection.waited) {
-      this.#flush(connection);
+    if (!connection.waited && stream.hasAllTypes) {
+      connection.waited = true;
+      clearTimeout(connection.timer);
+      connection.timer = undefined;
+    }
+    const now = performance.now();
+    const delayMs = connection.waited ? connection.flushedAtMs + ANSWER_INTERVAL_MS - now : FIRST_FLUSH_MS;
+    if (connection.timer === undefined && delayMs <= 0) {
+      this.#answer(connection);
       return;
     }
-    connection.timer ??= setTimeout(() => {
-      connection.waited = true;
-      this.#flush(connection);
-    }, FIRST_FLUSH_MS);
+    connection.timer ??= setTimeout(() => this.#answer(connection), delayMs);
+  }
+
+  #answer(connection: Connection): void {
+    connection.timer = undefined;
+    connection.waited = true;
+    connection.flushedAtMs = performance.now();
+    this.#flush(connection);
   }
 
   #flush(connection: Connection): void {

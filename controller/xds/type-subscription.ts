@@ -15,7 +15,7 @@ export interface SubscriptionRequest {
 
 const WILDCARD = '*';
 /** A client may ask for this many names; a node has some thousand peers at the most. */
-const MAX_NAMES = 100_000;
+const MAX_NAMES = 20_000;
 const MAX_NAME_LENGTH = 1024;
 
 /**
@@ -29,6 +29,8 @@ export class TypeSubscription {
   readonly #sent = new Map<string, string>();
   /** Names asked for that do not exist, and that the client was told so. */
   readonly #toldMissing = new Set<string>();
+  /** Names asked for by other than the first request: to be sent whether or not the client has them (xDS: resubscription). */
+  readonly #asked = new Set<string>();
   #isFirst = true;
 
   get wildcard(): boolean {
@@ -41,7 +43,8 @@ export class TypeSubscription {
    * @throws Error when the client asks for more than a client may
    */
   update({ subscribe, unsubscribe, initialVersions }: SubscriptionRequest): void {
-    if (this.#isFirst) {
+    const isFirst = this.#isFirst;
+    if (isFirst) {
       this.#isFirst = false;
       if (subscribe.length === 0) this.#wildcard = true;
       for (const [name, version] of Object.entries(initialVersions)) this.#sent.set(name, version);
@@ -52,8 +55,9 @@ export class TypeSubscription {
         if (name.length > MAX_NAME_LENGTH || this.#names.size >= MAX_NAMES)
           throw new Error('subscribes to too many names');
         this.#names.add(name);
-        // Asked again means: tell me again.
+        // Asked again means: tell me again. What a client that comes back has, it says by version.
         this.#toldMissing.delete(name);
+        if (!isFirst) this.#asked.add(name);
       }
     }
     for (const name of unsubscribe) {
@@ -62,6 +66,7 @@ export class TypeSubscription {
       else {
         this.#names.delete(name);
         this.#toldMissing.delete(name);
+        this.#asked.delete(name);
         if (!this.#wildcard) this.#sent.delete(name);
       }
     }
@@ -79,7 +84,10 @@ export class TypeSubscription {
     if (wanted === undefined) for (const resource of snapshot.resources.values()) consider(resource);
     else for (const name of wanted) consider(snapshot.resources.get(name));
     for (const name of this.#sent.keys()) {
-      if (!snapshot.resources.has(name)) removed.push(name);
+      const resource = snapshot.resources.get(name);
+      if (resource === undefined) removed.push(name);
+      // What came along with a service is followed for as long as the client has it, or it would go stale there.
+      else if (wanted !== undefined && !wanted.has(name)) consider(resource);
     }
     return { upserts, removed: [...new Set(removed)] };
   }
@@ -99,8 +107,13 @@ export class TypeSubscription {
       const found = snapshot.lookUp(name);
       if (found.length > 0) this.#toldMissing.delete(name);
       else if (!this.#toldMissing.has(name)) missing.push(name);
-      for (const each of found) wanted.add(each);
+      for (const each of found) {
+        wanted.add(each);
+        const isMeant = each === name || snapshot.resources.get(each)?.aliases.includes(name) === true;
+        if (isMeant && this.#asked.has(name)) this.#sent.delete(each);
+      }
     }
+    this.#asked.clear();
     return wanted;
   }
 }

@@ -212,6 +212,25 @@ describe('xds/delta-stream', () => {
       assert.deepEqual(bench.takeAndAck().names, ['late']);
     });
 
+    it('sends again what a client dropped and asks for again', () => {
+      const bench = start();
+      const names = ['/198.18.0.1'];
+      for (let round = 0; round < 2; round += 1) {
+        bench.receive({ typeUrl: ADDRESS_TYPE, resourceNamesSubscribe: names });
+        assert.deepEqual(bench.takeAndAck().names, ['uid-1']);
+        assert.equal(bench.sent.length, 0, 'once for each time');
+        bench.receive({ typeUrl: ADDRESS_TYPE, resourceNamesUnsubscribe: names });
+      }
+    });
+
+    it('lets no workload go stale that came along with a service and left it', () => {
+      const bench = start();
+      bench.receive({ typeUrl: ADDRESS_TYPE, resourceNamesSubscribe: ['/198.19.0.5'] });
+      assert.deepEqual(bench.takeAndAck().names, ['ns/svc', 'uid-1']);
+      bench.publish({ 'ns/svc': service, 'uid-1': { content: 'moved', aliases: ['/198.18.0.9'] } });
+      assert.deepEqual(bench.takeAndAck().names, ['uid-1']);
+    });
+
     it('stops following what was unsubscribed', () => {
       const bench = start();
       bench.receive({ typeUrl: ADDRESS_TYPE, resourceNamesSubscribe: ['uid-2'] });
@@ -230,5 +249,24 @@ describe('xds/delta-stream', () => {
     const names: string[] = [];
     while (bench.sent.length > 0) names.push(...bench.takeAndAck().names);
     assert.deepEqual(names, ['a', 'b', 'c', 'd', 'e']);
+  });
+
+  it('splits a removal that does not fit into one message', () => {
+    const bench = new Bench();
+    const many = Array.from({ length: 1500 }, (_, i) => `${'x'.repeat(1000)}${i}`);
+    bench.publish(Object.fromEntries(many.map((name) => [name, ''])));
+    bench.receive({ typeUrl: ADDRESS_TYPE });
+    while (bench.sent.length > 0) bench.takeAndAck();
+    bench.publish({});
+    const sizes: number[] = [];
+    while (bench.sent.length > 0) sizes.push(bench.takeAndAck().removed.length);
+    assert.equal(
+      sizes.reduce((sum, size) => sum + size, 0),
+      many.length,
+    );
+    assert(
+      sizes.every((size) => size < 1100),
+      String(sizes),
+    );
   });
 });
