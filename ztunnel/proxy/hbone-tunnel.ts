@@ -93,10 +93,13 @@ export class HboneTunnel {
     throw statusError(status);
   }
 
-  /** No new streams; it closes when the last one ends. */
+  /**
+   * No new streams; it closes when the last one ends. Until then it is asked for signs of life: its peer may be a pod
+   * that has just gone, and a session that Node is told to close sends no PING any more.
+   */
   retire(): void {
     this.#leavePool();
-    if (!this.#session.destroyed && !this.#session.closed) this.#session.close();
+    if (this.#streams === 0) this.#close();
   }
 
   /** Cuts it with all its streams. */
@@ -107,7 +110,13 @@ export class HboneTunnel {
 
   #release(): void {
     this.#streams -= 1;
-    if (this.#streams === 0 && !this.#retired) this.#startIdleTimer();
+    if (this.#streams > 0) return;
+    if (this.#retired) this.#close();
+    else this.#startIdleTimer();
+  }
+
+  #close(): void {
+    if (!this.#session.destroyed && !this.#session.closed) this.#session.close();
   }
 
   #leavePool(): void {
