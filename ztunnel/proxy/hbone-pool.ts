@@ -9,8 +9,8 @@ import { ProxyError } from './proxy-error.ts';
 const FAILURE_BACKOFF = { initialMs: 50, maxMs: 1_000 };
 /** A connection that ends sooner than this counts as failed: a peer that closes each new one must not be hammered. */
 const SHORT_LIFE_MS = 1_000;
-/** Rounds in which one caller may find all places of a new connection taken before it gives up. */
-const MAX_ROUNDS = 50;
+/** For so long one caller may find all places of new connections taken, or these gone, before it gives up. */
+const MAX_WAIT_MS = 20_000;
 
 /** Which connections may share a tunnel: same pod and identity at this end, same workload behind the same address at the other. */
 export interface TunnelKey extends TunnelTarget {
@@ -88,12 +88,11 @@ export class HbonePool {
     );
   }
 
-  /** GOAWAY on all; each closes when its last stream ends. */
+  /** Closes each when its last stream ends. Those who wait for a connection get it: they were accepted already. */
   drain(): void {
-    this.#evict(
-      () => true,
-      (tunnel) => tunnel.retire(),
-    );
+    for (const entry of this.#entries.values()) {
+      for (const tunnel of [...entry.tunnels]) tunnel.retire();
+    }
   }
 
   /** Connections and streams in use, for admin. */
@@ -114,7 +113,8 @@ export class HbonePool {
     source: TunnelSource,
     avoid: HboneTunnel | undefined,
   ): Promise<HboneTunnel> {
-    for (let round = 0; round < MAX_ROUNDS; round++) {
+    const giveUpAt = performance.now() + MAX_WAIT_MS;
+    do {
       const entry = this.#entry(key);
       for (const tunnel of entry.tunnels) {
         if (tunnel === avoid || !tunnel.hasRoom) continue;
@@ -127,7 +127,7 @@ export class HbonePool {
       });
       // Whoever wakes first takes a place synchronously; those who find none left go round again.
       await entry.connecting;
-    }
+    } while (performance.now() < giveUpAt);
     throw new ProxyError('CONNECT_FAILED', 'no connection to the destination stays open');
   }
 

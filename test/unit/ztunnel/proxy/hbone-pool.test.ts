@@ -104,6 +104,31 @@ describe('ztunnel/proxy/hbone-pool', () => {
     assert.deepEqual(pool.stats(), { tunnels: 2, streams: 3 });
   });
 
+  it('leaves nobody out, however many come at once', async () => {
+    peer.close();
+    peer = new Peer(1);
+    pool = new HbonePool(peer.connect);
+    const streams = await Promise.all(Array.from({ length: 80 }, () => open()));
+    assert.equal(streams.length, 80);
+    assert.deepEqual(pool.stats(), { tunnels: 80, streams: 80 });
+  });
+
+  it('closes a retired connection with its last stream, and asks it for signs of life until then', async () => {
+    const stream = await open();
+    pool.evictWorkload(KEY.destinationUid);
+    // Node sends no PING on a session that it was told to close.
+    assert.equal(peer.dialled[0]?.closed, false);
+    stream.close();
+    await eventually(() => peer.dialled[0]?.closed);
+  });
+
+  it('gives those who wait for a connection theirs, also while it drains', async () => {
+    const waiting = open();
+    pool.drain();
+    const stream = await waiting;
+    assert.equal(stream.closed, false);
+  });
+
   it('shares nothing between pods, identities or destination workloads at one address', async () => {
     await open();
     await open({ ...KEY, destinationUid: 'Kubernetes//Pod/default/successor' });
