@@ -40,7 +40,7 @@ export class Ztunnel {
   readonly #policies = new PolicyStore();
   readonly #servers: Server[] = [];
   #feed: StateFeed | undefined;
-  #draining = false;
+  #draining: Promise<void> | undefined;
 
   /**
    * @param onFatal the connection worker failed: the program must end with an error
@@ -118,9 +118,12 @@ export class Ztunnel {
   }
 
   /** Graceful end: no new connections, time for those that are open, then all is closed (ambient-facts C11). */
-  async drain(): Promise<void> {
-    if (this.#draining) return;
-    this.#draining = true;
+  drain(): Promise<void> {
+    this.#draining ??= this.#drain();
+    return this.#draining;
+  }
+
+  async #drain(): Promise<void> {
     const deadlineMs = this.#config.drainDeadlineMs;
     this.#log.info({ deadlineMs }, 'draining');
     this.#zds.stop();
@@ -212,8 +215,8 @@ export class Ztunnel {
       };
     });
     this.#readiness.add('draining', () => ({
-      ready: !this.#draining,
-      reason: this.#draining ? 'asked to end' : 'no',
+      ready: this.#draining === undefined,
+      reason: this.#draining !== undefined ? 'asked to end' : 'no',
     }));
   }
 

@@ -5,6 +5,8 @@ import type { MetricsBatch } from '../telemetry/flow-metrics.ts';
 import type { FromWorker, LogLevel, Requests, ToWorker, WorkerStart, WorkerStatus } from './messages.ts';
 
 const REQUEST_TIMEOUT_MS = 5_000;
+/** A worker that is stalled does not drain; it is waited for so much longer than it was given. */
+const DRAIN_GRACE_MS = 2_000;
 const WATCHDOG_INTERVAL_MS = 1_000;
 /** The worker reports every second; silent for so long, its event loop is stalled and connections stand still. */
 const STALLED_MS = 5_000;
@@ -71,10 +73,14 @@ export class WorkerHost {
     });
   }
 
-  /** @returns how many connections were cut at the deadline */
-  drain(deadlineMs: number): Promise<number> {
+  /** @returns how many connections were cut at the deadline; undefined when the worker did not say in time */
+  drain(deadlineMs: number): Promise<number | undefined> {
     return new Promise((resolve) => {
-      this.#drained = resolve;
+      const timer = setTimeout(() => resolve(undefined), deadlineMs + DRAIN_GRACE_MS);
+      this.#drained = (cut) => {
+        clearTimeout(timer);
+        resolve(cut);
+      };
       this.post({ type: 'drain', deadlineMs });
     });
   }
