@@ -32,6 +32,8 @@ export class HboneServer {
   readonly #pod: Pod;
   readonly #sessions = new Set<http2.ServerHttp2Session>();
   readonly #accepted = new Set<Socket>();
+  /** Those of them that have not proven who they are, oldest first, by the peer's address. */
+  readonly #unproven = new Map<string, Socket>();
   readonly #stopWatching: () => void;
   #server: http2.Http2SecureServer | undefined;
   #closed = false;
@@ -50,18 +52,23 @@ export class HboneServer {
     socket.on('error', () => undefined);
     // As at the other end: a tunnel is over when its peer closes one half.
     socket.allowHalfOpen = false;
-    if (this.#accepted.size >= mesh.limits.tunnelsPerPod) {
+    if (!this.#makeRoom()) {
       mesh.metrics.refused('too-many-tunnels');
       socket.resetAndDestroy();
       return;
     }
+    const peer = addressKey(socket);
     this.#accepted.add(socket);
-    socket.once('close', () => this.#accepted.delete(socket));
+    this.#unproven.set(peer, socket);
+    socket.once('close', () => {
+      this.#accepted.delete(socket);
+      if (this.#unproven.get(peer) === socket) this.#unproven.delete(peer);
+    });
     try {
       // Asked for each connection, so that an expired certificate is not served on.
       const { bundle } = await mesh.certificates.whenValid(identityUri, mesh.limits.stateWaitMs);
       this.#server ??= this.#makeServer(bundle);
-      if (this.#closed) socket.resetAndDestroy();
+      if (this.#closed || socket.destroyed) socket.resetAndDestroy();
       else this.#server?.emit('connection', socket);
     } catch (error) {
       const failure = toProxyError(error);
@@ -86,6 +93,20 @@ export class HboneServer {
     this.#stopWatching();
     for (const session of this.#sessions) session.destroy();
     for (const socket of this.#accepted) socket.destroy();
+  }
+
+  /** At the bound, the connection goes that has said nothing for longest: anybody can open those. */
+  #makeRoom(): boolean {
+    const { mesh } = this.#pod;
+    if (this.#accepted.size < mesh.limits.tunnelsPerPod) return true;
+    const [oldest] = this.#unproven;
+    if (oldest === undefined) return false;
+    const [peer, socket] = oldest;
+    mesh.metrics.refused('handshake-crowded-out');
+    this.#unproven.delete(peer);
+    this.#accepted.delete(socket);
+    socket.resetAndDestroy();
+    return true;
   }
 
   #makeServer(bundle: CertificateBundle): http2.Http2SecureServer {
@@ -113,7 +134,9 @@ export class HboneServer {
   #onSession(session: http2.ServerHttp2Session): void {
     let peer: Peer;
     try {
-      peer = readPeer(session.socket as tls.TLSSocket, this.#pod.mesh.trustDomain);
+      const socket = session.socket as tls.TLSSocket;
+      peer = readPeer(socket, this.#pod.mesh.trustDomain);
+      this.#unproven.delete(addressKey(socket));
     } catch (error) {
       this.#pod.mesh.metrics.refused('PEER_IDENTITY');
       this.#pod.mesh.log.warn('tunnel refused', { pod: this.#pod.info.uid, error: errorText(error) });
@@ -176,6 +199,10 @@ export class HboneServer {
       connection.fail(failure);
     }
   }
+}
+
+function addressKey(socket: Socket): string {
+  return `${socket.remoteAddress}:${socket.remotePort}>${socket.localAddress}`;
 }
 
 /** @throws ZtunnelError PEER_IDENTITY */

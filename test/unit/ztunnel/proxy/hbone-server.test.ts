@@ -233,12 +233,18 @@ describe('ztunnel/proxy/hbone-server', () => {
     await happened(session, 'close');
   });
 
-  it('has a bound on tunnels', async () => {
-    const held: net.Socket[] = [];
-    for (let i = 0; i < mesh.limits.tunnelsPerPod; i++) held.push(net.connect(port, '127.0.0.1'));
-    await Promise.all(held.map((socket) => once(socket, 'connect')));
+  it('has a bound on tunnels, and lets no stranger use it up', async () => {
+    const bound = mesh.limits.tunnelsPerPod;
+    const silent = Array.from({ length: bound }, () => net.connect(port, '127.0.0.1'));
+    for (const socket of silent) socket.on('error', () => undefined);
+    await Promise.all(silent.map((socket) => once(socket, 'connect')));
+    const crowdedOut = errorCode(silent[0] as net.Socket);
+    const members = Array.from({ length: bound }, () => dial(clientBundle));
+    const streams = members.map((session) => connect(session, `127.0.0.1:${appPort}`));
+    assert.deepEqual(await Promise.all(streams.map(statusOf)), Array(bound).fill(200));
+    assert.equal(await crowdedOut, 'ECONNRESET');
     const extra = net.connect(port, '127.0.0.1');
     assert.equal(await errorCode(extra), 'ECONNRESET');
-    for (const socket of held) socket.destroy();
+    for (const socket of silent) socket.destroy();
   });
 });
