@@ -1,4 +1,5 @@
 import { parseSpiffeUri, sameIdentity, type Identity } from '../../lib/spiffe.ts';
+import { closeQuietly } from '../../lib/linux/libc.ts';
 import { errorText } from '../../lib/loam-error.ts';
 import type { PodInfo } from '../proxy/pod.ts';
 import type { PodFds } from '../worker/messages.ts';
@@ -44,11 +45,18 @@ export class PodDirectory {
 
   /** Serves a pod, new or with other listeners. Owns the descriptors. @throws Error when that failed */
   async add(pod: PodInfo, fds: PodFds): Promise<void> {
-    const identity = this.#identityOf(pod);
     const former = this.#pods.get(pod.uid);
-    if (former === undefined || !sameIdentity(former.identity, identity)) {
-      this.#identities.acquire(identity);
-      if (former !== undefined) this.#identities.release(former.identity);
+    let identity: Identity;
+    try {
+      identity = this.#identityOf(pod);
+      if (former === undefined || !sameIdentity(former.identity, identity)) {
+        this.#identities.acquire(identity);
+        if (former !== undefined) this.#identities.release(former.identity);
+      }
+    } catch (error) {
+      // The agent tries again and again: each time with fresh descriptors.
+      closeQuietly(fds.netns, fds.outbound, fds.plaintext, fds.hbone);
+      throw error;
     }
     this.#pods.set(pod.uid, { ...pod, identity, state: { kind: 'starting' } });
     try {
