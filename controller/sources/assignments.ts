@@ -26,7 +26,8 @@ export interface Assignments {
 export const NO_ASSIGNMENTS: Assignments = { pods: {}, services: {} };
 
 const MAX_BYTES = 16 * 1024 * 1024;
-const LAST_GOOD_FILE = 'last-assignments.json';
+/** In the state directory. */
+export const LAST_ASSIGNMENTS_FILE = 'last-assignments.json';
 
 const ajv = new Ajv({ strict: true });
 for (const format of FORMATS) ajv.addFormat(format.name, { type: 'string', validate: format.check });
@@ -70,7 +71,7 @@ export class AssignmentsSource {
 
   constructor(options: AssignmentsSourceOptions) {
     this.#options = options;
-    this.#lastGoodPath = join(options.stateDir, LAST_GOOD_FILE);
+    this.#lastGoodPath = join(options.stateDir, LAST_ASSIGNMENTS_FILE);
     this.#file = new WatchedFile({
       path: options.path,
       maxBytes: MAX_BYTES,

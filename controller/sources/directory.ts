@@ -22,12 +22,10 @@ const MAX_FILE_BYTES = 1024 * 1024;
 const DEBOUNCE_MS = 50;
 /** A directory in which something is written all the time, be it a log, is read so long after the first event. */
 const MAX_DEBOUNCE_MS = 200;
-/** A change that takes something away must be seen twice, so far apart: a file being rewritten looks empty or broken. */
+/** An object counts as deleted when it has been missing for so long: a file being rewritten looks empty. */
 const CONFIRM_MS = 150;
 /** Timers may fire a little early. */
 const TIMER_SLACK_MS = 5;
-/** After so many scans that each lacked something else, the newest counts. */
-const MAX_CONFIRMS = 5;
 /** How often all files are looked at whatever the watches say. */
 const RESCAN_MS = 1000;
 /** A file changed this shortly before it was read may change again without a new time stamp. */
@@ -46,6 +44,13 @@ interface Scan {
   readonly files: readonly ReadFile[];
 }
 
+interface Missing {
+  /** When it was missed first. */
+  readonly sinceMs: number;
+  /** Of its file then; undefined when the file is gone too. */
+  readonly signature: string | undefined;
+}
+
 /** A directory of Kubernetes manifests, watched. */
 export class DirectorySource implements Source {
   readonly #options: DirectorySourceOptions;
@@ -61,10 +66,9 @@ export class DirectorySource implements Source {
   #timer: NodeJS.Timeout | undefined;
   #scanning: Promise<void> | undefined;
   #scanAgain = false;
-  #lastSeen = '';
   #applied = '';
-  /** What the newest scan would take away, since when it looks so, and how often it looked different before. */
-  #doubt: { readonly taken: string; readonly sinceMs: number; readonly changes: number } | undefined;
+  /** Objects in force that the newest scan did not find, by key. */
+  #missing: ReadonlyMap<string, Missing> = new Map();
   /** When the first event came that no scan has answered yet. */
   #hintedAtMs: number | undefined;
 
@@ -128,7 +132,7 @@ export class DirectorySource implements Source {
     let next = RESCAN_MS;
     try {
       await this.#scanning;
-      if (this.#lastSeen !== this.#applied) next = CONFIRM_MS;
+      if (this.#missing.size > 0) next = CONFIRM_MS;
     } catch (error) {
       this.#fail(errorText(error));
     } finally {
@@ -158,31 +162,28 @@ export class DirectorySource implements Source {
   async #scanOnce(): Promise<void> {
     const scan = await this.#read();
     if (this.#closed.signal.aborted) return;
-    this.#lastSeen = scan.fingerprint;
-    if (scan.fingerprint === this.#applied) {
-      this.#doubt = undefined;
-      return;
-    }
-    const result = accept(scan.files, this.#held, this.#options.rootNamespace);
-    if (!this.#isConfirmed(this.#takenAway(result))) return;
-    this.#doubt = undefined;
-    await this.#apply(scan, result);
+    if (scan.fingerprint === this.#applied && this.#missing.size === 0) return;
+    const { objects, problems } = accept(scan.files, this.#held, this.#options.rootNamespace);
+    await this.#apply(scan, { objects: this.#withMissing(objects), problems });
   }
 
-  /** What is missing or broken, as a text to compare; empty when nothing is. Other changes leave it the same. */
-  #takenAway(result: Acceptance): string {
-    const removed = [...this.#held.keys()].filter((key) => !result.objects.has(key));
-    const broken = result.problems.filter(({ severity }) => severity === 'error');
-    return removed.length + broken.length === 0 ? '' : JSON.stringify([removed, broken]);
-  }
-
-  #isConfirmed(taken: string): boolean {
+  /** Adds what is in force and has not been missing for long enough; all other changes count at once. */
+  #withMissing(found: Acceptance['objects']): Acceptance['objects'] {
     const now = performance.now();
-    if (taken === '') return true;
-    if (this.#doubt?.taken !== taken)
-      this.#doubt = { taken, sinceMs: now, changes: (this.#doubt?.changes ?? 0) + 1 };
-    const { sinceMs, changes } = this.#doubt;
-    return now - sinceMs >= CONFIRM_MS - TIMER_SLACK_MS || changes > MAX_CONFIRMS;
+    const missing = new Map<string, Missing>();
+    const objects = [...found];
+    for (const [key, held] of this.#held) {
+      if (found.has(key)) continue;
+      // Changed again since it was missed: its writer is still at work.
+      const signature = this.#cache.get(held.file)?.signature;
+      const before = this.#missing.get(key);
+      const sinceMs = before !== undefined && before.signature === signature ? before.sinceMs : now;
+      if (now - sinceMs >= CONFIRM_MS - TIMER_SLACK_MS) continue;
+      missing.set(key, { sinceMs, signature });
+      objects.push([key, { lastGood: false, ...held }]);
+    }
+    this.#missing = missing;
+    return new Map(objects.sort(([a], [b]) => (a < b ? -1 : 1)));
   }
 
   async #apply(scan: Scan, result: Acceptance): Promise<void> {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
-import { chmod, mkdir, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'mocha';
 import { DirectorySource } from '../../../../controller/sources/directory.ts';
@@ -187,16 +187,40 @@ describe('sources/directory', () => {
     await until(() => !again.source.current.objects.has(POLICY));
   });
 
-  it('vouches for nothing when its last good state is lost and a manifest is wrong', async () => {
-    await using dir = await temporaryDir();
-    await mkdir(join(dir.path, 'state'));
-    await writeFile(join(dir.path, 'state', 'last-good.json'), '{"layout": 1, "objects": [');
-    await replaceFile(join(dir.path, 'manifests', 'bad.yaml'), GOOD.replace('action: DENY', 'action: DENI'));
-    await using bench = await withShop(dir.path);
-    assert.equal(bench.source.gate().ready, false);
-    assert.match(bench.source.gate().reason, /last good state is lost/);
-    await rm(join(bench.manifests, 'bad.yaml'));
-    await until(() => bench.source.gate().ready);
-    await chmod(join(dir.path, 'state'), 0o700);
-  });
+  const losses: Record<string, Record<string, string>> = {
+    'cut off': { 'last-good.json': '{"layout": 1, "objects": [' },
+    'of another layout': { 'last-good.json': '{"layout": 2, "objects": []}' },
+    'with an object that is not valid (any more)': {
+      'last-good.json': JSON.stringify({
+        layout: 1,
+        objects: [
+          {
+            file: 'p.yaml',
+            object: {
+              apiVersion: 'security.istio.io/v1',
+              kind: 'AuthorizationPolicy',
+              metadata: { name: 'p', namespace: 'shop' },
+              spec: { rules: [{ from: 'anyone' }] },
+            },
+          },
+        ],
+      }),
+    },
+    'deleted from a directory that was in use': { 'last-assignments.json': '{}' },
+  };
+  for (const [what, content] of Object.entries(losses)) {
+    it(`vouches for nothing when its last good state is ${what} and a manifest is wrong`, async () => {
+      await using dir = await temporaryDir();
+      const state = join(dir.path, 'state');
+      await mkdir(state);
+      for (const [name, text] of Object.entries(content)) await writeFile(join(state, name), text);
+      const wrong = GOOD.replace('action: DENY', 'action: DENI');
+      await replaceFile(join(dir.path, 'manifests', 'bad.yaml'), wrong);
+      await using bench = await withShop(dir.path);
+      assert.equal(bench.source.gate().ready, false);
+      assert.match(bench.source.gate().reason, /last good state is lost/);
+      await rm(join(bench.manifests, 'bad.yaml'));
+      await until(() => bench.source.gate().ready);
+    });
+  }
 });
