@@ -119,10 +119,13 @@ export class Reconciler {
   #repairHooks(problems: string[]): void {
     const { redirection, log } = this.#options;
     try {
-      for (const hook of redirection.repair())
-        log.error({ hook }, 'somebody detached a program: meanwhile pods were not redirected');
+      for (const what of redirection.repair())
+        log.error(
+          { what },
+          'put back what somebody had detached or unpinned; pods may have been exposed meanwhile',
+        );
     } catch (error) {
-      problems.push(`cannot attach programs again: ${errorText(error)}`);
+      problems.push(`cannot put back what was detached or unpinned: ${errorText(error)}`);
     }
   }
 

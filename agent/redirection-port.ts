@@ -47,9 +47,9 @@ export interface RedirectionPort {
   unenrol(cookie: bigint): void;
   enrolled(): readonly KernelPod[];
   /**
-   * Attaches again what somebody detached of the programs that all pods share.
+   * Puts back what somebody detached or unpinned of the programs and maps that all pods share.
    *
-   * @returns the hooks that were attached again
+   * @returns what was put back
    */
   repair(): readonly string[];
   verify(): readonly KernelProblem[];

@@ -1,18 +1,19 @@
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmdirSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, it } from 'mocha';
-import { cgroup2Root, Redirection, type BpfErrorCode } from '../../lib/linux/bpf/index.ts';
+import { cgroup2Root, Redirection } from '../../lib/linux/bpf/index.ts';
 import { allLinks, attach, programName } from '../../lib/linux/bpf/link.ts';
 import { loadObject } from '../../lib/linux/bpf/object.ts';
 import { DEFAULT_BPFFS } from '../../lib/linux/bpf/pins.ts';
 import { closeFd } from '../../lib/linux/libc.ts';
 import { netnsCookie, openCurrentNetns } from '../../lib/linux/netns.ts';
 import { siblingModule } from '../../lib/package-root.ts';
+import { fails, kernelObjects } from './support/kernel-objects.ts';
 import { Lab, run, type Pod } from './support/lab.ts';
 import { dial, Sock } from './support/socket.ts';
 import {
@@ -25,22 +26,6 @@ import {
 
 const SERVICE = { ip: '198.19.0.10', port: 80 };
 const KERNEL_FOLLOWS_WITHIN_MS = 10_000;
-
-/** Ids of an instance's links and of the programs attached by them, by its pins. */
-function kernelObjects(instance: string): { links: number[]; programs: number[] } {
-  const root = join(DEFAULT_BPFFS, 'loam', instance, 'v1');
-  const ids = ['links', 'pods'].flatMap((kind) =>
-    readdirSync(join(root, kind)).map((name) => {
-      const info = run(`bpftool link show pinned ${join(root, kind, name)}`);
-      return { link: Number(/^(\d+):/.exec(info)?.[1]), program: Number(/prog (\d+)/.exec(info)?.[1]) };
-    }),
-  );
-  return { links: ids.map(({ link }) => link), programs: ids.map(({ program }) => program) };
-}
-
-function pinned(mesh: TinyMesh, kind: string, name: string): string {
-  return join(DEFAULT_BPFFS, 'loam', mesh.instance, 'v1', kind, name);
-}
 
 function linksLeft(ids: readonly number[]): number[] {
   const all = new Set(allLinks().map(({ id }) => id));
@@ -99,10 +84,6 @@ describe('bpf: life of an instance', () => {
     const [first] = (await Promise.race([once(child.stdout, 'data'), once(child, 'exit')])) as [unknown];
     assert.match(String(first), /enrolled/);
     return child;
-  }
-
-  function fails(code: BpfErrorCode, body: () => unknown): void {
-    assert.throws(body, (error: unknown) => error instanceof Error && 'code' in error && error.code === code);
   }
 
   it('survives SIGKILL of its process, is adopted by the next, and then removed whole', async () => {
@@ -261,67 +242,6 @@ describe('bpf: life of an instance', () => {
     fails('BPF_ARGUMENT', () => two.enrol({ ...b, netnsFd, cookie: netnsCookie(netnsFd), ip: '127.0.0.1' }));
     closeFd(netnsFd);
     assert.deepEqual(two.redirection.enrolled(), []);
-  });
-
-  for (const [how, lose] of [
-    ['detached', 'bpftool link detach pinned'],
-    ['unpinned', 'rm'],
-  ] as const) {
-    it(`attaches a hook again that somebody ${how}, and leaves the others as they are`, () => {
-      const mesh = newMesh();
-      const a = mesh.enrol(lab.pod('a'));
-      const outsider = lab.pod('c');
-      using elsewhere = Sock.listen(outsider.netnsFd, '0.0.0.0', 9203);
-      const { links } = kernelObjects(mesh.instance);
-      run(`${lose} ${pinned(mesh, 'links', 'connect4')}`);
-      assert.match(mesh.redirection.verify()[0]?.subject ?? '', /connect4/);
-      assert.deepEqual(mesh.redirection.repair(), ['connect4']);
-      assert.deepEqual(mesh.redirection.repair(), []);
-      assert.deepEqual(mesh.redirection.verify(), []);
-      assert.equal(kernelObjects(mesh.instance).links.filter((id) => !links.includes(id)).length, 1);
-      assert.equal(dial(a.pod.netnsFd, outsider.ip, 9203), 'ok');
-      assert.equal(elsewhere.accept(0), undefined);
-      using captured = a.listeners.outbound.accept();
-      assert.deepEqual(captured && mesh.originalDst(captured.socket), { ip: outsider.ip, port: 9203 });
-    });
-
-    it(`puts a pod's sk_lookup program back that somebody ${how}, while what it dials stays redirected`, () => {
-      const mesh = newMesh();
-      const a = mesh.enrol(lab.pod('a'));
-      const entry = () => run(`bpftool map dump pinned ${pinned(mesh, 'maps', 'pods')}`);
-      const before = entry();
-      run(`${lose} ${pinned(mesh, 'pods', String(a.pod.cookie))}`);
-      assert.match(mesh.redirection.verify()[0]?.problem ?? '', /sk_lookup link is/);
-      mesh.redirection.enrol({ ...a.pod, listeners: listenerFds(a.listeners) });
-      // Switched off and on again it would have another generation, and a moment without redirection behind it.
-      assert.equal(entry(), before);
-      assert.deepEqual(mesh.redirection.verify(), []);
-    });
-  }
-
-  it('keeps a pod redirected that cannot be enrolled again', () => {
-    const mesh = newMesh();
-    const { pod, listeners } = mesh.enrol(lab.pod('a'));
-    const pin = pinned(mesh, 'pods', String(pod.cookie));
-    run(`mv ${pin} ${pin}-elsewhere`);
-    fails('BPF_POD_TAKEN', () => mesh.redirection.enrol({ ...pod, listeners: listenerFds(listeners) }));
-    assert.equal(dial(pod.netnsFd, SERVICE.ip, SERVICE.port), 'ok');
-    run(`mv ${pin}-elsewhere ${pin}`);
-    assert.deepEqual(mesh.redirection.verify(), []);
-  });
-
-  it('attaches nothing twice when its file system is unmounted under it', () => {
-    const bpffs = mkdtempSync(join(tmpdir(), 'lbt-'));
-    const redirection = Redirection.open({ instance: newInstanceName(), bpffs });
-    try {
-      const links = allLinks().length;
-      run(`umount -l ${bpffs}`);
-      fails('BPF_PIN', () => redirection.repair());
-      assert.equal(allLinks().length, links);
-    } finally {
-      redirection.close();
-      rmdirSync(bpffs);
-    }
   });
 
   it('notices a second sk_lookup program on a pod', () => {

@@ -63,6 +63,18 @@ export class InstanceMaps implements Disposable {
     return InstanceMaps.pinned(pins);
   }
 
+  /**
+   * Pins those again whose pin somebody removed: the next process would begin with empty ones, all pods switched off.
+   *
+   * @returns their names
+   */
+  pinLost(pins: PinFolder): string[] {
+    const present = new Set(pins.list('maps'));
+    const lost = [...this.#fds].filter(([name]) => !present.has(name));
+    for (const [name, fd] of lost) pins.put('maps', name, fd);
+    return lost.map(([name]) => name);
+  }
+
   /** Descriptors by name, as the loader takes them. */
   get descriptors(): ReadonlyMap<string, number> {
     return this.#fds;

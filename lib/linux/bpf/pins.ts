@@ -4,7 +4,7 @@
  *     <bpffs>/loam/<instance>/v<layout>/{maps,links,pods}/<name>
  */
 import { existsSync, fstatSync, mkdirSync, readdirSync, rmdirSync, statSync, unlinkSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { check, closeFd, errnoName as libcErrno, O_CLOEXEC, O_RDONLY, sys } from '../libc.ts';
 import { mounts } from './cgroup.ts';
 import { BpfError } from './errors.ts';
@@ -44,7 +44,7 @@ function isBpffs(path: string): boolean {
 export class PinFolder {
   readonly #bpffs: string;
   readonly #root: string;
-  readonly #lock: number;
+  #lock: number;
 
   private constructor(bpffs: string, root: string, lock: number) {
     this.#bpffs = bpffs;
@@ -61,21 +61,7 @@ export class PinFolder {
     checkInstance(instance);
     ensureBpffs(bpffs);
     const root = join(bpffs, 'loam', instance);
-    mkdirSync(root, { recursive: true, mode: 0o700 });
-    const flags = O_RDONLY | O_CLOEXEC | O_DIRECTORY_X86_ARM[process.arch === 'arm64' ? 'arm64' : 'x64'];
-    const lock = check(sys.open(root, flags, 0), 'open', root);
-    // The lock is on the folder itself, which nothing else locks: no file is left behind.
-    if (sys.flock(lock, LOCK_EX | LOCK_NB) !== 0) {
-      closeFd(lock);
-      throw new BpfError(
-        'BPF_INSTANCE_IN_USE',
-        `another live process runs BPF instance ${instance} (lock on ${root}); stop it or choose another name`,
-      );
-    }
-    if (isFolder(root, lock)) return new PinFolder(bpffs, root, lock);
-    // The one who held it has just removed the folder: the lock is on what nobody else will ever find.
-    closeFd(lock);
-    return PinFolder.open(instance, bpffs);
+    return new PinFolder(bpffs, root, takeLock(root));
   }
 
   /** Is there anything of this instance? Without making or locking anything. */
@@ -85,18 +71,23 @@ export class PinFolder {
   }
 
   /**
-   * Refuses to go on when the folder at the path is not the one that was locked. After `umount -l`, what was pinned
-   * lives on unseen as long as this process: attaching everything once more would run each program twice.
+   * Makes sure that the folder at the path is the one that was locked; one that was removed is made again.
    *
-   * @throws BpfError BPF_PIN
+   * @throws BpfError BPF_PIN when the folder lives on elsewhere, as after `umount -l`: what is pinned there is still
+   *   attached, unseen, and attaching everything once more would run each program twice; BPF_INSTANCE_IN_USE
    */
-  requireInPlace(): void {
+  ensureInPlace(): void {
     if (isFolder(this.#root, this.#lock)) return;
-    throw new BpfError(
-      'BPF_PIN',
-      `${this.#root} is not the folder that this process locked: its file system was unmounted or the folder ` +
-        'replaced. What is in force ends with this process; restart it',
-    );
+    if (fstatSync(this.#lock).nlink > 0) {
+      throw new BpfError(
+        'BPF_PIN',
+        `${this.#root} is not the folder that this process locked: its file system was unmounted, or the folder ` +
+          'moved. What is in force ends with this process; restart it',
+      );
+    }
+    const lock = takeLock(this.#root);
+    closeFd(this.#lock);
+    this.#lock = lock;
   }
 
   /** Layout versions whose pins are here. */
@@ -171,6 +162,25 @@ export class PinFolder {
 const KINDS = ['maps', 'links', 'pods'] as const;
 export type PinKind = (typeof KINDS)[number];
 export const CURRENT_LAYOUT = `v${LAYOUT_VERSION}`;
+
+/** Makes the folder of an instance, if need be, and locks it. */
+function takeLock(root: string): number {
+  mkdirSync(root, { recursive: true, mode: 0o700 });
+  const flags = O_RDONLY | O_CLOEXEC | O_DIRECTORY_X86_ARM[process.arch === 'arm64' ? 'arm64' : 'x64'];
+  const lock = check(sys.open(root, flags, 0), 'open', root);
+  // The lock is on the folder itself, which nothing else locks: no file is left behind.
+  if (sys.flock(lock, LOCK_EX | LOCK_NB) !== 0) {
+    closeFd(lock);
+    throw new BpfError(
+      'BPF_INSTANCE_IN_USE',
+      `another live process runs BPF instance ${basename(root)} (lock on ${root}); stop it or choose another name`,
+    );
+  }
+  if (isFolder(root, lock)) return lock;
+  // The one who held it has just removed the folder: the lock is on what nobody else will ever find.
+  closeFd(lock);
+  return takeLock(root);
+}
 
 /** Is the folder at a path the one that a descriptor refers to? */
 function isFolder(path: string, fd: number): boolean {

@@ -133,19 +133,21 @@ export class Redirection {
   }
 
   /**
-   * Attaches the hooks whose link somebody detached or unpinned. Until then what their pods dial is not redirected.
+   * Attaches the hooks whose link somebody detached or unpinned: until then what their pods dial is not redirected.
+   * Pins maps whose pin somebody removed.
    *
-   * @returns the hooks that were attached again
+   * @returns the hooks and maps that were put back
    * @throws BpfError BPF_ATTACH, BPF_PIN and others; the next call tries again
    */
   repair(): string[] {
-    const lost = HOOK_NAMES.filter((hook) => !isLinked(this.#pins, hook));
-    if (lost.length === 0) return [];
-    this.#pins.requireInPlace();
+    this.#pins.ensureInPlace();
     this.#pins.prepare();
+    const maps = this.#maps.pinLost(this.#pins);
+    const hooks = HOOK_NAMES.filter((hook) => !isLinked(this.#pins, hook));
+    if (hooks.length === 0) return maps;
     using object = loadObject({ file: 'redirect.bpf.o', maps: this.#maps.descriptors });
-    attachHooks(this.#pins, object, this.#cgroupPath, lost);
-    return lost;
+    attachHooks(this.#pins, object, this.#cgroupPath, hooks);
+    return [...hooks, ...maps];
   }
 
   /** Counters of all programs and how full the maps are. */

@@ -177,12 +177,15 @@ describe('reconciler', () => {
     redirection.failing = 'repair';
     source.set(pod('a'));
     reconciler.reconcile();
-    assert.match(reconciler.problems.join(), /cannot attach programs again: repair: refused/);
+    assert.match(
+      reconciler.problems.join(),
+      /cannot put back what was detached or unpinned: repair: refused/,
+    );
     assert.equal(state('a'), 'verified');
     redirection.failing = undefined;
     clock.advance(RESYNC_MS);
     assert.deepEqual(reconciler.problems, []);
-    assert.equal(log.count('"hook":"connect4"'), 1);
+    assert.equal(log.count('"what":"connect4"'), 1);
   });
 
   it('waits for a namespace that is not there yet', () => {

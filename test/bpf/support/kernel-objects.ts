@@ -1,0 +1,30 @@
+/** What an instance has in the kernel, by its pins. */
+import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { BpfErrorCode } from '../../../lib/linux/bpf/index.ts';
+import { DEFAULT_BPFFS } from '../../../lib/linux/bpf/pins.ts';
+import { run } from './lab.ts';
+import type { TinyMesh } from './tiny-mesh.ts';
+
+/** Ids of an instance's links and of the programs attached by them, by its pins. */
+export function kernelObjects(instance: string): { links: number[]; programs: number[] } {
+  const root = join(DEFAULT_BPFFS, 'loam', instance, 'v1');
+  const ids = ['links', 'pods'].flatMap((kind) =>
+    readdirSync(join(root, kind)).map((name) => {
+      const info = run(`bpftool link show pinned ${join(root, kind, name)}`);
+      return { link: Number(/^(\d+):/.exec(info)?.[1]), program: Number(/prog (\d+)/.exec(info)?.[1]) };
+    }),
+  );
+  return { links: ids.map(({ link }) => link), programs: ids.map(({ program }) => program) };
+}
+
+/** The path of a pin. */
+export function pinned(mesh: TinyMesh, kind: string, name: string): string {
+  return join(DEFAULT_BPFFS, 'loam', mesh.instance, 'v1', kind, name);
+}
+
+/** Asserts that something throws an error with this code. */
+export function fails(code: BpfErrorCode, body: () => unknown): void {
+  assert.throws(body, (error: unknown) => error instanceof Error && 'code' in error && error.code === code);
+}
