@@ -104,7 +104,7 @@ export function localCommand(): Command {
   named(local.command('exec'))
     .description('run a command in a pod')
     .argument('<pod>', '`namespace/name`, or a name that only one pod has')
-    .argument('<command...>', 'after --')
+    .argument('<command...>', 'after --, as in: loam local exec shop/frontend -- curl -s http://auth/')
     .action(exec);
   named(local.command('status'))
     .description('how the nodes, programs, pods and objects are; exits with 1 when something is not well')
