@@ -2,6 +2,7 @@ import type { FirstState } from '../state/first-state.ts';
 import type { WorkloadStore } from '../state/workload-store.ts';
 import type { PolicyStore } from '../state/policy-store.ts';
 import type { CertificateStore } from './certificate-store.ts';
+import type { DescriptorReserve } from './descriptor-reserve.ts';
 import type { HbonePool } from './hbone-pool.ts';
 import type { Telemetry } from './tracked-connection.ts';
 
@@ -25,6 +26,7 @@ export interface Mesh extends Telemetry {
   readonly pool: HbonePool;
   readonly log: Log;
   readonly limits: Limits;
+  readonly descriptors: DescriptorReserve;
 }
 
 /** Bounds, so that one pod cannot take the node's descriptors and memory from the others, nor wait for ever. */

@@ -17,6 +17,7 @@ export interface ListenerFds {
 
 /** For so long replaced listeners go on accepting: what waits in their backlog is still a connection of somebody. */
 const BACKLOG_DRAIN_MS = 5_000;
+const CROWDED_LOG_INTERVAL_MS = 10_000;
 
 /** Everything that serves one pod. Owns the descriptors that it is given. */
 export class PodProxy {
@@ -27,6 +28,7 @@ export class PodProxy {
   #listeners: Listener[] = [];
   readonly #old = new Set<Listener>();
   #stopped = false;
+  #crowdedLogged = -Infinity;
 
   constructor(pod: Pod, netnsFd: number) {
     this.pod = pod;
@@ -53,8 +55,12 @@ export class PodProxy {
     ] as const;
     const fresh = serve.map(
       ([fd, handler]) =>
-        new Listener(fd, handler, (error) => {
-          pod.mesh.log.error('listener failed', { pod: pod.info.uid, error: error.message });
+        new Listener(fd, pod.mesh.descriptors, {
+          connection: handler,
+          crowded: () => this.#crowded(),
+          failed: (error) => {
+            pod.mesh.log.error('listener failed', { pod: pod.info.uid, error: error.message });
+          },
         }),
     );
     try {
@@ -90,6 +96,18 @@ export class PodProxy {
     this.pod.mesh.pool.evictPod(this.pod.info.uid);
     this.#hbone.destroy();
     this.pod.sockets.close();
+  }
+
+  #crowded(): void {
+    const { mesh } = this.pod;
+    mesh.metrics.refused('no-descriptors');
+    const now = performance.now();
+    if (now - this.#crowdedLogged < CROWDED_LOG_INTERVAL_MS) return;
+    this.#crowdedLogged = now;
+    mesh.log.error('connections are refused: the process is out of descriptors', {
+      pod: this.pod.info.uid,
+      limit: mesh.descriptors.limit,
+    });
   }
 
   async #drainListeners(listeners: readonly Listener[]): Promise<void> {

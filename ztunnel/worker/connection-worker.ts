@@ -5,6 +5,7 @@ import { assertNever } from '../../lib/assert-never.ts';
 import { errorText } from '../../lib/loam-error.ts';
 import { CertificateStore } from '../proxy/certificate-store.ts';
 import { ConnectionRegistry } from '../proxy/connection-registry.ts';
+import { DescriptorReserve } from '../proxy/descriptor-reserve.ts';
 import { HbonePool } from '../proxy/hbone-pool.ts';
 import type { Mesh } from '../proxy/mesh.ts';
 import { FirstState } from '../state/first-state.ts';
@@ -27,6 +28,7 @@ const mesh: Mesh = {
   clusterId: start.clusterId,
   trustDomain: start.trustDomain,
   limits: start.limits,
+  descriptors: new DescriptorReserve(),
   firstState: new FirstState(),
   workloads: new WorkloadStore(),
   policies: new PolicyStore(),

@@ -7,6 +7,7 @@ import { adoptUnconnected, bind4, closeFd, tcpSocket4 } from '../../../../lib/li
 import { spiffeUri } from '../../../../lib/spiffe.ts';
 import { CertificateStore } from '../../../../ztunnel/proxy/certificate-store.ts';
 import { ConnectionRegistry } from '../../../../ztunnel/proxy/connection-registry.ts';
+import { DescriptorReserve } from '../../../../ztunnel/proxy/descriptor-reserve.ts';
 import { HbonePool } from '../../../../ztunnel/proxy/hbone-pool.ts';
 import type { HostPort } from '../../../../ztunnel/proxy/hbone-headers.ts';
 import type { Mesh } from '../../../../ztunnel/proxy/mesh.ts';
@@ -33,6 +34,7 @@ export function toyMesh(
     clusterId: 'Kubernetes',
     trustDomain: 'cluster.local',
     limits: { connectionsPerPod: 100, tunnelsPerPod: 10, stateWaitMs: options.stateWaitMs ?? 5_000 },
+    descriptors: new DescriptorReserve(),
     firstState,
     workloads: new WorkloadStore(),
     policies: new PolicyStore(),
