@@ -1,15 +1,29 @@
-import { rmSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { removeMesh, releaseMachine, withMachineLock } from './cleanup.ts';
 import { LocalMeshError } from './errors.ts';
 import { ask } from './http.ts';
-import { removeLockFile, takeLock } from './lock.ts';
+import { lockHolder, removeLockFile, takeLock } from './lock.ts';
 import { checkMeshName } from './names.ts';
 import { meshPaths } from './paths.ts';
 
 /** A supervisor that was told to stop ends within this time, or is said to hang. */
 const STOP_TIMEOUT_MS = 30_000;
 const POLL_MS = 100;
+
+/** Sends SIGTERM to the supervisor that holds the lock. Another holder, who cleans up or starts, is let alone. */
+function signalSupervisor(mesh: string, lock: string): boolean {
+  const pid = lockHolder(lock);
+  if (pid === undefined) return false;
+  try {
+    const args = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+    const main = args.findIndex((arg) => /\/supervisor-main\.[jt]s$/.test(arg));
+    return main >= 0 && args[main + 1] === mesh && process.kill(pid, 'SIGTERM');
+  } catch {
+    // It ended in this moment.
+    return false;
+  }
+}
 
 export type DownResult =
   | { readonly was: 'running' }
@@ -44,7 +58,10 @@ export async function takeDown(meshName: string): Promise<DownResult> {
       (await ask({ socketPath: paths.controlSocket }, '/stop', 'POST').then(
         () => true,
         () => false,
-      )) || told;
+      )) ||
+      told ||
+      // Its socket went with its state directory, or is not there yet.
+      (!existsSync(paths.controlSocket) && signalSupervisor(mesh, paths.lock));
     if (Date.now() > deadline)
       throw new LocalMeshError(
         'LOCAL_MESH_STATE',

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { readdirSync, rmSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { LocalMeshError } from './errors.ts';
 import { makePrivateDir } from './files.ts';
 import { STATE_ROOT } from './paths.ts';
@@ -65,6 +65,23 @@ export function holdsLockFile(path: string): boolean {
     const open = statSync(`/proc/self/fd/${fd}`, { throwIfNoEntry: false });
     return open?.ino === file.ino && open.dev === file.dev;
   });
+}
+
+/** The process that took the lock, as /proc/locks names it (proc_locks(5)); undefined when nobody has it. */
+export function lockHolder(path: string): number | undefined {
+  const file = statSync(path, { throwIfNoEntry: false });
+  if (file === undefined) return undefined;
+  // Linux's dev_t: the minor number's low byte comes first, its rest above the twelve bits of the major number.
+  const major = (file.dev >> 8) & 0xfff;
+  const minor = (file.dev & 0xff) | ((file.dev >> 12) & 0xfff00);
+  const hex = (value: number): string => value.toString(16).padStart(2, '0');
+  const wanted = `${hex(major)}:${hex(minor)}:${file.ino}`;
+  for (const line of readFileSync('/proc/locks', 'utf8').split('\n')) {
+    // Waiting for it is marked by an arrow after the number.
+    const [, kind, , , pid, where] = line.split(/\s+/);
+    if (kind === 'FLOCK' && where === wanted && Number(pid) > 0) return Number(pid);
+  }
+  return undefined;
 }
 
 /** Removes a lock's file; only its holder may. Whoever waits for it starts anew with a new file. */

@@ -40,12 +40,14 @@ export class ProcessRecords {
 
   add(pid: number): void {
     const started = startTime(pid);
-    if (started !== undefined)
-      writeFileSync(join(this.#dir, `${pid}-${started}`), this.#marker, { mode: 0o600 });
+    if (started === undefined) return;
+    mkdirSync(this.#dir, { recursive: true, mode: 0o700 });
+    writeFileSync(join(this.#dir, `${pid}-${started}`), this.#marker, { mode: 0o600 });
   }
 
+  /** Never throws: that a process ended must be known also where its record was deleted by somebody. */
   remove(pid: number): void {
-    for (const file of readdirSync(this.#dir))
+    for (const file of recordsIn(this.#dir))
       if (file.startsWith(`${pid}-`)) rmSync(join(this.#dir, file), { force: true });
   }
 
@@ -56,13 +58,7 @@ export class ProcessRecords {
    */
   static killLeftovers(dir: string): number[] {
     const killed: number[] = [];
-    let files: string[];
-    try {
-      files = readdirSync(dir);
-    } catch {
-      return killed;
-    }
-    for (const file of files) {
+    for (const file of recordsIn(dir)) {
       const [pidText, started] = file.split('-');
       const pid = Number(pidText);
       if (!Number.isInteger(pid) || pid <= 1 || startTime(pid) !== started) continue;
@@ -75,6 +71,14 @@ export class ProcessRecords {
       }
     }
     return killed;
+  }
+}
+
+function recordsIn(dir: string): string[] {
+  try {
+    return readdirSync(dir);
+  } catch {
+    return [];
   }
 }
 

@@ -12,7 +12,7 @@ import { followJsonLines } from './http.ts';
 import { Kubelet } from './kubelet.ts';
 import { LogFile } from './log-file.ts';
 import { makeMachineMounts } from './machine-mounts.ts';
-import { copyManifests, newCopyPath } from './manifest-copy.ts';
+import { copyManifests, newCopyPath, removeCopy } from './manifest-copy.ts';
 import { ManagedProcess } from './managed-process.ts';
 import { writeMeshFile, type MeshFile } from './mesh-file.ts';
 import { readAcceptedObjects } from './model.ts';
@@ -221,6 +221,8 @@ export class Supervisor {
     this.#log?.close();
     await withMachineLock(async () => {
       const { problems } = await removeMesh(mesh);
+      // Also where the state that names the copy was deleted.
+      if (this.#options.temporaryManifests) removeCopy(this.#manifests);
       for (const problem of problems) console.error(`loam: ${problem}`);
       this.#control?.close();
       await releaseMachine();

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { after, describe, it } from 'mocha';
 import { eventually, finished, loam, Mesh } from './harness.ts';
 import { BASE } from './manifests.ts';
@@ -99,6 +99,15 @@ describe('mesh: leaves nothing behind', function () {
     assert.equal(up.code, 0, up.stdout + up.stderr);
     const down = await finished(loam('local', 'down', '--name', mesh.name));
     assert.equal(down.code, 0, down.stderr);
+    await gone(before);
+  });
+
+  it('after its state was deleted under it', async () => {
+    await mesh.start();
+    const before = await footprint(mesh.name);
+    rmSync(mesh.paths.dir, { recursive: true });
+    const { code, stdout, stderr } = await finished(loam('local', 'down', '--name', mesh.name));
+    assert.equal(code, 0, stdout + stderr);
     await gone(before);
   });
 

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'mocha';
-import { holdsLockFile, removeLockFile, takeLock } from '../../../../cli/local/lock.ts';
+import { holdsLockFile, lockHolder, removeLockFile, takeLock } from '../../../../cli/local/lock.ts';
 
 let dir: string;
 beforeEach(() => (dir = mkdtempSync(join(tmpdir(), 'loam-test-'))));
@@ -20,6 +20,16 @@ describe('local mesh: locks', () => {
     const second = await waiting;
     assert.ok(second, 'whoever waited has it');
     second[Symbol.dispose]();
+  });
+
+  it('tells who holds it', async () => {
+    const path = join(dir, 'lock');
+    assert.equal(lockHolder(path), undefined);
+    const lock = await takeLock(path);
+    assert.ok(lock);
+    const pid = lockHolder(path);
+    assert.ok(pid !== undefined && readFileSync(`/proc/${pid}/comm`, 'utf8') === 'cat\n', String(pid));
+    lock[Symbol.dispose]();
   });
 
   it('a lock whose file was taken away is none', async () => {
