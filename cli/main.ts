@@ -12,6 +12,17 @@ import { testCommand } from './commands/test.ts';
 /** Commands that load BPF programs, here or in a process of theirs. */
 const NEED_KERNEL = new Set(['demo', 'up', 'bench']);
 
+/** As a shell reports a process that SIGPIPE ended. */
+const EXIT_SIGPIPE = 141;
+
+// What a command has started ends with it, so that nothing is left to do.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  // `loam … | head`: nobody reads any more, and that is no fault.
+  if (error.code === 'EPIPE') process.exit(EXIT_SIGPIPE);
+  console.error(`loam: cannot write its output: ${error.message}`);
+  process.exit(1);
+});
+
 const program = new Command('loam')
   .description('Loam, a sidecarless service mesh')
   .showHelpAfterError()

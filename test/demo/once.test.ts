@@ -105,6 +105,14 @@ describe('demo', function () {
     assert.deepEqual(traces('demointr', child.said()), []);
   });
 
+  it('ends without a stack trace and leaves nothing when nobody reads its output any more', async () => {
+    const child = demo('demopipe');
+    child.stdout?.destroy();
+    assert.equal(await ended(child), 141, child.said());
+    assert.equal(child.said(), '');
+    await eventually('everything to go', () => traces('demopipe', '').length === 0);
+  });
+
   it('kill -9 of the demo takes the mesh down with it', async () => {
     const child = demo('demokill');
     const over = ended(child);
