@@ -43,16 +43,15 @@ function whereText(endpoint: Endpoint, path: string): string {
 /** One HTTP request and its whole answer. @throws LocalMeshError when nobody answers in time */
 export function ask(endpoint: Endpoint, path: string, method = 'GET'): Promise<HttpAnswer> {
   return new Promise((resolve, reject) => {
-    const fail = (error: Error): void =>
-      reject(
-        new LocalMeshError(
-          'LOCAL_MESH_ANSWER',
-          `no answer from ${whereText(endpoint, path)}: ${error.message}`,
-        ),
-      );
+    // For the whole of it: the request's own timeout is not set for a connection that we make, and starts anew with each byte.
+    const signal = AbortSignal.timeout(TIMEOUT_MS);
+    const fail = (error: Error): void => {
+      const why = signal.aborted ? `nothing whole within ${TIMEOUT_MS} ms` : error.message;
+      reject(new LocalMeshError('LOCAL_MESH_ANSWER', `no answer from ${whereText(endpoint, path)}: ${why}`));
+    };
     let sent;
     try {
-      sent = request({ ...target(endpoint), path, method, timeout: TIMEOUT_MS }, (response) => {
+      sent = request({ ...target(endpoint), path, method, signal }, (response) => {
         let body = '';
         response.setEncoding('utf8');
         response.on('data', (chunk: string) => {
@@ -66,7 +65,6 @@ export function ask(endpoint: Endpoint, path: string, method = 'GET'): Promise<H
       fail(error as Error);
       return;
     }
-    sent.on('timeout', () => sent.destroy(new Error(`nothing within ${TIMEOUT_MS} ms`)));
     sent.on('error', fail);
     sent.end();
   });

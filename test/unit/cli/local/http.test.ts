@@ -1,0 +1,45 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, it } from 'mocha';
+import { ask } from '../../../../cli/local/http.ts';
+
+let dir: string;
+let socketPath: string;
+let server: Server;
+beforeEach(async () => {
+  dir = mkdtempSync(join(tmpdir(), 'loam-test-'));
+  socketPath = join(dir, 'http.sock');
+  server = createServer((request, response) => {
+    if (request.url === '/whole') response.end('all');
+    if (request.url !== '/drips') return;
+    const timer = setInterval(() => response.write('.'), 100);
+    response.on('close', () => clearInterval(timer));
+  });
+  await new Promise<void>((resolve) => server.listen(socketPath, resolve));
+});
+afterEach(() => {
+  server.closeAllConnections();
+  server.close();
+  rmSync(dir, { recursive: true });
+});
+
+describe('local mesh: HTTP', () => {
+  it('gives an answer whole', async () => {
+    assert.deepEqual(await ask({ socketPath }, '/whole'), { status: 200, body: 'all' });
+  });
+
+  for (const [what, path] of [
+    ['that never comes', '/nothing'],
+    ['that never ends', '/drips'],
+  ] as const) {
+    it(`gives up on an answer ${what}`, async () => {
+      await assert.rejects(ask({ socketPath }, path), {
+        code: 'LOCAL_MESH_ANSWER',
+        message: `no answer from ${socketPath} ${path}: nothing whole within 2000 ms`,
+      });
+    });
+  }
+});
