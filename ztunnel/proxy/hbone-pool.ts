@@ -116,7 +116,8 @@ export class HbonePool {
     const giveUpAt = performance.now() + MAX_WAIT_MS;
     do {
       const entry = this.#entry(key);
-      for (const tunnel of entry.tunnels) {
+      for (const tunnel of [...entry.tunnels]) {
+        if (tunnel.isExpired) tunnel.retire();
         if (tunnel === avoid || !tunnel.hasRoom) continue;
         tunnel.reserve();
         return tunnel;
@@ -143,7 +144,7 @@ export class HbonePool {
       }
       const since = performance.now();
       entry.tunnels.add(
-        new HboneTunnel(session, (tunnel) => {
+        new HboneTunnel(session, certificate.bundle.notAfter, (tunnel) => {
           entry.tunnels.delete(tunnel);
           if (performance.now() - since < SHORT_LIFE_MS)
             entry.notBefore = performance.now() + entry.backoff.next();

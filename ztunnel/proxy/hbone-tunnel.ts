@@ -34,13 +34,19 @@ export function destroyOnError(socket: tls.TLSSocket): void {
 export class HboneTunnel {
   readonly #session: http2.ClientHttp2Session;
   readonly #onGone: (tunnel: HboneTunnel) => void;
+  readonly #notAfter: number;
   #streams = 0;
   #retired = false;
   #idleTimer: NodeJS.Timeout | undefined;
 
-  /** Takes a session whose SETTINGS have been received. `onGone` is called once, when it must not be used any more. */
-  constructor(session: http2.ClientHttp2Session, onGone: (tunnel: HboneTunnel) => void) {
+  /**
+   * Takes a session whose SETTINGS have been received. `onGone` is called once, when it must not be used any more.
+   *
+   * @param notAfter when the certificate expires with which it was made, milliseconds since the epoch
+   */
+  constructor(session: http2.ClientHttp2Session, notAfter: number, onGone: (tunnel: HboneTunnel) => void) {
     this.#session = session;
+    this.#notAfter = notAfter;
     this.#onGone = onGone;
     session.on('goaway', () => this.#leavePool());
     session.once('close', () => this.#leavePool());
@@ -55,13 +61,22 @@ export class HboneTunnel {
     return Math.min(MAX_STREAMS_PER_TUNNEL, peer ?? MAX_STREAMS_PER_TUNNEL);
   }
 
+  /** A busy tunnel would live on for ever; what connects after its certificate's end needs one made with the next. */
+  get isExpired(): boolean {
+    return Date.now() >= this.#notAfter;
+  }
+
   get streams(): number {
     return this.#streams;
   }
 
   get hasRoom(): boolean {
     return (
-      !this.#retired && !this.#session.closed && !this.#session.destroyed && this.#streams < this.capacity
+      !this.#retired &&
+      !this.isExpired &&
+      !this.#session.closed &&
+      !this.#session.destroyed &&
+      this.#streams < this.capacity
     );
   }
 

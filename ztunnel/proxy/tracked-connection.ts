@@ -127,6 +127,7 @@ export class TrackedConnection implements LiveConnection {
 
   describe(): ConnectionRow {
     const { flow } = this;
+    const [bytesSent, bytesReceived] = this.#bytes();
     return {
       id: this.id,
       podUid: this.podUid,
@@ -145,9 +146,13 @@ export class TrackedConnection implements LiveConnection {
         ...(flow.service && { service: flow.service.hostname }),
         ...(this.hboneAddress !== undefined && { hboneAddress: this.hboneAddress }),
       },
-      bytesSent: this.direction === 'outbound' ? this.#forward : this.#backward,
-      bytesReceived: this.direction === 'outbound' ? this.#backward : this.#forward,
+      bytesSent,
+      bytesReceived,
     };
+  }
+
+  #bytes(): [sent: number, received: number] {
+    return this.direction === 'outbound' ? [this.#forward, this.#backward] : [this.#backward, this.#forward];
   }
 
   #facts(): AccessFacts {
@@ -172,7 +177,7 @@ export class TrackedConnection implements LiveConnection {
     this.#handle?.closed(flag);
     if (error !== undefined && flag !== '-')
       (this.#handle ?? this.#telemetry.metrics.handle(this.flow)).failed(flag);
-    const { bytesSent, bytesReceived } = this.describe();
+    const [bytesSent, bytesReceived] = this.#bytes();
     this.#telemetry.access(
       completionRecord(
         this.#facts(),

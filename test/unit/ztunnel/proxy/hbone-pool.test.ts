@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import http2 from 'node:http2';
 import type net from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, it } from 'mocha';
 import { HbonePool, type TunnelKey, type TunnelSource } from '../../../../ztunnel/proxy/hbone-pool.ts';
 import { ProxyError } from '../../../../ztunnel/proxy/proxy-error.ts';
@@ -14,7 +15,10 @@ const KEY: TunnelKey = {
   address: { ip: '198.18.0.2', port: 15008 },
   expectedIdentities: ['spiffe://cluster.local/ns/default/sa/server'],
 };
-const SOURCE = { certificate: () => Promise.resolve({}) } as unknown as TunnelSource;
+let notAfter = Infinity;
+const SOURCE = {
+  certificate: () => Promise.resolve({ bundle: { notAfter } }),
+} as unknown as TunnelSource;
 const HEADERS = { ':authority': '198.18.0.2:80' };
 
 type Serve = (stream: http2.ServerHttp2Stream, session: http2.ServerHttp2Session) => void;
@@ -127,6 +131,16 @@ describe('ztunnel/proxy/hbone-pool', () => {
     pool.drain();
     const stream = await waiting;
     assert.equal(stream.closed, false);
+  });
+
+  it('takes no new stream on a connection whose certificate has expired, and lets the old ones finish', async () => {
+    notAfter = Date.now() + 200;
+    const old = await open();
+    notAfter = Infinity;
+    await sleep(250);
+    await open();
+    assert.equal(peer.attempts, 2);
+    assert.equal(old.closed, false);
   });
 
   it('shares nothing between pods, identities or destination workloads at one address', async () => {
