@@ -3,12 +3,15 @@ import { takeDown } from '../local/down.ts';
 import { LocalMeshError } from '../local/errors.ts';
 import { execInPod, findPod } from '../local/exec.ts';
 import { checkMeshName, DEFAULT_MESH } from '../local/names.ts';
-import { problemsOf, waitingText } from '../local/problems.ts';
+import { notInForce, problemsOf, waitingText } from '../local/problems.ts';
 import { statusText } from '../local/status-text.ts';
-import { meshStatus, supervisorReport } from '../local/status.ts';
+import { meshStatus, supervisorReport, type MeshStatus } from '../local/status.ts';
 import { checkManifests, runningMesh, startSupervisor, waitUntilReady } from '../local/up.ts';
+import { warningsOf } from '../local/warnings.ts';
 
 const DEFAULT_TIMEOUT_S = 60;
+/** `up`: the mesh runs, but not all that its manifests ask for is in force. */
+const EXIT_NOT_IN_FORCE = 3;
 
 interface NameOption {
   readonly name: string;
@@ -45,11 +48,26 @@ async function up(dir: string, options: NameOption & { timeout: string }): Promi
     },
     supervisor,
   );
+  sayStarted(mesh, manifests, status);
+}
+
+/** Says how the mesh is, and by the exit code whether something that its author wrote is missing from it. */
+function sayStarted(mesh: string, manifests: string, status: MeshStatus): void {
   const { nodes, pods } = status.report;
   console.log(
     `The mesh ${mesh} is ready: ${nodes.length} nodes, ${pods.length} pods, manifests in ${manifests}`,
   );
-  for (const { what, why } of problemsOf(status)) console.log(`but ${what}: ${why}`);
+  if (pods.length === 0) console.log('No Pod is in force there, so that nothing runs yet.');
+  for (const { what, why } of warningsOf(status)) console.log(`warning: ${what}: ${why}`);
+  const missing = notInForce(status);
+  for (const { what, why } of problemsOf(status))
+    if (!missing.some((each) => each.what === what && each.why === why)) console.log(`but ${what}: ${why}`);
+  if (missing.length === 0) return;
+  for (const { what, why } of missing) console.error(`NOT IN FORCE: ${what}: ${why}`);
+  console.error(
+    `The mesh ${mesh} runs without what is NOT IN FORCE: mend it, and the mesh follows; to remove it: loam local down --name ${mesh}`,
+  );
+  process.exitCode = EXIT_NOT_IN_FORCE;
 }
 
 async function down(options: NameOption): Promise<void> {
@@ -96,7 +114,9 @@ export function localCommand(): Command {
   const named = (command: Command): Command =>
     command.option('--name <mesh>', 'which mesh, where there are several', DEFAULT_MESH);
   named(local.command('up'))
-    .description('start the mesh of a directory of manifests, and return when it is ready')
+    .description(
+      `start the mesh of a directory of manifests, and return when it is ready; exits with ${EXIT_NOT_IN_FORCE} when it runs but something was rejected and is not in force`,
+    )
     .argument('<dir>', 'directory of Kubernetes manifests; edit them, and the mesh follows')
     .option('--timeout <seconds>', 'how long to wait until it is ready', String(DEFAULT_TIMEOUT_S))
     .action(up);
@@ -105,6 +125,9 @@ export function localCommand(): Command {
     .description('run a command in a pod')
     .argument('<pod>', '`namespace/name`, or a name that only one pod has')
     .argument('<command...>', 'after --, as in: loam local exec shop/frontend -- curl -s http://auth/')
+    .showHelpAfterError(
+      'put -- before the command, as in: loam local exec shop/frontend -- curl -s http://auth/',
+    )
     .action(exec);
   named(local.command('status'))
     .description('how the nodes, programs, pods and objects are; exits with 1 when something is not well')

@@ -151,7 +151,7 @@ export class Kubelet {
       addresses,
       netns,
       dir: paths.podDir(namespace, name),
-      logDir: paths.logs,
+      logOf: (container) => paths.podLog(namespace, name, container),
       cwd: manifests,
       env,
       records,

@@ -25,6 +25,7 @@ export interface MeshPaths {
   agentStatusOf(node: string): string;
   logOf(program: 'agent' | 'ztunnel', node: string): string;
   podDir(namespace: string, name: string): string;
+  podLog(namespace: string, name: string, container: string): string;
 }
 
 export function meshPaths(mesh: string): MeshPaths {
@@ -49,5 +50,6 @@ export function meshPaths(mesh: string): MeshPaths {
     agentStatusOf: (node) => join(dir, 'nodes', node, 'agent.sock'),
     logOf: (program, node) => join(logs, `${program}-${node}.log`),
     podDir: (namespace, name) => join(dir, 'pods', namespace, name),
+    podLog: (namespace, name, container) => join(logs, 'pods', `${namespace}_${name}_${container}.log`),
   };
 }

@@ -1,5 +1,4 @@
 import { isEnrolled, type Labels } from '../../lib/enrolment.ts';
-import { join } from 'node:path';
 import { errorText } from '../../lib/loam-error.ts';
 import type { Addresses } from './addresses.ts';
 import { makePrivateDir, writeInPlace } from './files.ts';
@@ -22,7 +21,8 @@ export interface PodOptions {
   readonly netns: string;
   /** The pod's directory in the state of the mesh. */
   readonly dir: string;
-  readonly logDir: string;
+  /** Where the output of a container goes. */
+  readonly logOf: (container: string) => string;
   /** Where the manifests are: the working directory of its commands. */
   readonly cwd: string;
   readonly env: NodeJS.ProcessEnv;
@@ -146,9 +146,9 @@ export class Pod {
     const command = this.manifest.annotations[`${COMMAND_ANNOTATION_PREFIX}${container.name}`];
     // Without a command there is nothing to run here: its image belongs to a cluster.
     if (command === undefined) return;
-    const { cwd, env, records, logDir } = this.#options;
+    const { cwd, env, records, logOf } = this.#options;
     const { namespace, name, nodeName } = this.manifest;
-    const log = new LogFile(join(logDir, 'pods', `${namespace}_${name}_${container.name}.log`));
+    const log = new LogFile(logOf(container.name));
     this.#logs.push(log);
     const process = new ManagedProcess({
       name: container.name,

@@ -1,4 +1,7 @@
-import type { MeshStatus, Readiness } from './status.ts';
+import { meshPaths } from './paths.ts';
+import { fieldText, objectName, placeText, rejection } from './problem-text.ts';
+import type { PodReport } from './report.ts';
+import type { ControllerStatus, MeshStatus, Readiness } from './status.ts';
 
 /** Something of the mesh that is not as it should be. */
 export interface Problem {
@@ -39,43 +42,54 @@ export function problemsOf(status: MeshStatus): Problem[] {
     else if (pod.wantsEnrolment && kernel?.verified !== true)
       add(what, kernel?.problem ?? 'should be in the mesh, and the kernel does not show it');
     else if (!pod.wantsEnrolment && kernel?.verified === true) add(what, 'should have left the mesh');
-    if (pod.phase.phase === 'running' && !pod.ready) add(what, notReady(pod.containers));
+    if (pod.phase.phase === 'running' && !pod.ready) add(what, notReady(report.mesh, pod));
   }
-  for (const file of controller?.files ?? []) if (file.error !== undefined) add(file.file, file.error, false);
+  for (const file of controller?.files ?? [])
+    for (const { what, why } of fileProblems(file)) add(what, why, false);
   for (const object of controller?.objects ?? []) {
-    if (object.state === 'rejected') add(objectName(object), rejection(object), false);
+    const what = objectName(object, object.line);
+    if (object.state === 'rejected') add(what, rejection(object), false);
+    // One that runs already waits for nothing but its address to be read.
+    else if (object.state === 'pending' && object.kind === 'Pod' && !isKnown(report.pods, object))
+      add(what, `does not run: ${object.message ?? 'waits'}`, false);
   }
   return problems;
 }
 
-function notReady(containers: MeshStatus['report']['pods'][number]['containers']): string {
-  const broken = containers.find((container) => container.state === 'waiting');
+/**
+ * What was rejected without an earlier state of it in its place: nothing of it is in force, although the mesh is
+ * ready. A policy that is missing lets through what it should deny.
+ */
+export function notInForce(status: MeshStatus): Pick<Problem, 'what' | 'why'>[] {
+  const { objects = [], files = [] } = status.controller ?? {};
+  const rejected = objects
+    .filter((object) => object.state === 'rejected' && !object.lastGood)
+    .map((object) => ({ what: objectName(object, object.line), why: rejection(object) }));
+  // A document that does not even say what it is may be one of its file's objects, which then stay.
+  const unknown = files
+    .filter(({ file }) => !objects.some((object) => object.file === file && object.lastGood))
+    .flatMap(fileProblems);
+  return [...unknown, ...rejected];
+}
+
+/** The errors of a file that cannot be said to be about an object. */
+function fileProblems(file: ControllerStatus['files'][number]): Pick<Problem, 'what' | 'why'>[] {
+  const errors = (file.problems ?? []).filter(
+    (problem) => problem.severity === 'error' && problem.object === undefined,
+  );
+  if (errors.length === 0) return file.error === undefined ? [] : [{ what: file.file, why: file.error }];
+  return errors.map((error) => ({ what: placeText(file.file, error.line), why: fieldText(error) }));
+}
+
+function isKnown(pods: readonly PodReport[], object: { namespace: string; name: string }): boolean {
+  return pods.some((pod) => pod.namespace === object.namespace && pod.name === object.name);
+}
+
+function notReady(mesh: string, pod: PodReport): string {
+  const broken = pod.containers.find((container) => container.state === 'waiting');
   return broken?.state === 'waiting'
-    ? `its command ${broken.name} ended (${broken.lastEnd}), is started again`
+    ? `its command ${broken.name} ended (${broken.lastEnd}), is started again; its log: ${meshPaths(mesh).podLog(pod.namespace, pod.name, broken.name)}`
     : 'does not listen on its ports yet';
-}
-
-/** `AuthorizationPolicy shop/payments (policies/payments.yaml)` */
-export function objectName(object: { kind: string; namespace: string; name: string; file: string }): string {
-  const where = object.namespace === '' ? object.name : `${object.namespace}/${object.name}`;
-  return `${object.kind} ${where} (${object.file})`;
-}
-
-/** Why an object was not taken, what is allowed, and what is in force in its place. */
-export function rejection(object: {
-  field?: string;
-  message?: string;
-  allowed?: string;
-  lastGood: boolean;
-}): string {
-  const parts = [
-    object.field === undefined ? (object.message ?? '') : `${object.field}: ${object.message ?? ''}`,
-  ];
-  if (object.allowed !== undefined) parts.push(`allowed: ${object.allowed}`);
-  // The controller mostly says itself what is in force in its place.
-  if (!parts.join().includes('in force'))
-    parts.push(object.lastGood ? 'its last good state stays in force' : 'it has no effect');
-  return parts.join('; ');
 }
 
 /** What a start waits for, in a line: `agent, ztunnel, 3 pods`. */

@@ -1,6 +1,8 @@
 import { meshPaths } from './paths.ts';
-import { objectName, problemsOf, rejection } from './problems.ts';
+import { objectName, rejection } from './problem-text.ts';
+import { problemsOf } from './problems.ts';
 import type { MeshStatus, ObjectStatus, Readiness } from './status.ts';
+import { warningsOf } from './warnings.ts';
 
 /** Lays rows out in columns as wide as their longest cell, two blanks between, two before. */
 export function columns(rows: readonly (readonly string[])[]): string[] {
@@ -86,11 +88,10 @@ export function statusText(status: MeshStatus): string {
     `OBJECTS${controller === undefined ? '' : ` (generation ${controller.generation})`}`,
   ];
   if (controller === undefined) lines.push('  the controller does not answer');
-  else {
-    lines.push(...columns(controller.objects.map((object) => [objectName(object), objectText(object)])));
-    for (const file of controller.files)
-      if (file.error !== undefined) lines.push(`  file ${file.file}: ${file.error}`);
-  }
+  else lines.push(...columns(controller.objects.map((object) => [objectName(object), objectText(object)])));
+  const warnings = warningsOf(status);
+  if (warnings.length > 0) lines.push('', 'WARNINGS');
+  for (const { what, why } of warnings) lines.push(`  ${what}: ${why}`);
   const problems = problemsOf(status);
   lines.push('');
   if (problems.length === 0) lines.push('All is well.');

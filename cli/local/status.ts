@@ -17,19 +17,40 @@ export interface ObjectStatus {
   readonly namespace: string;
   readonly name: string;
   readonly file: string;
+  readonly line?: number;
   readonly state: 'accepted' | 'rejected' | 'pending';
   readonly message?: string;
   readonly field?: string;
+  /** What the field holds, shortened. */
+  readonly value?: string;
   readonly allowed?: string;
+  readonly warnings?: readonly string[];
   readonly compiledTo: readonly string[];
   /** An earlier, good version of it is still in force. */
   readonly lastGood: boolean;
 }
 
+/** One thing that is wrong in a file of manifests, or worth a warning. */
+export interface ManifestProblem {
+  readonly severity: 'error' | 'warning';
+  readonly file: string;
+  readonly line?: number;
+  /** Absent when it cannot be said which object is meant. */
+  readonly object?: { readonly kind: string; readonly namespace: string; readonly name: string };
+  readonly field?: string;
+  readonly value?: string;
+  readonly message: string;
+  readonly allowed?: string;
+}
+
 export interface ControllerStatus {
   readonly generation: number;
   readonly objects: readonly ObjectStatus[];
-  readonly files: readonly { readonly file: string; readonly error?: string }[];
+  readonly files: readonly {
+    readonly file: string;
+    readonly error?: string;
+    readonly problems?: readonly ManifestProblem[];
+  }[];
   readonly nodes: readonly { readonly node: string; readonly connected: boolean }[];
 }
 

@@ -1,48 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import { findPod } from '../../../../cli/local/exec.ts';
-import { problemsOf, waitingText } from '../../../../cli/local/problems.ts';
-import type { PodReport } from '../../../../cli/local/report.ts';
+import { notInForce, problemsOf, waitingText } from '../../../../cli/local/problems.ts';
 import { columns, statusText } from '../../../../cli/local/status-text.ts';
 import { shutGates, type MeshStatus } from '../../../../cli/local/status.ts';
-
-function pod(name: string, over: Partial<PodReport> = {}): PodReport {
-  return {
-    ...{
-      namespace: 'shop',
-      name,
-      node: 'node-a',
-      serviceAccount: name,
-      uid: `uid-${name}`,
-      ip: '198.18.1.2',
-    },
-    ...{ netns: `n-${name}`, initPid: 7, phase: { phase: 'running' }, ready: true, wantsEnrolment: true },
-    containers: [{ name: 'app', state: 'running', pid: 8, since: 0, restarts: 0 }],
-    ...over,
-  };
-}
-
-function status(pods: readonly PodReport[], over: Partial<MeshStatus> = {}): MeshStatus {
-  return {
-    report: {
-      ...{ mesh: 'local', manifests: '/m', addresses: '198.18.0.0/19', supervisorPid: 1, generation: 1 },
-      programs: [
-        { program: 'controller', state: 'running', pid: 2, since: 0, restarts: 0 },
-        { program: 'agent', node: 'node-a', state: 'running', pid: 3, since: 0, restarts: 0 },
-        { program: 'ztunnel', node: 'node-a', state: 'running', pid: 4, since: 0, restarts: 1 },
-      ],
-      nodes: [{ name: 'node-a', netns: 'n' }],
-      pods,
-    },
-    readiness: {
-      controller: { ready: true },
-      nodes: [{ node: 'node-a', agent: { ready: true }, ztunnel: { ready: true } }],
-    },
-    enrolled: Object.fromEntries(pods.map(({ uid }) => [uid, { uid, verified: true }])),
-    controller: { generation: 3, objects: [], files: [], nodes: [] },
-    ...over,
-  };
-}
+import { pod, status } from './support/mesh-status.ts';
 
 const whys = (of: MeshStatus): string[] => problemsOf(of).map(({ what, why }) => `${what}: ${why}`);
 
@@ -85,7 +47,7 @@ describe('local mesh: status', () => {
       containers: [{ name: 'app', state: 'waiting', restarts: 2, lastEnd: 'exit code 1' }],
     });
     assert.deepEqual(whys(status([ended])), [
-      'pod shop/a: its command app ended (exit code 1), is started again',
+      'pod shop/a: its command app ended (exit code 1), is started again; its log: /run/loam/local/log/pods/shop_a_app.log',
     ]);
     assert.deepEqual(
       shutGates('{"gates":[{"name":"a","ready":true},{"name":"b","ready":false,"reason":"r"}]}'),
@@ -124,6 +86,52 @@ describe('local mesh: status', () => {
     ]);
     assert.ok(problemsOf(of).every((problem) => !problem.blocksStart));
     assert.match(statusText(of), /Service shop\/s \(s\.yaml\) +REJECTED: spec\.x/);
+  });
+
+  it('tells what is not in force at all from what has a last good state', () => {
+    const policy = {
+      ...{ kind: 'AuthorizationPolicy', namespace: 'shop', name: 'p', file: 'p.yaml', line: 9 },
+      ...{
+        state: 'rejected' as const,
+        message: 'value is not allowed',
+        field: 'spec.action',
+        value: '"DENI"',
+      },
+      ...{ compiledTo: [], lastGood: false },
+    };
+    const error = { severity: 'error' as const, file: 'q.yaml', line: 4, field: 'metadata.name' };
+    const files = [
+      {
+        file: 'q.yaml',
+        error: 'x',
+        problems: [{ ...error, value: '"Bad_Name"', message: 'value is not allowed', allowed: 'letters' }],
+      },
+    ];
+    const of = (objects: readonly (typeof policy)[]): MeshStatus =>
+      status([], { controller: { generation: 1, objects, files, nodes: [] } });
+    const why = 'spec.action is "DENI": value is not allowed; it has no effect';
+    const unknown = {
+      what: 'q.yaml:4',
+      why: 'metadata.name is "Bad_Name": value is not allowed; allowed: letters',
+    };
+    assert.deepEqual(notInForce(of([policy])), [
+      unknown,
+      { what: 'AuthorizationPolicy shop/p (p.yaml:9)', why },
+    ]);
+    const kept = { ...policy, lastGood: true };
+    assert.deepEqual(notInForce(of([kept])), [unknown]);
+    assert.deepEqual(notInForce(of([{ ...kept, file: 'q.yaml' }])), [], 'its file may be about what stays');
+    assert.deepEqual(notInForce(status([pod('a')])), []);
+  });
+
+  it('counts a pod that waits for its manifest to be completed as not well', () => {
+    const pending = {
+      ...{ kind: 'Pod', namespace: 'shop', name: 'a', file: 'a.yaml', state: 'pending' as const },
+      ...{ message: 'no node', compiledTo: [], lastGood: false },
+    };
+    const controller = { generation: 1, objects: [pending], files: [], nodes: [] };
+    assert.deepEqual(whys(status([], { controller })), ['Pod shop/a (a.yaml): does not run: no node']);
+    assert.deepEqual(whys(status([pod('a')], { controller })), [], 'it runs, its address is on its way');
   });
 
   it('says in a line what a start waits for', () => {

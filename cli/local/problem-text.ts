@@ -1,0 +1,42 @@
+/** `payments.yaml:3`, or the file alone where no line is known. */
+export function placeText(file: string, line?: number): string {
+  return line === undefined ? file : `${file}:${line}`;
+}
+
+/** `AuthorizationPolicy shop/payments (policies/payments.yaml:3)` */
+export function objectName(
+  object: { kind: string; namespace: string; name: string; file: string },
+  line?: number,
+): string {
+  const where = object.namespace === '' ? object.name : `${object.namespace}/${object.name}`;
+  return `${object.kind} ${where} (${placeText(object.file, line)})`;
+}
+
+/** Which field holds what, what is wrong with that, and what would be right. */
+export function fieldText(problem: {
+  field?: string;
+  value?: string;
+  message?: string;
+  allowed?: string;
+}): string {
+  const { field, value, message = '', allowed } = problem;
+  const found = value === undefined || message.includes(value) ? '' : ` is ${value}`;
+  const subject = field === undefined ? found.replace(/^ is /, '') : `${field}${found}`;
+  const parts = [subject === '' ? message : `${subject}: ${message}`];
+  if (allowed !== undefined) parts.push(`allowed: ${allowed}`);
+  return parts.join('; ');
+}
+
+/** Why an object was not taken, what is allowed, and what is in force in its place. */
+export function rejection(object: {
+  field?: string;
+  value?: string;
+  message?: string;
+  allowed?: string;
+  lastGood: boolean;
+}): string {
+  const text = fieldText(object);
+  // The controller mostly says itself what is in force in its place.
+  if (text.includes('in force')) return text;
+  return `${text}; ${object.lastGood ? 'its last good state stays in force' : 'it has no effect'}`;
+}

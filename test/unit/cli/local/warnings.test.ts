@@ -1,0 +1,75 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'mocha';
+import { unmatchedCommands } from '../../../../cli/local/model.ts';
+import { statusText } from '../../../../cli/local/status-text.ts';
+import { warningsOf } from '../../../../cli/local/warnings.ts';
+import type { ManifestProblem, MeshStatus, ObjectStatus } from '../../../../cli/local/status.ts';
+import { pod, status } from './support/mesh-status.ts';
+
+function withManifests(objects: readonly ObjectStatus[], problems: readonly ManifestProblem[]): MeshStatus {
+  const files = [{ file: 'a.yaml', problems }];
+  return status([], { controller: { generation: 1, objects, files, nodes: [] } });
+}
+
+const texts = (of: MeshStatus): string[] => warningsOf(of).map(({ what, why }) => `${what}: ${why}`);
+const policy: ObjectStatus = {
+  ...{ kind: 'AuthorizationPolicy', namespace: 'shop', name: 'p', file: 'a.yaml', line: 3 },
+  ...{ state: 'accepted', warnings: ['selects no pod'], compiledTo: [], lastGood: false },
+};
+
+describe('local mesh: warnings', () => {
+  it('shows what is passed over, with its place', () => {
+    const of = withManifests(
+      [],
+      [
+        {
+          severity: 'warning',
+          file: 'a.yaml',
+          line: 7,
+          field: 'kind',
+          value: '"Deployment"',
+          message: 'not read',
+        },
+      ],
+    );
+    assert.deepEqual(texts(of), ['a.yaml:7: kind is "Deployment": not read']);
+    assert.match(statusText(of), /WARNINGS\n {2}a\.yaml:7: kind .*\n\nAll is well/);
+  });
+
+  it('shows a warning about an object once, with the field where it is known', () => {
+    assert.deepEqual(texts(withManifests([policy], [])), [
+      'AuthorizationPolicy shop/p (a.yaml:3): selects no pod',
+    ]);
+    const { kind, namespace, name } = policy;
+    const problem: ManifestProblem = {
+      ...{ severity: 'warning', file: 'a.yaml', line: 5, field: 'spec.selector', message: 'selects no pod' },
+      object: { kind, namespace, name },
+    };
+    assert.deepEqual(texts(withManifests([policy], [problem])), [
+      'AuthorizationPolicy shop/p (a.yaml:5): spec.selector: selects no pod',
+    ]);
+  });
+
+  it('shows what waits, but for pods, which are a problem', () => {
+    const pending = { ...policy, warnings: [], state: 'pending' as const, message: 'no gateway' };
+    assert.deepEqual(texts(withManifests([pending, { ...pending, kind: 'Pod' }], [])), [
+      'AuthorizationPolicy shop/p (a.yaml:3): pending: no gateway',
+    ]);
+  });
+
+  it('shows a container that runs nothing, and a command that belongs to none', () => {
+    const found = unmatchedCommands({
+      ...{ namespace: 'shop', name: 'a', labels: {}, nodeName: 'n', serviceAccount: 'a' },
+      annotations: { 'local.loam.dev/command.mian': 'true', other: 'x' },
+      containers: [{ name: 'main', env: {}, ports: [] }],
+    });
+    assert.deepEqual(found, { idle: ['main'], strayCommands: ['mian'] });
+    assert.deepEqual(texts(status([pod('a', found)])), [
+      'pod shop/a: annotation local.loam.dev/command.mian: the pod has no container mian',
+      'pod shop/a: container main has no command, so that nothing runs in it',
+    ]);
+    assert.deepEqual(texts(status([pod('a', { idle: ['main'] })])), [
+      'pod shop/a: container main has no command, so that nothing runs in it; give it one by the annotation local.loam.dev/command.main',
+    ]);
+  });
+});
