@@ -1,8 +1,10 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { packageRoot } from '../../lib/package-root.ts';
+import { takeDown } from '../local/down.ts';
 import { LocalMeshError } from '../local/errors.ts';
 import { ask } from '../local/http.ts';
+import { LOCK_TAKEN } from '../local/lock.ts';
 import { meshPaths } from '../local/paths.ts';
 import { waitingText } from '../local/problems.ts';
 import { runningMesh, startSupervisor, waitUntilReady, type StartedSupervisor } from '../local/up.ts';
@@ -118,7 +120,29 @@ async function show(
 }
 
 async function end(mesh: string, supervisor: StartedSupervisor): Promise<void> {
+  const already = await Promise.race([supervisor.exited, sleep(0, undefined)]);
+  // The mesh is another process's: its end is none of our business.
+  if (already === LOCK_TAKEN) return;
   console.log('Removing everything …');
+  if (already === undefined) await askToStop(mesh, supervisor);
+  const patience = new AbortController();
+  const ended = await Promise.race([
+    supervisor.exited,
+    sleep(END_TIMEOUT_MS, undefined, { signal: patience.signal }).catch(() => undefined),
+  ]);
+  patience.abort();
+  if (ended === undefined) {
+    console.error(
+      `the supervisor of mesh ${mesh} (pid ${supervisor.pid}) does not end; its log: ${meshPaths(mesh).supervisorLog}`,
+    );
+    return;
+  }
+  // One that was killed, or ended before it could listen to signals, has left something.
+  if (ended !== 0) await takeDown(mesh);
+  console.log('All gone.');
+}
+
+async function askToStop(mesh: string, supervisor: StartedSupervisor): Promise<void> {
   await ask({ socketPath: meshPaths(mesh).controlSocket }, '/stop', 'POST').catch(() => {
     // It has no control socket yet, or not any more: a signal says the same.
     try {
@@ -127,15 +151,4 @@ async function end(mesh: string, supervisor: StartedSupervisor): Promise<void> {
       // It ended by itself.
     }
   });
-  const patience = new AbortController();
-  const ended = await Promise.race([
-    supervisor.exited,
-    sleep(END_TIMEOUT_MS, undefined, { signal: patience.signal }).catch(() => undefined),
-  ]);
-  patience.abort();
-  if (ended === undefined)
-    console.error(
-      `the supervisor of mesh ${mesh} (pid ${supervisor.pid}) does not end; its log: ${meshPaths(mesh).supervisorLog}`,
-    );
-  else console.log('All gone.');
 }

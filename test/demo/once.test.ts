@@ -105,6 +105,29 @@ describe('demo', function () {
     assert.deepEqual(traces('demointr', child.said()), []);
   });
 
+  it('leaves alone the mesh of another demo of its name that starts at the same time', async () => {
+    const first = demo('demotwice', '--seconds', '3');
+    const second = demo('demotwice', '--seconds', '3');
+    const codes = await Promise.all([ended(first), ended(second)]);
+    const said = first.said() + second.said();
+    assert.deepEqual([...codes].sort(), [0, 1], said);
+    assert.match(said, /being started or taken down by another process|runs already/);
+    assert.deepEqual(traces('demotwice', said), []);
+  });
+
+  it('cleans up at once after a supervisor that was killed', async () => {
+    const child = demo('demosup');
+    const over = ended(child);
+    await eventually('the first calls', () => child.said().includes('frontend→payments'));
+    const { supervisorPid } = JSON.parse(readFileSync('/run/loam/demosup/mesh.json', 'utf8')) as {
+      supervisorPid: number;
+    };
+    process.kill(supervisorPid, 'SIGKILL');
+    assert.equal(await over, 1);
+    assert.deepEqual(traces('demosup', child.said()), []);
+    assert.ok(!existsSync('/run/loam/demosup.lock'));
+  });
+
   it('ends without a stack trace and leaves nothing when nobody reads its output any more', async () => {
     const child = demo('demopipe');
     child.stdout?.destroy();
