@@ -1,11 +1,15 @@
 import net from 'node:net';
 import type { DescriptorReserve } from './descriptor-reserve.ts';
-import { DEFAULT_BACKLOG } from '../../lib/linux/socket.ts';
+import { DEFAULT_BACKLOG, isListening } from '../../lib/linux/socket.ts';
+
+/** How long a destroyed listener may take this thread's time. */
+const WATCH_INTERVAL_MS = 250;
 
 export interface ListenerHandlers {
   connection(socket: net.Socket): void;
   /** One was reset, since too few descriptors are left. */
   crowded(): void;
+  /** Accepting failed, or the listener was destroyed by somebody: told once, and it is closed then. */
   failed(error: Error): void;
 }
 
@@ -15,6 +19,7 @@ export interface ListenerHandlers {
  */
 export class Listener {
   readonly #server: net.Server;
+  readonly #watch: NodeJS.Timeout;
   /** Rejects when the descriptor cannot be listened on. */
   readonly ready: Promise<void>;
 
@@ -33,13 +38,22 @@ export class Listener {
       this.#server.once('listening', resolve);
       this.#server.once('error', reject);
     });
-    // Node calls listen() again on the descriptor, which would shrink its backlog to 511.
-    this.#server.listen({ fd, backlog: DEFAULT_BACKLOG });
+    // Node calls listen() again on the descriptor, which would shrink its backlog to 511; it takes the number only as
+    // an argument of its own where a descriptor is given.
+    this.#server.listen({ fd }, DEFAULT_BACKLOG);
     this.#server.on('error', (error) => handlers.failed(error));
+    // A pod may destroy its listeners (`ss --kill`). Such a one is readable for ever and libuv tells nobody that each
+    // accept fails: kept, it would take the whole thread. The agent notices by itself and makes a new one.
+    this.#watch = setInterval(() => {
+      if (isListening(fd)) return;
+      this.close();
+      handlers.failed(new Error('somebody destroyed the listening socket'));
+    }, WATCH_INTERVAL_MS).unref();
   }
 
   /** Closes this duplicate of the descriptor; connections that wait stay with whoever holds another one. */
   close(): void {
+    clearInterval(this.#watch);
     this.#server.close();
   }
 }
