@@ -55,7 +55,7 @@ async function up(dir: string, options: NameOption & { timeout: string }): Promi
 function sayStarted(mesh: string, manifests: string, status: MeshStatus): void {
   const { nodes, pods } = status.report;
   console.log(
-    `The mesh ${mesh} is ready: ${nodes.length} nodes, ${pods.length} pods, manifests in ${manifests}`,
+    `The mesh ${mesh} is ready: ${counted(nodes.length, 'node')}, ${counted(pods.length, 'pod')}, manifests in ${manifests}`,
   );
   if (pods.length === 0) console.log('No Pod is in force there, so that nothing runs yet.');
   for (const { what, why } of warningsOf(status)) console.log(`warning: ${what}: ${why}`);
@@ -68,6 +68,10 @@ function sayStarted(mesh: string, manifests: string, status: MeshStatus): void {
     `The mesh ${mesh} runs without what is NOT IN FORCE: mend it, and the mesh follows; to remove it: loam local down --name ${mesh}`,
   );
   process.exitCode = EXIT_NOT_IN_FORCE;
+}
+
+function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? '' : 's'}`;
 }
 
 async function down(options: NameOption): Promise<void> {

@@ -156,15 +156,3 @@ export function immutablePart(pod: PodManifest): string {
     .sort(([a], [b]) => (a < b ? -1 : 1));
   return JSON.stringify([pod.nodeName, pod.serviceAccount, pod.containers, commands]);
 }
-
-/** The containers without a command, and the commands without a container: most often two halves of a typing error. */
-export function unmatchedCommands(pod: PodManifest): { idle: string[]; strayCommands: string[] } {
-  const containers = pod.containers.map((container) => container.name);
-  const commands = Object.keys(pod.annotations)
-    .filter((key) => key.startsWith(COMMAND_ANNOTATION_PREFIX))
-    .map((key) => key.slice(COMMAND_ANNOTATION_PREFIX.length));
-  return {
-    idle: containers.filter((name) => !commands.includes(name)),
-    strayCommands: commands.filter((name) => !containers.includes(name)),
-  };
-}

@@ -3,6 +3,12 @@ export function placeText(file: string, line?: number): string {
   return line === undefined ? file : `${file}:${line}`;
 }
 
+/** The place of a document that names no object properly, and what it seems to be: `a.yaml:4: Pod "Bad_Name"`. */
+export function unnamedPlace(problem: { file: string; line?: number; about?: string }): string {
+  const place = placeText(problem.file, problem.line);
+  return problem.about === undefined ? place : `${place}: ${problem.about}`;
+}
+
 /** `AuthorizationPolicy shop/payments (policies/payments.yaml:3)` */
 export function objectName(
   object: { kind: string; namespace: string; name: string; file: string },

@@ -1,5 +1,5 @@
 import { meshPaths } from './paths.ts';
-import { fieldText, objectName, placeText, rejection } from './problem-text.ts';
+import { fieldText, objectName, rejection, unnamedPlace } from './problem-text.ts';
 import type { PodReport } from './report.ts';
 import type { ControllerStatus, MeshStatus, Readiness } from './status.ts';
 
@@ -78,7 +78,7 @@ function fileProblems(file: ControllerStatus['files'][number]): Pick<Problem, 'w
     (problem) => problem.severity === 'error' && problem.object === undefined,
   );
   if (errors.length === 0) return file.error === undefined ? [] : [{ what: file.file, why: file.error }];
-  return errors.map((error) => ({ what: placeText(file.file, error.line), why: fieldText(error) }));
+  return errors.map((error) => ({ what: unnamedPlace(error), why: fieldText(error) }));
 }
 
 function isKnown(pods: readonly PodReport[], object: { namespace: string; name: string }): boolean {

@@ -22,10 +22,6 @@ export interface PodReport {
   readonly ready: boolean;
   readonly wantsEnrolment: boolean;
   readonly containers: readonly (ProcessState & { readonly name: string })[];
-  /** Names of containers that run nothing here, as they have no command. */
-  readonly idle?: readonly string[];
-  /** Commands whose container does not exist, by the name that they give. */
-  readonly strayCommands?: readonly string[];
 }
 
 /** What the supervisor of a mesh answers on its control socket (`GET /report`). */

@@ -37,6 +37,8 @@ export interface ManifestProblem {
   readonly line?: number;
   /** Absent when it cannot be said which object is meant. */
   readonly object?: { readonly kind: string; readonly namespace: string; readonly name: string };
+  /** What the document seems to be about then: `Pod "Bad_Name"`. */
+  readonly about?: string;
   readonly field?: string;
   readonly value?: string;
   readonly message: string;

@@ -15,7 +15,7 @@ import { makeMachineMounts } from './machine-mounts.ts';
 import { copyManifests, newCopyPath, removeCopy } from './manifest-copy.ts';
 import { ManagedProcess } from './managed-process.ts';
 import { writeMeshFile, type MeshFile } from './mesh-file.ts';
-import { readAcceptedObjects, unmatchedCommands } from './model.ts';
+import { readAcceptedObjects } from './model.ts';
 import { MeshNetwork } from './network.ts';
 import { NodePool } from './node-pool.ts';
 import { meshPaths, type MeshPaths } from './paths.ts';
@@ -206,7 +206,6 @@ export class Supervisor {
         ready: pod.ready,
         wantsEnrolment: pod.wantsEnrolment,
         containers: pod.containers.map((container) => ({ name: container.name, ...container.state })),
-        ...unmatchedCommands(pod.manifest),
       })),
     };
   }

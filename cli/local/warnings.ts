@@ -1,6 +1,4 @@
-import { COMMAND_ANNOTATION_PREFIX } from './model.ts';
-import { fieldText, objectName, placeText } from './problem-text.ts';
-import type { PodReport } from './report.ts';
+import { fieldText, objectName, unnamedPlace } from './problem-text.ts';
 import type { ManifestProblem, MeshStatus } from './status.ts';
 
 /** Something that is allowed and works, and that its author may not have meant so. */
@@ -29,23 +27,7 @@ export function warningsOf(status: MeshStatus): Warning[] {
     if (object.state === 'pending' && object.kind !== 'Pod')
       warnings.push({ what, why: `pending: ${object.message ?? 'waits'}` });
   }
-  for (const pod of status.report.pods) {
-    const what = `pod ${pod.namespace}/${pod.name}`;
-    for (const why of commandNotes(pod)) warnings.push({ what, why });
-  }
   return warnings;
-}
-
-/** Containers that run nothing here, and commands that belong to no container. */
-function commandNotes({ idle = [], strayCommands = [] }: PodReport): string[] {
-  const hint = (name: string): string =>
-    strayCommands.length > 0 ? '' : `; give it one by the annotation ${COMMAND_ANNOTATION_PREFIX}${name}`;
-  return [
-    ...strayCommands.map(
-      (name) => `annotation ${COMMAND_ANNOTATION_PREFIX}${name}: the pod has no container ${name}`,
-    ),
-    ...idle.map((name) => `container ${name} has no command, so that nothing runs in it${hint(name)}`),
-  ];
 }
 
 function keyOf({ kind, namespace, name }: { kind: string; namespace: string; name: string }): string {
@@ -55,5 +37,5 @@ function keyOf({ kind, namespace, name }: { kind: string; namespace: string; nam
 function whatOf(problem: ManifestProblem): string {
   if (problem.object !== undefined)
     return objectName({ ...problem.object, file: problem.file }, problem.line);
-  return placeText(problem.file, problem.line);
+  return unnamedPlace(problem);
 }

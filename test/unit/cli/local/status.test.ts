@@ -99,19 +99,27 @@ describe('local mesh: status', () => {
       },
       ...{ compiledTo: [], lastGood: false },
     };
-    const error = { severity: 'error' as const, file: 'q.yaml', line: 4, field: 'metadata.name' };
+    const error = { severity: 'error' as const, file: 'q.yaml', line: 4, about: 'Pod "Bad_Name"' };
     const files = [
       {
         file: 'q.yaml',
         error: 'x',
-        problems: [{ ...error, value: '"Bad_Name"', message: 'value is not allowed', allowed: 'letters' }],
+        problems: [
+          {
+            ...error,
+            field: 'metadata.name',
+            value: '"Bad_Name"',
+            message: 'value is not allowed',
+            allowed: 'letters',
+          },
+        ],
       },
     ];
     const of = (objects: readonly (typeof policy)[]): MeshStatus =>
       status([], { controller: { generation: 1, objects, files, nodes: [] } });
     const why = 'spec.action is "DENI": value is not allowed; it has no effect';
     const unknown = {
-      what: 'q.yaml:4',
+      what: 'q.yaml:4: Pod "Bad_Name"',
       why: 'metadata.name is "Bad_Name": value is not allowed; allowed: letters',
     };
     assert.deepEqual(notInForce(of([policy])), [

@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { unmatchedCommands } from '../../../../cli/local/model.ts';
 import { statusText } from '../../../../cli/local/status-text.ts';
 import { warningsOf } from '../../../../cli/local/warnings.ts';
 import type { ManifestProblem, MeshStatus, ObjectStatus } from '../../../../cli/local/status.ts';
-import { pod, status } from './support/mesh-status.ts';
+import { status } from './support/mesh-status.ts';
 
 function withManifests(objects: readonly ObjectStatus[], problems: readonly ManifestProblem[]): MeshStatus {
   const files = [{ file: 'a.yaml', problems }];
@@ -54,22 +53,6 @@ describe('local mesh: warnings', () => {
     const pending = { ...policy, warnings: [], state: 'pending' as const, message: 'no gateway' };
     assert.deepEqual(texts(withManifests([pending, { ...pending, kind: 'Pod' }], [])), [
       'AuthorizationPolicy shop/p (a.yaml:3): pending: no gateway',
-    ]);
-  });
-
-  it('shows a container that runs nothing, and a command that belongs to none', () => {
-    const found = unmatchedCommands({
-      ...{ namespace: 'shop', name: 'a', labels: {}, nodeName: 'n', serviceAccount: 'a' },
-      annotations: { 'local.loam.dev/command.mian': 'true', other: 'x' },
-      containers: [{ name: 'main', env: {}, ports: [] }],
-    });
-    assert.deepEqual(found, { idle: ['main'], strayCommands: ['mian'] });
-    assert.deepEqual(texts(status([pod('a', found)])), [
-      'pod shop/a: annotation local.loam.dev/command.mian: the pod has no container mian',
-      'pod shop/a: container main has no command, so that nothing runs in it',
-    ]);
-    assert.deepEqual(texts(status([pod('a', { idle: ['main'] })])), [
-      'pod shop/a: container main has no command, so that nothing runs in it; give it one by the annotation local.loam.dev/command.main',
     ]);
   });
 });
