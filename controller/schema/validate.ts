@@ -103,7 +103,7 @@ function toProblem(error: ErrorObject, root: unknown): FieldProblem {
       return {
         path,
         atKey: false,
-        message: `value is not allowed${guess === undefined ? '' : `; did you mean ${show(guess)}?`}`,
+        message: `${value} is not allowed${guess === undefined ? '' : `; did you mean ${show(guess)}?`}`,
         value,
         allowed: allowed.join(', '),
       };
@@ -114,7 +114,7 @@ function toProblem(error: ErrorObject, root: unknown): FieldProblem {
       return {
         path: key === undefined ? path : [...path, key],
         atKey: key !== undefined,
-        message: key === undefined ? 'value is not allowed' : `key ${show(key)} is not allowed`,
+        message: key === undefined ? `${value} is not allowed` : `key ${show(key)} is not allowed`,
         ...(key === undefined ? { value } : {}),
         allowed: ALLOWED_BY_FORMAT.get(String(params['format'])) ?? String(params['format']),
       };
@@ -123,7 +123,7 @@ function toProblem(error: ErrorObject, root: unknown): FieldProblem {
       return {
         path,
         atKey: false,
-        message: 'value has the wrong type',
+        message: `${value} has the wrong type`,
         value,
         allowed: [params['type']].flat().join(' or '),
       };

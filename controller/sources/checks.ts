@@ -56,11 +56,16 @@ function checkOwnLabels({ metadata: { labels = {} } }: KubeObject): FieldProblem
   return Object.entries(labels).flatMap(([key, value]) => {
     const path: Path = ['metadata', 'labels', key];
     if (key === DATAPLANE_MODE_LABEL && !DATAPLANE_MODES.includes(value))
-      return [problem(path, 'value is not allowed', value, DATAPLANE_MODES.join(', '))];
+      return [notAllowed(path, value, DATAPLANE_MODES.join(', '))];
     if (!key.startsWith(OWN_LABELS) || OWN_LABEL_NAMES.includes(key)) return [];
     const guess = didYouMean(key, OWN_LABEL_NAMES);
     const hint = guess === undefined ? '' : `; did you mean ${show(guess)}?`;
-    return [{ ...problem(path, `unknown label${hint}`, undefined, OWN_LABEL_NAMES.join(', ')), atKey: true }];
+    return [
+      {
+        ...problem(path, `unknown label ${show(key)}${hint}`, undefined, OWN_LABEL_NAMES.join(', ')),
+        atKey: true,
+      },
+    ];
   });
 }
 
@@ -72,6 +77,11 @@ function problem(path: Path, message: string, value?: unknown, allowed?: string)
     ...(value === undefined ? {} : { value: show(value) }),
     ...(allowed === undefined ? {} : { allowed }),
   };
+}
+
+/** A value that is not one of those that are; the message names it, for readers who see nothing else. */
+function notAllowed(path: Path, value: unknown, allowed: string): FieldProblem {
+  return problem(path, `${show(value)} is not allowed`, value, allowed);
 }
 
 /** Reports each item whose key occurred before. */
@@ -117,7 +127,7 @@ function checkService(service: Service): FieldProblem[] {
   ports.forEach(({ targetPort }, i) => {
     const format = FORMAT.get(typeof targetPort === 'number' ? 'port-number' : 'port-name');
     if (targetPort === undefined || format === undefined || format.check(String(targetPort))) return;
-    found.push(problem([...path, i, 'targetPort'], 'value is not allowed', targetPort, format.allowed));
+    found.push(notAllowed([...path, i, 'targetPort'], targetPort, format.allowed));
   });
   if (ports.length === 0 && type !== 'ExternalName' && clusterIP !== 'None') {
     found.push(problem(path, 'a Service with an address needs at least one port'));
@@ -162,11 +172,16 @@ function checkTarget(policy: AuthorizationPolicy, target: TargetRef, path: Path)
   const kinds = TARGETS.get(group);
   if (kinds === undefined) {
     const groups = [...TARGETS.keys()].map(show).join(', ');
-    return [problem([...path, 'group'], 'value is not allowed', group, groups)];
+    return [notAllowed([...path, 'group'], group, groups)];
   }
   if (!kinds.includes(kind))
     return [
-      problem([...path, 'kind'], `value is not allowed in group ${show(group)}`, kind, kinds.join(', ')),
+      problem(
+        [...path, 'kind'],
+        `${show(kind)} is not allowed in group ${show(group)}`,
+        kind,
+        kinds.join(', '),
+      ),
     ];
   if (namespace !== undefined && namespace !== '' && namespace !== namespaceOf(policy))
     return [
@@ -199,7 +214,7 @@ function checkCondition(
     return [
       problem(
         [...path, 'key'],
-        `unknown attribute${guess === undefined ? '' : `; did you mean ${show(guess)}?`}`,
+        `unknown attribute ${show(condition.key)}${guess === undefined ? '' : `; did you mean ${show(guess)}?`}`,
         condition.key,
         known.join(', '),
       ),
@@ -210,7 +225,7 @@ function checkCondition(
     (condition[field] ?? []).flatMap((value, i) =>
       format === undefined || format.check(value)
         ? []
-        : [problem([...path, field, i], 'value is not allowed', value, format.allowed)],
+        : [notAllowed([...path, field, i], value, format.allowed)],
     ),
   );
 }

@@ -22,6 +22,8 @@ export type ReadDocument =
 
 /** Kinds under these groups are ours to understand: one that we do not know must not be passed over in silence. */
 const SECURITY_GROUP = 'security.istio.io/';
+const API_VERSIONS = [...new Set(Object.values(SCHEMAS).flatMap(({ apiVersions }) => apiVersions))];
+const ORDINARY_KIND = /^[A-Za-z0-9]{1,63}$/;
 const NAME = FORMATS.find((format) => format.name === 'subdomain');
 
 /** Reads and checks all documents of one manifest file. `file` is used in messages. */
@@ -48,26 +50,30 @@ function readDocument(file: string, document: YamlDocument): ReadDocument {
   }
   const kind = data['kind'];
   const apiVersion = data['apiVersion'];
+  const known = KINDS.find((k) => k === kind);
   if (typeof kind !== 'string' || typeof apiVersion !== 'string') {
-    const missing = typeof kind === 'string' ? 'apiVersion' : 'kind';
-    return bad(file, document, refFrom(data), [
+    const [missing, allowed] =
+      typeof kind === 'string'
+        ? ['apiVersion', known === undefined ? API_VERSIONS : SCHEMAS[known].apiVersions]
+        : ['kind', KINDS];
+    return bad(file, document, data, [
       {
         path: [missing],
         atKey: false,
-        message: `${missing} is missing or not a text`,
-        allowed: KINDS.join(', '),
+        message: data[missing] === undefined ? `${missing} is missing` : `${missing} must be a text`,
+        ...(data[missing] === undefined ? {} : { value: show(data[missing]) }),
+        allowed: allowed.join(', '),
       },
     ]);
   }
-  const known = KINDS.find((k) => k === kind);
   if (known === undefined) return unknownKind(file, document, data, kind, apiVersion);
   const { apiVersions } = SCHEMAS[known];
   if (!apiVersions.includes(apiVersion)) {
-    return bad(file, document, refFrom(data), [
+    return bad(file, document, data, [
       {
         path: ['apiVersion'],
         atKey: false,
-        message: 'value is not allowed',
+        message: `${show(apiVersion)} is not allowed`,
         value: show(apiVersion),
         allowed: apiVersions.join(', '),
       },
@@ -85,7 +91,7 @@ function readKnown(
   const object = withoutNulls(kind, data);
   const problems = validateSchema(kind, object);
   if (problems.length === 0) problems.push(...checkObject(asKubeObject(object)));
-  if (problems.length > 0) return bad(file, document, refFrom(data), problems);
+  if (problems.length > 0) return bad(file, document, data, problems);
   return { type: 'object', line: document.line, object: asKubeObject(object) };
 }
 
@@ -111,23 +117,27 @@ function unknownKind(
   const guess = didYouMean(kind, KINDS);
   if (guess !== undefined || apiVersion.startsWith(SECURITY_GROUP)) {
     const hint = guess === undefined ? '' : `; did you mean ${show(guess)}?`;
-    return bad(file, document, refFrom(data), [
+    return bad(file, document, data, [
       {
         path: ['kind'],
         atKey: false,
-        message: `unknown kind${hint}`,
+        message: `unknown kind ${show(kind)}${hint}`,
         value: show(kind),
         allowed: KINDS.join(', '),
       },
     ]);
   }
+  const ref = refFrom(data);
+  const about = ref === undefined ? aboutOf(data) : undefined;
   const problem: Problem = {
     severity: 'warning',
     file,
     line: document.line,
+    ...(ref === undefined ? {} : { object: ref }),
+    ...(about === undefined ? {} : { about }),
     field: 'kind',
     value: show(kind),
-    message: 'Loam does not read this kind; the document is passed over',
+    message: `Loam does not read the kind ${show(kind)}; the document is passed over`,
     allowed: KINDS.join(', '),
   };
   return { type: 'ignored', problem };
@@ -140,9 +150,11 @@ function wholeProblem(message: string): FieldProblem {
 function bad(
   file: string,
   document: YamlDocument,
-  ref: ObjectRef | undefined,
+  data: Record<string, unknown> | undefined,
   problems: readonly FieldProblem[],
 ): ReadDocument {
+  const ref = data === undefined ? undefined : refFrom(data);
+  const about = data === undefined || ref !== undefined ? undefined : aboutOf(data);
   return {
     type: 'bad',
     line: document.line,
@@ -152,12 +164,21 @@ function bad(
       file,
       line: document.lineOf(found.path),
       ...(ref === undefined ? {} : { object: ref }),
+      ...(about === undefined ? {} : { about }),
       ...(found.path.length === 0 ? {} : { field: fieldText(found.path) }),
       ...(found.value === undefined ? {} : { value: found.value }),
       message: found.message,
       ...(found.allowed === undefined ? {} : { allowed: found.allowed }),
     })),
   };
+}
+
+/** For a reader to recognise the document by; nothing of it is known to be true. */
+function aboutOf({ kind, metadata }: Record<string, unknown>): string | undefined {
+  if (typeof kind !== 'string') return undefined;
+  const name = isRecord(metadata) ? metadata['name'] : undefined;
+  const what = ORDINARY_KIND.test(kind) ? kind : show(kind);
+  return name === undefined ? `${what} without a name` : `${what} ${show(name)}`;
 }
 
 /** What a document claims to be about; only as far as the names are well formed. */

@@ -10,6 +10,8 @@ export interface Location {
 export interface Problem extends Location {
   readonly severity: 'error' | 'warning';
   readonly object?: ObjectRef;
+  /** What the document seems to be about where it names no object properly: `Pod "Bad_Name"`. */
+  readonly about?: string;
   /** Path of the field, for example `spec.rules[0].from[0].source.ipBlocks[1]`. */
   readonly field?: string;
   /** The value found, shortened. */

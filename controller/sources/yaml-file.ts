@@ -71,7 +71,7 @@ function readDocument(document: Document, lines: LineCounter): YamlDocument | un
   });
   const [error] = document.errors;
   if (error !== undefined) {
-    return fail(error.linePos?.[0].line ?? line, `not valid YAML: ${error.message.split('\n')[0] ?? ''}`);
+    return fail(error.linePos?.[0].line ?? line, `not valid YAML: ${firstLine(error.message)}`);
   }
   if (document.contents === null || (isScalar(document.contents) && document.contents.value === null))
     return undefined;
@@ -82,6 +82,11 @@ function readDocument(document: Document, lines: LineCounter): YamlDocument | un
   } catch (thrown) {
     return fail(line, `not readable as YAML: ${errorText(thrown)}`);
   }
+}
+
+/** The parser's message without the excerpt below it, and without the colon that leads to the excerpt. */
+function firstLine(message: string): string {
+  return (message.split('\n')[0] ?? '').replace(/[:\s]+$/, '');
 }
 
 /** Flow collections are parsed by recursion; blocks need two columns a level, which the size limit bounds. */

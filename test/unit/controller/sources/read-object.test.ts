@@ -99,6 +99,35 @@ describe('sources/read-object', () => {
     assert.match(problem.allowed ?? '', /CIDR/);
   });
 
+  it('says what was found also to readers of the message alone', () => {
+    assert.match(problemOf(`${POLICY}spec: {action: DENI}`).message, /^"DENI" is not allowed/);
+    assert.match(problemOf(`${PEER}spec: {mtls: {mode: STRIKT}}`).message, /^"STRIKT" is not allowed/);
+    assert.match(problemOf(`${SERVICE}spec: {ports: {}}`).message, /^\{\} has the wrong type/);
+  });
+
+  it('names what a document is about although its name is wrong', () => {
+    const problem = problemOf('apiVersion: v1\nkind: Namespace\nmetadata: {name: Bad_Name}\n');
+    assert.deepEqual(
+      [problem.object, problem.about, problem.field, problem.value],
+      [undefined, 'Namespace "Bad_Name"', 'metadata.name', '"Bad_Name"'],
+    );
+    const unknown = one(`apiVersion: v1\nkind: ${'x'.repeat(500)}\nmetadata: {}\n`);
+    assert(unknown.type === 'ignored' && (unknown.problem.about ?? '').length < 200);
+  });
+
+  it('says which apiVersion a kind has', () => {
+    const missing = (text: string): Problem => problemOf(text.replace(/apiVersion: .*\n/, ''));
+    assert.deepEqual([missing(SERVICE).message, missing(SERVICE).allowed], ['apiVersion is missing', 'v1']);
+    assert.equal(missing(POLICY).allowed, 'security.istio.io/v1, security.istio.io/v1beta1');
+    assert.match(missing('kind: Deployment\n').allowed ?? '', /^v1, security/);
+    assert.match(problemOf('apiVersion: v1\n').allowed ?? '', /^Namespace, ServiceAccount/);
+  });
+
+  it('ends no message in the middle of a sentence', () => {
+    assert.match(problemOf('a: [').message, /^not valid YAML: .*[^:\s]$/);
+    assert.match(problemOf('a: b: c').message, /^not valid YAML: .*[^:\s]$/);
+  });
+
   const refused: readonly [what: string, yaml: string, field: string, message: RegExp][] = [
     ['an unknown field', `${POLICY}spec: {selectors: {}}`, 'spec.selectors', /did you mean "selector"\?/],
     [
