@@ -12,7 +12,13 @@ import { DirectorySource } from './sources/directory.ts';
 import { LastGoodStore } from './sources/last-good.ts';
 import type { Source, SourceGate } from './sources/source.ts';
 import { prepareStateDir } from './state-dir.ts';
-import { reportFiles, reportNodes, reportObjects, type StatusReport } from './status/report.ts';
+import {
+  reportFiles,
+  reportNodes,
+  reportObjects,
+  reportWarnings,
+  type StatusReport,
+} from './status/report.ts';
 import { StatusServer } from './status/server.ts';
 import { XDS_SERVICE, XdsService } from './xds/service.ts';
 import { EMPTY_SNAPSHOT, makeSnapshot, type Snapshot } from './xds/snapshot.ts';
@@ -54,6 +60,7 @@ export class Controller {
     this.#source = new DirectorySource({
       dir: manifests,
       rootNamespace,
+      trustDomain: config.trustDomain,
       store: new LastGoodStore(state),
       log,
     });
@@ -217,6 +224,7 @@ export class Controller {
       gates: this.#gates(),
       objects: reportObjects(set, this.#mesh.outcomes),
       files: reportFiles(set),
+      warnings: reportWarnings(set),
       nodes: reportNodes(this.#mesh.identities.keys(), this.#xds.streams, (node) => this.#xds.lastSeen(node)),
     };
   }

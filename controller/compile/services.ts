@@ -17,8 +17,8 @@ import type { Assignments } from '../sources/assignments.ts';
 import { addressBytes, canonicalAddress } from './addresses.ts';
 
 const CLUSTER_DOMAIN = 'cluster.local';
-const USE_WAYPOINT_LABEL = 'loam.dev/use-waypoint';
-const USE_WAYPOINT_NAMESPACE_LABEL = 'loam.dev/use-waypoint-namespace';
+export const USE_WAYPOINT_LABEL = 'loam.dev/use-waypoint';
+export const USE_WAYPOINT_NAMESPACE_LABEL = 'loam.dev/use-waypoint-namespace';
 const HBONE_PORT = 15008;
 
 export function hostnameOf(namespace: string, name: string): string {

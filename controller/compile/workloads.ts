@@ -134,7 +134,7 @@ function servicesOf(pod: Pod, services: readonly Service[]): Workload['services'
 }
 
 /** Kubernetes looks at containers and at init containers that keep running (sidecars). */
-function containerPort(pod: Pod, name: string): number | undefined {
+export function containerPort(pod: Pod, name: string): number | undefined {
   const sidecars = (pod.spec.initContainers ?? []).filter(({ restartPolicy }) => restartPolicy === 'Always');
   for (const { ports = [] } of [...pod.spec.containers, ...sidecars]) {
     const found = ports.find((port) => port.name === name && (port.protocol ?? 'TCP') === 'TCP');

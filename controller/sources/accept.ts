@@ -2,8 +2,9 @@ import { type KubeObject, namespaceOf, objectKey, refOf } from '../model/objects
 import { didYouMean } from '../schema/did-you-mean.ts';
 import { show } from '../schema/validate.ts';
 import type { ReadDocument } from './read-object.ts';
-import { isMet, namesOf, referencesOf, selectorWarnings } from './references.ts';
+import { isMet, namesOf, referencesOf } from './references.ts';
 import type { AcceptedObject, Problem } from './source.ts';
+import { type WarningContext, warningsOf } from './warnings.ts';
 
 /** One manifest file as read: its documents, or why it could not be read. */
 export interface ReadFile {
@@ -36,17 +37,18 @@ const MAX_NAMES = 20;
 export function accept(
   files: readonly ReadFile[],
   previous: ReadonlyMap<string, HeldObject>,
-  rootNamespace: string,
+  context: WarningContext,
 ): Acceptance {
   const problems: Problem[] = [];
   const objects = collect(files, previous, problems);
   const doubts = doubtsOf(files, previous, problems);
   retain(previous, objects, doubts);
   retainNamespaces(previous, objects, problems);
-  for (const file of checkReferences(previous, objects, problems, rootNamespace)) doubts.files.add(file);
+  for (const file of checkReferences(previous, objects, problems, context.rootNamespace))
+    doubts.files.add(file);
   // What an object with a wrong reference was before its namespace was misspelt cannot be known either.
   retain(previous, objects, doubts);
-  problems.push(...selectorWarnings(objects, rootNamespace));
+  problems.push(...warningsOf(objects, context));
   return { objects: new Map([...objects].sort(([a], [b]) => (a < b ? -1 : 1))), problems };
 }
 
@@ -188,7 +190,7 @@ function checkReferences(
         object: refOf(found.object),
         field: reference.field,
         value: show(name),
-        message: `there is no ${kind} of this name${namespace === '' ? '' : ` in namespace ${namespace}`}${guess === undefined ? '' : `; did you mean ${show(guess)}?`}`,
+        message: `there is no ${kind} ${show(name)}${namespace === '' ? '' : ` in namespace ${namespace}`}${guess === undefined ? '' : `; did you mean ${show(guess)}?`}`,
         allowed: names.length === 0 ? `none exists: add a ${kind}` : names.slice(0, MAX_NAMES).join(', '),
       });
       const held = previous.get(key);

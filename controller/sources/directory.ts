@@ -13,6 +13,8 @@ import { type FoundFile, walkManifests } from './walk.ts';
 export interface DirectorySourceOptions {
   readonly dir: string;
   readonly rootNamespace: string;
+  /** Of the identities that policies may name. */
+  readonly trustDomain: string;
   readonly store: LastGoodStore;
   readonly log: Logger;
 }
@@ -163,7 +165,7 @@ export class DirectorySource implements Source {
     const scan = await this.#read();
     if (this.#closed.signal.aborted) return;
     if (scan.fingerprint === this.#applied && this.#missing.size === 0) return;
-    const { objects, problems } = accept(scan.files, this.#held, this.#options.rootNamespace);
+    const { objects, problems } = accept(scan.files, this.#held, this.#options);
     await this.#apply(scan, { objects: this.#withMissing(objects), problems });
   }
 

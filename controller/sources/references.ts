@@ -1,18 +1,16 @@
-import { hasSelector, labelsMatch } from '../model/labels.ts';
 import {
   isService,
   type KubeObject,
   namespaceOf,
   type ObjectRef,
   objectKey,
-  refOf,
   type TargetRef,
 } from '../model/objects.ts';
-import type { AcceptedObject, Problem } from './source.ts';
 
 /** Namespaces that every cluster has without a manifest. */
-const BUILT_IN_NAMESPACES = ['default', 'kube-system', 'kube-public', 'kube-node-lease'];
-const DEFAULT_ACCOUNT = 'default';
+export const BUILT_IN_NAMESPACES = ['default', 'kube-system', 'kube-public', 'kube-node-lease'];
+/** The account that Kubernetes makes in every namespace. */
+export const DEFAULT_ACCOUNT = 'default';
 
 /** What one object refers to and must be there, with the field that says so. */
 export interface Reference {
@@ -53,51 +51,6 @@ export function namesOf(objects: Iterable<KubeObject>, kind: string, namespace: 
     if (object.kind === kind && namespaceOf(object) === namespace) names.push(object.metadata.name);
   }
   return names.sort();
-}
-
-/** Selectors that select nothing: legal, and almost always a typing error. */
-export function selectorWarnings(
-  objects: ReadonlyMap<string, AcceptedObject>,
-  rootNamespace: string,
-): Problem[] {
-  const pods: KubeObject[] = [];
-  for (const { object } of objects.values()) if (object.kind === 'Pod') pods.push(object);
-  const matches = (labels: Readonly<Record<string, string>>, namespace: string | undefined): boolean =>
-    pods.some(
-      (pod) =>
-        (namespace === undefined || namespaceOf(pod) === namespace) &&
-        labelsMatch(labels, pod.metadata.labels),
-    );
-  const warnings: Problem[] = [];
-  for (const { object, file, line } of objects.values()) {
-    const namespace = namespaceOf(object);
-    const warn = (field: string, message: string): void => {
-      warnings.push({
-        severity: 'warning',
-        file,
-        ...(line === undefined ? {} : { line }),
-        object: refOf(object),
-        field,
-        message,
-      });
-    };
-    if (object.kind === 'Service') {
-      const { selector } = object.spec;
-      if (selector !== undefined && Object.keys(selector).length > 0 && !matches(selector, namespace)) {
-        warn('spec.selector', `no Pod of namespace ${namespace} has these labels`);
-      }
-    } else if (object.kind === 'AuthorizationPolicy' || object.kind === 'PeerAuthentication') {
-      const selector = object.spec?.selector;
-      const everywhere = object.kind === 'AuthorizationPolicy' && namespace === rootNamespace;
-      if (hasSelector(selector) && !matches(selector.matchLabels, everywhere ? undefined : namespace)) {
-        warn(
-          'spec.selector',
-          everywhere ? 'no Pod has these labels' : `no Pod of namespace ${namespace} has these labels`,
-        );
-      }
-    }
-  }
-  return warnings;
 }
 
 /** Whether a reference is met by the objects at hand. */

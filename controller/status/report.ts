@@ -32,6 +32,22 @@ export interface NodeReport {
   readonly nacks: readonly string[];
 }
 
+/** Something legal that is probably not meant. */
+export interface WarningReport {
+  readonly file: string;
+  readonly line?: number;
+  readonly kind?: string;
+  /** `namespace` and `name` are there where the document names its object properly. */
+  readonly namespace?: string;
+  readonly name?: string;
+  readonly field?: string;
+  readonly value?: string;
+  readonly message: string;
+  readonly allowed?: string;
+  /** All of it in one line: `shop.yaml:12: Deployment shop/web: …`. */
+  readonly text: string;
+}
+
 export interface StatusReport {
   readonly generation: number;
   readonly gates: readonly SourceGate[];
@@ -41,6 +57,7 @@ export interface StatusReport {
     readonly error?: string;
     readonly problems: readonly Problem[];
   }[];
+  readonly warnings: readonly WarningReport[];
   readonly nodes: readonly NodeReport[];
 }
 
@@ -70,7 +87,8 @@ export function reportObjects(set: ObjectSet, outcomes: ReadonlyMap<string, Outc
     });
   }
   for (const [key, problems] of byObject) {
-    const [first] = problems;
+    // Warnings alone are of what is passed over: not refused, and in the list of warnings.
+    const first = problems.find(({ severity }) => severity === 'error');
     if (set.objects.has(key) || first?.object === undefined) continue;
     const { file, line, message } = first;
     reports.push({
@@ -104,15 +122,54 @@ function pick(problem: Problem | undefined): {
   };
 }
 
+/** A problem in one line, without its file: `line 12: Pod "Bad_Name": metadata.name: "Bad_Name" is not …; allowed: …`. */
+export function problemText({ line, object, about, field, message, allowed }: Problem): string {
+  const who = object === undefined ? about : `${object.kind} ${nameText(object)}`;
+  const parts = [line === undefined ? undefined : `line ${line}`, who, field, message];
+  const text = parts.filter((part) => part !== undefined).join(': ');
+  return allowed === undefined ? text : `${text}; allowed: ${allowed}`;
+}
+
+function nameText({ namespace, name }: ObjectRef): string {
+  return namespace === '' ? name : `${namespace}/${name}`;
+}
+
+/** All warnings, in the order of the files and of the lines in them. */
+export function reportWarnings(set: ObjectSet): WarningReport[] {
+  const warnings = set.problems.filter(({ severity }) => severity === 'warning');
+  const place = ({ line = 0 }: Problem): number => line;
+  return warnings
+    .sort((a, b) => (a.file < b.file ? -1 : a.file > b.file ? 1 : place(a) - place(b)))
+    .map((problem) => {
+      const { file, line, object, message } = problem;
+      const { line: _, ...withoutLine } = problem;
+      return {
+        file,
+        ...(object ?? kindOf(problem)),
+        ...pick(problem),
+        message,
+        text: `${file}${line === undefined ? '' : `:${line}`}: ${problemText(withoutLine)}`,
+      };
+    });
+}
+
+/** A document that is passed over for its kind may not even have a proper name. */
+function kindOf({ field, value }: Problem): { kind?: string } {
+  return field === 'kind' && value !== undefined ? { kind: value.replace(/^"|"$/g, '') } : {};
+}
+
 /** Files with all that is wrong in them, also where it cannot be said which object is meant. */
 export function reportFiles(set: ObjectSet): StatusReport['files'] {
   const byFile = Map.groupBy(set.problems, ({ file }) => file);
   const names = new Set([...set.files.map(({ file }) => file), ...byFile.keys()]);
   return [...names].sort().map((file) => {
     const problems = byFile.get(file) ?? [];
+    const unnamed = problems.filter((p) => p.severity === 'error' && p.object === undefined);
+    const [first] = unnamed;
+    const more = unnamed.length > 1 ? `; and ${unnamed.length - 1} more` : '';
     const error =
       set.files.find((each) => each.file === file)?.error ??
-      problems.find((p) => p.severity === 'error' && p.object === undefined)?.message;
+      (first === undefined ? undefined : `${problemText(first)}${more}`);
     return { file, ...(error === undefined ? {} : { error }), problems };
   });
 }

@@ -69,12 +69,12 @@ metadata: {name: payments, namespace: shop}
 ---
 apiVersion: v1
 kind: Pod
-metadata: {name: frontend-0, namespace: shop, labels: {app: frontend}}
+metadata: {name: frontend-0, namespace: shop, labels: {app: frontend}, annotations: {local.loam.dev/command.main: sleep 1d}}
 spec: {nodeName: node-a, serviceAccountName: frontend, containers: [{name: main, image: any}]}
 ---
 apiVersion: v1
 kind: Pod
-metadata: {name: payments-0, namespace: shop, labels: {app: payments}}
+metadata: {name: payments-0, namespace: shop, labels: {app: payments}, annotations: {local.loam.dev/command.main: sleep 1d}}
 spec:
   nodeName: node-b
   serviceAccountName: payments

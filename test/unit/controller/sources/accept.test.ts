@@ -4,7 +4,7 @@ import { accept, type HeldObject, type ReadFile } from '../../../../controller/s
 import { readManifest } from '../../../../controller/sources/read-object.ts';
 import { MANIFESTS, policyManifest } from '../harness.ts';
 
-const ROOT = 'loam-system';
+const CONTEXT = { rootNamespace: 'loam-system', trustDomain: 'cluster.local' };
 const POLICY = 'AuthorizationPolicy/shop/payments-only-frontend';
 const GOOD = policyManifest('cluster.local/ns/shop/sa/frontend');
 
@@ -13,7 +13,7 @@ function files(content: Record<string, string>): ReadFile[] {
 }
 
 function run(content: Record<string, string>, previous: ReadonlyMap<string, HeldObject> = new Map()) {
-  return accept(files(content), previous, ROOT);
+  return accept(files(content), previous, CONTEXT);
 }
 
 const before = run({ 'shop.yaml': MANIFESTS, 'policy.yaml': GOOD }).objects;
@@ -74,7 +74,7 @@ describe('sources/accept', () => {
       const found = accept(
         [...files({ 'shop.yaml': MANIFESTS }), { file, error: 'cannot be read (EACCES)', documents: [] }],
         held,
-        ROOT,
+        CONTEXT,
       );
       assert.equal(found.objects.get(POLICY)?.lastGood, true, file);
     }

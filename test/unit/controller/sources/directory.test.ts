@@ -23,7 +23,13 @@ async function open(root: string): Promise<Bench> {
   await mkdir(manifests, { recursive: true });
   await mkdir(state, { recursive: true });
   const store = new LastGoodStore(state);
-  const source = new DirectorySource({ dir: manifests, rootNamespace: 'loam-system', store, log: SILENT });
+  const source = new DirectorySource({
+    dir: manifests,
+    rootNamespace: 'loam-system',
+    trustDomain: 'cluster.local',
+    store,
+    log: SILENT,
+  });
   return { source, manifests, state, [Symbol.asyncDispose]: () => source.close() };
 }
 
