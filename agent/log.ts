@@ -1,9 +1,10 @@
-import { pino, type Logger } from 'pino';
+import type { Logger } from 'pino';
+import { makeLogger as makeProgramLogger } from '../lib/logger.ts';
 
 /** What the agent's parts need of a logger. */
 export type Log = Pick<Logger, 'debug' | 'info' | 'warn' | 'error'>;
 
-/** JSON lines on standard output. */
+/** The agent's log (see lib/logger). */
 export function makeLogger(level: string, node: string): Logger {
-  return pino({ level, base: { program: 'agent', node } });
+  return makeProgramLogger(level, { program: 'agent', node });
 }

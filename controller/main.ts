@@ -1,5 +1,5 @@
-import { pino } from 'pino';
 import { errorText } from '../lib/loam-error.ts';
+import { makeLogger } from '../lib/logger.ts';
 import { readConfig, usage } from './config.ts';
 import { Controller } from './controller.ts';
 import { ControllerError } from './errors.ts';
@@ -14,7 +14,7 @@ async function main(): Promise<void> {
     return;
   }
   const config = readConfig(args);
-  const log = pino({ name: 'controller', level: config.logLevel });
+  const log = makeLogger(config.logLevel, { program: 'controller' });
   // No secret is part of the configuration: tokens and keys are named by file.
   log.info({ config, node: process.version }, 'starting');
   const controller = new Controller(config, log);

@@ -1,13 +1,9 @@
-import { pino, type Logger } from 'pino';
-import { LogOutput } from './log-output.ts';
+import type { Logger } from 'pino';
+import { makeLogger as makeProgramLogger } from '../lib/logger.ts';
 
 export type { Logger } from 'pino';
 
-const STDOUT = 1;
-
-/** JSON lines on standard output, written without waiting for its reader. What is still unwritten at exit is written then. */
+/** The ztunnel's log (see lib/logger). */
 export function makeLogger(level: string, node: string): Logger {
-  const output = new LogOutput(STDOUT);
-  process.on('exit', () => output.flushSync());
-  return pino({ level, base: { program: 'ztunnel', node } }, output);
+  return makeProgramLogger(level, { program: 'ztunnel', node });
 }

@@ -7,6 +7,8 @@ const MAX_CHUNK_CHARS = 256 * 1024;
 const FULL_RETRY_MS = 50;
 /** Until the next try, for a disk that is full or a reader that went away. */
 const BROKEN_RETRY_MS = 1_000;
+/** A write under way for longer is held up by the reader. */
+const STALLED_MS = 100;
 const WARN_LEVEL = 40;
 
 interface Chunk {
@@ -28,6 +30,7 @@ export class LogOutput {
   #lost = 0;
   #chunk: Chunk | undefined;
   #writing = false;
+  #writingSince = 0;
   #retry: NodeJS.Timeout | undefined;
 
   /** @param fd stays the caller's */
@@ -50,8 +53,8 @@ export class LogOutput {
   /** Before the process ends: writes what the other end takes at once. */
   flushSync(): void {
     if (this.#writing) {
-      // Another thread has the chunk. Where its write may block, ours would too.
-      if (this.#fd === this.#given) return;
+      // Another thread has the chunk. Where its write may block and does, ours would too, for ever.
+      if (this.#fd === this.#given && performance.now() - this.#writingSince > STALLED_MS) return;
       this.#chunk = undefined;
     }
     try {
@@ -75,6 +78,7 @@ export class LogOutput {
     const chunk = this.#next();
     if (chunk === undefined) return;
     this.#writing = true;
+    this.#writingSince = performance.now();
     write(this.#fd, chunk.bytes, 0, chunk.bytes.length, null, (error, written) => {
       this.#writing = false;
       if (error === null) {

@@ -1,19 +1,19 @@
 import assert from 'node:assert/strict';
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { closeSync, constants, mkdtempSync, openSync, readFileSync, readSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { once } from 'node:events';
 import { afterEach, beforeEach, describe, it } from 'mocha';
 import { packageRoot, siblingModule } from '../../../lib/package-root.ts';
-import { LogOutput } from '../../../ztunnel/log-output.ts';
-import { eventually } from './support/streams.ts';
+import { LogOutput } from '../../../lib/log-output.ts';
+import { eventually } from '../ztunnel/support/streams.ts';
 
 const LINE = `${'x'.repeat(1023)}\n`;
 /** More than may wait. */
 const TOO_MANY = 10_000;
 
-describe('ztunnel/log-output', () => {
+describe('lib/log-output', () => {
   let folder: string;
   const open: number[] = [];
 
@@ -64,10 +64,25 @@ describe('ztunnel/log-output', () => {
     output.close();
   });
 
+  it('writes the last words of a program, through a socket too', () => {
+    const program = `
+      const { makeLogger } = await import(${JSON.stringify(siblingModule(import.meta.url, '../../../lib/logger').href)});
+      const log = makeLogger('info', { program: 'test' });
+      log.info('first');
+      log.fatal('last');
+      process.exit(1);`;
+    // Node gives a child's standard output a socket, which cannot be opened anew without blocking.
+    const child = spawnSync(process.execPath, ['--input-type=module', '--eval', program], {
+      cwd: packageRoot(),
+      encoding: 'utf8',
+    });
+    assert.match(child.stdout, /"first"[^]*"last"/);
+  });
+
   it('lives on with a full disk, and ends with it', async () => {
     const program = `
-      const { makeLogger } = await import(${JSON.stringify(siblingModule(import.meta.url, '../../../ztunnel/log').href)});
-      const log = makeLogger('info', 'node-a');
+      const { makeLogger } = await import(${JSON.stringify(siblingModule(import.meta.url, '../../../lib/logger').href)});
+      const log = makeLogger('info', { program: 'test' });
       log.info('lost');
       setTimeout(() => { log.info('lost, too'); process.exit(7); }, 100);`;
     const full = opened('/dev/full', constants.O_WRONLY);
