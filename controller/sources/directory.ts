@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 import type { Logger } from 'pino';
 import { errorText } from '../../lib/loam-error.ts';
+import { Absences, CONFIRM_MS } from './absences.ts';
 import { accept, type Acceptance, type HeldObject, type ReadFile } from './accept.ts';
 import { DirectoryWatch } from './directory-watch.ts';
 import type { LastGoodStore } from './last-good.ts';
@@ -24,10 +25,6 @@ const MAX_FILE_BYTES = 1024 * 1024;
 const DEBOUNCE_MS = 50;
 /** A directory in which something is written all the time, be it a log, is read so long after the first event. */
 const MAX_DEBOUNCE_MS = 200;
-/** An object counts as deleted when it has been missing for so long: a file being rewritten looks empty. */
-const CONFIRM_MS = 150;
-/** Timers may fire a little early. */
-const TIMER_SLACK_MS = 5;
 /** How often all files are looked at whatever the watches say. */
 const RESCAN_MS = 1000;
 /** A file changed this shortly before it was read may change again without a new time stamp. */
@@ -46,19 +43,13 @@ interface Scan {
   readonly files: readonly ReadFile[];
 }
 
-interface Missing {
-  /** When it was missed first. */
-  readonly sinceMs: number;
-  /** Of its file then; undefined when the file is gone too. */
-  readonly signature: string | undefined;
-}
-
 /** A directory of Kubernetes manifests, watched. */
 export class DirectorySource implements Source {
   readonly #options: DirectorySourceOptions;
   readonly #events = new EventEmitter<{ change: [ObjectSet] }>();
   readonly #watch = new DirectoryWatch(() => this.#hint());
   readonly #closed = new AbortController();
+  readonly #absences = new Absences();
   #cache = new Map<string, CachedFile>();
   #held: ReadonlyMap<string, HeldObject> = new Map();
   #current: ObjectSet = { generation: 0, objects: new Map(), problems: [], files: [] };
@@ -69,8 +60,6 @@ export class DirectorySource implements Source {
   #scanning: Promise<void> | undefined;
   #scanAgain = false;
   #applied = '';
-  /** Objects in force that the newest scan did not find, by key. */
-  #missing: ReadonlyMap<string, Missing> = new Map();
   /** When the first event came that no scan has answered yet. */
   #hintedAtMs: number | undefined;
 
@@ -134,7 +123,7 @@ export class DirectorySource implements Source {
     let next = RESCAN_MS;
     try {
       await this.#scanning;
-      if (this.#missing.size > 0) next = CONFIRM_MS;
+      if (this.#absences.size > 0) next = CONFIRM_MS;
     } catch (error) {
       this.#fail(errorText(error));
     } finally {
@@ -164,28 +153,15 @@ export class DirectorySource implements Source {
   async #scanOnce(): Promise<void> {
     const scan = await this.#read();
     if (this.#closed.signal.aborted) return;
-    if (scan.fingerprint === this.#applied && this.#missing.size === 0) return;
+    if (scan.fingerprint === this.#applied && this.#absences.size === 0) return;
     const { objects, problems } = accept(scan.files, this.#held, this.#options);
-    await this.#apply(scan, { objects: this.#withMissing(objects), problems });
-  }
-
-  /** Adds what is in force and has not been missing for long enough; all other changes count at once. */
-  #withMissing(found: Acceptance['objects']): Acceptance['objects'] {
-    const now = performance.now();
-    const missing = new Map<string, Missing>();
-    const objects = [...found];
-    for (const [key, held] of this.#held) {
-      if (found.has(key)) continue;
-      // Changed again since it was missed: its writer is still at work.
-      const signature = this.#cache.get(held.file)?.signature;
-      const before = this.#missing.get(key);
-      const sinceMs = before !== undefined && before.signature === signature ? before.sinceMs : now;
-      if (now - sinceMs >= CONFIRM_MS - TIMER_SLACK_MS) continue;
-      missing.set(key, { sinceMs, signature });
-      objects.push([key, { lastGood: false, ...held }]);
-    }
-    this.#missing = missing;
-    return new Map(objects.sort(([a], [b]) => (a < b ? -1 : 1)));
+    const settled = this.#absences.withMissing(
+      objects,
+      this.#held,
+      (file) => this.#cache.get(file)?.signature,
+      performance.now(),
+    );
+    await this.#apply(scan, { objects: settled, problems });
   }
 
   async #apply(scan: Scan, result: Acceptance): Promise<void> {
