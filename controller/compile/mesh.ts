@@ -159,8 +159,9 @@ export function compileMesh(input: CompileInput): CompiledMesh {
 
   if (usesStaticStrict) addPolicy(authorizations, peers.staticStrict);
   for (const object of objects.peerAuthentications) {
-    const converted = peers.converted.get(object);
-    const compiledTo = converted === undefined ? [] : [addPolicy(authorizations, converted)];
+    const policy = peers.policyOf(object);
+    const isSent = policy !== undefined && (policy !== peers.staticStrict || usesStaticStrict);
+    const compiledTo = isSent ? [addPolicy(authorizations, policy)] : [];
     settle(object, { state: 'accepted', message: peers.message(object), compiledTo });
   }
   return { addresses, authorizations, outcomes, identities };

@@ -30,6 +30,8 @@ export interface PeerAuthenticationPlan {
   readonly staticStrict: Authorization;
   /** The policy to attach to a pod, if plaintext is forbidden for it in any way. */
   policyFor(namespace: string, labels: Labels): Authorization | undefined;
+  /** The policy that an object leads to, so that a reader of a denial by it finds the object. */
+  policyOf(object: PeerAuthentication): Authorization | undefined;
   /** What an object came to, for its status. */
   message(object: PeerAuthentication): string;
 }
@@ -80,6 +82,13 @@ export function planPeerAuthentication(
         hasSelector(object.spec?.selector) &&
         labelsMatch(object.spec.selector.matchLabels, labels),
     );
+  /** The object that counts in place of this one, if there is one. */
+  const overruling = (object: PeerAuthentication): PeerAuthentication | undefined => {
+    if (hasSelector(object.spec?.selector)) return undefined;
+    const namespace = namespaceOf(object);
+    const counts = namespace === rootNamespace ? mesh : namespaceObject(namespace);
+    return object === counts ? undefined : counts;
+  };
   return {
     converted,
     staticStrict,
@@ -88,13 +97,14 @@ export function planPeerAuthentication(
       if (object === undefined) return namespaceStrict(namespace) ? staticStrict : undefined;
       return converted.get(object) ?? (effective(object).strict ? staticStrict : undefined);
     },
+    policyOf(object) {
+      if (overruling(object) !== undefined) return undefined;
+      return converted.get(object) ?? (effective(object).strict ? staticStrict : undefined);
+    },
     message(object) {
-      if (!hasSelector(object.spec?.selector)) {
-        const namespace = namespaceOf(object);
-        const counts = namespace === rootNamespace ? mesh : namespaceObject(namespace);
-        if (object !== counts && counts !== undefined)
-          return `has no effect: ${counts.metadata.name} is older and counts for the same scope`;
-      }
+      const other = overruling(object);
+      if (other !== undefined)
+        return `has no effect: ${other.metadata.name} is older and counts for the same scope`;
       return describe(effective(object), object);
     },
   };

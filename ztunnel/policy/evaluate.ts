@@ -11,6 +11,9 @@ import type {
 } from '../state/model.ts';
 import type { PolicyStore } from '../state/policy-store.ts';
 
+const STATIC_STRICT = 'istio_converted_static_strict';
+const CONVERTED_PREFIX = 'converted_peer_authentication_';
+
 /** What policy can see of a connection at its destination. */
 export interface ConnectionFacts {
   /** From the peer's certificate; undefined when it came in plaintext. */
@@ -81,7 +84,7 @@ export function evaluate(
 
   const denying = enforced.find((p) => p.action === 'deny' && policyMatches(p, facts));
   if (denying) {
-    return { verdict: 'deny', policy: denying.key, reason: `denied by policy ${denying.key}`, ...consulted };
+    return { verdict: 'deny', policy: denying.key, reason: denialReason(denying.key), ...consulted };
   }
   const [unknown] = missing;
   if (unknown !== undefined) {
@@ -95,6 +98,22 @@ export function evaluate(
   // The rule that denied is that none of these allowed: whoever looks for it must find their names.
   const policy = allows.map((p) => p.key).join(', ');
   return { verdict: 'deny', policy, reason: 'allow policies exist, but none allowed', ...consulted };
+}
+
+/**
+ * What a PeerAuthentication becomes on the wire has Istio's names (ambient-facts C7), which nobody wrote: the reason
+ * leads to what was written. No AuthorizationPolicy can have these names, since Kubernetes' know no underscore.
+ */
+function denialReason(key: string): string {
+  const slash = key.indexOf('/');
+  const namespace = key.slice(0, Math.max(0, slash));
+  const name = key.slice(slash + 1);
+  if (name === STATIC_STRICT) return `plaintext is denied by a PeerAuthentication of mode STRICT (${key})`;
+  if (name.startsWith(CONVERTED_PREFIX)) {
+    const object = `${namespace}/${name.slice(CONVERTED_PREFIX.length)}`;
+    return `plaintext is denied by PeerAuthentication ${object} (${key})`;
+  }
+  return `denied by policy ${key}`;
 }
 
 /** The connection in the forms that matches compare. */

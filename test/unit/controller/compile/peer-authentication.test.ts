@@ -86,6 +86,24 @@ describe('compile/peer-authentication', () => {
     assert.match(planPeerAuthentication([young, old], ROOT).message(young), /no effect: z-old/);
   });
 
+  it('says which policy an object leads to', () => {
+    const strict = { mtls: { mode: 'STRICT' as const } };
+    const objects = [
+      object('default', 'shop', strict),
+      object('later', 'shop', strict),
+      object('open', 'other', { mtls: { mode: 'PERMISSIVE' } }),
+      object('own', 'shop', {
+        selector: { matchLabels: LABELS },
+        portLevelMtls: { '80': { mode: 'PERMISSIVE' } },
+      }),
+    ];
+    const plan = planPeerAuthentication(objects, ROOT);
+    assert.deepEqual(
+      objects.map((each) => plan.policyOf(each)?.name),
+      ['istio_converted_static_strict', undefined, undefined, 'converted_peer_authentication_own'],
+    );
+  });
+
   it('covers with a selector only its own namespace', () => {
     const objects = [object('own', ROOT, { selector: { matchLabels: LABELS }, mtls: { mode: 'STRICT' } })];
     assert.equal(decide(objects, plaintext(80)), true);

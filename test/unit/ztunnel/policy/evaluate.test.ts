@@ -123,6 +123,25 @@ describe('policy', () => {
     assert.equal(judge([{ ...deny, rules: rules({ destinationPorts: [1] }) }]).verdict, 'allow');
   });
 
+  it('names the PeerAuthentication that a policy was made from', () => {
+    const reasonOf = (key: string): string => {
+      const store = new PolicyStore();
+      const deny = policy(key, { action: 'deny', scope: 'workload', rules: [{ clauses: [] }] });
+      store.apply({ upserts: [deny], removed: [] });
+      const verdict = evaluate(store, { ...TARGET, authorizationPolicies: [key] }, CONNECTION);
+      assert(verdict.verdict === 'deny');
+      return verdict.reason;
+    };
+    assert.equal(
+      reasonOf('loam-system/istio_converted_static_strict'),
+      'plaintext is denied by a PeerAuthentication of mode STRICT (loam-system/istio_converted_static_strict)',
+    );
+    assert.match(
+      reasonOf('shop/converted_peer_authentication_db-only'),
+      /denied by PeerAuthentication shop\/db-only \(/,
+    );
+  });
+
   it('takes no rules for nothing, and a rule without clauses for everything', () => {
     assert.equal(judge([policy('shop/p')]).verdict, 'deny');
     assert.equal(judge([policy('shop/p', { action: 'deny' })]).verdict, 'allow');
