@@ -5,7 +5,8 @@ export type Labels = Readonly<Record<string, string>>;
 
 /**
  * Whether a pod belongs in the mesh: its own label decides, else its namespace's. Any value but `ambient` means no,
- * so that a typing error leaves a pod visibly outside instead of half inside.
+ * so that a typing error could leave a pod only visibly outside, never half inside; the controller refuses manifests
+ * with a value other than `ambient` and `none` (controller/sources/checks.ts).
  */
 export function isEnrolled(podLabels: Labels | undefined, namespaceLabels: Labels | undefined): boolean {
   const mode = podLabels?.[DATAPLANE_MODE_LABEL] ?? namespaceLabels?.[DATAPLANE_MODE_LABEL];
