@@ -15,6 +15,12 @@ export interface LiveRow {
   readonly bytesReceived: number;
 }
 
+/** How a connection came to its destination. */
+export type Arrival = 'mutual TLS' | 'plaintext';
+
+/** So many arrivals tell how an edge is now. */
+const RECENT = 10;
+
 /** What both ztunnels say about the calls from one service to another. */
 export interface Edge {
   readonly from: string;
@@ -41,10 +47,14 @@ export interface Edge {
   /** Identities as the TLS handshakes proved them, by each side's ztunnel. */
   sourceIdentities: Set<string>;
   destinationIdentities: Set<string>;
-  /** Seen by the destination's ztunnel with both identities proved. */
+  /** Seen by the destination's ztunnel with both identities proved, denied ones included. */
   mutualTls: number;
-  /** Seen without. */
+  /** Let in by it without. */
   plaintext: number;
+  /** Denied without. */
+  deniedPlaintext: number;
+  /** How the last that it let in came, the newest last. */
+  recent: readonly Arrival[];
   /** Pods that answered. */
   destinations: Set<string>;
 }
@@ -60,7 +70,7 @@ function newEdge(from: string, to: string): Edge {
     ...{ from, to, completed: 0, live: 0, bytesSent: 0, bytesReceived: 0, errors: 0, lastError: undefined },
     ...{ durationMs: 0, denied: 0, cut: 0, deniedBytes: 0, deniedBy: new Set(), deniedReason: undefined },
     ...{ sourceIdentities: new Set(), destinationIdentities: new Set(), mutualTls: 0, plaintext: 0 },
-    destinations: new Set(),
+    ...{ deniedPlaintext: 0, recent: [], destinations: new Set() },
   };
 }
 
@@ -100,7 +110,7 @@ export class EdgeBook {
       if (source === undefined || destination === undefined) continue;
       const edge = edgeOf(edges, this.#groupOf(source), this.#groupOf(destination));
       if (row.direction === 'inbound') {
-        addIdentities(edge, row.source.identity, row.destination.identity);
+        letIn(edge, addIdentities(edge, row.source.identity, row.destination.identity));
         continue;
       }
       edge.live += 1;
@@ -135,24 +145,33 @@ function copy(edge: Edge): Edge {
   };
 }
 
-function addIdentities(edge: Edge, source: string | undefined, destination: string | undefined): void {
+function addIdentities(edge: Edge, source: string | undefined, destination: string | undefined): Arrival {
   if (source !== undefined) edge.sourceIdentities.add(source);
   if (destination !== undefined) edge.destinationIdentities.add(destination);
-  if (source !== undefined && destination !== undefined) edge.mutualTls += 1;
-  else edge.plaintext += 1;
+  if (source === undefined || destination === undefined) return 'plaintext';
+  edge.mutualTls += 1;
+  return 'mutual TLS';
+}
+
+function letIn(edge: Edge, arrival: Arrival): void {
+  if (arrival === 'plaintext') edge.plaintext += 1;
+  edge.recent = [...edge.recent, arrival].slice(-RECENT);
 }
 
 /** The destination's view: who it was, and what policy said. */
 function addInbound(edge: Edge, line: AccessLine): void {
-  addIdentities(edge, line.sourceIdentity, line.destinationIdentity);
+  const arrival = addIdentities(edge, line.sourceIdentity, line.destinationIdentity);
+  // It was allowed when it began, and what passed until then passed rightly.
+  const cut = line.flags === 'DENY' && line.error?.includes(POLICY_CHANGE) === true;
+  if (line.flags !== 'DENY' || cut) letIn(edge, arrival);
   if (line.flags !== 'DENY') return;
   edge.deniedReason = line.error;
   if (line.policy !== undefined) edge.deniedBy.add(line.policy);
-  // It was allowed when it began, and what passed until then passed rightly.
-  if (line.error?.includes(POLICY_CHANGE) === true) {
+  if (cut) {
     edge.cut += 1;
     return;
   }
+  if (arrival === 'plaintext') edge.deniedPlaintext += 1;
   edge.denied += 1;
   edge.deniedBytes += line.bytesSent + line.bytesReceived;
 }

@@ -40,7 +40,8 @@ function wrongWith(expected: Expectation, edge: Edge | undefined): string[] {
     if (!good) wrong.push(`${name}: ${text}`);
   };
   check(edge.mutualTls > 0, 'no connection with mutual TLS was seen by the destination');
-  check(edge.plaintext === 0, `${edge.plaintext} connections came in plaintext`);
+  const plaintext = edge.plaintext + edge.deniedPlaintext;
+  check(plaintext === 0, `${plaintext} connections came in plaintext`);
   const [source, destination] = [identityOf(expected.from), identityOf(expected.to)];
   check(
     only(edge.sourceIdentities, source),
@@ -68,7 +69,7 @@ function wrongWith(expected: Expectation, edge: Edge | undefined): string[] {
   return wrong;
 }
 
-/** All that is not as the shop's manifests say, calls that nobody expects included. */
+/** All that is not as the shop's own manifests say, calls that nobody expects included. */
 export function findWrong(edges: readonly Edge[], expectations: readonly Expectation[] = SHOP): string[] {
   const find = (from: string, to: string): Edge | undefined =>
     edges.find((edge) => edge.from === from && edge.to === to);

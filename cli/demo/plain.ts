@@ -1,5 +1,6 @@
 import { paintLine } from './terminal.ts';
-import { screen, type Line } from './screen.ts';
+import type { Line } from './layout.ts';
+import { screen } from './screen.ts';
 import { bytesText } from './text.ts';
 import type { View } from './view.ts';
 

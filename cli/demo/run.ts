@@ -74,10 +74,10 @@ async function show(
     },
     supervisor,
   );
-  let supervisorEnded = false;
-  void supervisor.exited.then(() => (supervisorEnded = true));
+  let supervisorEnd: number | undefined;
+  void supervisor.exited.then((code) => (supervisorEnd = code));
   const observer = new Observer(status);
-  const over = (): boolean => interrupted.aborted || supervisorEnded;
+  const over = (): boolean => interrupted.aborted || supervisorEnd !== undefined;
   const deadline = options.seconds === undefined ? Infinity : Date.now() + options.seconds * 1000;
   const terminal = process.stdout.isTTY
     ? new Terminal(process.stdout, process.env['NO_COLOR'] === undefined)
@@ -87,9 +87,10 @@ async function show(
     let printedAt = Date.now();
     while (!over() && Date.now() < deadline) {
       await observer.look();
-      terminal?.paint(screen(observer.view()));
+      const view = observer.view();
+      terminal?.paint((size) => screen(view, size));
       if (terminal === undefined && Date.now() - printedAt >= PLAIN_INTERVAL_MS) {
-        console.log(momentLine(observer.view()));
+        console.log(momentLine(view));
         printedAt = Date.now();
       }
       await sleep(LOOK_INTERVAL_MS, undefined, { signal: interrupted }).catch(() => undefined);
@@ -98,9 +99,12 @@ async function show(
     terminal?.[Symbol.dispose]();
     observer.close();
   }
-  console.log(`\n${summaryText(observer.view())}\n`);
-  if (supervisorEnded) {
-    console.log(`the mesh ended by itself: ${supervisor.said()}`);
+  const last = observer.view();
+  // Of a mesh that is gone it is no news that nothing of it answers.
+  const gone = supervisorEnd !== undefined;
+  console.log(`\n${summaryText(gone ? { ...last, problems: [] } : last)}\n`);
+  if (supervisorEnd !== undefined && !interrupted.aborted) {
+    console.log(endedText(options.mesh, supervisorEnd, supervisor.said()));
     return 1;
   }
   if (!options.once) return 0;
@@ -110,13 +114,21 @@ async function show(
     ...observer.view().problems.map(({ what, why }) => `${what}: ${why}`),
   ];
   if (wrong.length === 0) {
-    console.log('All is as the manifests say: every call is mutual TLS between the identities shown,');
+    console.log(
+      "All is as the shop's own manifests say: every call is mutual TLS between the identities shown,",
+    );
     console.log('and what no policy allows was denied before its first byte.');
     return 0;
   }
-  console.log('NOT as the manifests say:');
+  console.log("NOT as the shop's own manifests say:");
   for (const text of wrong) console.log(`  ${text}`);
   return 1;
+}
+
+/** Nobody but another command tells a supervisor to end in good order. */
+function endedText(mesh: string, code: number, said: string): string {
+  if (code === 0) return `The mesh ${mesh} was taken down from elsewhere.`;
+  return `The mesh ended by itself (${code})${said === '' ? '' : `: ${said}`}`;
 }
 
 async function end(mesh: string, supervisor: StartedSupervisor): Promise<void> {

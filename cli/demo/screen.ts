@@ -1,96 +1,61 @@
-import { bytesText, clockText, durationText, shortIdentity } from './text.ts';
 import type { Edge } from './edges.ts';
+import { type Column, type Line, type Size, type Span, span, table, wrap } from './layout.ts';
+import { bytesText, clockText, durationText, shortIdentity } from './text.ts';
 import type { View } from './view.ts';
 
-/** Plain ANSI (ECMA-48) colours, which every terminal has. */
-export type Style = 'plain' | 'bold' | 'dim' | 'good' | 'bad' | 'warn' | 'accent';
-
-/** A piece of a line in one style. A screen is data until terminal.ts paints it. */
-export interface Span {
-  readonly text: string;
-  readonly style: Style;
-}
-
-export type Line = readonly Span[];
-
-const span = (text: string, style: Style = 'plain'): Span => ({ text, style });
 const EMPTY: Line = [];
+const NOTE_INDENT = 3;
 
-type Cell = Span & { readonly align?: 'right' };
-
-/** Lays out cells in columns; the last column is not padded. */
-function table(rows: readonly (readonly Cell[])[]): Line[] {
-  const widths: number[] = [];
-  for (const row of rows)
-    row.forEach(({ text }, i) => (widths[i] = Math.max(widths[i] ?? 0, [...text].length)));
-  return rows.map((row) => [
-    span(' '),
-    ...row.flatMap((cell, i): Span[] => {
-      const padding = ' '.repeat((widths[i] ?? 0) - [...cell.text].length);
-      const last = i === row.length - 1;
-      const text = cell.align === 'right' ? padding + cell.text : last ? cell.text : cell.text + padding;
-      return [span(text, cell.style), span('  ')];
-    }),
-  ]);
-}
-
-function identityPair(edge: Edge): Cell {
+/** Who both ends proved to be, judged by the calls of late: one call amid a switch does not speak for all. */
+function identityPair(edge: Edge, idle: boolean): Span {
   const names = (set: ReadonlySet<string>): string => [...set].map(shortIdentity).sort().join('+');
-  if (edge.plaintext > 0) return span(`plaintext (${edge.plaintext})`, 'bad');
-  if (edge.mutualTls === 0) return span('…', 'dim');
-  return span(`mTLS  ${names(edge.sourceIdentities)} ⇄ ${names(edge.destinationIdentities)}`, 'good');
+  if (idle) return span('idle', 'dim');
+  if (edge.recent.length === 0) return span('…', 'dim');
+  const inPlaintext = edge.recent.filter((kind) => kind === 'plaintext').length;
+  if (inPlaintext * 2 > edge.recent.length) return span(`plaintext (${edge.plaintext})`, 'bad');
+  const pair = `mTLS  ${names(edge.sourceIdentities)} ⇄ ${names(edge.destinationIdentities)}`;
+  return edge.plaintext === 0 ? span(pair, 'good') : span(`${pair}, ${edge.plaintext} in plaintext`, 'warn');
 }
 
-function callsTable(view: View): Line[] {
-  const header = [
-    'CALLS',
-    'conn',
-    'conn/s',
-    'open',
-    'sent',
-    'received',
-    'errors',
-    'time',
-    'proved by both ends',
+function callsTable(view: View, width: number): Line[] {
+  const columns: Column<Edge>[] = [
+    { head: 'CALLS', cell: (edge) => span(`${edge.from} → ${edge.to}`, 'bold') },
+    { head: 'conn', align: 'right', cell: (edge) => span(String(edge.completed + edge.live)) },
+    { head: 'conn/s', align: 'right', goes: 5, cell: (edge) => span(view.rateOf(edge).toFixed(1), 'dim') },
+    { head: 'open', align: 'right', goes: 3, cell: (edge) => span(String(edge.live), 'dim') },
+    { head: 'sent', align: 'right', goes: 1, cell: (edge) => span(bytesText(edge.bytesSent)) },
+    { head: 'received', align: 'right', goes: 2, cell: (edge) => span(bytesText(edge.bytesReceived)) },
+    {
+      ...{ head: 'errors', align: 'right', goes: 6 },
+      cell: (edge) => span(String(edge.errors), edge.errors > 0 ? 'bad' : 'dim'),
+    },
+    {
+      ...{ head: 'time', align: 'right', goes: 4 },
+      cell: (edge) => span(edge.completed > 0 ? durationText(edge.durationMs / edge.completed) : 'stays'),
+    },
+    { head: 'proved by both ends', cell: (edge) => identityPair(edge, view.idle(edge)) },
   ];
-  const rows = view.edges
-    .filter((edge) => edge.completed + edge.live + edge.errors > 0)
-    .map((edge): Cell[] => [
-      span(`${edge.from} → ${edge.to}`, 'bold'),
-      { ...span(String(edge.completed + edge.live)), align: 'right' },
-      { ...span(view.rateOf(edge).toFixed(1), 'dim'), align: 'right' },
-      { ...span(String(edge.live), 'dim'), align: 'right' },
-      { ...span(bytesText(edge.bytesSent)), align: 'right' },
-      { ...span(bytesText(edge.bytesReceived)), align: 'right' },
-      { ...span(String(edge.errors), edge.errors > 0 ? 'bad' : 'dim'), align: 'right' },
-      {
-        ...span(edge.completed > 0 ? durationText(edge.durationMs / edge.completed) : 'stays'),
-        align: 'right',
-      },
-      identityPair(edge),
-    ]);
-  if (rows.length === 0) return [[span(' no calls yet', 'dim')]];
-  const head = header.map((text, i): Cell => ({
-    ...span(text, 'dim'),
-    ...(i > 0 && i < 8 ? { align: 'right' as const } : {}),
-  }));
-  return table([head, ...rows]);
+  const rows = view.edges.filter((edge) => edge.completed + edge.live + edge.errors > 0);
+  return rows.length === 0 ? [[span(' no calls yet', 'dim')]] : table(columns, rows, width);
 }
 
-function deniedTable(view: View): Line[] {
-  const denied = view.edges.filter((edge) => edge.denied + edge.cut > 0);
-  if (denied.length === 0) return [[span(' no call was denied', 'dim')]];
-  const head = ['DENIED', 'times', 'bytes', 'by policy', 'because'].map((text): Cell => span(text, 'dim'));
-  return table([
-    head,
-    ...denied.map((edge): Cell[] => [
-      span(`${edge.from} ✗ ${edge.to}`, 'bad'),
-      { ...span(String(edge.denied + edge.cut)), align: 'right' },
-      { ...span(bytesText(edge.deniedBytes), edge.deniedBytes > 0 ? 'bad' : 'dim'), align: 'right' },
-      span([...edge.deniedBy].sort().join(', ') || '?', 'accent'),
-      span(edge.deniedReason ?? '', 'dim'),
-    ]),
-  ]);
+function deniedTable(view: View, width: number): Line[] {
+  const columns: Column<Edge>[] = [
+    { head: 'DENIED', cell: (edge) => span(`${edge.from} ✗ ${edge.to}`, 'bad') },
+    { head: 'times', align: 'right', cell: (edge) => span(String(edge.denied + edge.cut)) },
+    {
+      ...{ head: 'bytes', align: 'right', goes: 1 },
+      cell: (edge) => span(bytesText(edge.deniedBytes), edge.deniedBytes > 0 ? 'bad' : 'dim'),
+    },
+    {
+      head: 'by policy',
+      cell: (edge) => span([...edge.deniedBy].map(view.policyName).sort().join(', ') || '?', 'accent'),
+    },
+    // The table is of what was denied: that word alone is no reason.
+    { head: 'because', cell: (edge) => span((edge.deniedReason ?? '').replace(/^(denied: )+/, ''), 'dim') },
+  ];
+  const rows = view.edges.filter((edge) => edge.denied + edge.cut > 0);
+  return rows.length === 0 ? [[span(' no call was denied', 'dim')]] : table(columns, rows, width);
 }
 
 function podLines(view: View): Line[] {
@@ -108,8 +73,14 @@ function podLines(view: View): Line[] {
   ]);
 }
 
-/** The whole screen for a view, to be cut to the terminal's size by whoever paints it. */
-export function screen(view: View): Line[] {
+/**
+ * The whole screen for a view.
+ *
+ * @param size of the terminal: columns that find no room are left out, long lines are broken, and only as many events
+ *   shown as there are lines left; without it nothing is held back
+ */
+export function screen(view: View, size: Size = { columns: Infinity, rows: Infinity }): Line[] {
+  const { columns, rows } = size;
   const lines: Line[] = [
     [
       span(' Loam ', 'bold'),
@@ -119,16 +90,20 @@ export function screen(view: View): Line[] {
     EMPTY,
     ...podLines(view),
     EMPTY,
-    ...callsTable(view),
+    ...callsTable(view, columns),
     EMPTY,
-    ...deniedTable(view),
+    ...deniedTable(view, columns),
     EMPTY,
   ];
-  for (const { what, why } of view.problems) lines.push([span(` ! ${what}: `, 'bad'), span(why)]);
-  if (view.problems.length > 0) lines.push(EMPTY);
-  lines.push(...hints(view).map((text): Line => [span(` ${text}`, 'accent')]));
-  if (view.events.length > 0) lines.push(EMPTY);
-  for (const event of view.events) lines.push([span(` ${event.at}  `, 'dim'), span(event.text)]);
+  const note = (...spans: Span[]): void => void lines.push(...wrap(spans, columns, NOTE_INDENT));
+  for (const { what, why } of view.problems) note(span(` ! ${what}: `, 'bad'), span(why));
+  for (const { what, why } of view.warnings) note(span(` ~ ${what}: `, 'warn'), span(why));
+  if (view.problems.length + view.warnings.length > 0) lines.push(EMPTY);
+  for (const text of hints(view)) note(span(` ${text}`, 'accent'));
+  const room = Math.max(0, Math.min(view.events.length, rows - lines.length - 1));
+  if (room > 0) lines.push(EMPTY);
+  for (const event of view.events.slice(view.events.length - room))
+    lines.push([span(` ${event.at}  `, 'dim'), span(event.text)]);
   return lines;
 }
 
@@ -136,6 +111,6 @@ export function screen(view: View): Line[] {
 export function hints(view: Pick<View, 'manifests'>): string[] {
   return [
     `Try it: edit ${view.manifests}/policies/payments.yaml (let auth in, or the frontend out) and save.`,
-    `Or set the label in ${view.manifests}/namespace.yaml to none: the pods leave the mesh while they run.`,
+    `Or set the label in ${view.manifests}/namespace.yaml to none: the pods leave the mesh while they run, and the shop goes on, seen and ruled by nobody.`,
   ];
 }

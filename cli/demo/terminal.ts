@@ -1,4 +1,4 @@
-import type { Line, Style } from './screen.ts';
+import type { Line, Size, Style } from './layout.ts';
 
 const ESC = '\x1b[';
 const STYLES: Readonly<Record<Style, string>> = {
@@ -38,11 +38,11 @@ export class Terminal implements Disposable {
   readonly #out: NodeJS.WriteStream;
   readonly #colours: boolean;
   #painted: string[] = [];
-  #lines: readonly Line[] = [];
+  #draw: (size: Size) => readonly Line[] = () => [];
   readonly #onResize = (): void => {
     this.#painted = [];
     this.#out.write(`${ESC}2J`);
-    this.paint(this.#lines);
+    this.paint(this.#draw);
   };
 
   constructor(out: NodeJS.WriteStream, colours: boolean) {
@@ -52,10 +52,13 @@ export class Terminal implements Disposable {
     out.on('resize', this.#onResize);
   }
 
-  paint(lines: readonly Line[]): void {
-    this.#lines = lines;
+  /** @param draw makes the lines for a size; asked again when the size changes */
+  paint(draw: (size: Size) => readonly Line[]): void {
+    this.#draw = draw;
     const { columns = 80, rows = 24 } = this.#out;
-    const shown = lines.slice(0, rows).map((line) => paintLine(line, columns, this.#colours));
+    const shown = draw({ columns, rows })
+      .slice(0, rows)
+      .map((line) => paintLine(line, columns, this.#colours));
     let output = '';
     for (let row = 0; row < Math.max(shown.length, this.#painted.length); row++) {
       const text = shown[row] ?? '';

@@ -1,4 +1,5 @@
 import type { Problem } from '../local/problems.ts';
+import type { Warning } from '../local/warnings.ts';
 import type { Edge } from './edges.ts';
 
 /** One pod as the demo shows it. */
@@ -26,6 +27,11 @@ export interface View {
   readonly edges: readonly Edge[];
   /** Connections per second on an edge, lately. */
   readonly rateOf: (edge: Edge) => number;
+  /** Whether nothing was called on an edge, lately. */
+  readonly idle: (edge: Edge) => boolean;
+  /** The name by which a person knows a policy. */
+  readonly policyName: (policy: string) => string;
   readonly problems: readonly Problem[];
+  readonly warnings: readonly Warning[];
   readonly events: readonly EventView[];
 }

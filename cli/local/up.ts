@@ -74,7 +74,16 @@ export function startSupervisor(options: StartOptions): StartedSupervisor {
       resolve(code ?? 128);
     });
   });
-  return { pid: child.pid ?? -1, exited, said: () => readFileSync(output, 'utf8').trim() };
+  return { pid: child.pid ?? -1, exited, said: () => textOf(output) };
+}
+
+/** What is in a file; nothing when it went with the mesh. */
+function textOf(path: string): string {
+  try {
+    return readFileSync(path, 'utf8').trim();
+  } catch {
+    return '';
+  }
 }
 
 /** The mesh's report, or undefined when none of that name answers. */
@@ -132,6 +141,9 @@ function supervisorEnded(mesh: string, code: number, said: string): LocalMeshErr
       'LOCAL_MESH_STATE',
       `the mesh ${mesh} is being started or taken down by another process; try again in a moment`,
     );
+  // It ends in good order only when somebody tells it to.
+  if (code === 0)
+    return new LocalMeshError('LOCAL_MESH_STATE', `the mesh ${mesh} was taken down while it started`);
   return new LocalMeshError(
     'LOCAL_MESH_NOT_READY',
     `the supervisor of mesh ${mesh} ended (${code}): ${said}`,

@@ -4,7 +4,8 @@ import { createServer, request } from 'node:http';
 import process from 'node:process';
 import { setTimeout } from 'node:timers';
 
-const PORT = 8080;
+// The port of the Services, too: so that the shop goes on when it leaves the mesh, and a name means the pods themselves.
+const PORT = 80;
 const TIMEOUT_MS = 5000;
 
 /**

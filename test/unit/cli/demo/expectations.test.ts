@@ -116,6 +116,15 @@ describe('demo: what --once takes for right', () => {
       /1 connections came in plaintext/,
     ],
   ];
+  it('sees plaintext that was denied, too', () => {
+    const { sourceIdentity: _, ...plain } =
+      denied('frontend', 'db', 'shop/database-only-from-backend')[1] ?? {};
+    assert.match(
+      wrongWith([...RIGHT, plain as AccessLine]).join('\n'),
+      /frontend → db: 1 connections came in plaintext/,
+    );
+  });
+
   for (const [what, lines, message] of faults)
     it(`sees ${what}`, () => {
       assert.match(wrongWith(lines).join('\n'), message);
