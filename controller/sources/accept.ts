@@ -1,4 +1,4 @@
-import { type KubeObject, namespaceOf, objectKey, refOf } from '../model/objects.ts';
+import { type KubeObject, namespaceOf, objectKey, type ObjectRef, refOf } from '../model/objects.ts';
 import { didYouMean } from '../schema/did-you-mean.ts';
 import { show } from '../schema/validate.ts';
 import type { ReadDocument } from './read-object.ts';
@@ -176,22 +176,14 @@ function checkReferences(
   for (const [key, found] of sorted) {
     for (const reference of referencesOf(found.object, rootNamespace)) {
       if (isMet(reference, objects)) continue;
-      const { kind, namespace, name } = reference.to;
-      const names = namesOf(
-        [...objects.values()].map(({ object }) => object),
-        kind,
-        namespace,
-      );
-      const guess = didYouMean(name, names);
       problems.push({
         severity: 'error',
         file: found.file,
         ...(found.line === undefined ? {} : { line: found.line }),
         object: refOf(found.object),
         field: reference.field,
-        value: show(name),
-        message: `there is no ${kind} ${show(name)}${namespace === '' ? '' : ` in namespace ${namespace}`}${guess === undefined ? '' : `; did you mean ${show(guess)}?`}`,
-        allowed: names.length === 0 ? `none exists: add a ${kind}` : names.slice(0, MAX_NAMES).join(', '),
+        value: show(reference.to.name),
+        ...unmet(reference.to, objects, problems),
       });
       const held = previous.get(key);
       if (held === undefined) {
@@ -202,6 +194,35 @@ function checkReferences(
     }
   }
   return dropped;
+}
+
+/** Why a reference leads nowhere: what it names is wrong itself, or does not exist. */
+function unmet(
+  to: ObjectRef,
+  objects: ReadonlyMap<string, AcceptedObject>,
+  problems: readonly Problem[],
+): Pick<Problem, 'message' | 'allowed'> {
+  const { kind, namespace, name } = to;
+  const own = problems.find(
+    ({ severity, object }) =>
+      severity === 'error' && object !== undefined && objectKey(object) === objectKey(to),
+  );
+  if (own !== undefined) {
+    const place = own.line === undefined ? own.file : `${own.file}:${own.line}`;
+    return { message: `the manifest of ${kind} ${show(name)} is wrong itself (${place})` };
+  }
+  const names = namesOf(
+    [...objects.values()].map(({ object }) => object),
+    kind,
+    namespace,
+  );
+  const where = namespace === '' ? '' : ` in namespace ${namespace}`;
+  const guess = didYouMean(name, names);
+  const hint = guess === undefined ? '' : `; did you mean ${show(guess)}?`;
+  return {
+    message: `there is no ${kind} ${show(name)}${where}${hint}`,
+    allowed: names.length === 0 ? `none exists: add a ${kind}` : names.slice(0, MAX_NAMES).join(', '),
+  };
 }
 
 function rank(object: KubeObject): number {

@@ -134,6 +134,18 @@ describe('sources/accept', () => {
     assert.match(problem?.message ?? '', /did you mean "payments"\?/);
   });
 
+  it('says of what needs an object with a wrong manifest that it is there and wrong', () => {
+    const { objects, problems } = run({
+      'shop.yaml': MANIFESTS.replace('dataplane-mode: ambient', 'dataplane-mode: ambeint'),
+    });
+    assert.equal(objects.size, 0);
+    const [label, ...others] = problems.filter(({ severity }) => severity === 'error');
+    assert.deepEqual([label?.object?.kind, label?.allowed], ['Namespace', 'ambient, none']);
+    assert.equal(others.length, 5);
+    for (const { message } of others)
+      assert.equal(message, 'the manifest of Namespace "shop" is wrong itself (shop.yaml:4)');
+  });
+
   it('keeps a Namespace while objects are in it: its labels enrol them', () => {
     const withoutNamespace = MANIFESTS.split('---').slice(1).join('---');
     const { objects, problems } = run({ 'shop.yaml': withoutNamespace }, before);
