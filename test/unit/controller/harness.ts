@@ -129,6 +129,7 @@ export interface StatusView {
     readonly lastGood: boolean;
     readonly compiledTo: readonly string[];
   }[];
+  readonly warnings: readonly { readonly text: string }[];
   readonly nodes: readonly {
     readonly node: string;
     readonly connected: boolean;

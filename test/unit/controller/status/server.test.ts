@@ -57,6 +57,22 @@ describe('status/server', () => {
     req.destroy();
   });
 
+  it('tells of what is passed over, with file, line and kind', async () => {
+    await using dir = await temporaryDir();
+    await layOutShop(dir.path);
+    await using controller = await runController(dir.path);
+    assert.deepEqual((await controller.report()).warnings, []);
+    await controller.manifest(
+      'deploy.yaml',
+      'apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: shop}\n',
+    );
+    const [warning] = await until(async () => {
+      const { warnings } = await controller.report();
+      return warnings.length > 0 && warnings;
+    });
+    assert.match(warning?.text ?? '', /^deploy\.yaml:1: Deployment shop\/web: kind: Loam does not read/);
+  });
+
   it('refuses a path that a living controller or an ordinary file has', async () => {
     await using dir = await temporaryDir();
     await layOutShop(dir.path);
