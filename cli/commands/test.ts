@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { DEFAULT_RINGS, RINGS } from '../test-rings/rings.ts';
-import { addTallies, NO_TESTS, runRing } from '../test-rings/run.ts';
+import { addTallies, missingTestFiles, NO_TESTS, runRing } from '../test-rings/run.ts';
 
 /** `loam test`: runs rings of tests and ends with the line `N passed, N failed`. */
 export function testCommand(): Command {
@@ -32,6 +32,14 @@ export function testCommand(): Command {
           process.exitCode = 2;
           return;
         }
+      }
+      const missing = missingTestFiles(files);
+      if (missing.length > 0) {
+        console.error(
+          `loam test: no such test file: ${missing.join(', ')} (give it from the root of the clone, as test/unit/…)`,
+        );
+        process.exitCode = 2;
+        return;
       }
       const grep = options.grep === undefined ? [] : ['--grep', options.grep];
       let tally = NO_TESTS;

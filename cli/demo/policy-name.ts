@@ -12,24 +12,15 @@ const STATIC_STRICT = 'istio_converted_static_strict';
 export function policyName(policy: string, objects: readonly ObjectStatus[]): string {
   return policy
     .split(', ')
-    .map((name) => strictName(name, objects) ?? name)
+    .map((name) => peerName(name, objects) ?? name)
     .join(', ');
 }
 
-function strictName(policy: string, objects: readonly ObjectStatus[]): string | undefined {
-  const peers = objects.filter(({ kind }) => kind === 'PeerAuthentication');
-  const text = (found: readonly ObjectStatus[]): string =>
-    `PeerAuthentication ${found.map(({ namespace, name }) => `${namespace}/${name}`).join(' or ')}`;
-  const own = peers.filter(({ compiledTo }) =>
-    compiledTo.some((resource) => resource.split(' ')[1] === policy),
-  );
-  if (own.length > 0) return text(own);
-  if (policy.endsWith(`/${STATIC_STRICT}`)) {
-    // Those with exceptions for ports have a policy of their own; of the others, those that forbid plaintext.
-    const found = peers.filter(
-      ({ compiledTo, message }) => compiledTo.length === 0 && message?.startsWith('plaintext is denied'),
-    );
-    return found.length === 0 ? 'PeerAuthentication with STRICT' : text(found);
-  }
-  return undefined;
+function peerName(policy: string, objects: readonly ObjectStatus[]): string | undefined {
+  const found = objects
+    .filter(({ kind }) => kind === 'PeerAuthentication')
+    .filter(({ compiledTo }) => compiledTo.some((resource) => resource.split(' ')[1] === policy))
+    .map(({ namespace, name }) => `${namespace}/${name}`);
+  if (found.length > 0) return `PeerAuthentication ${found.join(' or ')}`;
+  return policy.endsWith(`/${STATIC_STRICT}`) ? 'PeerAuthentication with STRICT' : undefined;
 }

@@ -99,8 +99,10 @@ export async function runRing(ring: Ring, mochaArgs: readonly string[]): Promise
 
 /** The compiled counterpart of a test's source file. */
 function builtFile(source: string): string {
-  const built = join('dist', source.replace(/\.ts$/, '.js'));
-  if (!existsSync(join(packageRoot(), built)))
-    throw new Error(`no such test file: ${source} (give it from the root of the clone, as test/unit/…)`);
-  return built;
+  return join('dist', source.replace(/\.ts$/, '.js'));
+}
+
+/** The test files that do not exist, or are not built. @param sources from the root of the clone: test/unit/… */
+export function missingTestFiles(sources: readonly string[]): string[] {
+  return sources.filter((source) => !existsSync(join(packageRoot(), builtFile(source))));
 }

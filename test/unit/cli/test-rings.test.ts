@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { tallyOf } from '../../../cli/test-rings/run.ts';
+import { missingTestFiles, tallyOf } from '../../../cli/test-rings/run.ts';
 
 describe('loam test: the tally of a ring', () => {
   it('reads what mocha counted', () => {
@@ -13,5 +13,9 @@ describe('loam test: the tally of a ring', () => {
     assert.deepEqual(tallyOf('\n  0 passing (1ms)\n', 0), { passed: 0, failed: 1 }, 'no test found');
     assert.deepEqual(tallyOf('\n  3 passing\n  1 pending\n', 0), { passed: 3, failed: 1 }, 'a skipped test');
     assert.deepEqual(tallyOf('\n  3 passing\n', null), { passed: 3, failed: 1 }, 'killed after the summary');
+  });
+
+  it('knows the test files that do not exist before anything runs', () => {
+    assert.deepEqual(missingTestFiles(['test/unit/no-such.test.ts']), ['test/unit/no-such.test.ts']);
   });
 });

@@ -17,7 +17,7 @@ describe('demo: names of policies', () => {
 
   it('names the PeerAuthentication that a policy was made of', () => {
     const lax = peer('lax', 'plaintext is admitted');
-    const strict = peer('strict', 'plaintext is denied');
+    const strict = peer('strict', 'plaintext is denied', `Authorization ${STRICT}`);
     const ports = peer(
       'ports',
       'plaintext is denied except on ports 9',
