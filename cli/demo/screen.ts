@@ -5,6 +5,8 @@ import type { View } from './view.ts';
 
 const EMPTY: Line = [];
 const NOTE_INDENT = 3;
+/** From this many columns on the first line is shown in full. */
+const WIDE = 90;
 
 /** Who both ends proved to be, judged by the calls of late: one call amid a switch does not speak for all. */
 function identityPair(edge: Edge, idle: boolean): Span {
@@ -85,7 +87,10 @@ export function screen(view: View, size: Size = { columns: Infinity, rows: Infin
     [
       span(' Loam ', 'bold'),
       span(` a mesh of ${new Set(view.pods.map((pod) => pod.node)).size} nodes and ${view.pods.length} pods`),
-      span(`   ${clockText(view.elapsedMs)}   Ctrl-C ends it and removes everything`, 'dim'),
+      span(
+        `   ${clockText(view.elapsedMs)}   Ctrl-C ends it${columns < WIDE ? '' : ' and removes everything'}`,
+        'dim',
+      ),
     ],
     EMPTY,
     ...podLines(view),

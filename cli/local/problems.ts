@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { meshPaths } from './paths.ts';
 import { fieldText, objectName, rejection, unnamedPlace } from './problem-text.ts';
 import type { PodReport } from './report.ts';
@@ -25,7 +26,13 @@ export function problemsOf(status: MeshStatus): Problem[] {
 
   for (const program of report.programs) {
     const what = program.node === undefined ? program.program : `${program.program} of ${program.node}`;
-    if (program.state === 'waiting') add(what, `ended (${program.lastEnd}), is started again`);
+    if (program.state !== 'waiting') continue;
+    const paths = meshPaths(report.mesh);
+    const log =
+      program.program === 'controller' || program.node === undefined
+        ? join(paths.logs, `${program.program}.log`)
+        : paths.logOf(program.program, program.node);
+    add(what, `ended (${program.lastEnd}), is started again; its log: ${log}`);
   }
   addReadiness('controller', readiness.controller);
   for (const { node, agent, ztunnel } of readiness.nodes) {

@@ -134,6 +134,21 @@ describe('demo', function () {
     assert.ok(!existsSync('/run/loam/demosup.lock'));
   });
 
+  it('says it when another command takes its mesh down', async () => {
+    const child = demo(mesh('down'));
+    const over = ended(child);
+    await eventually('the first calls', () => child.said().includes('frontend→payments'));
+    const main = fileURLToPath(siblingModule(import.meta.url, '../../cli/main'));
+    const down = spawn(process.execPath, [main, 'local', 'down', '--name', mesh('down')], {
+      stdio: 'ignore',
+    });
+    assert.equal(await ended(down), 0);
+    assert.equal(await over, 1);
+    assert.match(child.said(), /was taken down from elsewhere/);
+    assert.ok(!/^ +at /m.test(child.said()), child.said());
+    assert.deepEqual(traces(mesh('down'), child.said()), []);
+  });
+
   it('ends without a stack trace and leaves nothing when nobody reads its output any more', async () => {
     const child = demo(mesh('pipe'));
     child.stdout?.destroy();

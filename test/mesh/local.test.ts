@@ -226,10 +226,36 @@ describe('mesh: loam local', function () {
     assert.ok(!readFileSync('/proc/self/mounts', 'utf8').includes(`loam-${mesh.name}-`));
   });
 
+  it('up says loudly what was never right and so is not in force, and what is passed over; status warns too', async () => {
+    const other = Mesh.prepare({
+      'namespace.yaml': namespaceManifest(),
+      'policy.yaml':
+        'apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p, namespace: m}\nspec: {action: DENI}\n',
+      'apps.yaml': 'apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d, namespace: m}\n',
+    });
+    try {
+      const up = await finished(loam('local', 'up', other.dir, '--name', other.name));
+      assert.equal(up.code, 3, up.stdout + up.stderr);
+      assert.match(up.stdout, /is ready: 0 nodes, 0 pods.*\n.*nothing runs yet/);
+      assert.match(up.stdout, /warning: Deployment m\/d \(apps\.yaml:1\)/);
+      assert.match(
+        up.stderr,
+        /NOT IN FORCE: AuthorizationPolicy m\/p \(policy\.yaml:4\): spec\.action: "DENI"/,
+      );
+      const status = await finished(loam('local', 'status', '--name', other.name));
+      assert.equal(status.code, 1);
+      assert.match(status.stdout, /WARNINGS\n {2}Deployment m\/d/);
+    } finally {
+      await other.down();
+    }
+  });
+
   it('refuses unusable input in a line, with exit code 2', async () => {
     const bad = await finished(loam('local', 'up', mesh.dir, '--name', 'a-b'));
     assert.equal(bad.code, 2);
     assert.match(bad.stderr, /allowed: 1 to 12 lower-case letters and digits/);
     assert.equal((await finished(loam('local', 'up', '/no/such/dir'))).code, 2);
+    const bare = await finished(loam('local', 'exec', 'shop/frontend', 'curl', '-sS', 'http://auth/'));
+    assert.match(bare.stderr, /put -- before the command/);
   });
 });
