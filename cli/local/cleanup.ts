@@ -12,7 +12,7 @@ import { meshPaths, STATE_ROOT, type MeshPaths } from './paths.ts';
 import { ProcessRecords } from './process-record.ts';
 import { agentCleanupCommand, programExists } from './programs.ts';
 import { tryCommand } from './run-command.ts';
-import { meshesWithState } from './slots.ts';
+import { meshesWithLock, meshesWithState } from './slots.ts';
 
 /** Where agents keep their pins, by instance (lib/linux/bpf). */
 const PINS = '/sys/fs/bpf/loam';
@@ -100,13 +100,14 @@ function instancesOf(mesh: string, file: MeshFile | undefined): string[] {
  * @param except meshes that the caller takes care of itself
  */
 export async function sweepDeadMeshes(except: readonly string[], say: (text: string) => void): Promise<void> {
-  for (const mesh of meshesWithState()) {
+  for (const mesh of new Set([...meshesWithState(), ...meshesWithLock(MACHINE_LOCK)])) {
     if (except.includes(mesh)) continue;
     const lock = await takeLock(meshPaths(mesh).lock);
     if (lock === undefined) continue;
     try {
       const { found, problems } = await removeMesh(mesh);
       if (found.length > 0) say(`removed what the mesh ${mesh} had left behind: ${found.join(', ')}`);
+      rmSync(meshPaths(mesh).supervisorOutput, { force: true });
       if (problems.length === 0) removeLockFile(meshPaths(mesh).lock);
       for (const problem of problems) say(`of the mesh ${mesh} something is left: ${problem}`);
     } finally {

@@ -1,4 +1,5 @@
 import { readdirSync } from 'node:fs';
+import { basename } from 'node:path';
 import { LocalMeshError } from './errors.ts';
 import { AddressPlan, SLOTS } from './addresses.ts';
 import { readMeshFile } from './mesh-file.ts';
@@ -10,6 +11,22 @@ export function meshesWithState(): string[] {
     return readdirSync(STATE_ROOT, { withFileTypes: true })
       .filter((entry) => entry.isDirectory() && /^[a-z0-9]+$/.test(entry.name))
       .map((entry) => entry.name);
+  } catch {
+    return [];
+  }
+}
+
+/**
+ * The names of all meshes with a lock file. One without state is just starting, or its supervisor was killed before it
+ * could make any.
+ *
+ * @param machineLock the file of that name is the machine's own
+ */
+export function meshesWithLock(machineLock: string): string[] {
+  try {
+    return readdirSync(STATE_ROOT)
+      .filter((name) => name !== basename(machineLock) && /^[a-z0-9]+\.lock$/.test(name))
+      .map((name) => name.slice(0, -'.lock'.length));
   } catch {
     return [];
   }
