@@ -6,6 +6,8 @@ export const DEFAULT_MESH = 'local';
 
 // No dash: `loam-<mesh>-…` must be read back without doubt when leftovers are looked for.
 const MESH_NAME = /^[a-z0-9]{1,12}$/;
+/** Its lock would be the machine's (cleanup.ts). */
+const RESERVED_NAME = 'machine';
 /** Room for the longest name of a file in /run/netns. */
 const NETNS_NAME_MAX = 200;
 /** The agent's instance names are `[a-z0-9-]{1,32}`. */
@@ -17,10 +19,10 @@ function shortHash(text: string, length: number): string {
 
 /** @throws LocalMeshError when the text cannot name a mesh */
 export function checkMeshName(name: string): string {
-  if (!MESH_NAME.test(name)) {
+  if (!MESH_NAME.test(name) || name === RESERVED_NAME) {
     throw new LocalMeshError(
       'LOCAL_MESH_INPUT',
-      `mesh name ${JSON.stringify(name)} is not usable; allowed: 1 to 12 lower-case letters and digits`,
+      `mesh name ${JSON.stringify(name)} is not usable; allowed: 1 to 12 lower-case letters and digits, but not ${RESERVED_NAME}`,
     );
   }
   return name;

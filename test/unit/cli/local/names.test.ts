@@ -12,6 +12,7 @@ describe('local mesh: names', () => {
   it('lets a mesh be read back from a namespace without doubt', () => {
     assert.throws(() => checkMeshName('a-node'), /allowed: 1 to 12 lower-case letters and digits/);
     assert.throws(() => checkMeshName('..'), /is not usable/);
+    assert.throws(() => checkMeshName('machine'), /is not usable/);
     assert.equal(checkMeshName('local'), 'local');
     assert.ok(!netnsName('ab', { kind: 'fabric' }).startsWith(netnsPrefix('a')));
   });
