@@ -35,7 +35,7 @@ import type { Problem } from './redirection.ts';
 /**
  * Connections of each kind that one pod may have under way to its listeners: those that a listener's full backlog
  * keeps out, so beside the thousands in there. A hostile pod can hold so many for as long as it likes (TCP_REPAIR,
- * or an application that never accepts). 110 pods, as many as Kubernetes puts on a node by default, together do not
+ * or an application that never accepts). 110 pods, as many as Kubernetes puts on a node by default, do not by one kind
  * fill the map of records (MAX_RECORDS in bpf/maps.h), which would cost the others their connections.
  */
 export const DEFAULT_CAP = 512;
