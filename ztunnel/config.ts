@@ -1,12 +1,7 @@
 /** The one place of ztunnel that reads flags and environment. */
 import { parseArgs } from 'node:util';
+import type { ListenAddress } from '../lib/admin/listen-address.ts';
 import type { LogLevel } from './worker/messages.ts';
-
-/** An address to listen on. */
-export interface ListenAddress {
-  readonly host: string;
-  readonly port: number;
-}
 
 /** Where workloads, services and policies come from. */
 export type StateSource =

@@ -1,11 +1,11 @@
 import { spiffeUri, type Identity } from '../lib/spiffe.ts';
 import type { ZtunnelConfig } from './config.ts';
-import { IstioCaClient } from './identity/ca-client.ts';
-import type { CertificateBundle } from './identity/certificate-bundle.ts';
-import { CertificateManager, type CertificateStatus } from './identity/certificate-manager.ts';
-import type { AddressDelta, PolicyDelta } from './state/model.ts';
+import { IstioCaClient } from '../lib/mesh/identity/ca-client.ts';
+import type { CertificateBundle } from '../lib/mesh/identity/certificate-bundle.ts';
+import { CertificateManager, type CertificateStatus } from '../lib/mesh/identity/certificate-manager.ts';
+import type { AddressDelta, PolicyDelta } from '../lib/mesh/state/model.ts';
 import { readStaticState, StaticCertificates } from './static-source.ts';
-import { XdsClient, type ControlLog, type XdsStatus } from './xds/xds-client.ts';
+import { XdsClient, type ControlLog, type XdsStatus } from '../lib/mesh/xds/xds-client.ts';
 
 /** What the rest of ztunnel needs of certificates; without access to keys. */
 export interface Certificates {
@@ -62,7 +62,7 @@ export interface StateFeed {
 /**
  * State from xDS, or once from a file, as configured.
  *
- * @throws ZtunnelError when the file cannot be used
+ * @throws MeshError when the file cannot be used
  */
 export function startState(config: ZtunnelConfig, events: StateEvents, log: ControlLog): StateFeed {
   const source = config.state;

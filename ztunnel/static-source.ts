@@ -4,10 +4,10 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'yaml';
 import { spiffeUri, type Identity } from '../lib/spiffe.ts';
-import { ZtunnelError } from './errors.ts';
-import type { CertificateBundle } from './identity/certificate-bundle.ts';
-import type { CertificateStatus } from './identity/certificate-manager.ts';
-import { canonicalIp } from './state/ip.ts';
+import { MeshError } from '../lib/mesh/errors.ts';
+import type { CertificateBundle } from '../lib/mesh/identity/certificate-bundle.ts';
+import type { CertificateStatus } from '../lib/mesh/identity/certificate-manager.ts';
+import { canonicalIp } from '../lib/mesh/state/ip.ts';
 import type {
   Match,
   Membership,
@@ -17,7 +17,7 @@ import type {
   TextMatch,
   Workload,
   WorkloadKind,
-} from './state/model.ts';
+} from '../lib/mesh/state/model.ts';
 
 export interface StaticState {
   readonly addresses: readonly (Workload | Service)[];
@@ -30,7 +30,7 @@ type Fields = Readonly<Record<string, unknown>>;
  * Reads a file of the shape of the Rust ztunnel's local configuration: `workloads`, `services`, `policies`, in YAML or
  * JSON. Policies' matches may use principals, namespaces and destination ports.
  *
- * @throws ZtunnelError RESOURCE_INVALID, FILE_UNREADABLE
+ * @throws MeshError RESOURCE_INVALID, FILE_UNREADABLE
  */
 export function readStaticState(file: string): StaticState {
   const root = fields(parse(readText(file)) as unknown, file);
@@ -153,7 +153,7 @@ function textMatch(value: unknown): TextMatch {
   if (entry !== undefined && (how === 'exact' || how === 'prefix' || how === 'suffix')) {
     return { how, text: String(entry[1]) };
   }
-  throw new ZtunnelError('RESOURCE_INVALID', 'a string match is Exact, Prefix, Suffix or Presence');
+  throw new MeshError('RESOURCE_INVALID', 'a string match is Exact, Prefix, Suffix or Presence');
 }
 
 function portMap(value: unknown): ServicePort[] {
@@ -167,31 +167,31 @@ function portMap(value: unknown): ServicePort[] {
 function address(value: unknown): string {
   const ip = canonicalIp(String(value));
   if (ip !== undefined) return ip;
-  throw new ZtunnelError('RESOURCE_INVALID', `${String(value)} is no address`);
+  throw new MeshError('RESOURCE_INVALID', `${String(value)} is no address`);
 }
 
 function fields(value: unknown, what: string): Fields {
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Fields;
-  throw new ZtunnelError('RESOURCE_INVALID', `${what} is not an object`);
+  throw new MeshError('RESOURCE_INVALID', `${what} is not an object`);
 }
 
 function list(value: unknown, what: string): readonly unknown[] {
   if (value === undefined || value === null) return [];
   if (Array.isArray(value)) return value as unknown[];
-  throw new ZtunnelError('RESOURCE_INVALID', `${what} is not a list`);
+  throw new MeshError('RESOURCE_INVALID', `${what} is not a list`);
 }
 
 function text(from: Fields, field: string, otherwise?: string): string {
   const value = from[field] ?? otherwise;
   if (typeof value === 'string') return value;
-  throw new ZtunnelError('RESOURCE_INVALID', `${field} is not a text`);
+  throw new MeshError('RESOURCE_INVALID', `${field} is not a text`);
 }
 
 function readText(file: string): string {
   try {
     return readFileSync(file, 'utf8');
   } catch (cause) {
-    throw new ZtunnelError('FILE_UNREADABLE', `cannot read ${file}`, { cause });
+    throw new MeshError('FILE_UNREADABLE', `cannot read ${file}`, { cause });
   }
 }
 
@@ -206,7 +206,7 @@ export class StaticCertificates {
     this.#deliver = deliver;
   }
 
-  /** @throws ZtunnelError FILE_UNREADABLE */
+  /** @throws MeshError FILE_UNREADABLE */
   acquire(identity: Identity): void {
     const file = (name: string): string => readText(join(this.#folder, name));
     const certChainPem = file(`${identity.serviceAccount}.crt`);

@@ -3,8 +3,8 @@ import type { ZtunnelConfig } from '../config.ts';
 import type { Certificates, StateFeed } from '../control-plane.ts';
 import type { PodDirectory } from '../pods/pod-directory.ts';
 import type { ZdsClient } from '../pods/zds-client.ts';
-import type { PolicyStore } from '../state/policy-store.ts';
-import type { WorkloadStore } from '../state/workload-store.ts';
+import type { PolicyStore } from '../../lib/mesh/state/policy-store.ts';
+import type { WorkloadStore } from '../../lib/mesh/state/workload-store.ts';
 
 export interface DumpSources {
   readonly config: ZtunnelConfig;

@@ -1,7 +1,7 @@
 import type { LogLevel } from '../worker/messages.ts';
 import type { ConnectionRow } from '../proxy/connection-registry.ts';
-import type { Readiness } from './readiness.ts';
-import { jsonAnswer, textAnswer, type Handler, type Routes } from './http-routes.ts';
+import type { Readiness } from '../../lib/admin/readiness.ts';
+import { jsonAnswer, textAnswer, type Handler, type Routes } from '../../lib/admin/http-routes.ts';
 
 const LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
 

@@ -12,7 +12,7 @@ import {
   ZdsHelloSchema,
   type AddWorkload,
 } from '../../proto/gen/zds/zds_pb.js';
-import { ZtunnelError } from '../errors.ts';
+import { MeshError } from '../../lib/mesh/errors.ts';
 import type { Log } from '../proxy/mesh.ts';
 import type { PodDirectory } from './pod-directory.ts';
 
@@ -136,7 +136,7 @@ export class ZdsClient {
    * Carries out one message.
    *
    * @returns the text for the acknowledgement; empty for success
-   * @throws ZtunnelError ZDS for what is no message: the connection is then given up
+   * @throws MeshError ZDS for what is no message: the connection is then given up
    */
   async #handle(packet: Packet, named: Set<string>): Promise<string> {
     const { fds } = packet;
@@ -145,7 +145,7 @@ export class ZdsClient {
       request = fromBinary(WorkloadRequestSchema, packet.data).payload;
     } catch (cause) {
       closeQuietly(...fds);
-      throw new ZtunnelError('ZDS', 'the agent sent what is no message', { cause });
+      throw new MeshError('ZDS', 'the agent sent what is no message', { cause });
     }
     if (request.case === 'add') return this.#add(request.value, fds, named);
     if (request.case === 'loamMaps') {

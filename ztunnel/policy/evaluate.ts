@@ -1,5 +1,5 @@
 import { spiffeUri, type Identity } from '../../lib/spiffe.ts';
-import { canonicalIp, cidrContains, ipToBytes, type Cidr } from '../state/ip.ts';
+import { canonicalIp, cidrContains, ipToBytes, type Cidr } from '../../lib/mesh/state/ip.ts';
 import type {
   Clause,
   Match,
@@ -8,8 +8,8 @@ import type {
   ServiceAccountMatch,
   TextMatch,
   Workload,
-} from '../state/model.ts';
-import type { PolicyStore } from '../state/policy-store.ts';
+} from '../../lib/mesh/state/model.ts';
+import type { PolicyStore } from '../../lib/mesh/state/policy-store.ts';
 
 const STATIC_STRICT = 'istio_converted_static_strict';
 const CONVERTED_PREFIX = 'converted_peer_authentication_';

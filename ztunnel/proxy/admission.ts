@@ -1,7 +1,7 @@
 import { evaluate, type ConnectionFacts } from '../policy/evaluate.ts';
-import { waitForState } from '../state/wait.ts';
+import { waitForState } from '../../lib/mesh/state/wait.ts';
 import type { Pod } from './pod.ts';
-import { ProxyError, type ProxyErrorCode } from './proxy-error.ts';
+import { ProxyError, type ProxyErrorCode } from '../../lib/mesh/hbone/proxy-error.ts';
 import type { TrackedConnection } from './tracked-connection.ts';
 
 /** Allowed, denied by something, or not to be said before more is known. */

@@ -1,4 +1,4 @@
-import type { ProxyError } from './proxy-error.ts';
+import type { ProxyError } from '../../lib/mesh/hbone/proxy-error.ts';
 
 export type Direction = 'inbound' | 'outbound';
 

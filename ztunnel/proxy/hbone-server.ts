@@ -3,17 +3,21 @@ import type { Socket } from 'node:net';
 import type tls from 'node:tls';
 import { errorText } from '../../lib/loam-error.ts';
 import type { Identity } from '../../lib/spiffe.ts';
-import type { CertificateBundle } from '../identity/certificate-bundle.ts';
-import { hboneServerTls, inboundPeer } from '../identity/tls-context.ts';
+import type { CertificateBundle } from '../../lib/mesh/identity/certificate-bundle.ts';
+import { hboneServerTls, inboundPeer } from '../../lib/mesh/identity/tls-context.ts';
 import { admit } from './admission.ts';
-import { CONNECTION_WINDOW_BYTES, keepSessionAlive, SERVER_SESSION_OPTIONS } from './h2-settings.ts';
-import { parseAuthority, plainIp, trueClient, type HostPort } from './hbone-headers.ts';
+import {
+  CONNECTION_WINDOW_BYTES,
+  keepSessionAlive,
+  SERVER_SESSION_OPTIONS,
+} from '../../lib/mesh/hbone/h2-settings.ts';
+import { parseAuthority, plainIp, trueClient, type HostPort } from '../../lib/mesh/hbone/hbone-headers.ts';
 import { beginInbound, connectApplication, inboundFlow, type InboundRequest } from './inbound.ts';
-import { destroyOnError } from './hbone-tunnel.ts';
+import { destroyOnError } from '../../lib/mesh/hbone/hbone-tunnel.ts';
 import { ILLEGAL_PORTS } from './mesh.ts';
 import type { Pod } from './pod.ts';
-import { ProxyError, toProxyError } from './proxy-error.ts';
-import { resetStream } from './stream-reset.ts';
+import { ProxyError, toProxyError } from '../../lib/mesh/hbone/proxy-error.ts';
+import { resetStream } from '../../lib/mesh/hbone/stream-reset.ts';
 
 const HANDSHAKE_TIMEOUT_MS = 10_000;
 /** Longest traceparent that is taken over into the log (W3C: 55 characters in version 00). */
@@ -205,7 +209,7 @@ function addressKey(socket: Socket): string {
   return `${socket.remoteAddress}:${socket.remotePort}>${socket.localAddress}`;
 }
 
-/** @throws ZtunnelError PEER_IDENTITY */
+/** @throws MeshError PEER_IDENTITY */
 function readPeer(socket: tls.TLSSocket, trustDomain: string): Peer {
   return {
     identity: inboundPeer(socket, trustDomain),

@@ -1,11 +1,11 @@
 import type { Socket } from 'node:net';
 import { admit } from './admission.ts';
-import { plainIp } from './hbone-headers.ts';
+import { plainIp } from '../../lib/mesh/hbone/hbone-headers.ts';
 import { beginInbound, connectApplication, inboundFlow, type InboundRequest } from './inbound.ts';
 import { ILLEGAL_PORTS } from './mesh.ts';
 import type { Pod } from './pod.ts';
-import { ProxyError, toProxyError } from './proxy-error.ts';
-import { resetStream } from './stream-reset.ts';
+import { ProxyError, toProxyError } from '../../lib/mesh/hbone/proxy-error.ts';
+import { resetStream } from '../../lib/mesh/hbone/stream-reset.ts';
 
 /**
  * Serves a connection that came to the pod without the mesh (paused): its local address is where the client wanted to

@@ -1,9 +1,9 @@
 import type { Socket } from 'node:net';
 import { spiffeUri, type Identity } from '../../lib/spiffe.ts';
-import type { Service, Workload } from '../state/model.ts';
+import type { Service, Workload } from '../../lib/mesh/state/model.ts';
 import type { Flow } from '../telemetry/flow-labels.ts';
-import type { HostPort } from './hbone-headers.ts';
-import { whenConnected } from './pod-sockets.ts';
+import type { HostPort } from '../../lib/mesh/hbone/hbone-headers.ts';
+import { whenConnected } from '../../lib/mesh/hbone/dialer.ts';
 import type { Pod } from './pod.ts';
 import { TrackedConnection } from './tracked-connection.ts';
 

@@ -1,9 +1,10 @@
 import type { Socket } from 'node:net';
 import { markOwnSocket, originalDst } from '../../lib/linux/bpf/own-sockets.ts';
 import { adoptUnconnected, bind4, closeFd, tcpSocket4 } from '../../lib/linux/socket.ts';
-import type { HostPort } from './hbone-headers.ts';
-import { LoopbackSources, socketFd, type PodSockets } from './pod-sockets.ts';
-import { ProxyError } from './proxy-error.ts';
+import type { HostPort } from '../../lib/mesh/hbone/hbone-headers.ts';
+import { socketFd } from '../../lib/mesh/hbone/socket-fd.ts';
+import { LoopbackSources, type PodSockets } from './pod-sockets.ts';
+import { ProxyError } from '../../lib/mesh/hbone/proxy-error.ts';
 
 /** Descriptors of the BPF maps by which the kernel knows our sockets and tells original destinations. */
 export interface MapFds {

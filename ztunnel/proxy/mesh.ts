@@ -1,9 +1,9 @@
-import type { FirstState } from '../state/first-state.ts';
-import type { WorkloadStore } from '../state/workload-store.ts';
-import type { PolicyStore } from '../state/policy-store.ts';
-import type { CertificateStore } from './certificate-store.ts';
-import type { DescriptorReserve } from './descriptor-reserve.ts';
-import type { HbonePool } from './hbone-pool.ts';
+import type { FirstState } from '../../lib/mesh/state/first-state.ts';
+import type { WorkloadStore } from '../../lib/mesh/state/workload-store.ts';
+import type { PolicyStore } from '../../lib/mesh/state/policy-store.ts';
+import type { CertificateStore } from '../../lib/mesh/hbone/certificate-store.ts';
+import type { DescriptorReserve } from '../../lib/mesh/hbone/descriptor-reserve.ts';
+import type { HbonePool } from '../../lib/mesh/hbone/hbone-pool.ts';
 import type { Telemetry } from './tracked-connection.ts';
 
 /** Logging as the data path needs it; never handed a key or token. */

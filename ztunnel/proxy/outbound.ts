@@ -1,14 +1,20 @@
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { assertNever } from '../../lib/assert-never.ts';
-import type { Workload } from '../state/model.ts';
+import type { Workload } from '../../lib/mesh/state/model.ts';
 import { resolveUpstream, type Upstream } from '../state/upstream.ts';
-import { baggageHeader, forwardedHeader, newTraceparent, plainIp, type HostPort } from './hbone-headers.ts';
+import {
+  baggageHeader,
+  forwardedHeader,
+  newTraceparent,
+  plainIp,
+  type HostPort,
+} from '../../lib/mesh/hbone/hbone-headers.ts';
 import { ILLEGAL_PORTS } from './mesh.ts';
 import type { Pod } from './pod.ts';
-import { whenConnected } from './pod-sockets.ts';
-import { ProxyError, toProxyError } from './proxy-error.ts';
-import { resetStream } from './stream-reset.ts';
+import { whenConnected } from '../../lib/mesh/hbone/dialer.ts';
+import { ProxyError, toProxyError } from '../../lib/mesh/hbone/proxy-error.ts';
+import { resetStream } from '../../lib/mesh/hbone/stream-reset.ts';
 import { TrackedConnection } from './tracked-connection.ts';
 
 const HBONE_PORT = 15008;

@@ -3,10 +3,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { netnsInode, sameNetns, type NetnsInode } from '../../lib/linux/netns.ts';
 import { HboneServer } from './hbone-server.ts';
 import { servePlaintext } from './inbound-plaintext.ts';
-import { Listener } from './listener.ts';
+import { Listener } from '../../lib/mesh/hbone/listener.ts';
 import { serveOutbound } from './outbound.ts';
 import type { Pod } from './pod.ts';
-import { ProxyError } from './proxy-error.ts';
+import { ProxyError } from '../../lib/mesh/hbone/proxy-error.ts';
 
 /** Descriptors of a pod's listeners. */
 export interface ListenerFds {

@@ -1,9 +1,9 @@
 import { spiffeUri, type Identity } from '../../lib/spiffe.ts';
-import type { Workload } from '../state/model.ts';
-import { waitForState } from '../state/wait.ts';
+import type { Workload } from '../../lib/mesh/state/model.ts';
+import { waitForState } from '../../lib/mesh/state/wait.ts';
 import type { Mesh } from './mesh.ts';
 import type { PodSockets } from './pod-sockets.ts';
-import { ProxyError } from './proxy-error.ts';
+import { ProxyError } from '../../lib/mesh/hbone/proxy-error.ts';
 
 /** What the agent tells of a pod. */
 export interface PodInfo {

@@ -9,9 +9,9 @@ import {
 import type { Flow } from '../telemetry/flow-labels.ts';
 import type { FlowHandle, FlowMetrics } from '../telemetry/flow-metrics.ts';
 import type { ConnectionRegistry, ConnectionRow, Direction, LiveConnection } from './connection-registry.ts';
-import type { HostPort } from './hbone-headers.ts';
-import { ProxyError, responseFlag } from './proxy-error.ts';
-import { Relay, type RelayEnd } from './relay.ts';
+import type { HostPort } from '../../lib/mesh/hbone/hbone-headers.ts';
+import { ProxyError, responseFlag } from '../../lib/mesh/hbone/proxy-error.ts';
+import { Relay, type RelayEnd } from '../../lib/mesh/hbone/relay.ts';
 
 /** Where connections are counted and reported. */
 export interface Telemetry {

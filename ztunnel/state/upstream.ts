@@ -1,9 +1,9 @@
 import { parseSpiffeUri, spiffeUri } from '../../lib/spiffe.ts';
 import { isIPv6 } from 'node:net';
-import { canonicalIp } from './ip.ts';
-import type { GatewayAddress, Service, ServicePort, Workload } from './model.ts';
-import { chooseEndpoint } from './load-balancer.ts';
-import type { WorkloadStore } from './workload-store.ts';
+import { canonicalIp } from '../../lib/mesh/state/ip.ts';
+import type { GatewayAddress, Service, ServicePort, Workload } from '../../lib/mesh/state/model.ts';
+import { chooseEndpoint } from '../../lib/mesh/state/load-balancer.ts';
+import type { WorkloadStore } from '../../lib/mesh/state/workload-store.ts';
 
 /** Ports of the tunnel's own listeners inside a pod: a connection of a pod to itself there would loop (C3, F19). */
 const RESERVED_PORTS: ReadonlySet<number> = new Set([15001, 15006, 15008, 15053, 15080]);

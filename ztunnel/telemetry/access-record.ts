@@ -1,6 +1,6 @@
-import type { Workload } from '../state/model.ts';
+import type { Workload } from '../../lib/mesh/state/model.ts';
 import type { Flow } from './flow-labels.ts';
-import type { ResponseFlag } from '../proxy/proxy-error.ts';
+import type { ResponseFlag } from '../../lib/mesh/hbone/proxy-error.ts';
 import type { Direction } from '../proxy/connection-registry.ts';
 
 /** One line of the access log, with Istio's field names (ambient-facts C12); `undefined` fields are not written. */

@@ -1,5 +1,5 @@
-import type { Service, Workload } from '../state/model.ts';
-import type { ResponseFlag } from '../proxy/proxy-error.ts';
+import type { Service, Workload } from '../../lib/mesh/state/model.ts';
+import type { ResponseFlag } from '../../lib/mesh/hbone/proxy-error.ts';
 
 /** What is known of one connection when its metrics are labelled. */
 export interface Flow {

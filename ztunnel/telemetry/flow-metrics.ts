@@ -1,4 +1,4 @@
-import type { ResponseFlag } from '../proxy/proxy-error.ts';
+import type { ResponseFlag } from '../../lib/mesh/hbone/proxy-error.ts';
 import { flowLabelValues, overflowLabelValues, withFlag, type Flow } from './flow-labels.ts';
 
 /** So many label sets are kept apart; what is more goes into one set of unknowns, so that peers cannot exhaust memory. */

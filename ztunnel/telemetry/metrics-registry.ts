@@ -1,6 +1,6 @@
 import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client';
 import type { WorkerStatus } from '../worker/messages.ts';
-import type { GateState } from '../admin/readiness.ts';
+import type { GateState } from '../../lib/admin/readiness.ts';
 import { FLOW_LABELS } from './flow-labels.ts';
 import type { MetricsBatch } from './flow-metrics.ts';
 

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Mesh } from '../proxy/mesh.ts';
-import { ProxyError } from '../proxy/proxy-error.ts';
+import { ProxyError } from '../../lib/mesh/hbone/proxy-error.ts';
 import type { PodSet } from './pod-set.ts';
 
 const POLL_MS = 50;

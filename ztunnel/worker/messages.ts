@@ -1,7 +1,7 @@
-import type { AddressDelta, PolicyDelta } from '../state/model.ts';
+import type { AddressDelta, PolicyDelta } from '../../lib/mesh/state/model.ts';
 import type { AccessRecord } from '../telemetry/access-record.ts';
 import type { MetricsBatch } from '../telemetry/flow-metrics.ts';
-import type { CertificateBundle } from '../identity/certificate-bundle.ts';
+import type { CertificateBundle } from '../../lib/mesh/identity/certificate-bundle.ts';
 import type { ConnectionRow, Direction } from '../proxy/connection-registry.ts';
 import type { Limits } from '../proxy/mesh.ts';
 import type { ListenerFds } from '../proxy/pod-proxy.ts';

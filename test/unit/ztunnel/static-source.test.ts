@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
-import { ZtunnelError } from '../../../ztunnel/errors.ts';
-import type { CertificateBundle } from '../../../ztunnel/identity/certificate-bundle.ts';
+import { MeshError } from '../../../lib/mesh/errors.ts';
+import type { CertificateBundle } from '../../../lib/mesh/identity/certificate-bundle.ts';
 import { readStaticState, StaticCertificates } from '../../../ztunnel/static-source.ts';
 import { TestCa } from './support/certificates.ts';
 
@@ -59,7 +59,7 @@ describe('ztunnel/static-source', () => {
       'workloads: [{name: a, workloadIps: [x]}]',
       'policies: [{name: a}]',
     ]) {
-      assert.throws(() => read(text), ZtunnelError, text);
+      assert.throws(() => read(text), MeshError, text);
     }
     assert.throws(() => readStaticState(join(folder, 'absent')), /cannot read/);
   });

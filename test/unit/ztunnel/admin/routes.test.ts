@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import type { Server } from 'node:http';
 import net, { type AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, it } from 'mocha';
-import { serveRoutes } from '../../../../ztunnel/admin/http-routes.ts';
-import { Readiness, type ReadinessReport } from '../../../../ztunnel/admin/readiness.ts';
+import { serveRoutes } from '../../../../lib/admin/http-routes.ts';
+import { Readiness, type ReadinessReport } from '../../../../lib/admin/readiness.ts';
 import { eventually } from '../support/streams.ts';
 import { adminRoutes, type AdminActions } from '../../../../ztunnel/admin/routes.ts';
 

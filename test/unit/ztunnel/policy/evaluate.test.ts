@@ -3,10 +3,10 @@ import fc from 'fast-check';
 import { describe, it } from 'mocha';
 import { parseSpiffeUri, type Identity } from '../../../../lib/spiffe.ts';
 import { evaluate, type ConnectionFacts, type Verdict } from '../../../../ztunnel/policy/evaluate.ts';
-import { cidrFromBytes } from '../../../../ztunnel/state/ip.ts';
-import type { Match, Policy } from '../../../../ztunnel/state/model.ts';
-import { PolicyStore } from '../../../../ztunnel/state/policy-store.ts';
-import { policy } from '../state/mesh.ts';
+import { cidrFromBytes } from '../../../../lib/mesh/state/ip.ts';
+import type { Match, Policy } from '../../../../lib/mesh/state/model.ts';
+import { PolicyStore } from '../../../../lib/mesh/state/policy-store.ts';
+import { policy } from '../../lib/mesh/state/mesh.ts';
 import { policies, seen } from './arbitraries.ts';
 import { expectedVerdict, policyTruth } from './reference-evaluator.ts';
 

@@ -4,7 +4,7 @@ import http2 from 'node:http2';
 import net from 'node:net';
 import tls from 'node:tls';
 import { afterEach, before, beforeEach, describe, it } from 'mocha';
-import type { CertificateBundle } from '../../../../ztunnel/identity/certificate-bundle.ts';
+import type { CertificateBundle } from '../../../../lib/mesh/identity/certificate-bundle.ts';
 import { HboneServer } from '../../../../ztunnel/proxy/hbone-server.ts';
 import { Pod } from '../../../../ztunnel/proxy/pod.ts';
 import { TestCa } from '../support/certificates.ts';

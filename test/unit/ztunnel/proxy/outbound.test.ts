@@ -4,7 +4,7 @@ import { after, afterEach, before, beforeEach, describe, it } from 'mocha';
 import { servePlaintext } from '../../../../ztunnel/proxy/inbound-plaintext.ts';
 import { serveOutbound } from '../../../../ztunnel/proxy/outbound.ts';
 import { Pod } from '../../../../ztunnel/proxy/pod.ts';
-import { FirstState } from '../../../../ztunnel/state/first-state.ts';
+import { FirstState } from '../../../../lib/mesh/state/first-state.ts';
 import { errorCode, eventually, readAll } from '../support/streams.ts';
 import { toyMesh, ToyNetwork, toyPolicy, toyWorkload, type ToyMesh } from '../support/toy-mesh.ts';
 

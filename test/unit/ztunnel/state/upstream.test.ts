@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import type { GatewayAddress, Service, Workload } from '../../../../ztunnel/state/model.ts';
+import type { GatewayAddress, Service, Workload } from '../../../../lib/mesh/state/model.ts';
 import { resolveUpstream, type Upstream } from '../../../../ztunnel/state/upstream.ts';
-import { port, service, serves, storeOf, workload } from './mesh.ts';
+import { port, service, serves, storeOf, workload } from '../../lib/mesh/state/mesh.ts';
 
 const SOURCE = workload('client', '10.0.0.1', { locality: { region: 'r1', zone: 'z1', subzone: '' } });
 const VIP = '198.19.0.1';

@@ -2,7 +2,7 @@ import 'reflect-metadata';
 import { webcrypto } from 'node:crypto';
 import * as x509 from '@peculiar/x509';
 import { parseSpiffeUri } from '../../../../lib/spiffe.ts';
-import type { CertificateBundle } from '../../../../ztunnel/identity/certificate-bundle.ts';
+import type { CertificateBundle } from '../../../../lib/mesh/identity/certificate-bundle.ts';
 
 const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
 const DAY_MS = 86_400_000;

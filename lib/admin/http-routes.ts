@@ -1,0 +1,79 @@
+import { createServer, type IncomingMessage, type Server } from 'node:http';
+import { once } from 'node:events';
+import { errorText } from '../loam-error.ts';
+import type { ListenAddress } from './listen-address.ts';
+
+const HEADERS_TIMEOUT_MS = 5_000;
+const REQUEST_TIMEOUT_MS = 10_000;
+const MAX_HEADER_BYTES = 8 * 1024;
+/** How often those two are looked at; Node's own 30 s would make either last for as long. */
+const TIMEOUT_CHECK_MS = 1_000;
+/** Pods can reach some of these ports: they must not take the descriptors from the connections of others. */
+const MAX_CONNECTIONS = 64;
+
+export interface Answer {
+  readonly status: number;
+  readonly type: string;
+  readonly body: string;
+}
+
+export type Handler = (query: URLSearchParams) => Answer | Promise<Answer>;
+
+/** Handlers by `METHOD /path`. Bodies of requests are never read. */
+export type Routes = Readonly<Record<string, Handler>>;
+
+export function jsonAnswer(value: unknown, status = 200): Answer {
+  return { status, type: 'application/json', body: `${JSON.stringify(value, null, 2)}\n` };
+}
+
+export function textAnswer(text: string, status = 200): Answer {
+  return { status, type: 'text/plain; charset=utf-8', body: `${text}\n` };
+}
+
+/**
+ * Serves some routes over plain HTTP.
+ *
+ * @throws Error when the address cannot be listened on
+ */
+export async function serveRoutes(address: ListenAddress, routes: Routes): Promise<Server> {
+  const server = createServer(
+    {
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      requestTimeout: REQUEST_TIMEOUT_MS,
+      connectionsCheckingInterval: TIMEOUT_CHECK_MS,
+      maxHeaderSize: MAX_HEADER_BYTES,
+    },
+    (request, response) => {
+      request.resume();
+      void answerOf(request, routes).then((answer) => {
+        response.writeHead(answer.status, {
+          'content-type': answer.type,
+          'x-content-type-options': 'nosniff',
+        });
+        response.end(request.method === 'HEAD' ? undefined : answer.body);
+      });
+    },
+  );
+  server.maxConnections = MAX_CONNECTIONS;
+  server.listen(address.port, address.host);
+  await once(server, 'listening');
+  return server;
+}
+
+async function answerOf(request: IncomingMessage, routes: Routes): Promise<Answer> {
+  const [path = '/', query = ''] = (request.url ?? '/').split('?', 2);
+  const method = request.method === 'HEAD' ? 'GET' : request.method;
+  const handler = routes[`${method} ${path}`];
+  // A browser says where a request comes from; nothing here is meant for web pages.
+  if (method !== 'GET' && request.headers.origin !== undefined) return textAnswer('not for browsers', 403);
+  if (handler === undefined) {
+    const allowed = Object.keys(routes).filter((route) => route.endsWith(` ${path}`));
+    if (allowed.length > 0) return textAnswer(`allowed: ${allowed.join(', ')}`, 405);
+    return textAnswer(`there is: ${Object.keys(routes).join(', ')}`, 404);
+  }
+  try {
+    return await handler(new URLSearchParams(query));
+  } catch (error) {
+    return textAnswer(errorText(error), 500);
+  }
+}

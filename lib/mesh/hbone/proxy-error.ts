@@ -1,0 +1,80 @@
+import { LoamError } from '../../loam-error.ts';
+import { assertNever } from '../../assert-never.ts';
+
+/** Why a connection could not be carried, or was ended. */
+export type ProxyErrorCode =
+  | 'NO_ORIGINAL_DST'
+  | 'ILLEGAL_TARGET'
+  | 'SOURCE_UNKNOWN'
+  | 'REFUSED_DESTINATION'
+  | 'NO_CERTIFICATE'
+  | 'PEER_IDENTITY'
+  | 'TLS_FAILURE'
+  | 'H2_FAILURE'
+  | 'CONNECT_FAILED'
+  | 'CONNECT_TIMEOUT'
+  | 'MAYBE_NETWORK_POLICY'
+  | 'POLICY_DENIED'
+  | 'POLICY_CHANGED'
+  | 'BAD_REQUEST'
+  | 'PEER_REFUSED'
+  | 'STREAM_REFUSED'
+  | 'TOO_MANY_CONNECTIONS'
+  | 'CONNECTION_LOST'
+  | 'POD_GONE'
+  | 'DRAINED';
+
+/** `response_flags` of metrics and access log (ambient-facts C12). */
+export type ResponseFlag =
+  '-' | 'DENY' | 'CONNECT' | 'TLS_FAILURE' | 'H2_HANDSHAKE_FAILURE' | 'NETWORK_POLICY' | 'IDENTITY_ERROR';
+
+/** The error family of the data path. `policy` names the policy that denied, where one did. */
+export class ProxyError extends LoamError<ProxyErrorCode> {
+  readonly policy: string | undefined;
+
+  constructor(code: ProxyErrorCode, message: string, options?: { cause?: unknown; policy?: string }) {
+    super(code, message, options);
+    this.policy = options?.policy;
+  }
+}
+
+/** The response flag that stands for an error. */
+export function responseFlag(code: ProxyErrorCode): ResponseFlag {
+  switch (code) {
+    case 'POLICY_DENIED':
+    case 'POLICY_CHANGED':
+      return 'DENY';
+    case 'NO_CERTIFICATE':
+      return 'IDENTITY_ERROR';
+    case 'TLS_FAILURE':
+    case 'PEER_IDENTITY':
+      return 'TLS_FAILURE';
+    case 'H2_FAILURE':
+      return 'H2_HANDSHAKE_FAILURE';
+    case 'MAYBE_NETWORK_POLICY':
+      return 'NETWORK_POLICY';
+    case 'NO_ORIGINAL_DST':
+    case 'ILLEGAL_TARGET':
+    case 'SOURCE_UNKNOWN':
+    case 'REFUSED_DESTINATION':
+    case 'CONNECT_FAILED':
+    case 'CONNECT_TIMEOUT':
+    case 'BAD_REQUEST':
+    case 'PEER_REFUSED':
+    case 'STREAM_REFUSED':
+    case 'TOO_MANY_CONNECTIONS':
+      return 'CONNECT';
+    case 'CONNECTION_LOST':
+    case 'POD_GONE':
+    case 'DRAINED':
+      return '-';
+    default:
+      return assertNever(code, 'proxy error code');
+  }
+}
+
+/** Anything thrown, as a ProxyError; what is not one already failed to connect. */
+export function toProxyError(error: unknown): ProxyError {
+  if (error instanceof ProxyError) return error;
+  return new ProxyError('CONNECT_FAILED', 'cannot connect', { cause: error });
+}

@@ -1,0 +1,39 @@
+import type { Clock } from '../../../../../lib/mesh/identity/clock.ts';
+
+/** Time that the test moves. */
+export class FakeClock implements Clock {
+  #now: number;
+  readonly #timers = new Set<{ at: number; callback: () => void }>();
+
+  constructor(now = Date.now()) {
+    this.#now = now;
+  }
+
+  now(): number {
+    return this.#now;
+  }
+
+  after(ms: number, callback: () => void): () => void {
+    const timer = { at: this.#now + Math.max(0, ms), callback };
+    this.#timers.add(timer);
+    return () => this.#timers.delete(timer);
+  }
+
+  /** When the timers that are set will fire, in milliseconds from now, soonest first. */
+  pending(): number[] {
+    return [...this.#timers].map((t) => t.at - this.#now).sort((a, b) => a - b);
+  }
+
+  /** Moves on, firing what falls due on the way. */
+  advance(ms: number): void {
+    const end = this.#now + ms;
+    for (;;) {
+      const due = [...this.#timers].filter((t) => t.at <= end).sort((a, b) => a.at - b.at)[0];
+      if (!due) break;
+      this.#timers.delete(due);
+      this.#now = Math.max(this.#now, due.at);
+      due.callback();
+    }
+    this.#now = end;
+  }
+}
