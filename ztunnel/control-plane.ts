@@ -77,6 +77,7 @@ export function startState(config: ZtunnelConfig, events: StateEvents, log: Cont
       policiesReady: true,
       addresses: addresses.length,
       policies: policies.length,
+      types: [],
     };
     return { status: () => status, stop: () => Promise.resolve() };
   }

@@ -2,7 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { packageRoot } from '../lib/package-root.ts';
-import { ConfigError, readConfig, type ZtunnelConfig } from './config.ts';
+import { ConfigError } from '../lib/flags.ts';
+import { readConfig, type ZtunnelConfig } from './config.ts';
 import { makeLogger, type Logger } from './log.ts';
 import { Ztunnel } from './ztunnel.ts';
 

@@ -112,6 +112,12 @@ export class Subscription<T> {
   }
 }
 
+/** A subscription of whatever type, as the stream needs it. */
+export type AnySubscription = Pick<
+  Subscription<unknown>,
+  'typeUrl' | 'answered' | 'size' | 'initialVersions' | 'handle'
+>;
+
 class ErrorList {
   readonly #texts: string[] = [];
   #count = 0;

@@ -13,7 +13,7 @@ import type { AddressDelta, Policy, PolicyDelta, Service, Workload } from '../st
 import { shown } from '../state/resource-error.ts';
 import { openControlChannel, type ControlChannel, type ControlEndpoint } from './control-channel.ts';
 import { ADDRESS_TYPE, AUTHORIZATION_TYPE, openDeltaStream, type DeltaStream } from './delta-service.ts';
-import { Subscription } from './subscription.ts';
+import { Subscription, type AnySubscription } from './subscription.ts';
 
 const BACKOFF = { initialMs: 10, maxMs: 15_000, factor: 2, jitter: 0.2 };
 /** For TCP, TLS and HTTP/2 together. */
@@ -39,7 +39,10 @@ export interface XdsClientOptions extends ControlEndpoint {
   readonly node: XdsNode;
   /** Take a delta into force, in all threads; what they return is awaited before the acknowledgement. */
   readonly onAddresses: (delta: AddressDelta) => void | Promise<void>;
-  readonly onPolicies: (delta: PolicyDelta) => void | Promise<void>;
+  /** Absent: L4 policies are not asked for. */
+  readonly onPolicies?: (delta: PolicyDelta) => void | Promise<void>;
+  /** What a program follows beyond that; asked for on the same stream. */
+  readonly more?: readonly AnySubscription[];
   /** Once, when a first response of each type is in force. */
   readonly onReady: () => void;
   /** After each end of a stream, for metrics. */
@@ -50,6 +53,13 @@ export interface XdsClientOptions extends ControlEndpoint {
   readonly random?: () => number;
 }
 
+/** One type's state of affairs. */
+export interface TypeStatus {
+  readonly typeUrl: string;
+  readonly ready: boolean;
+  readonly resources: number;
+}
+
 /** For readiness and config_dump. */
 export interface XdsStatus {
   readonly connected: boolean;
@@ -57,6 +67,7 @@ export interface XdsStatus {
   readonly policiesReady: boolean;
   readonly addresses: number;
   readonly policies: number;
+  readonly types: readonly TypeStatus[];
   readonly lastError?: string;
 }
 
@@ -67,7 +78,8 @@ export interface XdsStatus {
 export class XdsClient {
   readonly #options: XdsClientOptions;
   readonly #addresses: Subscription<Workload | Service>;
-  readonly #policies: Subscription<Policy>;
+  readonly #policies: Subscription<Policy> | undefined;
+  readonly #all: readonly AnySubscription[];
   readonly #stop = new AbortController();
   readonly #backoff: Backoff;
   #running: Promise<void> | undefined;
@@ -84,14 +96,21 @@ export class XdsClient {
       decode: (name, bytes) => ({ value: decodeAddress(name, bytes), errors: [] }),
       apply: options.onAddresses,
     });
-    this.#policies = new Subscription({
-      typeUrl: AUTHORIZATION_TYPE,
-      decode: (name, bytes) => {
-        const { policy, errors } = decodePolicy(name, bytes);
-        return { value: policy, errors };
-      },
-      apply: options.onPolicies,
-    });
+    this.#policies =
+      options.onPolicies &&
+      new Subscription({
+        typeUrl: AUTHORIZATION_TYPE,
+        decode: (name, bytes) => {
+          const { policy, errors } = decodePolicy(name, bytes);
+          return { value: policy, errors };
+        },
+        apply: options.onPolicies,
+      });
+    this.#all = [
+      this.#addresses,
+      ...(this.#policies === undefined ? [] : [this.#policies]),
+      ...(options.more ?? []),
+    ];
   }
 
   /** Begins to connect; failures are logged and retried, never thrown. */
@@ -113,9 +132,10 @@ export class XdsClient {
     return {
       connected: this.#connectedAt !== undefined,
       addressesReady: this.#addresses.answered,
-      policiesReady: this.#policies.answered,
+      policiesReady: this.#policies?.answered ?? false,
       addresses: this.#addresses.size,
-      policies: this.#policies.size,
+      policies: this.#policies?.size ?? 0,
+      types: this.#all.map(({ typeUrl, answered, size }) => ({ typeUrl, ready: answered, resources: size })),
       ...(this.#lastError !== undefined && { lastError: this.#lastError }),
     };
   }
@@ -164,8 +184,8 @@ export class XdsClient {
   }
 
   #subscribe(stream: DeltaStream): void {
-    // Both at once; the node is named in the first request only. No names subscribed to means all of them.
-    for (const [i, subscription] of [this.#addresses, this.#policies].entries()) {
+    // All at once; the node is named in the first request only. No names subscribed to means all of them.
+    for (const [i, subscription] of this.#all.entries()) {
       stream.write(
         create(DeltaDiscoveryRequestSchema, {
           ...(i === 0 && { node: { id: this.#options.node.id, metadata: this.#options.node.metadata } }),
@@ -183,7 +203,7 @@ export class XdsClient {
       this.#lastError = undefined;
       log.info({ address }, 'xds: connected');
     }
-    const subscription = [this.#addresses, this.#policies].find((s) => s.typeUrl === response.typeUrl);
+    const subscription = this.#all.find((s) => s.typeUrl === response.typeUrl);
     if (!subscription) {
       throw new MeshError(
         'XDS_PROTOCOL',
@@ -202,7 +222,7 @@ export class XdsClient {
     const fields = { type: response.typeUrl, nonce: response.nonce, applied, removed };
     if (nack === undefined) log.debug(fields, 'xds: applied');
     else log.warn({ ...fields, error: nack }, 'xds: refused what is named here, applied the rest');
-    if (!this.#ready && this.#addresses.answered && this.#policies.answered) {
+    if (!this.#ready && this.#all.every((s) => s.answered)) {
       this.#ready = true;
       this.#options.onReady();
     }

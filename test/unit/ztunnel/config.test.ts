@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { ConfigError, readConfig } from '../../../ztunnel/config.ts';
+import { ConfigError } from '../../../lib/flags.ts';
+import { readConfig } from '../../../ztunnel/config.ts';
 
 const CONTROL = [
   ...['--xds-address', 'https://198.18.0.1:15012', '--ca-address', 'https://198.18.0.1:15012'],

@@ -132,6 +132,7 @@ describe('xds client', () => {
       policiesReady: true,
       addresses: 0,
       policies: 0,
+      types: [ADDRESS_TYPE, AUTHORIZATION_TYPE].map((typeUrl) => ({ typeUrl, ready: true, resources: 0 })),
     });
   });
 
