@@ -1,23 +1,17 @@
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { assertNever } from '../../lib/assert-never.ts';
-import type { Workload } from '../../lib/mesh/state/model.ts';
-import { resolveUpstream, type Upstream } from '../state/upstream.ts';
-import {
-  baggageHeader,
-  forwardedHeader,
-  newTraceparent,
-  plainIp,
-  type HostPort,
-} from '../../lib/mesh/hbone/hbone-headers.ts';
+import { resolveUpstream, type RefusalCode, type Upstream } from '../state/upstream.ts';
+import { plainIp, type HostPort } from '../../lib/mesh/hbone/hbone-headers.ts';
 import { ILLEGAL_PORTS } from './mesh.ts';
+import { describeUpstream, type Outbound, type Waypointed } from './outbound-flow.ts';
+import { connectTunnel, connectWaypoint } from './outbound-tunnel.ts';
 import type { Pod } from './pod.ts';
 import { whenConnected } from '../../lib/mesh/hbone/dialer.ts';
 import { ProxyError, toProxyError } from '../../lib/mesh/hbone/proxy-error.ts';
 import { resetStream } from '../../lib/mesh/hbone/stream-reset.ts';
 import { TrackedConnection } from './tracked-connection.ts';
 
-const HBONE_PORT = 15008;
 const CONNECT_TIMEOUT_MS = 10_000;
 
 /**
@@ -51,7 +45,11 @@ export async function serveOutbound(pod: Pod, socket: Socket): Promise<void> {
     connection.flow = { ...connection.flow, source: own };
     const upstream = resolveUpstream(pod.mesh.workloads, own, destination);
     describeUpstream(connection, pod, upstream);
-    const stream = await connectUpstream(pod, own, connection, upstream, client);
+    const outbound = { pod, own, connection, client };
+    const stream =
+      upstream.kind === 'waypoint'
+        ? await connectWaypoint(outbound, destination, upstream)
+        : await connectUpstream(outbound, upstream);
     if (socket.destroyed) resetStream(stream);
     try {
       connection.throwIfTerminated();
@@ -84,48 +82,16 @@ function requireLegal(target: HostPort): void {
   }
 }
 
-function describeUpstream(connection: TrackedConnection, pod: Pod, upstream: Upstream): void {
-  const { flow } = connection;
-  switch (upstream.kind) {
-    case 'refused':
-      connection.flow = { ...flow, service: upstream.service };
-      return;
-    case 'passthrough':
-      return;
-    case 'direct':
-      connection.flow = { ...flow, destination: upstream.workload, service: upstream.service };
-      break;
-    case 'hbone':
-      connection.flow = {
-        ...flow,
-        sourceIdentity: pod.identityUri,
-        destination: upstream.workload,
-        // The pool admits no other peer; with several admissible ones, the first is the workload's own.
-        destinationIdentity: upstream.expectedIdentities[0],
-        service: upstream.service,
-        mutualTls: true,
-      };
-      connection.hboneAddress = `${upstream.address}:${upstream.targetPort}`;
-      break;
-    default:
-      assertNever(upstream, 'upstream');
-  }
-  connection.destinationAddress =
-    upstream.kind === 'hbone'
-      ? `${upstream.address}:${HBONE_PORT}`
-      : `${upstream.address}:${upstream.targetPort}`;
+function refusal(code: RefusalCode, reason: string): ProxyError {
+  const waypoint = code === 'waypoint-missing' || code === 'waypoint-unhealthy';
+  return new ProxyError(waypoint ? 'WAYPOINT_UNAVAILABLE' : 'REFUSED_DESTINATION', `${code}: ${reason}`);
 }
 
-async function connectUpstream(
-  pod: Pod,
-  own: Workload,
-  connection: TrackedConnection,
-  upstream: Upstream,
-  client: HostPort,
-): Promise<Duplex> {
+async function connectUpstream(outbound: Outbound, upstream: Exclude<Upstream, Waypointed>): Promise<Duplex> {
+  const { pod, connection } = outbound;
   switch (upstream.kind) {
     case 'refused':
-      throw new ProxyError('REFUSED_DESTINATION', `${upstream.code}: ${upstream.reason}`);
+      throw refusal(upstream.code, upstream.reason);
     case 'direct':
     case 'passthrough': {
       const target = { ip: upstream.address, port: upstream.targetPort };
@@ -136,31 +102,10 @@ async function connectUpstream(
       socket.setNoDelay(true);
       return socket;
     }
-    case 'hbone': {
+    case 'hbone':
       requireLegal({ ip: upstream.address, port: upstream.targetPort });
       connection.opened();
-      const trace = newTraceparent();
-      connection.trace = trace;
-      return pod.mesh.pool.open(
-        {
-          sourcePodUid: pod.info.uid,
-          sourceIdentity: pod.identityUri,
-          destinationUid: upstream.workload.uid,
-          address: { ip: upstream.address, port: HBONE_PORT },
-          expectedIdentities: upstream.expectedIdentities,
-        },
-        {
-          sockets: pod.sockets,
-          certificate: () => pod.mesh.certificates.whenValid(pod.identityUri, pod.mesh.limits.stateWaitMs),
-        },
-        {
-          ':authority': `${upstream.address}:${upstream.targetPort}`,
-          baggage: baggageHeader(own),
-          forwarded: forwardedHeader(client, upstream.service?.hostname),
-          traceparent: trace,
-        },
-      );
-    }
+      return connectTunnel(outbound, upstream);
     default:
       return assertNever(upstream, 'upstream');
   }

@@ -1,9 +1,9 @@
-import { parseSpiffeUri, spiffeUri } from '../../lib/spiffe.ts';
-import { isIPv6 } from 'node:net';
 import { canonicalIp } from '../../lib/mesh/state/ip.ts';
-import type { GatewayAddress, Service, ServicePort, Workload } from '../../lib/mesh/state/model.ts';
+import type { Service, ServicePort, Workload } from '../../lib/mesh/state/model.ts';
 import { chooseEndpoint } from '../../lib/mesh/state/load-balancer.ts';
 import type { WorkloadStore } from '../../lib/mesh/state/workload-store.ts';
+import { addressOfFamily, expectedIdentities, targetPortOf } from './endpoint.ts';
+import { chooseWaypoint, isBehind, waypointsOf, type WaypointChoice } from './waypoint.ts';
 
 /** Ports of the tunnel's own listeners inside a pod: a connection of a pod to itself there would loop (C3, F19). */
 const RESERVED_PORTS: ReadonlySet<number> = new Set([15001, 15006, 15008, 15053, 15080]);
@@ -13,8 +13,8 @@ export type RefusalCode =
   | 'source-unknown'
   | 'reserved-port'
   | 'bad-address'
-  | 'service-waypoint'
-  | 'workload-waypoint'
+  | 'waypoint-missing'
+  | 'waypoint-unhealthy'
   | 'remote-network'
   | 'service-port-unknown'
   | 'no-healthy-upstream';
@@ -29,6 +29,21 @@ export type Upstream =
       readonly targetPort: number;
       readonly service?: Service;
       /** SPIFFE IDs of which the peer must present one. */
+      readonly expectedIdentities: readonly string[];
+    }
+  | {
+      /** To a waypoint, which decides where the connection ends. */
+      readonly kind: 'waypoint';
+      /** As the control plane names it, for reasons and logs. */
+      readonly waypoint: string;
+      /** The instance of it that was chosen; TLS goes to its `hbonePort`. */
+      readonly workload: Workload;
+      readonly address: string;
+      readonly hbonePort: number;
+      /** What the CONNECT names: the destination as the application dialled it. */
+      readonly authority: Destination;
+      readonly service?: Service;
+      /** SPIFFE IDs of which the instance must present one. */
       readonly expectedIdentities: readonly string[];
     }
   | {
@@ -51,18 +66,26 @@ export interface Destination {
   readonly port: number;
 }
 
+/** By what one of several is chosen. */
+interface Chance {
+  readonly random: () => number;
+  readonly avoid: string | undefined;
+}
+
 /**
- * The outbound decision (ambient-facts C3). Waypoints and other networks are refused by name until they are built:
- * going round a waypoint would skip its policy.
+ * The outbound decision (ambient-facts C3). A waypoint that is not to be had refuses, and so do other networks until
+ * they are built: going round a waypoint would skip its policy.
  *
  * @param source the pod's own workload; undefined (after the caller waited for it) refuses
  * @param random 0 ≤ x < 1, for load balancing
+ * @param avoid uid of an instance of a waypoint that could not be connected: another one is chosen
  */
 export function resolveUpstream(
   store: WorkloadStore,
   source: Workload | undefined,
   destination: Destination,
   random: () => number = Math.random,
+  avoid?: string,
 ): Upstream {
   const ip = canonicalIp(destination.ip);
   const { port } = destination;
@@ -79,9 +102,10 @@ export function resolveUpstream(
   }
   const found = store.byAddress(source.network, ip, source.namespace);
   if (!found) return { kind: 'passthrough', address: ip, targetPort: port };
+  const chance = { random, avoid };
   return found.kind === 'service'
-    ? toService(store, source, found, ip, port, random)
-    : toWorkload(store, source, { workload: found, address: ip, targetPort: port });
+    ? toService(store, source, found, ip, port, chance)
+    : toWorkload(store, source, { workload: found, address: ip, targetPort: port }, chance);
 }
 
 function toService(
@@ -90,24 +114,22 @@ function toService(
   service: Service,
   ip: string,
   port: number,
-  random: () => number,
+  chance: Chance,
 ): Upstream {
-  const waypoints = [service.waypoint, ...service.weightedWaypoints.map((w) => w.gateway)].filter((w) => !!w);
-  const [waypoint] = waypoints;
-  if (waypoint && !waypoints.some((w) => isBehind(store, w, source))) {
-    return refuse(
-      'service-waypoint',
-      `service ${service.key} needs the waypoint ${gatewayName(waypoint)}, and this version cannot reach waypoints`,
-      service,
-    );
-  }
-  if (service.loadBalancing.mode === 'passthrough') {
+  const gateways = waypointsOf(service);
+  const waypointed = gateways.length > 0 && !gateways.some((w) => isBehind(store, w.gateway, source));
+  const passthrough = service.loadBalancing.mode === 'passthrough';
+  if (passthrough && !waypointed) {
     const workload = store.workloadAt(source.network, ip);
     return workload
-      ? toWorkload(store, source, { workload, address: ip, targetPort: port, service })
+      ? toWorkload(store, source, { workload, address: ip, targetPort: port, service }, chance)
       : { kind: 'passthrough', address: ip, targetPort: port };
   }
   const servicePort = service.ports.find((p) => p.servicePort === port);
+  if (waypointed && (servicePort || passthrough)) {
+    const choice = chooseWaypoint(store, source, gateways, ip, chance.random, chance.avoid);
+    return toWaypoint(choice, { ip, port }, `service ${service.key}`, service);
+  }
   if (!servicePort) {
     const known = service.ports.map((p) => p.servicePort).join(', ');
     return refuse(
@@ -116,6 +138,39 @@ function toService(
       service,
     );
   }
+  return toEndpoint(store, source, service, ip, servicePort, chance);
+}
+
+function toWaypoint(
+  choice: WaypointChoice,
+  authority: Destination,
+  what: string,
+  service: Service | undefined,
+): Upstream {
+  if (choice.kind === 'none') {
+    return refuse(choice.code, `${what} needs the waypoint ${choice.name}: ${choice.problem}`, service);
+  }
+  const { name, workload, address, hbonePort, expectedIdentities } = choice;
+  return {
+    kind: 'waypoint',
+    waypoint: name,
+    workload,
+    address,
+    hbonePort,
+    authority,
+    expectedIdentities,
+    ...(service && { service }),
+  };
+}
+
+function toEndpoint(
+  store: WorkloadStore,
+  source: Workload,
+  service: Service,
+  ip: string,
+  servicePort: ServicePort,
+  chance: Chance,
+): Upstream {
   const candidates = [];
   let serving = 0;
   let onOtherNetworks = 0;
@@ -131,8 +186,8 @@ function toService(
     const address = addressOfFamily(workload, ip);
     if (address !== undefined) candidates.push({ workload, address, targetPort });
   }
-  const chosen = chooseEndpoint(candidates, source, service.loadBalancing, random);
-  if (chosen) return toWorkload(store, source, { ...chosen, service });
+  const chosen = chooseEndpoint(candidates, source, service.loadBalancing, chance.random);
+  if (chosen) return toWorkload(store, source, { ...chosen, service }, chance);
   if (onOtherNetworks > 0 && candidates.length === 0) {
     return refuse(
       'remote-network',
@@ -142,7 +197,7 @@ function toService(
   }
   return refuse(
     'no-healthy-upstream',
-    `no healthy upstream: service ${service.key} port ${port} has ${serving} endpoints, ${candidates.length} healthy with an address`,
+    `no healthy upstream: service ${service.key} port ${servicePort.servicePort} has ${serving} endpoints, ${candidates.length} healthy with an address`,
     service,
   );
 }
@@ -154,8 +209,8 @@ interface Target {
   readonly service?: Service;
 }
 
-function toWorkload(store: WorkloadStore, source: Workload, target: Target): Upstream {
-  const { workload, service } = target;
+function toWorkload(store: WorkloadStore, source: Workload, target: Target, chance: Chance): Upstream {
+  const { workload, service, address, targetPort } = target;
   if (workload.network !== source.network) {
     return refuse(
       'remote-network',
@@ -169,55 +224,14 @@ function toWorkload(store: WorkloadStore, source: Workload, target: Target): Ups
     workload.waypoint &&
     !isBehind(store, workload.waypoint, source)
   ) {
-    return refuse(
-      'workload-waypoint',
-      `workload ${workload.uid} needs the waypoint ${gatewayName(workload.waypoint)}, and this version cannot reach waypoints`,
-    );
+    const gateways = [{ gateway: workload.waypoint, weight: 1 }];
+    const choice = chooseWaypoint(store, source, gateways, address, chance.random, chance.avoid);
+    return toWaypoint(choice, { ip: address, port: targetPort }, `workload ${workload.uid}`, service);
   }
   if (workload.tunnelProtocol === 'hbone') {
-    return { kind: 'hbone', ...target, expectedIdentities: expectedIdentities(store, target) };
+    return { kind: 'hbone', ...target, expectedIdentities: expectedIdentities(store, workload, service) };
   }
   return { kind: 'direct', ...target };
-}
-
-/** The endpoint's own port for this service port, else the service's; undefined when neither says one. */
-function targetPortOf(ports: readonly ServicePort[], servicePort: ServicePort): number | undefined {
-  const own = ports.find((p) => p.servicePort === servicePort.servicePort && p.targetPort !== 0);
-  return own?.targetPort ?? (servicePort.targetPort || undefined);
-}
-
-function addressOfFamily(workload: Workload, ip: string): string | undefined {
-  const v6 = isIPv6(ip);
-  return workload.addresses.find((a) => isIPv6(a) === v6) ?? workload.addresses[0];
-}
-
-function expectedIdentities(store: WorkloadStore, { workload, service }: Target): string[] {
-  const services = service ? [service] : workload.services.map((m) => store.service(m.service));
-  const expected = new Set([spiffeUri(workload.identity)]);
-  for (const san of services.flatMap((s) => s?.subjectAltNames ?? [])) if (isSpiffe(san)) expected.add(san);
-  return [...expected];
-}
-
-function isSpiffe(san: string): boolean {
-  try {
-    parseSpiffeUri(san);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-/** Whether the source is that waypoint itself: what it sends on must not come back to it. */
-function isBehind(store: WorkloadStore, gateway: GatewayAddress, source: Workload): boolean {
-  if (gateway.by === 'hostname') return store.endpoints(gateway.service).has(source.uid);
-  const { network, ip } = gateway.address;
-  if (network === source.network && source.addresses.includes(ip)) return true;
-  const service = store.serviceAtExactly(network, ip);
-  return service !== undefined && store.endpoints(service.key).has(source.uid);
-}
-
-function gatewayName(gateway: GatewayAddress): string {
-  return gateway.by === 'hostname' ? gateway.service : gateway.address.ip;
 }
 
 function isLoopback(ip: string): boolean {

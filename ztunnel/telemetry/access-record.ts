@@ -60,6 +60,7 @@ function endpointFields(facts: AccessFacts): Record<string, string | undefined> 
     'dst.hbone_addr': facts.hboneAddress,
     'dst.service': flow.service?.hostname,
     ...workloadFields('dst', flow.destination, flow.destinationIdentity),
+    via: flow.via,
     direction: facts.direction,
     trace: facts.trace,
   };

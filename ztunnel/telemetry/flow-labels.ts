@@ -11,6 +11,8 @@ export interface Flow {
   readonly destinationIdentity: string | undefined;
   readonly service: Pick<Service, 'hostname' | 'namespace' | 'name'> | undefined;
   readonly mutualTls: boolean;
+  /** The waypoint through which it goes, or came; for the log only. */
+  readonly via?: string;
 }
 
 /** Label names of the TCP metrics, in Istio's order (ambient-facts C12). */

@@ -271,10 +271,12 @@ function responseStatus(stream: http2.ClientHttp2Stream): Promise<number> {
 function statusError(status: number): ProxyError {
   switch (status) {
     case 401:
-      return new ProxyError('POLICY_DENIED', 'denied by the destination (status 401)');
+      return new ProxyError('POLICY_DENIED', 'denied by the destination (status 401)', { status });
     case 503:
-      return new ProxyError('CONNECT_FAILED', 'the destination cannot reach its application (status 503)');
+      return new ProxyError('CONNECT_FAILED', 'the destination cannot reach its application (status 503)', {
+        status,
+      });
     default:
-      return new ProxyError('PEER_REFUSED', `the destination answered with status ${status}`);
+      return new ProxyError('PEER_REFUSED', `the destination answered with status ${status}`, { status });
   }
 }

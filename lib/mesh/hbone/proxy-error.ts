@@ -7,6 +7,7 @@ export type ProxyErrorCode =
   | 'ILLEGAL_TARGET'
   | 'SOURCE_UNKNOWN'
   | 'REFUSED_DESTINATION'
+  | 'WAYPOINT_UNAVAILABLE'
   | 'NO_CERTIFICATE'
   | 'PEER_IDENTITY'
   | 'TLS_FAILURE'
@@ -24,17 +25,36 @@ export type ProxyErrorCode =
   | 'POD_GONE'
   | 'DRAINED';
 
-/** `response_flags` of metrics and access log (ambient-facts C12). */
+/**
+ * `response_flags` of metrics and access log (ambient-facts C12). `WAYPOINT` is Loam's own: the waypoint through which
+ * the connection must go does not exist, has no healthy instance, or none that was tried could be connected.
+ */
 export type ResponseFlag =
-  '-' | 'DENY' | 'CONNECT' | 'TLS_FAILURE' | 'H2_HANDSHAKE_FAILURE' | 'NETWORK_POLICY' | 'IDENTITY_ERROR';
+  | '-'
+  | 'DENY'
+  | 'CONNECT'
+  | 'TLS_FAILURE'
+  | 'H2_HANDSHAKE_FAILURE'
+  | 'NETWORK_POLICY'
+  | 'IDENTITY_ERROR'
+  | 'WAYPOINT';
 
-/** The error family of the data path. `policy` names the policy that denied, where one did. */
+/**
+ * The error family of the data path. `policy` names the policy that denied, where one did; `status` is what the peer
+ * answered a CONNECT with, where it was reached and said no.
+ */
 export class ProxyError extends LoamError<ProxyErrorCode> {
   readonly policy: string | undefined;
+  readonly status: number | undefined;
 
-  constructor(code: ProxyErrorCode, message: string, options?: { cause?: unknown; policy?: string }) {
+  constructor(
+    code: ProxyErrorCode,
+    message: string,
+    options?: { cause?: unknown; policy?: string; status?: number },
+  ) {
     super(code, message, options);
     this.policy = options?.policy;
+    this.status = options?.status;
   }
 }
 
@@ -53,6 +73,8 @@ export function responseFlag(code: ProxyErrorCode): ResponseFlag {
       return 'H2_HANDSHAKE_FAILURE';
     case 'MAYBE_NETWORK_POLICY':
       return 'NETWORK_POLICY';
+    case 'WAYPOINT_UNAVAILABLE':
+      return 'WAYPOINT';
     case 'NO_ORIGINAL_DST':
     case 'ILLEGAL_TARGET':
     case 'SOURCE_UNKNOWN':

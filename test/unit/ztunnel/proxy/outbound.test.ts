@@ -140,13 +140,13 @@ describe('ztunnel/proxy: outbound and plaintext inbound', () => {
       'IDENTITY_ERROR',
     ],
     [
-      'a workload that needs a waypoint',
+      'a workload that needs a waypoint which is not there',
       () => {
         const waypoint = { by: 'hostname', service: 'default/way', hboneMtlsPort: 15008 } as const;
         mesh.workloads.apply({ upserts: [toyWorkload('server', network.b.ip, { waypoint })], removed: [] });
       },
-      /workload-waypoint.*default\/way/,
-      'CONNECT',
+      /waypoint-missing: workload .*default\/way/,
+      'WAYPOINT',
     ],
   ];
   for (const [what, prepare, says, flag] of refusals) {

@@ -12,12 +12,29 @@ const WAYPOINT: GatewayAddress = {
   hboneMtlsPort: 15008,
 };
 
+const HBONE = port(15008, 15008);
+const instance = (name: string, ip: string, more: Partial<Workload> = {}) =>
+  workload(name, ip, {
+    services: [serves('wp', HBONE)],
+    identity: { trustDomain: 'cluster.local', namespace: 'shop', serviceAccount: 'wp' },
+    ...more,
+  });
+/** The waypoint's Service and one instance. */
+const WAYPOINT_ONE = [service('wp', '198.19.0.9', { ports: [HBONE] }), instance('wp-0', '10.0.9.1')];
+
 function ask(resources: (Workload | Service)[], ip: string, at = 80, random = () => 0): Upstream {
   return resolveUpstream(storeOf(SOURCE, ...resources), SOURCE, { ip, port: at }, random);
 }
-/** `kind address:port`, or `refused code`. */
+/** `kind address:port`, `waypoint authority via its address:port`, or `refused code`. */
 function brief(up: Upstream): string {
-  return up.kind === 'refused' ? `refused ${up.code}` : `${up.kind} ${up.address}:${up.targetPort}`;
+  switch (up.kind) {
+    case 'refused':
+      return `refused ${up.code}`;
+    case 'waypoint':
+      return `waypoint ${up.authority.ip}:${up.authority.port} via ${up.address}:${up.hbonePort}`;
+    default:
+      return `${up.kind} ${up.address}:${up.targetPort}`;
+  }
 }
 const backend = (name: string, ip: string, more: Partial<Workload> = {}) =>
   workload(name, ip, { services: [serves('web')], ...more });
@@ -123,9 +140,11 @@ describe('outbound decision', () => {
       assert.equal(brief(ask([web], VIP)), `passthrough ${VIP}:80`);
       assert.equal(brief(ask([web, workload('b', VIP)], VIP)), `hbone ${VIP}:80`);
       assert.equal(
-        brief(ask([web, workload('b', VIP, { waypoint: WAYPOINT })], VIP)),
-        'refused workload-waypoint',
+        brief(ask([web, workload('b', VIP, { waypoint: WAYPOINT }), ...WAYPOINT_ONE], VIP)),
+        `waypoint ${VIP}:80 via 10.0.9.1:15008`,
       );
+      const behind = service('web', VIP, { loadBalancing: mode, waypoint: WAYPOINT });
+      assert.equal(brief(ask([behind, ...WAYPOINT_ONE], VIP, 9)), `waypoint ${VIP}:9 via 10.0.9.1:15008`);
     });
 
     it('is not seen when it is private to another namespace', () => {
@@ -134,22 +153,144 @@ describe('outbound decision', () => {
     });
   });
 
-  describe('what this version cannot reach', () => {
-    it('is refused by name: the waypoint of a service, weighted ones too', () => {
-      for (const more of [
-        { waypoint: WAYPOINT },
-        { weightedWaypoints: [{ gateway: WAYPOINT, weight: 1 }] },
-      ]) {
-        const up = ask([service('web', VIP, more), backend('b', '10.0.0.2')], VIP);
-        assert.equal(brief(up), 'refused service-waypoint');
-        assert.match(up.kind === 'refused' ? up.reason : '', /shop\/wp\.shop/);
-      }
+  describe('to a waypoint', () => {
+    const web = (more: Partial<Service> = {}) => service('web', VIP, { waypoint: WAYPOINT, ...more });
+    const refusal = (up: Upstream) => (up.kind === 'refused' ? `${up.code}: ${up.reason}` : brief(up));
+
+    it('is how a service that has one is reached, whatever its endpoints are', () => {
+      const up = ask([web(), ...WAYPOINT_ONE], VIP);
+      assert.equal(brief(up), `waypoint ${VIP}:80 via 10.0.9.1:15008`);
+      assert.equal(up.kind === 'waypoint' && up.service?.name, 'web');
+      assert.equal(up.kind === 'waypoint' && up.waypoint, 'shop/wp.shop.svc.cluster.local');
+      assert.equal(brief(ask([web(), ...WAYPOINT_ONE], VIP, 81)), 'refused service-port-unknown');
+      assert.equal(
+        brief(ask([web(), ...WAYPOINT_ONE, backend('b', '10.0.0.2')], '10.0.0.2', 9)),
+        'hbone 10.0.0.2:9',
+      );
     });
 
-    it('is refused by name: the waypoint of a workload by its address, not by its service', () => {
-      const resources = [service('web', VIP), backend('b', '10.0.0.2', { waypoint: WAYPOINT })];
-      assert.equal(brief(ask(resources, '10.0.0.2')), 'refused workload-waypoint');
+    it('is how the address of a workload that has one is reached, not its service', () => {
+      const resources = [
+        service('web', VIP),
+        backend('b', '10.0.0.2', { waypoint: WAYPOINT }),
+        ...WAYPOINT_ONE,
+      ];
+      assert.equal(brief(ask(resources, '10.0.0.2', 9)), 'waypoint 10.0.0.2:9 via 10.0.9.1:15008');
       assert.equal(brief(ask(resources, VIP)), 'hbone 10.0.0.2:8080');
+    });
+
+    it('expects the identity of the instance and of its Service', () => {
+      const san = 'spiffe://cluster.local/ns/shop/sa/extra';
+      const wp = service('wp', undefined, { ports: [HBONE], subjectAltNames: [san, 'dns.example'] });
+      const up = ask(
+        [web({ subjectAltNames: ['spiffe://x/ns/y/sa/z'] }), wp, instance('wp-0', '10.0.9.1')],
+        VIP,
+      );
+      assert.deepEqual(up.kind === 'waypoint' && up.expectedIdentities, [
+        'spiffe://cluster.local/ns/shop/sa/wp',
+        san,
+      ]);
+    });
+
+    it('finds it by the address of its Service or of its pod, on the port that is said', () => {
+      const by = (ip: string, hboneMtlsPort: number): GatewayAddress => ({
+        by: 'address',
+        address: { network: '', ip },
+        hboneMtlsPort,
+      });
+      const via = (waypoint: GatewayAddress, ...wp: (Workload | Service)[]) =>
+        brief(ask([web({ waypoint }), ...wp], VIP));
+      assert.equal(via(by('198.19.0.9', 0), ...WAYPOINT_ONE), `waypoint ${VIP}:80 via 10.0.9.1:15008`);
+      assert.equal(via(by('10.0.9.1', 16000), ...WAYPOINT_ONE), `waypoint ${VIP}:80 via 10.0.9.1:16000`);
+      const mapped = [
+        service('wp', '198.19.0.9', { ports: [port(15008, 16008)] }),
+        instance('wp-0', '10.0.9.1', { services: [serves('wp', port(15008, 17008))] }),
+      ];
+      assert.equal(via(by('198.19.0.9', 15008), ...mapped), `waypoint ${VIP}:80 via 10.0.9.1:17008`);
+      assert.equal(via(by('198.19.0.9', 4711), ...mapped), `waypoint ${VIP}:80 via 10.0.9.1:4711`);
+    });
+
+    it('refuses with a reason of its own when there is none, and never goes round it', () => {
+      const b = backend('b', '10.0.0.2', { waypoint: WAYPOINT });
+      for (const ip of [VIP, '10.0.0.2']) {
+        const missing = refusal(ask([web(), b], ip));
+        assert.match(missing, /^waypoint-missing: .*waypoint shop\/wp\.shop.*check that its Gateway exists/);
+        const empty = refusal(ask([web(), b, service('wp', undefined)], ip));
+        assert.match(empty, /^waypoint-unhealthy: .*shop\/wp\.shop.*no instance: check that its pods run/);
+        const ill = [service('wp', undefined), instance('wp-0', '10.0.9.1', { healthy: false })];
+        assert.match(
+          refusal(ask([web(), b, ...ill], ip)),
+          /^waypoint-unhealthy: .*its 1 instances 0 are healthy/,
+        );
+        const far = [service('wp', undefined), instance('wp-0', '10.0.9.1', { network: 'n2' })];
+        assert.match(refusal(ask([web(), b, ...far], ip)), /^remote-network: .*shop\/wp\.shop/);
+      }
+      const nowhere: GatewayAddress = {
+        by: 'address',
+        address: { network: '', ip: '10.9.9.9' },
+        hboneMtlsPort: 0,
+      };
+      assert.match(refusal(ask([web({ waypoint: nowhere }), b], VIP)), /^waypoint-missing: .*10\.9\.9\.9/);
+    });
+
+    it('spreads over healthy instances, by locality, and avoids one that failed', () => {
+      const near = { locality: { region: 'r1', zone: 'z1', subzone: '' } };
+      const instances = [
+        instance('wp-0', '10.0.9.1', near),
+        instance('wp-1', '10.0.9.2', near),
+        instance('wp-2', '10.0.9.3', { ...near, healthy: false }),
+        instance('wp-3', '10.0.9.4'),
+      ];
+      const reachable = (wp: Service, ...avoid: string[]) => {
+        const store = storeOf(SOURCE, web(), wp, ...instances);
+        const ips = new Set<string>();
+        for (let i = 0; i < 100; i++) {
+          const up = resolveUpstream(store, SOURCE, { ip: VIP, port: 80 }, () => i / 100, ...avoid);
+          ips.add(up.kind === 'waypoint' ? up.address : brief(up));
+        }
+        return [...ips].sort();
+      };
+      const plain = service('wp', undefined);
+      assert.deepEqual(reachable(plain), ['10.0.9.1', '10.0.9.2', '10.0.9.4']);
+      assert.deepEqual(reachable(plain, 'Kubernetes//Pod/shop/wp-1'), ['10.0.9.1', '10.0.9.4']);
+      const local = service('wp', undefined, {
+        loadBalancing: { mode: 'failover', routingPreference: ['region', 'zone'], allowUnhealthy: false },
+      });
+      assert.deepEqual(reachable(local), ['10.0.9.1', '10.0.9.2']);
+      assert.deepEqual(reachable(local, 'Kubernetes//Pod/shop/wp-0'), ['10.0.9.2']);
+    });
+
+    it('is sampled by weight for each connection, where several are given', () => {
+      const other: GatewayAddress = {
+        by: 'hostname',
+        service: 'shop/old.shop.svc.cluster.local',
+        hboneMtlsPort: 0,
+      };
+      const weighted = (a: number, b: number) =>
+        service('web', VIP, {
+          waypoint: { by: 'hostname', service: 'shop/unused', hboneMtlsPort: 0 },
+          weightedWaypoints: [
+            { gateway: WAYPOINT, weight: a },
+            { gateway: other, weight: b },
+          ],
+        });
+      const both = [
+        ...WAYPOINT_ONE,
+        service('old', undefined),
+        instance('old-0', '10.0.9.5', { services: [serves('old', HBONE)] }),
+      ];
+      const shares = (web: Service) => {
+        const counts = new Map<string, number>();
+        for (let i = 0; i < 100; i++) {
+          const up = ask([web, ...both], VIP, 80, () => i / 100);
+          const to = up.kind === 'waypoint' ? up.address : brief(up);
+          counts.set(to, (counts.get(to) ?? 0) + 1);
+        }
+        return Object.fromEntries(counts);
+      };
+      assert.deepEqual(shares(weighted(3, 1)), { '10.0.9.1': 75, '10.0.9.5': 25 });
+      assert.deepEqual(shares(weighted(0, 1)), { '10.0.9.5': 100 });
+      assert.deepEqual(shares(weighted(0, 0)), { 'refused waypoint-missing': 100 });
     });
 
     it('is not asked of the waypoint itself', () => {
@@ -173,13 +314,15 @@ describe('outbound decision', () => {
         );
         assert.equal(brief(resolveUpstream(store, wp, { ip: VIP, port: 80 })), 'hbone 10.0.0.2:8080');
         assert.equal(brief(resolveUpstream(store, wp, { ip: '10.0.0.2', port: 1 })), 'hbone 10.0.0.2:1');
-        assert.equal(
+        assert.match(
           brief(resolveUpstream(store, SOURCE, { ip: VIP, port: 80 })),
-          'refused service-waypoint',
+          /^waypoint .* via 10\.0\.0\.8:/,
         );
       }
     });
+  });
 
+  describe('what this version cannot reach', () => {
     it('is refused by name: endpoints on another network, while none is near', () => {
       const far = backend('far', '10.0.0.3', { network: 'n2' });
       assert.equal(brief(ask([service('web', VIP), far], VIP)), 'refused remote-network');

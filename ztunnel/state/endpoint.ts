@@ -1,0 +1,40 @@
+import { isIPv6 } from 'node:net';
+import { parseSpiffeUri, spiffeUri } from '../../lib/spiffe.ts';
+import type { Service, ServicePort, Workload } from '../../lib/mesh/state/model.ts';
+import type { WorkloadStore } from '../../lib/mesh/state/workload-store.ts';
+
+/** The endpoint's own port for this service port, else the service's; undefined when neither says one. */
+export function targetPortOf(ports: readonly ServicePort[], servicePort: ServicePort): number | undefined {
+  const own = ports.find((p) => p.servicePort === servicePort.servicePort && p.targetPort !== 0);
+  return own?.targetPort ?? (servicePort.targetPort || undefined);
+}
+
+/** An address of the workload, of the same family as `ip` if it has one; undefined when it has none at all. */
+export function addressOfFamily(workload: Workload, ip: string): string | undefined {
+  const v6 = isIPv6(ip);
+  return workload.addresses.find((a) => isIPv6(a) === v6) ?? workload.addresses[0];
+}
+
+/**
+ * The SPIFFE IDs of which a workload must present one: its own, first, and those of the service by which it is reached;
+ * of all its services when it is reached by its address.
+ */
+export function expectedIdentities(
+  store: WorkloadStore,
+  workload: Workload,
+  service: Service | undefined,
+): string[] {
+  const services = service ? [service] : workload.services.map((m) => store.service(m.service));
+  const expected = new Set([spiffeUri(workload.identity)]);
+  for (const san of services.flatMap((s) => s?.subjectAltNames ?? [])) if (isSpiffe(san)) expected.add(san);
+  return [...expected];
+}
+
+function isSpiffe(san: string): boolean {
+  try {
+    parseSpiffeUri(san);
+    return true;
+  } catch {
+    return false;
+  }
+}
