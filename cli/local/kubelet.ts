@@ -17,6 +17,7 @@ import { netnsPath } from './names.ts';
 import type { MeshPaths } from './paths.ts';
 import { Pod } from './pod.ts';
 import type { ProcessRecords } from './process-record.ts';
+import { gatewayVipKey, type WaypointPool } from './waypoint-pool.ts';
 
 /** How often pods on their way (not enrolled yet, not listening yet) are looked at. */
 const WATCH_INTERVAL_MS = 100;
@@ -27,6 +28,7 @@ export interface KubeletOptions {
   readonly plan: AddressPlan;
   readonly network: MeshNetwork;
   readonly nodes: NodePool;
+  readonly waypoints: WaypointPool;
   readonly env: NodeJS.ProcessEnv;
   readonly records: ProcessRecords;
   readonly manifests: string;
@@ -71,12 +73,18 @@ export class Kubelet {
     this.#schedule();
   }
 
-  /** Ends all pods. */
+  /** Writes anew what depends on the waypoints: one of them is ready now, or not any more. */
+  waypointsChanged(): void {
+    if (!this.#stopped) this.#publish();
+  }
+
+  /** Ends all pods, then all waypoints. */
   async stop(): Promise<void> {
     this.#stopped = true;
     clearTimeout(this.#retry);
     await this.#round;
     await Promise.all(this.pods.map((pod) => pod.stop('kill')));
+    await this.#options.waypoints.stop();
   }
 
   #schedule(): void {
@@ -111,7 +119,12 @@ export class Kubelet {
       );
     });
     for (const [key] of gone) this.#pods.delete(key);
-    this.#options.plan.keepVips(new Set(objects.services.map(podKey)));
+    this.#options.plan.keepVips(
+      new Set([
+        ...objects.services.map(podKey),
+        ...objects.gateways.map((gateway) => gatewayVipKey(podKey(gateway))),
+      ]),
+    );
     // First nobody is sent there any more, then it ends.
     if (gone.length > 0) this.#publish();
     await Promise.all(gone.map(([key, pod]) => this.#remove(key, pod)));
@@ -123,7 +136,11 @@ export class Kubelet {
       pod.manifest = manifest;
       pod.namespaceLabels = objects.namespaces.get(manifest.namespace) ?? {};
     }
-    const results = await Promise.allSettled(missing.map(([key, pod]) => this.#create(key, pod, objects)));
+    const podNodes = new Set(objects.pods.map((pod) => pod.nodeName));
+    const results = await Promise.allSettled([
+      this.#options.waypoints.apply(objects.gateways, podNodes),
+      ...missing.map(([key, pod]) => this.#create(key, pod, objects)),
+    ]);
     this.#publish();
     void this.#watch();
     const failed = results.find((result) => result.status === 'rejected');
@@ -208,14 +225,16 @@ export class Kubelet {
 
   /** Writes what others read: assignments, each node's pods, each pod's names. */
   #publish(): void {
-    const { paths, plan, nodes } = this.#options;
+    const { paths, plan, nodes, waypoints } = this.#options;
     const services = this.#objects?.services ?? [];
     const vips = new Map<string, string>();
     for (const service of services)
       if (!service.headless) vips.set(podKey(service), service.clusterIP ?? plan.vip(podKey(service)));
+    const gateways = waypoints.assignments();
     const assignments = {
       pods: Object.fromEntries([...this.#pods].map(([key, pod]) => [key, assignment(pod)])),
       services: Object.fromEntries([...vips].map(([key, clusterIP]) => [key, { clusterIP }])),
+      ...(gateways === undefined ? {} : { gateways }),
     };
     writeIfChanged(paths.assignments, `${JSON.stringify(assignments, null, 1)}\n`);
     for (const node of nodes.all) {

@@ -22,6 +22,16 @@ export interface ContainerManifest {
   readonly ports: readonly number[];
 }
 
+/** The GatewayClass whose Gateways are waypoints. */
+export const WAYPOINT_CLASS = 'loam-waypoint';
+
+/** The little of a Gateway of class {@link WAYPOINT_CLASS} that its place needs. */
+export interface GatewayManifest {
+  readonly namespace: string;
+  readonly name: string;
+  readonly annotations: Readonly<Record<string, string>>;
+}
+
 /** The little of a Service that names and addresses need. */
 export interface ServiceManifest {
   readonly namespace: string;
@@ -37,10 +47,13 @@ export interface AcceptedObjects {
   readonly generation: number;
   readonly pods: readonly PodManifest[];
   readonly services: readonly ServiceManifest[];
+  /** The waypoints. */
+  readonly gateways: readonly GatewayManifest[];
   /** Labels by namespace name. */
   readonly namespaces: ReadonlyMap<string, Labels>;
 }
 
+/** `namespace/name` of a Pod, a Service or a Gateway. */
 export function podKey(pod: { readonly namespace: string; readonly name: string }): string {
   return `${pod.namespace}/${pod.name}`;
 }
@@ -123,6 +136,12 @@ function readService(value: unknown): ServiceManifest {
   };
 }
 
+function readGateway(value: unknown): GatewayManifest | undefined {
+  const { metadata, spec, name, namespace } = named(value);
+  if (spec['gatewayClassName'] !== WAYPOINT_CLASS) return undefined;
+  return { namespace, name, annotations: textMap(metadata['annotations']) };
+}
+
 /** Reads one snapshot of the controller's `GET /v1/objects`. */
 export function readAcceptedObjects(snapshot: unknown): AcceptedObjects {
   const root = object(snapshot);
@@ -132,6 +151,9 @@ export function readAcceptedObjects(snapshot: unknown): AcceptedObjects {
       .map(readPod)
       .filter((pod) => pod !== undefined),
     services: list(root['services']).map(readService),
+    gateways: list(root['gateways'])
+      .map(readGateway)
+      .filter((gateway) => gateway !== undefined),
     namespaces: new Map(
       list(root['namespaces']).map((value) => {
         const { metadata, name } = named(value);

@@ -33,13 +33,16 @@ export type NetnsRole =
   | { readonly kind: 'fabric' }
   | { readonly kind: 'control' }
   | { readonly kind: 'node'; readonly node: string }
-  | { readonly kind: 'pod'; readonly namespace: string; readonly name: string };
+  | { readonly kind: 'pod'; readonly namespace: string; readonly name: string }
+  /** One instance of the waypoint of a Gateway, counted from 0. */
+  | { readonly kind: 'waypoint'; readonly namespace: string; readonly name: string; readonly index: number };
 
 /** The name that `ip netns` shows. */
 export function netnsName(mesh: string, role: NetnsRole): string {
   const parts = ['loam', mesh, role.kind];
   if (role.kind === 'node') parts.push(role.node);
   if (role.kind === 'pod') parts.push(role.namespace, role.name);
+  if (role.kind === 'waypoint') parts.push(`${role.namespace}_${role.name}`, String(role.index));
   const name = parts.join('-');
   return name.length <= NETNS_NAME_MAX
     ? name
@@ -59,6 +62,11 @@ export function netnsPath(name: string): string {
 /** The host side of a pod's veth, inside its node's namespace (15 characters at most, kernel IFNAMSIZ). */
 export function vethName(namespace: string, pod: string): string {
   return `pod${shortHash(`${namespace}/${pod}`, 11)}`;
+}
+
+/** The same for an instance of a waypoint; no pod's name looks like it. */
+export function waypointVethName(namespace: string, gateway: string, index: number): string {
+  return `wp${shortHash(`${namespace}/${gateway}/${index}`, 11)}`;
 }
 
 /** The name under which the agent of a node keeps its BPF pins, unique on the machine. */

@@ -1,6 +1,6 @@
 import { readdirSync } from 'node:fs';
 import type { Addresses, AddressPlan, NodeAddresses } from './addresses.ts';
-import { netnsName, netnsPath, netnsPrefix, vethName } from './names.ts';
+import { netnsName, netnsPath, netnsPrefix, vethName, waypointVethName } from './names.ts';
 import { ipBatch, runCommand, tryCommand } from './run-command.ts';
 
 /**
@@ -65,6 +65,10 @@ export class MeshNetwork {
     return netnsName(this.#mesh, { kind: 'pod', namespace, name });
   }
 
+  waypoint(namespace: string, name: string, index: number): string {
+    return netnsName(this.#mesh, { kind: 'waypoint', namespace, name, index });
+  }
+
   /** Makes the fabric, a bridge in a namespace of its own, and the control plane's namespace beside it. */
   async build(): Promise<void> {
     await addNetns(this.fabric);
@@ -100,9 +104,27 @@ export class MeshNetwork {
   /** Makes a pod's namespace with its addresses, joined to its node. @returns the namespace's name */
   async addPod(node: string, namespace: string, name: string, addresses: Addresses): Promise<string> {
     const netns = this.pod(namespace, name);
+    await this.#addToNode(netns, node, vethName(namespace, name), addresses);
+    return netns;
+  }
+
+  /** Makes the namespace of an instance of a waypoint, joined to its node as a pod's is. @returns the namespace's name */
+  async addWaypoint(
+    node: string,
+    namespace: string,
+    name: string,
+    index: number,
+    addresses: Addresses,
+  ): Promise<string> {
+    const netns = this.waypoint(namespace, name, index);
+    await this.#addToNode(netns, node, waypointVethName(namespace, name, index), addresses);
+    return netns;
+  }
+
+  async #addToNode(netns: string, node: string, port: string, addresses: Addresses): Promise<void> {
     const { gateway } = this.#plan.node(node);
     await addNetns(netns);
-    await this.#veth(netns, this.node(node), vethName(namespace, name), PODS_BRIDGE);
+    await this.#veth(netns, this.node(node), port, PODS_BRIDGE);
     await ipBatch(netns, [
       `addr add ${addresses.ip4}/24 dev eth0`,
       `addr add ${addresses.ip6}/64 dev eth0 nodad`,
@@ -110,7 +132,6 @@ export class MeshNetwork {
       `route add default via ${gateway.ip4}`,
       `route add default via ${gateway.ip6}`,
     ]);
-    return netns;
   }
 
   async #join(netns: string, port: string, addresses: Addresses): Promise<void> {

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import type { AddressPlan } from './addresses.ts';
 import { writeAtomically } from './files.ts';
 import { LogFile } from './log-file.ts';
@@ -8,6 +7,7 @@ import type { MeshNetwork } from './network.ts';
 import type { MeshPaths } from './paths.ts';
 import { agentCommand, ztunnelCommand } from './programs.ts';
 import type { ProcessRecords } from './process-record.ts';
+import type { TokenFile } from './tokens.ts';
 
 /** Time for an agent's orderly end when the mesh is taken down. */
 const AGENT_GRACE_MS = 2_000;
@@ -17,6 +17,7 @@ export interface NodePoolOptions {
   readonly paths: MeshPaths;
   readonly plan: AddressPlan;
   readonly network: MeshNetwork;
+  readonly tokens: TokenFile;
   readonly env: NodeJS.ProcessEnv;
   readonly records: ProcessRecords;
   /** Called before a node is made, so that whoever cleans up after a crash knows its name. */
@@ -36,12 +37,10 @@ export class NodePool {
   readonly #options: NodePoolOptions;
   readonly #nodes = new Map<string, Promise<MeshNode>>();
   readonly #made = new Map<string, MeshNode>();
-  readonly #tokens = new Map<string, string>();
   #stopped = false;
 
   constructor(options: NodePoolOptions) {
     this.#options = options;
-    this.#writeTokens();
   }
 
   get all(): readonly MeshNode[] {
@@ -65,14 +64,11 @@ export class NodePool {
   }
 
   async #make(name: string): Promise<MeshNode> {
-    const { mesh, paths, plan, network, env, records, onChange, onNode } = this.#options;
+    const { mesh, paths, plan, network, tokens, env, records, onChange, onNode } = this.#options;
     onNode(name, agentInstance(mesh, name));
     await network.addNode(name);
-    const token = randomBytes(32).toString('hex');
-    this.#tokens.set(name, token);
-    writeAtomically(paths.tokenOf(name), token);
+    tokens.issue({ node: name }, paths.tokenOf(name));
     writeAtomically(paths.podsOf(name), JSON.stringify({ pods: [] }));
-    this.#writeTokens();
     const netns = network.node(name);
     const process = (program: 'agent' | 'ztunnel', command: [string, ...string[]]): ManagedProcess =>
       new ManagedProcess({
@@ -94,10 +90,5 @@ export class NodePool {
       node.ztunnel.start();
     }
     return node;
-  }
-
-  #writeTokens(): void {
-    const tokens = [...this.#tokens].map(([node, token]) => ({ node, token }));
-    writeAtomically(this.#options.paths.tokens, JSON.stringify({ tokens }));
   }
 }

@@ -24,6 +24,8 @@ export interface MeshPaths {
   zdsOf(node: string): string;
   agentStatusOf(node: string): string;
   logOf(program: 'agent' | 'ztunnel', node: string): string;
+  gatewayToken(namespace: string, gateway: string): string;
+  waypointLog(namespace: string, gateway: string, index: number): string;
   podDir(namespace: string, name: string): string;
   podLog(namespace: string, name: string, container: string): string;
 }
@@ -49,6 +51,8 @@ export function meshPaths(mesh: string): MeshPaths {
     zdsOf: (node) => join(dir, 'nodes', node, 'zds.sock'),
     agentStatusOf: (node) => join(dir, 'nodes', node, 'agent.sock'),
     logOf: (program, node) => join(logs, `${program}-${node}.log`),
+    gatewayToken: (namespace, gateway) => join(dir, 'waypoints', namespace, gateway, 'token'),
+    waypointLog: (namespace, gateway, index) => join(logs, `waypoint-${namespace}_${gateway}-${index}.log`),
     podDir: (namespace, name) => join(dir, 'pods', namespace, name),
     podLog: (namespace, name, container) => join(logs, 'pods', `${namespace}_${name}_${container}.log`),
   };

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { meshPaths } from './paths.ts';
 import { fieldText, objectName, rejection, unnamedPlace } from './problem-text.ts';
-import type { PodReport } from './report.ts';
+import type { PodReport, ProgramReport } from './report.ts';
 import type { ControllerStatus, MeshStatus, Readiness } from './status.ts';
 
 /** Something of the mesh that is not as it should be. */
@@ -25,20 +25,22 @@ export function problemsOf(status: MeshStatus): Problem[] {
   };
 
   for (const program of report.programs) {
-    const what = program.node === undefined ? program.program : `${program.program} of ${program.node}`;
     if (program.state !== 'waiting') continue;
-    const paths = meshPaths(report.mesh);
-    const log =
-      program.program === 'controller' || program.node === undefined
-        ? join(paths.logs, `${program.program}.log`)
-        : paths.logOf(program.program, program.node);
-    add(what, `ended (${program.lastEnd}), is started again; its log: ${log}`);
+    const log = programLog(report.mesh, program);
+    add(programName(program), `ended (${program.lastEnd}), is started again; its log: ${log}`);
   }
   addReadiness('controller', readiness.controller);
   for (const { node, agent, ztunnel } of readiness.nodes) {
     addReadiness(`agent of ${node}`, agent);
     addReadiness(`ztunnel of ${node}`, ztunnel);
   }
+  for (const [instance, answer] of Object.entries(readiness.waypoints))
+    addReadiness(`waypoint ${instance}`, answer);
+  for (const { namespace, name, problems: own, instances } of report.waypoints)
+    // One that runs waits for nothing: only a field of its manifest is not followed.
+    for (const why of own) add(`waypoint ${namespace}/${name}`, why, instances.length === 0);
+  for (const { gateway, nacks } of controller?.gateways ?? [])
+    for (const nack of nacks) add(`waypoint ${gateway}`, `refuses its configuration: ${nack}`, false);
   if (report.generation === undefined) add('pods', 'not all of the manifests are started yet');
   for (const pod of report.pods) {
     const what = `pod ${pod.namespace}/${pod.name}`;
@@ -61,6 +63,18 @@ export function problemsOf(status: MeshStatus): Problem[] {
       add(what, `does not run: ${object.message ?? 'waits'}`, false);
   }
   return problems;
+}
+
+/** `controller`, `ztunnel of node-a`, `waypoint shop/waypoint-0`. */
+export function programName({ program, node, instance }: ProgramReport): string {
+  if (instance !== undefined) return `${program} ${instance}`;
+  return node === undefined ? program : `${program} of ${node}`;
+}
+
+function programLog(mesh: string, { program, node, instance }: ProgramReport): string {
+  const { logs } = meshPaths(mesh);
+  // As paths.ts names them.
+  return join(logs, `${[program, instance?.replace('/', '_') ?? node].filter(Boolean).join('-')}.log`);
 }
 
 /**

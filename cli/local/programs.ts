@@ -12,13 +12,20 @@ export const XDS_PORT = 15012;
 export const ZTUNNEL_ADMIN_PORT = 15000;
 export const ZTUNNEL_METRICS_PORT = 15020;
 export const ZTUNNEL_READY_PORT = 15021;
+export const WAYPOINT_PORT = 15008;
+export const WAYPOINT_ADMIN_PORT = 15000;
+export const WAYPOINT_METRICS_PORT = 15020;
+export const WAYPOINT_READY_PORT = 15021;
+/** How long a waypoint that is told to end may take for what it serves. */
+export const WAYPOINT_DRAIN_MS = 5_000;
 export const TRUST_DOMAIN = 'cluster.local';
 export const CLUSTER_ID = 'Kubernetes';
 
 type Command = [string, ...string[]];
+type ProgramName = 'agent' | 'ztunnel' | 'controller' | 'waypoint';
 
 /** The command line of one of our programs, in a network namespace of its own; mounts stay the machine's. */
-function program(name: 'agent' | 'ztunnel' | 'controller', netns: string, args: readonly string[]): Command {
+function program(name: ProgramName, netns: string, args: readonly string[]): Command {
   const module = fileURLToPath(siblingModule(import.meta.url, `../../${name}/main`));
   return [
     ...(['nsenter', `--net=${netnsPath(netns)}`, '--'] as const),
@@ -30,7 +37,7 @@ function program(name: 'agent' | 'ztunnel' | 'controller', netns: string, args: 
 }
 
 /** Whether the program is part of this installation. */
-export function programExists(name: 'agent' | 'ztunnel' | 'controller'): boolean {
+export function programExists(name: ProgramName): boolean {
   return existsSync(fileURLToPath(siblingModule(import.meta.url, `../../${name}/main`)));
 }
 
@@ -93,6 +100,36 @@ export function ztunnelCommand(netns: string, node: string, plan: AddressPlan, p
     ...['--admin', `127.0.0.1:${ZTUNNEL_ADMIN_PORT}`],
     ...['--metrics', `0.0.0.0:${ZTUNNEL_METRICS_PORT}`],
     ...['--ready', `0.0.0.0:${ZTUNNEL_READY_PORT}`],
+  ]);
+}
+
+export interface WaypointPlacement {
+  readonly netns: string;
+  readonly gateway: { readonly namespace: string; readonly name: string };
+  readonly node: string;
+  readonly ip: string;
+  readonly plan: AddressPlan;
+  readonly paths: MeshPaths;
+}
+
+export function waypointCommand({ netns, gateway, node, ip, plan, paths }: WaypointPlacement): Command {
+  const controller = `https://${controllerAddress(plan)}`;
+  const root = `${paths.controllerState}/root-cert.pem`;
+  return program('waypoint', netns, [
+    ...['--gateway', `${gateway.namespace}/${gateway.name}`],
+    ...['--node', node],
+    ...['--cluster-id', CLUSTER_ID],
+    ...['--xds-address', controller],
+    ...['--ca-address', controller],
+    ...['--xds-root', root],
+    ...['--ca-root', root],
+    ...['--token', paths.gatewayToken(gateway.namespace, gateway.name)],
+    ...['--trust-domain', TRUST_DOMAIN],
+    ...['--listen', `${ip}:${WAYPOINT_PORT}`],
+    ...['--admin', `127.0.0.1:${WAYPOINT_ADMIN_PORT}`],
+    ...['--metrics', `0.0.0.0:${WAYPOINT_METRICS_PORT}`],
+    ...['--ready', `0.0.0.0:${WAYPOINT_READY_PORT}`],
+    ...['--drain-deadline-ms', String(WAYPOINT_DRAIN_MS)],
   ]);
 }
 

@@ -3,10 +3,28 @@ import type { PodPhase } from './pod.ts';
 
 /** One of our programs, as its supervisor sees it. */
 export type ProgramReport = ProcessState & {
-  readonly program: 'controller' | 'agent' | 'ztunnel';
+  readonly program: 'controller' | 'agent' | 'ztunnel' | 'waypoint';
   /** Absent for the controller. */
   readonly node?: string;
+  /** Of a waypoint: which instance of which Gateway, `namespace/name-0`. */
+  readonly instance?: string;
 };
+
+/** The waypoint of one Gateway. */
+export interface WaypointReport {
+  readonly namespace: string;
+  readonly name: string;
+  /** The virtual address of its Service. */
+  readonly vip: string;
+  /** What of its manifest is not followed, or why it does not run. */
+  readonly problems: readonly string[];
+  readonly instances: readonly {
+    readonly name: string;
+    readonly node: string;
+    readonly ip: string;
+    readonly netns: string;
+  }[];
+}
 
 export interface PodReport {
   readonly namespace: string;
@@ -35,4 +53,5 @@ export interface SupervisorReport {
   readonly programs: readonly ProgramReport[];
   readonly nodes: readonly { readonly name: string; readonly netns: string }[];
   readonly pods: readonly PodReport[];
+  readonly waypoints: readonly WaypointReport[];
 }

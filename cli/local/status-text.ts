@@ -1,7 +1,9 @@
+import { assertNever } from '../../lib/assert-never.ts';
 import { meshPaths } from './paths.ts';
 import { objectName, rejection } from './problem-text.ts';
 import { problemsOf } from './problems.ts';
-import type { MeshStatus, ObjectStatus, Readiness } from './status.ts';
+import type { ProgramReport } from './report.ts';
+import type { GatewayStatus, MeshStatus, ObjectStatus, Readiness } from './status.ts';
 import { warningsOf } from './warnings.ts';
 
 /** Lays rows out in columns as wide as their longest cell, two blanks between, two before. */
@@ -18,21 +20,31 @@ function readinessText(answer: Readiness): string {
 function programRows(status: MeshStatus): string[][] {
   const { report, readiness } = status;
   return report.programs.map((program) => {
-    const node = readiness.nodes.find((each) => each.node === program.node);
-    const answer =
-      program.program === 'controller'
-        ? readiness.controller
-        : program.program === 'agent'
-          ? node?.agent
-          : node?.ztunnel;
+    const answer = readinessOf(program, readiness);
     return [
-      program.program,
+      program.instance === undefined ? program.program : `${program.program} ${program.instance}`,
       program.node ?? '-',
       program.state === 'running' ? `pid ${program.pid}` : program.state,
       program.state === 'stopped' ? '' : `${program.restarts} restarts`,
       program.state === 'running' && answer !== undefined ? readinessText(answer) : '',
     ];
   });
+}
+
+function readinessOf(program: ProgramReport, readiness: MeshStatus['readiness']): Readiness | undefined {
+  const node = readiness.nodes.find((each) => each.node === program.node);
+  switch (program.program) {
+    case 'controller':
+      return readiness.controller;
+    case 'agent':
+      return node?.agent;
+    case 'ztunnel':
+      return node?.ztunnel;
+    case 'waypoint':
+      return readiness.waypoints[program.instance ?? ''];
+    default:
+      return assertNever(program.program, 'program');
+  }
 }
 
 function podRows(status: MeshStatus): string[][] {
@@ -65,6 +77,36 @@ function podRows(status: MeshStatus): string[][] {
     });
 }
 
+/** What the waypoints serve and whether they have what the controller tells. */
+function waypointRows(status: MeshStatus): string[][] {
+  const { report, readiness, controller } = status;
+  return report.waypoints.map(({ namespace, name, vip, instances }) => {
+    const key = `${namespace}/${name}`;
+    const ready = instances.filter(
+      (each) => readiness.waypoints[`${namespace}/${each.name}`]?.ready === true,
+    );
+    const told = controller?.gateways?.find((each) => each.gateway === key);
+    return [
+      key,
+      vip,
+      instances.map(({ node, ip }) => `${node} ${ip}`).join(', ') || 'runs nowhere',
+      ready.length === instances.length
+        ? `${ready.length} ready`
+        : `${ready.length} of ${instances.length} READY`,
+      ...(told === undefined ? [] : [servesText(told), configurationText(told)]),
+    ];
+  });
+}
+
+function servesText({ serves }: GatewayStatus): string {
+  return serves.length === 0 ? 'serves nothing' : `serves ${serves.join(', ')}`;
+}
+
+function configurationText({ connected, ackedGeneration, nacks }: GatewayStatus): string {
+  if (nacks.length > 0) return `REFUSES its configuration: ${nacks.join('; ')}`;
+  return connected ? `configuration of generation ${ackedGeneration} acknowledged` : 'NOT CONNECTED';
+}
+
 function objectText(object: ObjectStatus): string {
   if (object.state === 'rejected') return `REJECTED: ${rejection(object)}`;
   if (object.state === 'pending') return `pending: ${object.message ?? 'waits'}`;
@@ -85,6 +127,7 @@ export function statusText(status: MeshStatus): string {
     'PODS',
     ...(report.pods.length === 0 ? ['  none'] : columns(podRows(status))),
     '',
+    ...(report.waypoints.length === 0 ? [] : ['WAYPOINTS', ...columns(waypointRows(status)), '']),
     `OBJECTS${controller === undefined ? '' : ` (generation ${controller.generation})`}`,
   ];
   if (controller === undefined) lines.push('  the controller does not answer');

@@ -2,7 +2,7 @@ import { errorText } from '../../lib/loam-error.ts';
 import { agentPods, type EnrolledPod } from './agent-status.ts';
 import { ask, askJson, type Endpoint } from './http.ts';
 import { meshPaths } from './paths.ts';
-import { ZTUNNEL_READY_PORT } from './programs.ts';
+import { WAYPOINT_READY_PORT, ZTUNNEL_READY_PORT } from './programs.ts';
 import type { SupervisorReport } from './report.ts';
 
 /** The answer of a program's `/healthz/ready`. */
@@ -45,6 +45,19 @@ export interface ManifestProblem {
   readonly allowed?: string;
 }
 
+/** What the controller tells of the waypoint of a Gateway. */
+export interface GatewayStatus {
+  /** `namespace/name` */
+  readonly gateway: string;
+  readonly connected: boolean;
+  /** The newest generation that all connected instances are known to have. */
+  readonly ackedGeneration: number;
+  /** Why it refused what it was sent, if it did. */
+  readonly nacks: readonly string[];
+  /** What it stands before: `Service shop/payments`. */
+  readonly serves: readonly string[];
+}
+
 export interface ControllerStatus {
   readonly generation: number;
   readonly objects: readonly ObjectStatus[];
@@ -54,6 +67,8 @@ export interface ControllerStatus {
     readonly problems?: readonly ManifestProblem[];
   }[];
   readonly nodes: readonly { readonly node: string; readonly connected: boolean }[];
+  /** Absent where no waypoint is known. */
+  readonly gateways?: readonly GatewayStatus[];
 }
 
 /** All that is known of a mesh at one moment, asked of each program itself. */
@@ -66,6 +81,8 @@ export interface MeshStatus {
       readonly agent: Readiness;
       readonly ztunnel: Readiness;
     }[];
+    /** By instance, `namespace/name-0`. */
+    readonly waypoints: Readonly<Record<string, Readiness>>;
   };
   /** By uid; a pod is missing when its node's agent does not know it, or does not answer. */
   readonly enrolled: Readonly<Record<string, EnrolledPod>>;
@@ -82,7 +99,7 @@ export async function meshStatus(mesh: string): Promise<MeshStatus> {
   const paths = meshPaths(mesh);
   const report = await supervisorReport(mesh);
   const controllerSocket: Endpoint = { socketPath: paths.controllerStatus };
-  const [controller, objects, nodes, enrolled] = await Promise.all([
+  const [controller, objects, nodes, waypoints, enrolled] = await Promise.all([
     readiness(controllerSocket),
     askJson(controllerSocket, '/v1/status').catch(() => undefined) as Promise<ControllerStatus | undefined>,
     Promise.all(
@@ -92,11 +109,19 @@ export async function meshStatus(mesh: string): Promise<MeshStatus> {
         ztunnel: await readiness({ netns, port: ZTUNNEL_READY_PORT }),
       })),
     ),
+    Promise.all(
+      report.waypoints.flatMap(({ namespace, instances }) =>
+        instances.map(
+          async ({ name, netns }) =>
+            [`${namespace}/${name}`, await readiness({ netns, port: WAYPOINT_READY_PORT })] as const,
+        ),
+      ),
+    ),
     Promise.all(report.nodes.map(({ name }) => agentPods(paths.agentStatusOf(name)).catch(() => []))),
   ]);
   return {
     report,
-    readiness: { controller, nodes },
+    readiness: { controller, nodes, waypoints: Object.fromEntries(waypoints) },
     enrolled: Object.fromEntries(enrolled.flat().map((pod) => [pod.uid, pod])),
     ...(objects === undefined ? {} : { controller: objects }),
   };

@@ -22,7 +22,10 @@ import { meshPaths, type MeshPaths } from './paths.ts';
 import { ProcessRecords } from './process-record.ts';
 import { controllerCommand, meshEnvironment } from './programs.ts';
 import { freePlan } from './slots.ts';
-import type { ProgramReport, SupervisorReport } from './report.ts';
+import { supervisorReport } from './report-of.ts';
+import type { SupervisorReport } from './report.ts';
+import { TokenFile } from './tokens.ts';
+import { WaypointPool } from './waypoint-pool.ts';
 
 const STOP_GRACE_MS = 2_000;
 const FOLLOW_RETRY_MS = 200;
@@ -48,6 +51,7 @@ export class Supervisor {
   #plan: AddressPlan | undefined;
   #controller: ManagedProcess | undefined;
   #nodes: NodePool | undefined;
+  #waypoints: WaypointPool | undefined;
   #kubelet: Kubelet | undefined;
   #control: ControlServer | undefined;
   #log: LogFile | undefined;
@@ -117,12 +121,17 @@ export class Supervisor {
     const network = new MeshNetwork(mesh, plan);
     await network.build();
     const onChange = (): void => undefined;
+    const tokens = new TokenFile(paths.tokens);
     const nodes = (this.#nodes = new NodePool({
-      ...{ mesh, paths, plan, network, env, records, onChange },
+      ...{ mesh, paths, plan, network, tokens, env, records, onChange },
       onNode: (node, instance) => this.#remember(node, instance),
     }));
+    const waypoints = (this.#waypoints = new WaypointPool({
+      ...{ paths, plan, network, nodes, tokens, env, records, log },
+      onChange: () => this.#kubelet?.waypointsChanged(),
+    }));
     this.#kubelet = new Kubelet({
-      ...{ paths, plan, network, nodes, env, records, manifests, log },
+      ...{ paths, plan, network, nodes, waypoints, env, records, manifests, log },
       enrolledUids: (node) => enrolledUids(paths.agentStatusOf(node)),
     });
     makePrivateDir(paths.controllerState);
@@ -168,46 +177,15 @@ export class Supervisor {
   }
 
   #report(): SupervisorReport {
-    const { mesh } = this.#options;
-    const manifests = this.#manifests;
-    const program = (
-      name: ProgramReport['program'],
-      process?: ManagedProcess,
-      node?: string,
-    ): ProgramReport => ({
-      program: name,
-      ...(node === undefined ? {} : { node }),
-      ...(process?.state ?? { state: 'stopped' }),
-    });
-    return {
-      mesh,
-      manifests,
+    return supervisorReport({
+      mesh: this.#options.mesh,
+      manifests: this.#manifests,
       addresses: this.#plan?.range ?? '',
-      supervisorPid: process.pid,
-      ...(this.#kubelet?.generation === undefined ? {} : { generation: this.#kubelet.generation }),
-      programs: [
-        program('controller', this.#controller),
-        ...(this.#nodes?.all ?? []).flatMap((node) => [
-          program('agent', node.agent, node.name),
-          program('ztunnel', node.ztunnel, node.name),
-        ]),
-      ],
-      nodes: (this.#nodes?.all ?? []).map((node) => ({ name: node.name, netns: node.netns })),
-      pods: (this.#kubelet?.pods ?? []).map((pod) => ({
-        namespace: pod.manifest.namespace,
-        name: pod.manifest.name,
-        node: pod.manifest.nodeName,
-        serviceAccount: pod.manifest.serviceAccount,
-        uid: pod.uid,
-        ip: pod.addresses.ip4,
-        netns: pod.netns,
-        ...(pod.initPid === undefined ? {} : { initPid: pod.initPid }),
-        phase: pod.phase,
-        ready: pod.ready,
-        wantsEnrolment: pod.wantsEnrolment,
-        containers: pod.containers.map((container) => ({ name: container.name, ...container.state })),
-      })),
-    };
+      controller: this.#controller,
+      nodes: this.#nodes?.all ?? [],
+      kubelet: this.#kubelet,
+      waypoints: this.#waypoints,
+    });
   }
 
   async #tearDown(): Promise<void> {

@@ -151,14 +151,17 @@ export class Mesh {
     return netnsPath(netnsName(this.name, role));
   }
 
-  /** The running program of a node (or the controller). */
+  /** The running program of a node (or the controller), or an instance of a waypoint: `namespace/name-0`. */
   async program(
     program: ProgramReport['program'],
     node?: string,
+    instance?: string,
   ): Promise<ProgramReport & { state: 'running' }> {
-    return eventually(`${program} ${node ?? ''} to run`, async () => {
+    return eventually(`${program} ${instance ?? node ?? ''} to run`, async () => {
       const found = (await this.status()).report.programs.find(
-        (each) => each.program === program && each.node === node,
+        (each) =>
+          each.program === program &&
+          (instance === undefined ? each.node === node : each.instance === instance),
       );
       return found?.state === 'running' ? found : undefined;
     });

@@ -1,7 +1,10 @@
 import { appFile } from './harness.ts';
 
 /** The namespace of the mesh tests, enrolled. */
-export function namespaceManifest(mode: 'ambient' | 'none' = 'ambient'): string {
+export function namespaceManifest(
+  mode: 'ambient' | 'none' = 'ambient',
+  labels: Readonly<Record<string, string>> = {},
+): string {
   return `
 apiVersion: v1
 kind: Namespace
@@ -9,6 +12,29 @@ metadata:
   name: m
   labels:
     loam.dev/dataplane-mode: ${mode}
+${Object.entries(labels)
+  .map(([key, value]) => `    ${key}: ${value}\n`)
+  .join('')}`;
+}
+
+/** A waypoint of namespace `m`. */
+export function gatewayManifest(name: string, annotations: Readonly<Record<string, string>> = {}): string {
+  return `
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata:
+  name: ${name}
+  namespace: m
+  annotations:
+    test: mesh
+${Object.entries(annotations)
+  .map(([key, value]) => `    ${key}: ${JSON.stringify(value)}\n`)
+  .join('')}spec:
+  gatewayClassName: loam-waypoint
+  listeners:
+    - name: mesh
+      port: 15008
+      protocol: HBONE
 `;
 }
 

@@ -52,6 +52,18 @@ describe('local mesh: objects of the controller', () => {
     assert.deepEqual(objects.namespaces.get('x'), { l: 'v' });
   });
 
+  it('takes the Gateways of our class for waypoints, and no others', () => {
+    const gateway = (name: string, gatewayClassName: string): unknown => ({
+      metadata: { name, namespace: 'x', annotations: { 'local.loam.dev/replicas': '2' } },
+      spec: { gatewayClassName, listeners: [] },
+    });
+    const gateways = [gateway('w', 'loam-waypoint'), gateway('edge', 'other')];
+    assert.deepEqual(readAcceptedObjects({ gateways }).gateways, [
+      { namespace: 'x', name: 'w', annotations: { 'local.loam.dev/replicas': '2' } },
+    ]);
+    assert.deepEqual(readAcceptedObjects({}).gateways, [], 'a controller that knows no Gateway');
+  });
+
   it('starts a pod anew only for what cannot change while it runs', () => {
     const read = (pod: unknown): string => {
       const [first] = readAcceptedObjects({ pods: [pod] }).pods;

@@ -6,6 +6,7 @@ import {
   netnsName,
   netnsPrefix,
   vethName,
+  waypointVethName,
 } from '../../../../cli/local/names.ts';
 
 describe('local mesh: names', () => {
@@ -15,6 +16,17 @@ describe('local mesh: names', () => {
     assert.throws(() => checkMeshName('machine'), /is not usable/);
     assert.equal(checkMeshName('local'), 'local');
     assert.ok(!netnsName('ab', { kind: 'fabric' }).startsWith(netnsPrefix('a')));
+  });
+
+  it('tells waypoints from one another and from pods', () => {
+    const name = (namespace: string, gateway: string, index = 0): string =>
+      netnsName('local', { kind: 'waypoint', namespace, name: gateway, index });
+    assert.equal(name('shop', 'waypoint'), 'loam-local-waypoint-shop_waypoint-0');
+    assert.notEqual(name('a', 'b-c'), name('a-b', 'c'));
+    assert.notEqual(name('a', 'b', 1), name('a', 'b', 2));
+    assert.equal(waypointVethName('n'.repeat(63), 'g'.repeat(253), 3).length, 13);
+    assert.notEqual(waypointVethName('a', 'b', 0), waypointVethName('a', 'b', 1));
+    assert.notEqual(waypointVethName('a', 'b', 0), vethName('a', 'b-0'));
   });
 
   it('fits the longest names that Kubernetes allows', () => {

@@ -3,7 +3,15 @@ import { describe, it } from 'mocha';
 import { findPod } from '../../../../cli/local/exec.ts';
 import { notInForce, problemsOf, waitingText } from '../../../../cli/local/problems.ts';
 import { columns, statusText } from '../../../../cli/local/status-text.ts';
-import { shutGates, type MeshStatus } from '../../../../cli/local/status.ts';
+import type { ProcessState } from '../../../../cli/local/managed-process.ts';
+import { meshPaths } from '../../../../cli/local/paths.ts';
+import type { WaypointReport } from '../../../../cli/local/report.ts';
+import {
+  shutGates,
+  type GatewayStatus,
+  type MeshStatus,
+  type Readiness,
+} from '../../../../cli/local/status.ts';
 import { pod, status } from './support/mesh-status.ts';
 
 const whys = (of: MeshStatus): string[] => problemsOf(of).map(({ what, why }) => `${what}: ${why}`);
@@ -39,6 +47,7 @@ describe('local mesh: status', () => {
         nodes: [
           { node: 'node-a', agent: { ready: true }, ztunnel: { ready: false, blocking: ['xds: none'] } },
         ],
+        waypoints: {},
       },
     });
     assert.deepEqual(whys(shut), ['ztunnel of node-a: xds: none']);
@@ -54,6 +63,72 @@ describe('local mesh: status', () => {
       ['b: r'],
     );
     assert.deepEqual(shutGates('starting\n'), ['starting']);
+  });
+
+  describe('of a waypoint', () => {
+    const instance = { name: 'waypoint-0', node: 'node-a', ip: '198.18.1.9', netns: 'w' };
+    const waypoint: WaypointReport = {
+      ...{ namespace: 'shop', name: 'waypoint', vip: '198.18.24.7', problems: [], instances: [instance] },
+    };
+    const mesh = (
+      process: ProcessState,
+      answer: Readiness,
+      told: Partial<GatewayStatus> = {},
+      problems: string[] = [],
+    ): MeshStatus => {
+      const { report, readiness, enrolled, controller } = status([]);
+      assert.ok(controller);
+      const gateway = { gateway: 'shop/waypoint', connected: true, ackedGeneration: 3, nacks: [] };
+      return {
+        report: {
+          ...report,
+          programs: [
+            ...report.programs,
+            { program: 'waypoint', node: 'node-a', instance: 'shop/waypoint-0', ...process },
+          ],
+          waypoints: [{ ...waypoint, problems }],
+        },
+        readiness: { ...readiness, waypoints: { 'shop/waypoint-0': answer } },
+        enrolled,
+        controller: { ...controller, gateways: [{ ...gateway, serves: ['Service shop/auth'], ...told }] },
+      };
+    };
+    const running: ProcessState = { state: 'running', pid: 9, since: 0, restarts: 2 };
+
+    it('shows its process, where it is, what it serves and that it has its configuration', () => {
+      const well = mesh(running, { ready: true });
+      assert.deepEqual(whys(well), []);
+      assert.match(statusText(well), /waypoint shop\/waypoint-0 +node-a +pid 9 +2 restarts +ready\n/);
+      assert.match(
+        statusText(well),
+        /WAYPOINTS\n +shop\/waypoint +198\.18\.24\.7 +node-a 198\.18\.1\.9 +1 ready +serves Service shop\/auth +configuration of generation 3 acknowledged\n/,
+      );
+      assert.ok(!statusText(status([])).includes('WAYPOINTS'));
+    });
+
+    it('makes a start wait for it, and names its log when it ends', () => {
+      const [problem, ...others] = problemsOf(mesh(running, { ready: false, blocking: ['xds: none'] }));
+      assert.deepEqual(problem, { what: 'waypoint shop/waypoint-0', why: 'xds: none', blocksStart: true });
+      assert.deepEqual(others, []);
+      const ended = mesh({ state: 'waiting', restarts: 1, lastEnd: 'SIGKILL' }, { ready: true });
+      assert.deepEqual(whys(ended), [
+        'waypoint shop/waypoint-0: ended (SIGKILL), is started again; its log: /run/loam/local/log/waypoint-shop_waypoint-0.log',
+      ]);
+      assert.equal(
+        meshPaths('local').waypointLog('shop', 'waypoint', 0),
+        '/run/loam/local/log/waypoint-shop_waypoint-0.log',
+      );
+    });
+
+    it('tells what it refuses and what of its manifest is not followed, without holding a start back', () => {
+      const refused = mesh(running, { ready: true }, { nacks: ['route/x: no such thing'] }, ['too many']);
+      assert.deepEqual(whys(refused), [
+        'waypoint shop/waypoint: too many',
+        'waypoint shop/waypoint: refuses its configuration: route/x: no such thing',
+      ]);
+      assert.ok(problemsOf(refused).every((problem) => !problem.blocksStart));
+      assert.match(statusText(refused), /REFUSES its configuration: route\/x: no such thing/);
+    });
   });
 
   it('shows a rejected manifest and what is in force, without holding a start back', () => {

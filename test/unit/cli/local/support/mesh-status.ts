@@ -30,10 +30,12 @@ export function status(pods: readonly PodReport[], over: Partial<MeshStatus> = {
       ],
       nodes: [{ name: 'node-a', netns: 'n' }],
       pods,
+      waypoints: [],
     },
     readiness: {
       controller: { ready: true },
       nodes: [{ node: 'node-a', agent: { ready: true }, ztunnel: { ready: true } }],
+      waypoints: {},
     },
     enrolled: Object.fromEntries(pods.map(({ uid }) => [uid, { uid, verified: true }])),
     controller: { generation: 3, objects: [], files: [], nodes: [] },
