@@ -99,6 +99,7 @@ function waypointRows(status: MeshStatus): string[][] {
 }
 
 function servesText({ serves }: GatewayStatus): string {
+  if (serves === undefined) return '';
   return serves.length === 0 ? 'serves nothing' : `serves ${serves.join(', ')}`;
 }
 

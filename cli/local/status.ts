@@ -54,8 +54,8 @@ export interface GatewayStatus {
   readonly ackedGeneration: number;
   /** Why it refused what it was sent, if it did. */
   readonly nacks: readonly string[];
-  /** What it stands before: `Service shop/payments`. */
-  readonly serves: readonly string[];
+  /** What it stands before, where the controller tells: `Service shop/payments`. */
+  readonly serves?: readonly string[];
 }
 
 export interface ControllerStatus {
