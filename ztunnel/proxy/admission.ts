@@ -13,18 +13,24 @@ type Ruling =
  * on every change of policies or of the pod's workload is checked too, and ends the connection that is allowed no more.
  * The connection must be registered already, so that no change is missed.
  *
+ * @param read the connection's facts as they are known now; asked each time until it is admitted, and fixed from then on
  * @throws ProxyError POLICY_DENIED
  */
-export async function admit(connection: TrackedConnection, pod: Pod, facts: ConnectionFacts): Promise<void> {
+export async function admit(
+  connection: TrackedConnection,
+  pod: Pod,
+  read: () => ConnectionFacts,
+): Promise<void> {
   const { firstState, workloads, policies } = pod.mesh;
+  let facts = read();
+  const ask = (mayWait: boolean): Ruling | undefined => {
+    facts = read();
+    return rule(pod, facts, mayWait);
+  };
   const ruling =
     rule(pod, facts, true) ??
-    (await waitForState(
-      [firstState, policies, workloads],
-      () => rule(pod, facts, true),
-      pod.mesh.limits.stateWaitMs,
-    )) ??
-    rule(pod, facts, false);
+    (await waitForState([firstState, policies, workloads], () => ask(true), pod.mesh.limits.stateWaitMs)) ??
+    ask(false);
   if (ruling?.allowed !== true) throw denial('POLICY_DENIED', 'denied', ruling);
   connection.throwIfTerminated();
   connection.onRecheck = rechecker(connection, pod, facts);

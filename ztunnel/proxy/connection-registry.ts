@@ -22,6 +22,8 @@ export interface ConnectionRow {
   readonly state: 'opening' | 'open';
   readonly since: string;
   readonly source: EndpointRow;
+  /** The waypoint through which it goes, or came. */
+  readonly via?: string;
   readonly destination: EndpointRow & { readonly service?: string; readonly hboneAddress?: string };
   readonly bytesSent: number;
   readonly bytesReceived: number;

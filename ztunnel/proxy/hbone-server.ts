@@ -1,11 +1,11 @@
 import type http2 from 'node:http2';
 import type { Socket } from 'node:net';
 import { answerStatus, HboneAcceptor, type Peer } from '../../lib/mesh/hbone/hbone-acceptor.ts';
-import { parseAuthority, trueClient } from '../../lib/mesh/hbone/hbone-headers.ts';
+import { parseAuthority } from '../../lib/mesh/hbone/hbone-headers.ts';
 import { ProxyError, toProxyError } from '../../lib/mesh/hbone/proxy-error.ts';
 import { resetStream } from '../../lib/mesh/hbone/stream-reset.ts';
 import { admit } from './admission.ts';
-import { beginInbound, connectApplication, inboundFlow, type InboundRequest } from './inbound.ts';
+import { beginInbound, connectApplication, inboundFlow, readRequest } from './inbound.ts';
 import { ILLEGAL_PORTS } from './mesh.ts';
 import type { Pod } from './pod.ts';
 
@@ -60,25 +60,31 @@ export class HboneServer {
       answerStatus(stream, 400);
       return;
     }
-    const request: InboundRequest = {
-      client: trueClient(peer.address, headers['forwarded']),
-      target,
-      identity: peer.identity,
-    };
+    const read = () => readRequest(this.#pod, peer, target, headers['forwarded']);
+    let request = read();
     const connection = beginInbound(this.#pod, request);
+    /** Who stands before the pod may become known during a wait. */
+    const refresh = (): void => {
+      request = read();
+      connection.source = request.client;
+      connection.flow = inboundFlow(this.#pod, request);
+    };
     const trace = headers['traceparent'];
     if (typeof trace === 'string' && trace.length <= MAX_TRACE_LENGTH) connection.trace = trace;
     connection.onTerminate = () => resetStream(stream);
     try {
       this.#pod.requireRoom();
-      await admit(connection, this.#pod, {
-        sourceIdentity: peer.identity,
-        sourceIp: peer.address.ip,
-        destIp: target.ip,
-        destPort: target.port,
+      await admit(connection, this.#pod, () => {
+        refresh();
+        return {
+          // What a waypoint tells of its client's identity is for people: policy goes by what the peer proved.
+          sourceIdentity: peer.identity,
+          sourceIp: request.told ? request.client.ip : peer.address.ip,
+          destIp: target.ip,
+          destPort: target.port,
+        };
       });
       if (stream.destroyed || stream.closed) throw new ProxyError('STREAM_REFUSED', 'the client gave up');
-      connection.flow = inboundFlow(this.#pod, request);
       const application = await connectApplication(this.#pod, request);
       if (stream.destroyed) application.resetAndDestroy();
       connection.onTerminate = () => {

@@ -29,7 +29,11 @@ export async function servePlaintext(pod: Pod, socket: Socket): Promise<void> {
     if (client.ip.startsWith('127.'))
       throw new ProxyError('ILLEGAL_TARGET', 'a loopback client cannot be here');
     pod.requireRoom();
-    await admit(connection, pod, { sourceIp: client.ip, destIp: target.ip, destPort: target.port });
+    await admit(connection, pod, () => ({
+      sourceIp: client.ip,
+      destIp: target.ip,
+      destPort: target.port,
+    }));
     connection.flow = inboundFlow(pod, request);
     const application = await connectApplication(pod, request);
     connection.opened();

@@ -1,8 +1,11 @@
 import type { Socket } from 'node:net';
-import { spiffeUri, type Identity } from '../../lib/spiffe.ts';
+import { sameIdentity, spiffeUri, type Identity } from '../../lib/spiffe.ts';
 import type { Service, Workload } from '../../lib/mesh/state/model.ts';
 import type { Flow } from '../telemetry/flow-labels.ts';
-import type { HostPort } from '../../lib/mesh/hbone/hbone-headers.ts';
+import { parseForwardedClient, type HostPort } from '../../lib/mesh/hbone/forwarded.ts';
+import type { Peer } from '../../lib/mesh/hbone/hbone-acceptor.ts';
+import { trueClient } from '../../lib/mesh/hbone/hbone-headers.ts';
+import { servingWaypoint } from '../state/waypoint.ts';
 import { whenConnected } from '../../lib/mesh/hbone/dialer.ts';
 import type { Pod } from './pod.ts';
 import { TrackedConnection } from './tracked-connection.ts';
@@ -11,12 +14,37 @@ const APPLICATION_CONNECT_TIMEOUT_MS = 10_000;
 
 /** Who comes in, and for what. */
 export interface InboundRequest {
-  /** The client's true address, as the application shall see it. */
+  /** The client's true address, as the application shall see it and policy compares it. */
   readonly client: HostPort;
   /** The pod's own address and port that the client wants. */
   readonly target: HostPort;
   /** Proven by the peer's certificate; undefined for plaintext. */
   readonly identity: Identity | undefined;
+  /** Set when the peer is a waypoint of this pod's, and told for whom it comes. */
+  readonly told?: Told;
+}
+
+/** What a waypoint told. */
+interface Told {
+  /** The waypoint's name. */
+  readonly waypoint: string;
+  /** Of the client; undefined when the waypoint did not say it. */
+  readonly identity: Identity | undefined;
+}
+
+/**
+ * Reads who comes through a tunnel. Only what a waypoint that stands before this pod says of its client is believed
+ * (decision 0084); any other peer is its own client, and its header refines the port at most.
+ */
+export function readRequest(pod: Pod, peer: Peer, target: HostPort, forwarded: unknown): InboundRequest {
+  const { address, identity } = peer;
+  const claim = parseForwardedClient(forwarded);
+  const workload = claim && pod.workload();
+  const waypoint = workload && servingWaypoint(pod.mesh.workloads, workload, spiffeUri(identity));
+  if (claim !== undefined && waypoint !== undefined) {
+    return { client: claim.client, target, identity, told: { waypoint, identity: claim.identity } };
+  }
+  return { client: trueClient(address, forwarded), target, identity };
 }
 
 /** Registers an inbound connection, before anything is decided about it. */
@@ -33,16 +61,18 @@ export function beginInbound(pod: Pod, request: InboundRequest): TrackedConnecti
 
 /** All that is known now of both ends; to be asked again after a wait. */
 export function inboundFlow(pod: Pod, request: InboundRequest): Flow {
-  const { identity } = request;
+  const { identity, told } = request;
+  const client = told ? told.identity : identity;
   const workload = pod.workload();
   return {
     reporter: 'destination',
-    source: sourceWorkload(pod, workload, request),
-    sourceIdentity: identity && spiffeUri(identity),
+    source: sourceWorkload(pod, workload, request.client.ip, client),
+    sourceIdentity: client && spiffeUri(client),
     destination: workload,
     destinationIdentity: identity && pod.identityUri,
     service: workload && servedAs(pod, workload, request.target.port),
     mutualTls: identity !== undefined,
+    ...(told && { via: told.waypoint, viaIdentity: identity && spiffeUri(identity) }),
   };
 }
 
@@ -58,11 +88,16 @@ export async function connectApplication(pod: Pod, request: InboundRequest): Pro
   return socket;
 }
 
-/** The workload at the client's address; where an identity is proven, only if it is that identity's. */
-function sourceWorkload(pod: Pod, own: Workload | undefined, request: InboundRequest): Workload | undefined {
-  const found = pod.mesh.workloads.workloadAt(own?.network ?? '', request.client.ip);
-  if (found === undefined || request.identity === undefined) return found;
-  return spiffeUri(found.identity) === spiffeUri(request.identity) ? found : undefined;
+/** The workload at the client's address; where an identity is known, only if it is that identity's. */
+function sourceWorkload(
+  pod: Pod,
+  own: Workload | undefined,
+  ip: string,
+  identity: Identity | undefined,
+): Workload | undefined {
+  const found = pod.mesh.workloads.workloadAt(own?.network ?? '', ip);
+  if (found === undefined || identity === undefined) return found;
+  return sameIdentity(found.identity, identity) ? found : undefined;
 }
 
 /** The service of which this port of the pod is an endpoint, when it is of one only. */

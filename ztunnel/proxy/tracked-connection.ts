@@ -38,12 +38,13 @@ export class TrackedConnection implements LiveConnection {
   readonly podUid: string;
   readonly direction: Direction;
   readonly #telemetry: Telemetry;
-  readonly #start: ConnectionStart;
   readonly #startedAt = Date.now();
   readonly #clock = performance.now();
   readonly #unregister: () => void;
   /** What is known so far; refined by the owner until {@link opened}. */
   flow: Flow;
+  /** The client's address as far as it is known. */
+  source: HostPort;
   /** The destination as finally dialled, where it is not the one that the client named. */
   destinationAddress: string;
   hboneAddress: string | undefined;
@@ -61,7 +62,7 @@ export class TrackedConnection implements LiveConnection {
 
   constructor(telemetry: Telemetry, start: ConnectionStart) {
     this.#telemetry = telemetry;
-    this.#start = start;
+    this.source = start.source;
     this.podUid = start.podUid;
     this.direction = start.direction;
     this.destinationAddress = text(start.destination);
@@ -135,10 +136,11 @@ export class TrackedConnection implements LiveConnection {
       state: this.#relay === undefined ? 'opening' : 'open',
       since: new Date(this.#startedAt).toISOString(),
       source: {
-        address: text(this.#start.source),
+        address: text(this.source),
         ...(flow.source && { workload: flow.source.name, namespace: flow.source.namespace }),
         ...(flow.sourceIdentity !== undefined && { identity: flow.sourceIdentity }),
       },
+      ...(flow.via !== undefined && { via: flow.via }),
       destination: {
         address: this.destinationAddress,
         ...(flow.destination && { workload: flow.destination.name, namespace: flow.destination.namespace }),
@@ -159,7 +161,7 @@ export class TrackedConnection implements LiveConnection {
     return {
       direction: this.direction,
       flow: this.flow,
-      sourceAddress: text(this.#start.source),
+      sourceAddress: text(this.source),
       destinationAddress: this.destinationAddress,
       hboneAddress: this.hboneAddress,
       trace: this.trace,

@@ -11,7 +11,7 @@ const DEFAULT_HBONE_PORT = 15008;
 export type WaypointChoice =
   | {
       readonly kind: 'chosen';
-      /** As the control plane names it: `namespace/hostname`, or an address. */
+      /** `namespace/hostname` of its Service, or its address. */
       readonly name: string;
       readonly workload: Workload;
       readonly address: string;
@@ -57,10 +57,10 @@ export function chooseWaypoint(
   const gateway = sample(gateways, random);
   const [first] = gateways;
   if (gateway === undefined) {
-    const name = first === undefined ? '' : gatewayName(first.gateway);
+    const name = first === undefined ? '' : gatewayName(store, first.gateway);
     return none('waypoint-missing', name, 'every waypoint of it has weight 0: give one of them weight');
   }
-  const name = gatewayName(gateway);
+  const name = gatewayName(store, gateway);
   const found = instancesOf(store, gateway);
   if (found === undefined) {
     return none(
@@ -128,12 +128,14 @@ export function servingWaypoint(store: WorkloadStore, workload: Workload, peer: 
   const serving = gateways.find((gateway) =>
     instancesOf(store, gateway)?.workloads.some((e) => spiffeUri(e.workload.identity) === peer),
   );
-  return serving && gatewayName(serving);
+  return serving && gatewayName(store, serving);
 }
 
-/** How reasons and logs call a waypoint. */
-export function gatewayName(gateway: GatewayAddress): string {
-  return gateway.by === 'hostname' ? gateway.service : gateway.address.ip;
+/** How reasons and logs call a waypoint: by its Service's key, where it has one. */
+function gatewayName(store: WorkloadStore, gateway: GatewayAddress): string {
+  if (gateway.by === 'hostname') return gateway.service;
+  const { network, ip } = gateway.address;
+  return store.serviceAtExactly(network, ip)?.key ?? ip;
 }
 
 const ANY_INSTANCE = { mode: 'unspecified', routingPreference: [] } as const;

@@ -61,6 +61,7 @@ function endpointFields(facts: AccessFacts): Record<string, string | undefined> 
     'dst.service': flow.service?.hostname,
     ...workloadFields('dst', flow.destination, flow.destinationIdentity),
     via: flow.via,
+    'via.identity': flow.viaIdentity,
     direction: facts.direction,
     trace: facts.trace,
   };

@@ -5,7 +5,10 @@ import type { ResponseFlag } from '../../lib/mesh/hbone/proxy-error.ts';
 export interface Flow {
   readonly reporter: 'source' | 'destination';
   readonly source: Workload | undefined;
-  /** SPIFFE URI as the TLS handshake proved it; never from xDS or a header. */
+  /**
+   * SPIFFE URI as the TLS handshake proved it, never from xDS; what came through a waypoint has the one that the waypoint
+   * proved and told, or none when it told none.
+   */
   readonly sourceIdentity: string | undefined;
   readonly destination: Workload | undefined;
   readonly destinationIdentity: string | undefined;
@@ -13,6 +16,8 @@ export interface Flow {
   readonly mutualTls: boolean;
   /** The waypoint through which it goes, or came; for the log only. */
   readonly via?: string;
+  /** The identity that it proved as the peer of an inbound connection: policy was asked about this one. */
+  readonly viaIdentity?: string | undefined;
 }
 
 /** Label names of the TCP metrics, in Istio's order (ambient-facts C12). */

@@ -1,5 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import net from 'node:net';
+import { parseForwardedFor, parseHostPort, type HostPort } from './forwarded.ts';
+
+export { forwardedHeader, parseForwardedFor, type HostPort } from './forwarded.ts';
 
 /** What a tunnel's client tells about itself in `baggage` (ambient-facts C2); empty values are left out. */
 export interface BaggageSource {
@@ -10,14 +12,6 @@ export interface BaggageSource {
   readonly canonicalName: string;
   readonly canonicalRevision: string;
 }
-
-export interface HostPort {
-  readonly ip: string;
-  readonly port: number;
-}
-
-/** Longest header value that is looked at: beyond it a `forwarded` header is ignored, as if absent. */
-const MAX_FORWARDED_LENGTH = 1024;
 
 /** A W3C baggage header of the keys that Istio's proxies send and read. */
 export function baggageHeader(source: BaggageSource): string {
@@ -34,12 +28,6 @@ export function baggageHeader(source: BaggageSource): string {
     .join(',');
 }
 
-/** A `forwarded` header (RFC 7239) with the application's own address and, when known, the service that it dialled. */
-export function forwardedHeader(client: HostPort, serviceHost?: string): string {
-  const host = serviceHost === undefined ? '' : `;host=${serviceHost}`;
-  return `for="${client.ip}:${client.port}"${host}`;
-}
-
 /** A W3C traceparent with random ids, one a connection; the trace id names the connection in logs of both ends. */
 export function newTraceparent(): string {
   const id = randomBytes(24).toString('hex');
@@ -47,22 +35,8 @@ export function newTraceparent(): string {
 }
 
 /**
- * The `for=` of a `forwarded` header's first element, when it is an IPv4 address with port.
- *
- * @returns undefined for anything else: the header comes from a peer and only ever refines what is already known
- */
-export function parseForwardedFor(header: unknown): HostPort | undefined {
-  if (typeof header !== 'string' || header.length > MAX_FORWARDED_LENGTH) return undefined;
-  const match = /(?:^|;)\s*for="?(\d{1,3}(?:\.\d{1,3}){3}):(\d{1,5})"?\s*(?:;|,|$)/i.exec(header);
-  const ip = match?.[1];
-  const port = Number(match?.[2]);
-  if (ip === undefined || !net.isIPv4(ip) || port < 1 || port > 65535) return undefined;
-  return { ip, port };
-}
-
-/**
  * Who the application sees as its client. The address is the TCP peer's, which is the source pod's own since its
- * ztunnel dials from inside its netns; a header cannot change it. The port that the application used is only in
+ * ztunnel dials from inside its netns; a header cannot change it (but a waypoint's can, see parseForwardedClient). The port that the application used is only in
  * `forwarded`, and is taken only when that header speaks of the very same address.
  */
 export function trueClient(tcpPeer: HostPort, forwarded: unknown): HostPort {
@@ -72,12 +46,7 @@ export function trueClient(tcpPeer: HostPort, forwarded: unknown): HostPort {
 
 /** The `:authority` of a CONNECT as address and port; undefined when it is not of the form `ipv4:port`. */
 export function parseAuthority(authority: unknown): HostPort | undefined {
-  if (typeof authority !== 'string') return undefined;
-  const match = /^(\d{1,3}(?:\.\d{1,3}){3}):(\d{1,5})$/.exec(authority);
-  const ip = match?.[1];
-  const port = Number(match?.[2]);
-  if (ip === undefined || !net.isIPv4(ip) || port < 1 || port > 65535) return undefined;
-  return { ip, port };
+  return parseHostPort(authority);
 }
 
 /** Removes the prefix of a v4-mapped IPv6 address, as the kernel may report one for an IPv4 connection. */

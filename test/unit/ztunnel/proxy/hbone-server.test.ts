@@ -4,6 +4,8 @@ import http2 from 'node:http2';
 import net from 'node:net';
 import tls from 'node:tls';
 import { afterEach, before, beforeEach, describe, it } from 'mocha';
+import type { Service, Workload } from '../../../../lib/mesh/state/model.ts';
+import { service } from '../../lib/mesh/state/mesh.ts';
 import type { CertificateBundle } from '../../../../lib/mesh/identity/certificate-bundle.ts';
 import { HboneServer } from '../../../../ztunnel/proxy/hbone-server.ts';
 import { Pod } from '../../../../ztunnel/proxy/pod.ts';
@@ -108,6 +110,172 @@ describe('ztunnel/proxy/hbone-server', () => {
     assert.deepEqual(sockets.truePeers, [{ ip: '127.0.0.1', port: 40001 }]);
     const record = await eventually(() => mesh.records.find((r) => r.message === 'connection complete'));
     assert.equal(record.fields['src.identity'], CLIENT);
+  });
+
+  describe('from a waypoint', () => {
+    const WAYPOINT = 'spiffe://cluster.local/ns/default/sa/wp';
+    const WP = 'shop/wp.shop.svc.cluster.local';
+    const WEB = 'shop/web.shop.svc.cluster.local';
+    const TOLD = `for="198.18.0.7:41000";host=web.shop.svc.cluster.local;identity="${CLIENT}"`;
+    const gateway = { by: 'hostname', service: WP, hboneMtlsPort: 15008 } as const;
+    const byAddress = {
+      by: 'address',
+      address: { network: '', ip: '198.19.0.9' },
+      hboneMtlsPort: 0,
+    } as const;
+    const apply = (...upserts: (Workload | Service)[]) => mesh.workloads.apply({ upserts, removed: [] });
+    const served = () => toyWorkload('server', '127.0.0.1', { services: [{ service: WEB, ports: [] }] });
+    let waypointBundle: CertificateBundle;
+
+    before(async () => {
+      waypointBundle = await ca.issue(WAYPOINT);
+    });
+
+    beforeEach(() => {
+      apply(
+        toyWorkload('wp', '198.18.0.3', { services: [{ service: WP, ports: [] }] }),
+        toyWorkload('client', '198.18.0.7'),
+        service('wp', '198.19.0.9'),
+      );
+    });
+
+    const ask = async (bundle: CertificateBundle, forwarded = TOLD) => {
+      mesh.records.length = 0;
+      const stream = connect(dial(bundle), `127.0.0.1:${appPort}`, { forwarded });
+      const status = await statusOf(stream);
+      stream.end();
+      const record = await eventually(() => mesh.records.find((r) => r.level !== 'debug'));
+      return { status, fields: record.fields };
+    };
+    const CLIENT_BLOCK = { bytes: [198, 18, 0, 7], length: 32 };
+
+    const serving: [what: string, prepare: () => void][] = [
+      ['of its service', () => apply(service('web', '198.19.0.1', { waypoint: gateway }), served())],
+      [
+        'of its service by address',
+        () => apply(service('web', '198.19.0.1', { waypoint: byAddress }), served()),
+      ],
+      [
+        'of its service by weight',
+        () => apply(service('web', '198.19.0.1', { weightedWaypoints: [{ gateway, weight: 0 }] }), served()),
+      ],
+      ['of its own', () => apply(toyWorkload('server', '127.0.0.1', { waypoint: gateway }))],
+    ];
+    for (const [what, prepare] of serving) {
+      it(`${what}, takes the client that it tells`, async () => {
+        prepare();
+        const { status, fields } = await ask(waypointBundle);
+        assert.equal(status, 200);
+        assert.deepEqual(sockets.truePeers, [{ ip: '198.18.0.7', port: 41000 }]);
+        assert.equal(fields['src.addr'], '198.18.0.7:41000');
+        assert.equal(fields['src.identity'], CLIENT);
+        assert.equal(fields['src.workload'], 'client');
+        assert.equal(fields['via'], WP);
+        assert.equal(fields['via.identity'], WAYPOINT);
+        const { flows } = mesh.metrics.takeBatch();
+        assert.ok(flows.some((f) => f.labels.includes(CLIENT)));
+      });
+    }
+
+    const unrelated: [what: string, prepare: () => void, uri: string][] = [
+      [
+        'a waypoint of other workloads',
+        () => apply(service('web', '198.19.0.1', { waypoint: gateway })),
+        WAYPOINT,
+      ],
+      [
+        'any other peer, though the pod has a waypoint',
+        () => apply(service('web', '198.19.0.1', { waypoint: gateway }), served()),
+        'spiffe://cluster.local/ns/default/sa/other',
+      ],
+      [
+        'who is named as the waypoint, but is none of its instances',
+        () => {
+          apply(service('web', '198.19.0.1', { waypoint: gateway }), served());
+          mesh.workloads.apply({ upserts: [], removed: ['Kubernetes//Pod/default/wp'] });
+        },
+        WAYPOINT,
+      ],
+    ];
+    for (const [what, prepare, uri] of unrelated) {
+      it(`believes nothing of ${what}`, async () => {
+        prepare();
+        mesh.policies.upsert(toyPolicy('no-7', 'deny', { sourceIps: [CLIENT_BLOCK] }));
+        const { status, fields } = await ask(await ca.issue(uri));
+        assert.equal(status, 200);
+        assert.equal(sockets.truePeers[0]?.ip, '127.0.0.1');
+        assert.equal(fields['src.identity'], uri);
+        assert.match(String(fields['src.addr']), /^127\.0\.0\.1:/);
+        assert.equal(fields['via'], undefined);
+      });
+    }
+
+    it('is shown as itself when what it tells is malformed', async () => {
+      apply(service('web', '198.19.0.1', { waypoint: gateway }), served());
+      for (const bad of [
+        `for="127.0.0.1:80"`,
+        `for="[2001:db8::1]:80"`,
+        `for="198.18.0.7:1";identity="x"`,
+        `${TOLD}, ${TOLD}`,
+      ]) {
+        const { status, fields } = await ask(waypointBundle, bad);
+        assert.equal(status, 200);
+        assert.equal(fields['src.identity'], WAYPOINT, bad);
+        assert.equal(sockets.truePeers.at(-1)?.ip, '127.0.0.1');
+      }
+    });
+
+    it('shows no identity where it tells none, and no workload that is another’s', async () => {
+      apply(service('web', '198.19.0.1', { waypoint: gateway }), served());
+      const silent = await ask(waypointBundle, 'for="198.18.0.7:41000"');
+      assert.equal(silent.fields['src.identity'], undefined);
+      assert.equal(silent.fields['src.workload'], 'client');
+      const odd = await ask(waypointBundle, `for="198.18.0.3:41000";identity="${CLIENT}"`);
+      assert.equal(odd.fields['src.identity'], CLIENT);
+      assert.equal(odd.fields['src.workload'], undefined);
+    });
+
+    it('is asked by address blocks of the true client, and by principals of the waypoint', async () => {
+      apply(service('web', '198.19.0.1', { waypoint: gateway }), served());
+      const principal = (uri: string) => ({ how: 'exact', text: uri.slice('spiffe://'.length) }) as const;
+      mesh.policies.upsert(toyPolicy('only-wp', 'allow', { principals: [principal(WAYPOINT)] }));
+      assert.equal((await ask(waypointBundle)).status, 200);
+      const direct = await ask(clientBundle);
+      assert.equal(direct.status, 401);
+      assert.equal(direct.fields['via'], undefined);
+      mesh.policies.upsert(toyPolicy('no-client', 'deny', { principals: [principal(CLIENT)] }));
+      assert.equal((await ask(waypointBundle)).status, 200, 'what is told must not count as a principal');
+      mesh.policies.upsert(toyPolicy('no-7', 'deny', { sourceIps: [CLIENT_BLOCK] }));
+      const denied = await ask(waypointBundle);
+      assert.equal(denied.status, 401);
+      assert.equal(denied.fields['policy'], 'default/no-7');
+      assert.equal(denied.fields['src.addr'], '198.18.0.7:41000');
+      assert.equal(denied.fields['via.identity'], WAYPOINT);
+    });
+
+    it('is believed once its service is known, which may be during the wait', async () => {
+      mesh.workloads.apply({ upserts: [], removed: ['Kubernetes//Pod/default/server'] });
+      const stream = connect(dial(waypointBundle), `127.0.0.1:${appPort}`, { forwarded: TOLD });
+      await eventually(() => mesh.registry.size > 0);
+      apply(service('web', '198.19.0.1', { waypoint: gateway }), served());
+      assert.equal(await statusOf(stream), 200);
+      assert.deepEqual(sockets.truePeers, [{ ip: '198.18.0.7', port: 41000 }]);
+      stream.end();
+      const record = await eventually(() => mesh.records.find((r) => r.level !== 'debug'));
+      assert.equal(record.fields['src.addr'], '198.18.0.7:41000');
+    });
+
+    it('keeps a live connection as it was admitted when the waypoint’s instance leaves', async () => {
+      apply(service('web', '198.19.0.1', { waypoint: gateway }), served());
+      mesh.policies.upsert(toyPolicy('only-7', 'allow', { sourceIps: [CLIENT_BLOCK] }));
+      const stream = connect(dial(waypointBundle), `127.0.0.1:${appPort}`, { forwarded: TOLD });
+      assert.equal(await statusOf(stream), 200);
+      mesh.workloads.apply({ upserts: [], removed: ['Kubernetes//Pod/default/wp'] });
+      mesh.registry.recheckSoon();
+      await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+      stream.end('still');
+      assert.equal(await readAll(stream), 'still');
+    });
   });
 
   it('refuses everything but CONNECT, and every address but its own', async () => {
