@@ -1,0 +1,153 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import http, { type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterEach, describe, it } from 'mocha';
+import type { SpanOutcome } from '../../../../waypoint/telemetry/metrics-registry.ts';
+import { RequestTrace } from '../../../../waypoint/telemetry/request-trace.ts';
+import { spansOf, type SpanRecord } from '../../../../waypoint/telemetry/span-record.ts';
+import { TraceExport } from '../../../../waypoint/telemetry/trace-export.ts';
+import { toyRequest } from './records.ts';
+
+describe('waypoint/telemetry/trace-export', () => {
+  const closers: (() => Promise<void>)[] = [];
+  afterEach(async () => {
+    for (const close of closers.splice(0)) await close();
+  });
+
+  it('posts protobuf to /v1/traces and counts what arrived', async () => {
+    const collector = await listen((_request, response) => void response.end());
+    const { exporter, counts } = exporterOf();
+    exporter.setEndpoint(collector.url);
+    exporter.add(spans(3));
+    await exporter.close();
+    assert.deepEqual(counts, { exported: 3 });
+    const [request] = collector.requests;
+    assert.equal(request?.url, '/v1/traces');
+    assert.equal(request?.type, 'application/x-protobuf');
+    assert.ok(request?.body.includes('payments.shop.svc.cluster.local'));
+    assert.ok(request?.body.includes('waypoint.shop'));
+  });
+
+  it('drops and counts what goes beyond its bound while the collector hangs', async () => {
+    const held: ServerResponse[] = [];
+    const collector = await listen((_request, response) => void held.push(response));
+    const { exporter, counts } = exporterOf({ maxPending: 10 });
+    exporter.setEndpoint(collector.url);
+    exporter.add(spans(10));
+    exporter.add(spans(500));
+    assert.deepEqual(counts, { dropped: 500 });
+    await collector.next();
+    exporter.add(spans(500));
+    assert.deepEqual(counts, { dropped: 1_000 });
+    for (const response of held) response.end();
+    await exporter.close();
+    assert.deepEqual(counts, { dropped: 1_000, exported: 10 });
+  });
+
+  it('counts what a collector refused, tells it once, and goes on', async () => {
+    let status = 400;
+    const collector = await listen((_request, response) => void response.writeHead(status).end());
+    const { exporter, counts, states, reported } = exporterOf({ batchDelayMs: 1 });
+    exporter.setEndpoint(collector.url);
+    exporter.add(spans(2));
+    await reported();
+    exporter.add(spans(2));
+    await reported();
+    assert.deepEqual(counts, { failed: 4 });
+    assert.deepEqual(states, [false]);
+    status = 200;
+    exporter.add(spans(1));
+    await reported();
+    assert.deepEqual(counts, { failed: 4, exported: 1 });
+    assert.deepEqual(states, [false, true]);
+  });
+
+  it('follows a change of the endpoint, and sends what waited to the former one', async () => {
+    const [one, two] = [await listen(ok), await listen(ok)];
+    const { exporter, counts } = exporterOf();
+    exporter.setEndpoint(one.url);
+    exporter.add(spans(1));
+    exporter.setEndpoint(two.url);
+    exporter.add(spans(2));
+    await one.next();
+    await exporter.close();
+    assert.deepEqual([one.requests.length, two.requests.length], [1, 1]);
+    assert.deepEqual(counts, { exported: 3 });
+    exporter.setEndpoint('');
+    exporter.add(spans(5));
+    assert.deepEqual(counts, { exported: 3 });
+  });
+
+  it('refuses what is no URL by name, and stays with the former one', async () => {
+    const collector = await listen(ok);
+    const { exporter, counts } = exporterOf();
+    exporter.setEndpoint(collector.url);
+    for (const wrong of ['collector:4318', 'ftp://x', 'nonsense']) {
+      assert.throws(
+        () => exporter.setEndpoint(wrong),
+        new RegExp(`"${wrong}" is not of the form http://host:port`),
+      );
+    }
+    exporter.add(spans(1));
+    await exporter.close();
+    assert.deepEqual(counts, { exported: 1 });
+  });
+
+  function exporterOf(options: { maxPending?: number; batchDelayMs?: number } = {}) {
+    const counts: Partial<Record<SpanOutcome, number>> = {};
+    const states: boolean[] = [];
+    let wake: () => void = () => undefined;
+    const exporter = new TraceExport({
+      resource: { 'service.name': 'waypoint.shop' },
+      count: (outcome, n) => {
+        counts[outcome] = (counts[outcome] ?? 0) + n;
+        setImmediate(() => wake());
+      },
+      onState: (working) => void states.push(working),
+      // Only a close sends, unless a test asks otherwise.
+      batchDelayMs: options.batchDelayMs ?? 600_000,
+      ...(options.maxPending !== undefined && { maxPending: options.maxPending }),
+    });
+    closers.push(() => exporter.close());
+    const reported = () => new Promise<void>((resolve) => (wake = resolve));
+    return { exporter, counts, states, reported };
+  }
+
+  async function listen(answer: (request: IncomingMessage, response: ServerResponse) => void) {
+    const requests: { url: string | undefined; type: string | undefined; body: Buffer }[] = [];
+    let wake: () => void = () => undefined;
+    const server = http.createServer((request, response) => {
+      void request.toArray().then((chunks: Buffer[]) => {
+        const body = Buffer.concat(chunks);
+        requests.push({ url: request.url, type: request.headers['content-type'], body });
+        answer(request, response);
+        wake();
+      });
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    closers.push(async () => {
+      server.close();
+      server.closeAllConnections();
+      await once(server, 'close');
+    });
+    const { port } = server.address() as AddressInfo;
+    const next = () =>
+      requests.length > 0 ? Promise.resolve() : new Promise<void>((resolve) => (wake = resolve));
+    return { url: `http://127.0.0.1:${port}`, requests, next };
+  }
+});
+
+function ok(_request: IncomingMessage, response: ServerResponse): void {
+  response.end();
+}
+
+function spans(count: number): SpanRecord[] {
+  return Array.from({ length: count }, () => {
+    const trace = new RequestTrace({}, { enabled: true, ratio: 1 });
+    const [span] = spansOf(toyRequest({ trace }));
+    assert.ok(span);
+    return span;
+  });
+}

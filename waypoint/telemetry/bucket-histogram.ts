@@ -1,0 +1,86 @@
+import { Gauge } from 'prom-client';
+import type { HistogramDelta } from './request-metrics.ts';
+import { labelKey } from './series-table.ts';
+
+interface State {
+  readonly labels: Readonly<Record<string, string>>;
+  readonly buckets: number[];
+  sum: number;
+  count: number;
+}
+
+export interface BucketHistogramOptions {
+  readonly name: string;
+  readonly help: string;
+  readonly labelNames: readonly string[];
+  /** Upper bounds, ascending, without infinity. */
+  readonly bounds: readonly number[];
+  readonly registers: ConstructorParameters<typeof Gauge>[0]['registers'];
+}
+
+/**
+ * A Prometheus histogram that is fed with whole buckets, counted elsewhere: prom-client's own takes one observation at a
+ * time, and the observations stay in the worker. It is a Gauge to the registry only in that a Gauge's `get` may be
+ * replaced; what is shown is a histogram.
+ */
+export class BucketHistogram extends Gauge {
+  readonly #name: string;
+  readonly #help: string;
+  readonly #labelNames: readonly string[];
+  readonly #bounds: readonly number[];
+  readonly #states = new Map<string, State>();
+
+  constructor(options: BucketHistogramOptions) {
+    const { name, help, labelNames, bounds, registers } = options;
+    super({ name, help, labelNames: [...labelNames], ...(registers && { registers }) });
+    this.#name = name;
+    this.#help = help;
+    this.#labelNames = labelNames;
+    this.#bounds = bounds;
+  }
+
+  /** Adds what a worker counted. */
+  add(labels: readonly string[], delta: HistogramDelta): void {
+    const key = labelKey(labels);
+    let state = this.#states.get(key);
+    if (state === undefined) {
+      const named = Object.fromEntries(this.#labelNames.map((name, at) => [name, labels[at] ?? '']));
+      state = { labels: named, buckets: delta.buckets.map(() => 0), sum: 0, count: 0 };
+      this.#states.set(key, state);
+    }
+    for (const [at, count] of delta.buckets.entries()) state.buckets[at] = (state.buckets[at] ?? 0) + count;
+    state.sum += delta.sum;
+    state.count += delta.count;
+  }
+
+  /** Forgets a label set. */
+  forget(labels: readonly string[]): void {
+    this.#states.delete(labelKey(labels));
+  }
+
+  // eslint-disable-next-line @typescript-eslint/require-await -- prom-client awaits it
+  override async get(): ReturnType<Gauge['get']> {
+    const values = [];
+    for (const state of this.#states.values()) {
+      let below = 0;
+      for (const [at, bound] of this.#bounds.entries()) {
+        below += state.buckets[at] ?? 0;
+        values.push({
+          metricName: `${this.#name}_bucket`,
+          labels: { ...state.labels, le: bound },
+          value: below,
+        });
+      }
+      values.push({
+        metricName: `${this.#name}_bucket`,
+        labels: { ...state.labels, le: '+Inf' },
+        value: state.count,
+      });
+      values.push({ metricName: `${this.#name}_sum`, labels: state.labels, value: state.sum });
+      values.push({ metricName: `${this.#name}_count`, labels: state.labels, value: state.count });
+    }
+    return { name: this.#name, help: this.#help, type: 'histogram', values } as unknown as Awaited<
+      ReturnType<Gauge['get']>
+    >;
+  }
+}

@@ -1,0 +1,201 @@
+import http from 'node:http';
+import https from 'node:https';
+import { SpanKind, SpanStatusCode, TraceFlags, type SpanContext } from '@opentelemetry/api';
+import { ExportResultCode, hrTimeDuration, TraceState, type ExportResult } from '@opentelemetry/core';
+import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-proto';
+import { resourceFromAttributes, type Resource } from '@opentelemetry/resources';
+import { BatchSpanProcessor, type ReadableSpan, type SpanExporter } from '@opentelemetry/sdk-trace-base';
+import type { SpanOutcome } from './metrics-registry.ts';
+import type { SpanRecord } from './span-record.ts';
+
+/** Spans that wait or are on their way at once; beyond it they are dropped and counted. */
+const MAX_PENDING = 4_096;
+const MAX_BATCH = 512;
+const BATCH_DELAY_MS = 1_000;
+/** For one export with its retries; a collector that hangs costs the spans, and nothing else. */
+const EXPORT_TIMEOUT_MS = 10_000;
+/** At most so long a collector is waited for when the program ends or the endpoint changes. */
+const CLOSE_TIMEOUT_MS = 3_000;
+
+export interface TraceExportOptions {
+  /** What the spans' resource says of this waypoint: `service.name`, `k8s.namespace.name` and so on. */
+  readonly resource: Readonly<Record<string, string>>;
+  /** Counts what became of spans. */
+  readonly count: (outcome: SpanOutcome, spans: number) => void;
+  /** Told when exporting begins to fail and when it works again, once each. */
+  readonly onState?: (working: boolean, error: string | undefined) => void;
+  readonly maxPending?: number;
+  readonly batchDelayMs?: number;
+}
+
+/** Hands spans to an OTLP/HTTP collector by OpenTelemetry's SDK. Main thread only. Never throws on account of a collector. */
+export class TraceExport {
+  readonly #options: TraceExportOptions;
+  readonly #resource: Resource;
+  #pipeline: Pipeline | undefined;
+  #endpoint = '';
+
+  constructor(options: TraceExportOptions) {
+    this.#options = options;
+    this.#resource = resourceFromAttributes({ ...options.resource });
+  }
+
+  /**
+   * Says where the collector is; the same again changes nothing. What waits for the former one is still sent to it.
+   *
+   * @param endpoint `http://host:port` or `https://...`, with or without the path `/v1/traces`; empty: no tracing
+   * @throws Error when it is no such URL, naming it; the former one stays
+   */
+  setEndpoint(endpoint: string): void {
+    if (endpoint === this.#endpoint) return;
+    const url = endpoint === '' ? undefined : tracesUrl(endpoint);
+    const former = this.#pipeline;
+    this.#pipeline = url === undefined ? undefined : new Pipeline(url, this.#options);
+    this.#endpoint = endpoint;
+    void former?.close();
+  }
+
+  /** Takes finished spans; without a collector they are forgotten. */
+  add(spans: readonly SpanRecord[]): void {
+    const pipeline = this.#pipeline;
+    if (pipeline === undefined) return;
+    for (const span of spans) pipeline.add(readable(span, this.#resource));
+  }
+
+  /** Sends what waits, within a bound of time, and closes its connections. */
+  async close(): Promise<void> {
+    const pipeline = this.#pipeline;
+    this.#pipeline = undefined;
+    this.#endpoint = '';
+    await pipeline?.close();
+  }
+}
+
+/** One collector: a processor with its queue, an exporter, and its connections. */
+class Pipeline {
+  readonly #processor: BatchSpanProcessor;
+  readonly #agent: http.Agent;
+  readonly #options: TraceExportOptions;
+  readonly #maxPending: number;
+  #pending = 0;
+  #working = true;
+
+  constructor(url: string, options: TraceExportOptions) {
+    this.#options = options;
+    this.#maxPending = options.maxPending ?? MAX_PENDING;
+    const agentOptions = { keepAlive: true, maxSockets: 2, timeout: EXPORT_TIMEOUT_MS };
+    this.#agent = url.startsWith('https:') ? new https.Agent(agentOptions) : new http.Agent(agentOptions);
+    const exporter = new OTLPTraceExporter({
+      url,
+      timeoutMillis: EXPORT_TIMEOUT_MS,
+      concurrencyLimit: 2,
+      httpAgentOptions: () => this.#agent,
+    });
+    this.#processor = new BatchSpanProcessor(this.#counted(exporter), {
+      maxQueueSize: this.#maxPending,
+      maxExportBatchSize: Math.min(MAX_BATCH, this.#maxPending),
+      scheduledDelayMillis: options.batchDelayMs ?? BATCH_DELAY_MS,
+      exportTimeoutMillis: EXPORT_TIMEOUT_MS + 1_000,
+    });
+  }
+
+  add(span: ReadableSpan): void {
+    // The processor drops silently when its queue is full; with this bound it never is, and each drop is counted.
+    if (this.#pending >= this.#maxPending) {
+      this.#options.count('dropped', 1);
+      return;
+    }
+    this.#pending += 1;
+    this.#processor.onEnd(span);
+  }
+
+  async close(): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const bound = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, CLOSE_TIMEOUT_MS);
+    });
+    // A collector that does not answer was counted already.
+    await Promise.race([this.#processor.shutdown().catch(() => undefined), bound]);
+    clearTimeout(timer);
+    this.#agent.destroy();
+  }
+
+  #counted(exporter: SpanExporter): SpanExporter {
+    return {
+      export: (spans, done) => {
+        exporter.export(spans, (result) => {
+          this.#pending -= spans.length;
+          this.#report(result, spans.length);
+          done(result);
+        });
+      },
+      forceFlush: () => exporter.forceFlush?.() ?? Promise.resolve(),
+      shutdown: () => exporter.shutdown(),
+    };
+  }
+
+  #report(result: ExportResult, spans: number): void {
+    const ok = result.code === ExportResultCode.SUCCESS;
+    this.#options.count(ok ? 'exported' : 'failed', spans);
+    if (ok === this.#working) return;
+    this.#working = ok;
+    this.#options.onState?.(ok, ok ? undefined : (result.error?.message ?? 'unknown'));
+  }
+}
+
+/** OTLP/HTTP's path is added where the configuration gives none (OTLP specification, "OTLP/HTTP Request"). */
+function tracesUrl(endpoint: string): string {
+  const url = URL.parse(endpoint);
+  if (url === null || !['http:', 'https:'].includes(url.protocol)) {
+    throw new Error(
+      `tracing endpoint ${JSON.stringify(endpoint)} is not of the form http://host:port or https://host:port`,
+    );
+  }
+  if (url.pathname === '/' || url.pathname === '') url.pathname = '/v1/traces';
+  return url.href;
+}
+
+function readable(span: SpanRecord, resource: Resource): ReadableSpan {
+  const context: SpanContext = {
+    traceId: span.traceId,
+    spanId: span.spanId,
+    traceFlags: TraceFlags.SAMPLED,
+    ...(span.tracestate !== undefined && { traceState: new TraceState(span.tracestate) }),
+  };
+  const startTime = hrTime(span.startMs);
+  const endTime = hrTime(Math.max(span.startMs, span.endMs));
+  return {
+    name: span.name,
+    kind: span.kind === 'server' ? SpanKind.SERVER : SpanKind.CLIENT,
+    spanContext: () => context,
+    ...(span.parentSpanId !== undefined && {
+      parentSpanContext: {
+        traceId: span.traceId,
+        spanId: span.parentSpanId,
+        traceFlags: TraceFlags.SAMPLED,
+        isRemote: span.parentIsRemote,
+      },
+    }),
+    startTime,
+    endTime,
+    duration: hrTimeDuration(startTime, endTime),
+    status: {
+      code: span.failed ? SpanStatusCode.ERROR : SpanStatusCode.UNSET,
+      ...(span.message !== undefined && { message: span.message }),
+    },
+    attributes: span.attributes,
+    links: [],
+    events: [],
+    ended: true,
+    resource,
+    instrumentationScope: { name: 'loam.waypoint' },
+    droppedAttributesCount: 0,
+    droppedEventsCount: 0,
+    droppedLinksCount: 0,
+  };
+}
+
+function hrTime(ms: number): [number, number] {
+  const seconds = Math.floor(ms / 1_000);
+  return [seconds, Math.min(999_999_999, Math.round((ms - seconds * 1_000) * 1e6))];
+}
