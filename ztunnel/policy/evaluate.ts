@@ -1,4 +1,5 @@
 import { spiffeUri, type Identity } from '../../lib/spiffe.ts';
+import { parseWaypointGuardName } from '../../lib/waypoint-guard.ts';
 import { canonicalIp, cidrContains, ipToBytes, type Cidr } from '../../lib/mesh/state/ip.ts';
 import type {
   Clause,
@@ -84,7 +85,12 @@ export function evaluate(
 
   const denying = enforced.find((p) => p.action === 'deny' && policyMatches(p, facts));
   if (denying) {
-    return { verdict: 'deny', policy: denying.key, reason: denialReason(denying.key), ...consulted };
+    return {
+      verdict: 'deny',
+      policy: denying.key,
+      reason: denialReason(denying.key, facts.destPort),
+      ...consulted,
+    };
   }
   const [unknown] = missing;
   if (unknown !== undefined) {
@@ -101,10 +107,11 @@ export function evaluate(
 }
 
 /**
- * What a PeerAuthentication becomes on the wire has Istio's names (ambient-facts C7), which nobody wrote: the reason
- * leads to what was written. No AuthorizationPolicy can have these names, since Kubernetes' know no underscore.
+ * What a PeerAuthentication becomes on the wire has Istio's names (ambient-facts C7), and what keeps a port to waypoints
+ * one of Loam's; nobody wrote either: the reason leads to what was written. No AuthorizationPolicy can have these names,
+ * since Kubernetes' know no underscore.
  */
-function denialReason(key: string): string {
+function denialReason(key: string, port: number): string {
   const slash = key.indexOf('/');
   const namespace = key.slice(0, Math.max(0, slash));
   const name = key.slice(slash + 1);
@@ -113,6 +120,9 @@ function denialReason(key: string): string {
     const object = `${namespace}/${name.slice(CONVERTED_PREFIX.length)}`;
     return `plaintext is denied by PeerAuthentication ${object} (${key})`;
   }
+  const guard = parseWaypointGuardName(name);
+  if (guard !== undefined)
+    return `port ${port} is reached only through waypoint ${guard.waypoints.join(' or ')} (${key})`;
   return `denied by policy ${key}`;
 }
 

@@ -123,7 +123,7 @@ describe('policy', () => {
     assert.equal(judge([{ ...deny, rules: rules({ destinationPorts: [1] }) }]).verdict, 'allow');
   });
 
-  it('names the PeerAuthentication that a policy was made from', () => {
+  it('names the PeerAuthentication or the waypoint that a policy was made for', () => {
     const reasonOf = (key: string): string => {
       const store = new PolicyStore();
       const deny = policy(key, { action: 'deny', scope: 'workload', rules: [{ clauses: [] }] });
@@ -139,6 +139,11 @@ describe('policy', () => {
     assert.match(
       reasonOf('shop/converted_peer_authentication_db-only'),
       /denied by PeerAuthentication shop\/db-only \(/,
+    );
+    assert.equal(
+      reasonOf('shop/loam_waypoint_80-443_shop_way_infra_other'),
+      'port 80 is reached only through waypoint shop/way or infra/other ' +
+        '(shop/loam_waypoint_80-443_shop_way_infra_other)',
     );
   });
 
