@@ -1,5 +1,6 @@
 import * as grpc from '@grpc/grpc-js';
 import type { Logger } from 'pino';
+import type { Principal } from './auth/principal.ts';
 import { TokenTable } from './auth/tokens.ts';
 import { loadAuthority } from './ca/root.ts';
 import { CA_SERVICE, CaService } from './ca/service.ts';
@@ -12,16 +13,11 @@ import { DirectorySource } from './sources/directory.ts';
 import { LastGoodStore } from './sources/last-good.ts';
 import type { Source, SourceGate } from './sources/source.ts';
 import { prepareStateDir } from './state-dir.ts';
-import {
-  reportFiles,
-  reportNodes,
-  reportObjects,
-  reportWarnings,
-  type StatusReport,
-} from './status/report.ts';
+import { refusalsOf, reportGateways, reportNodes } from './status/clients.ts';
+import { reportFiles, reportObjects, reportWarnings, type StatusReport } from './status/report.ts';
 import { StatusServer } from './status/server.ts';
 import { XDS_SERVICE, XdsService } from './xds/service.ts';
-import { EMPTY_SNAPSHOT, makeSnapshot, type Snapshot } from './xds/snapshot.ts';
+import { EMPTY_SNAPSHOT, makeSnapshot, sameContent, type Snapshot } from './xds/snapshot.ts';
 
 /** Requests are small: subscriptions, acknowledgements, one certificate request. */
 const MAX_REQUEST_BYTES = 8 * 1024 * 1024;
@@ -35,6 +31,8 @@ const NOTHING: CompiledMesh = {
   authorizations: new Map(),
   outcomes: new Map(),
   identities: new Map(),
+  waypoints: new Map(),
+  waypointIdentities: new Map(),
 };
 
 /** The whole program: sources → compiler → xDS, with the certificate service and the status beside it. */
@@ -100,8 +98,7 @@ export class Controller {
       authority,
       maxTtlS: this.#config.certTtlMaxS,
       authenticate: (metadata) => this.#authenticate(metadata),
-      identitiesOf: (node) =>
-        this.#knowsPods() ? (this.#mesh.identities.get(node) ?? new Set()) : undefined,
+      identitiesOf: (principal) => (this.#knowsPods() ? this.#identitiesOf(principal) : undefined),
       log: this.#log,
     });
     await this.#status.start();
@@ -159,9 +156,15 @@ export class Controller {
     });
   }
 
-  #authenticate(metadata: grpc.Metadata): string | undefined {
+  #authenticate(metadata: grpc.Metadata): Principal | undefined {
     const [value] = metadata.get('authorization');
-    return this.#tokens.nodeOf(typeof value === 'string' ? value : undefined);
+    return this.#tokens.principalOf(typeof value === 'string' ? value : undefined);
+  }
+
+  #identitiesOf(principal: Principal): ReadonlySet<string> {
+    if (principal.kind === 'node') return this.#mesh.identities.get(principal.node) ?? new Set();
+    const own = this.#mesh.waypointIdentities.get(principal.gateway);
+    return new Set(own === undefined ? [] : [own]);
   }
 
   #knowsPods(): boolean {
@@ -183,12 +186,7 @@ export class Controller {
     if (!this.#knowsPods()) return;
     const before = this.#snapshot;
     const next = makeSnapshot(before.generation + 1, this.#mesh, before);
-    const same =
-      before.generation > 0 &&
-      Object.entries(next.types).every(
-        ([type, snapshot]) => before.types[type as keyof Snapshot['types']] === snapshot,
-      );
-    if (same) return;
+    if (before.generation > 0 && sameContent(before, next)) return;
     this.#snapshot = next;
     this.#xds.publish(next);
     const ms = Math.round(performance.now() - started);
@@ -197,6 +195,7 @@ export class Controller {
         generation: next.generation,
         addresses: this.#mesh.addresses.size,
         policies: this.#mesh.authorizations.size,
+        waypoints: this.#mesh.waypoints.size,
         ms,
       },
       'mesh compiled',
@@ -219,13 +218,16 @@ export class Controller {
 
   #report(): StatusReport {
     const set = this.#source.current;
+    const { streams } = this.#xds;
+    const lastSeen = (principal: Principal): Date | undefined => this.#xds.lastSeen(principal);
     return {
       generation: this.#snapshot.generation,
       gates: this.#gates(),
-      objects: reportObjects(set, this.#mesh.outcomes),
+      objects: reportObjects(set, this.#mesh.outcomes, refusalsOf(streams)),
       files: reportFiles(set),
       warnings: reportWarnings(set),
-      nodes: reportNodes(this.#mesh.identities.keys(), this.#xds.streams, (node) => this.#xds.lastSeen(node)),
+      nodes: reportNodes(this.#mesh.identities.keys(), streams, lastSeen),
+      gateways: reportGateways(this.#mesh.waypoints.keys(), streams, lastSeen),
     };
   }
 }

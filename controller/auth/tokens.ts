@@ -5,6 +5,7 @@ import { errorText } from '../../lib/loam-error.ts';
 import { list, record, text } from '../schema/dsl.ts';
 import { FORMATS } from '../schema/formats.ts';
 import { WatchedFile } from '../sources/watched-file.ts';
+import type { Principal } from './principal.ts';
 
 const MAX_BYTES = 4 * 1024 * 1024;
 const MIN_TOKEN_LENGTH = 16;
@@ -12,7 +13,12 @@ const MAX_TOKEN_LENGTH = 1024;
 const BEARER = /^Bearer ([\x21-\x7e]+)$/i;
 
 interface TokensFile {
-  readonly tokens: readonly { readonly node: string; readonly token: string }[];
+  readonly tokens: readonly {
+    readonly node?: string;
+    /** `<namespace>/<name>`. */
+    readonly gateway?: string;
+    readonly token: string;
+  }[];
 }
 
 const ajv = new Ajv({ strict: true });
@@ -24,9 +30,10 @@ const validate = ajv.compile<TokensFile>(
         record(
           {
             node: text('subdomain'),
+            gateway: text('gateway-key'),
             token: { type: 'string', minLength: MIN_TOKEN_LENGTH, maxLength: MAX_TOKEN_LENGTH },
           },
-          ['node', 'token'],
+          ['token'],
         ),
       ),
     },
@@ -35,7 +42,7 @@ const validate = ajv.compile<TokensFile>(
 );
 
 interface Entry {
-  readonly node: string;
+  readonly principal: Principal;
   /** Comparing digests makes all comparisons equally long; the token itself is not kept. */
   readonly digest: Buffer;
 }
@@ -59,10 +66,16 @@ export function parseTokens(content: string): Entry[] {
   if (new Set(data.tokens.map(({ token }) => token)).size < data.tokens.length) {
     throw new Error('two entries have the same token');
   }
-  return data.tokens.map(({ node, token }) => ({ node, digest: digestOf(token) }));
+  return data.tokens.map(({ node, gateway, token }, i) => {
+    const digest = digestOf(token);
+    if (node !== undefined && gateway === undefined) return { principal: { kind: 'node', node }, digest };
+    if (gateway !== undefined && node === undefined)
+      return { principal: { kind: 'gateway', gateway }, digest };
+    throw new Error(`/tokens/${i} needs either node or gateway`);
+  });
 }
 
-/** Which node a bearer token belongs to; followed from a file. */
+/** Whom a bearer token belongs to; followed from a file. */
 export class TokenTable {
   readonly #file: WatchedFile;
   readonly #listeners = new Set<() => void>();
@@ -106,16 +119,16 @@ export class TokenTable {
     return { [Symbol.dispose]: () => this.#listeners.delete(listener) };
   }
 
-  /** The node of an `authorization` header, or undefined when it proves nothing. Takes the same time for any token. */
-  nodeOf(authorization: string | undefined): string | undefined {
+  /** Whom an `authorization` header proves, or undefined when it proves nothing. Takes the same time for any token. */
+  principalOf(authorization: string | undefined): Principal | undefined {
     const token = BEARER.exec(authorization ?? '')?.[1];
     if (token === undefined || token.length > MAX_TOKEN_LENGTH) return undefined;
     const digest = digestOf(token);
-    let node: string | undefined;
+    let principal: Principal | undefined;
     for (const entry of this.#entries ?? []) {
       const same = timingSafeEqual(entry.digest, digest);
-      node = same ? entry.node : node;
+      principal = same ? entry.principal : principal;
     }
-    return node;
+    return principal;
   }
 }

@@ -9,6 +9,7 @@ import {
   IstioCertificateResponseSchema,
   IstioCertificateService,
 } from '../../proto/gen/istio/auth/ca_pb.js';
+import { type Principal, principalText } from '../auth/principal.ts';
 import { ControllerError } from '../errors.ts';
 import { grpcServiceDefinition } from '../grpc-service.ts';
 import { publicKeyOfCsr } from './csr.ts';
@@ -20,14 +21,17 @@ export const CA_SERVICE = grpcServiceDefinition(IstioCertificateService);
 const IMPERSONATED = 'ImpersonatedIdentity';
 const MAX_IDENTITY_CHARS = 1024;
 /** A node may ask for many certificates at once after a restart; beyond that it waits its turn. */
-const MAX_IN_FLIGHT_PER_NODE = 64;
+const MAX_IN_FLIGHT_PER_CALLER = 64;
 
 export interface CaServiceOptions {
   readonly authority: Authority;
   readonly maxTtlS: number;
-  readonly authenticate: (metadata: grpc.Metadata) => string | undefined;
-  /** The identities of the mesh pods on a node; undefined while it is not known yet what runs where. */
-  readonly identitiesOf: (node: string) => ReadonlySet<string> | undefined;
+  readonly authenticate: (metadata: grpc.Metadata) => Principal | undefined;
+  /**
+   * What a caller may be certified as: a node as any mesh pod that it runs, a Gateway as itself; undefined while it is
+   * not known yet what there is.
+   */
+  readonly identitiesOf: (principal: Principal) => ReadonlySet<string> | undefined;
   readonly log: Logger;
 }
 
@@ -42,7 +46,10 @@ class Refused extends Error {
   }
 }
 
-/** Istio's certificate service: a node asks on behalf of the pods that it runs, and of no others. */
+/**
+ * Istio's certificate service: a node asks on behalf of the pods that it runs, a waypoint for its Gateway's identity, and
+ * neither for any other.
+ */
 export class CaService {
   readonly #options: CaServiceOptions;
   readonly #inFlight = new Map<string, number>();
@@ -78,27 +85,28 @@ export class CaService {
   }
 
   async #serve(call: Call): Promise<IstioCertificateResponse> {
-    const node = this.#options.authenticate(call.metadata);
-    if (node === undefined)
+    const principal = this.#options.authenticate(call.metadata);
+    if (principal === undefined)
       throw new Refused(
         grpc.status.UNAUTHENTICATED,
-        'a bearer token of a node is needed (authorization: Bearer …)',
+        'a bearer token of a node or gateway is needed (authorization: Bearer …)',
       );
-    const inFlight = this.#inFlight.get(node) ?? 0;
-    if (inFlight >= MAX_IN_FLIGHT_PER_NODE)
-      throw new Refused(grpc.status.RESOURCE_EXHAUSTED, `too many requests of node ${node} at once`);
-    this.#inFlight.set(node, inFlight + 1);
+    const who = principalText(principal);
+    const inFlight = this.#inFlight.get(who) ?? 0;
+    if (inFlight >= MAX_IN_FLIGHT_PER_CALLER)
+      throw new Refused(grpc.status.RESOURCE_EXHAUSTED, `too many requests of ${who} at once`);
+    this.#inFlight.set(who, inFlight + 1);
     try {
-      return await this.#issue(node, call.request);
+      return await this.#issue(principal, call.request);
     } finally {
-      const left = (this.#inFlight.get(node) ?? 1) - 1;
-      if (left === 0) this.#inFlight.delete(node);
-      else this.#inFlight.set(node, left);
+      const left = (this.#inFlight.get(who) ?? 1) - 1;
+      if (left === 0) this.#inFlight.delete(who);
+      else this.#inFlight.set(who, left);
     }
   }
 
-  async #issue(node: string, request: IstioCertificateRequest): Promise<IstioCertificateResponse> {
-    const identity = this.#authorise(node, request.metadata?.[IMPERSONATED]);
+  async #issue(principal: Principal, request: IstioCertificateRequest): Promise<IstioCertificateResponse> {
+    const identity = this.#authorise(principal, request.metadata?.[IMPERSONATED]);
     const publicKey = await publicKeyOfCsr(request.csr).catch((error: unknown) => {
       if (error instanceof ControllerError) throw new Refused(grpc.status.INVALID_ARGUMENT, error.message);
       throw error;
@@ -108,30 +116,39 @@ export class CaService {
     const ttlS = requested > 0 ? Math.min(requested, maxTtlS) : maxTtlS;
     const leaf = await issueLeaf(authority, { publicKey, names: [{ type: 'url', value: identity }], ttlS });
     this.#issued += 1;
-    log.info({ node, identity, notAfter: leaf.notAfter }, 'certificate issued');
+    log.info({ caller: principalText(principal), identity, notAfter: leaf.notAfter }, 'certificate issued');
     return create(IstioCertificateResponseSchema, { certChain: [leaf.pem, ...authority.chain] });
   }
 
-  #authorise(node: string, wanted: unknown): string {
+  #authorise(principal: Principal, wanted: unknown): string {
+    const identities = this.#options.identitiesOf(principal);
+    const name = this.#nameOf(principal, wanted, identities);
+    if (identities === undefined)
+      throw new Refused(grpc.status.UNAVAILABLE, 'the controller does not know yet which pods run where');
+    if (!identities.has(name)) {
+      const why =
+        principal.kind === 'node'
+          ? `of no mesh pod assigned to node ${principal.node}`
+          : `not that of Gateway ${principal.gateway}, or there is no such Gateway`;
+      throw new Refused(grpc.status.PERMISSION_DENIED, `identity ${name} is ${why}`);
+    }
+    return name;
+  }
+
+  /** The identity that is asked for. A waypoint need not name its own. */
+  #nameOf(principal: Principal, wanted: unknown, identities: ReadonlySet<string> | undefined): string {
+    const [own] = identities ?? [];
+    if (wanted === undefined && principal.kind === 'gateway' && own !== undefined) return own;
     if (typeof wanted !== 'string' || wanted === '' || wanted.length > MAX_IDENTITY_CHARS) {
       throw new Refused(
         grpc.status.INVALID_ARGUMENT,
-        `node ${node} has no identity of its own: metadata field ${IMPERSONATED} must name a pod's`,
+        `${principalText(principal)} must name an identity in metadata field ${IMPERSONATED}`,
       );
     }
     try {
       parseSpiffeUri(wanted);
     } catch (error) {
       throw new Refused(grpc.status.INVALID_ARGUMENT, errorText(error));
-    }
-    const identities = this.#options.identitiesOf(node);
-    if (identities === undefined)
-      throw new Refused(grpc.status.UNAVAILABLE, 'the controller does not know yet which pods run where');
-    if (!identities.has(wanted)) {
-      throw new Refused(
-        grpc.status.PERMISSION_DENIED,
-        `identity ${wanted} is of no mesh pod assigned to node ${node}`,
-      );
     }
     return wanted;
   }

@@ -1,30 +1,37 @@
-import { create, type DescMessage, type MessageShape, toBinary } from '@bufbuild/protobuf';
+import { create, toBinary } from '@bufbuild/protobuf';
 import { type Authorization, AuthorizationSchema } from '../../proto/gen/istio/security/authorization_pb.js';
-import { type Address, AddressSchema, type Workload } from '../../proto/gen/istio/workload/workload_pb.js';
+import { AddressSchema } from '../../proto/gen/istio/workload/workload_pb.js';
 import { spiffeUri } from '../../lib/spiffe.ts';
-import {
-  type KubeObject,
-  namespaceOf,
-  type Namespace,
-  objectKey,
-  type Pod,
-  refOf,
-  type Service,
-} from '../model/objects.ts';
-import type { AuthorizationPolicy, PeerAuthentication } from '../model/objects.ts';
+import { WAYPOINT_CLASS } from '../model/gateway-api.ts';
+import { type KubeObject, namespaceOf, type Pod, type Service } from '../model/objects.ts';
 import type { Assignments } from '../sources/assignments.ts';
-import { canonicalAddress } from './addresses.ts';
 import { compileAuthorization, type CompiledPolicy, isAttached, policyName } from './authorization.ts';
+import { group } from './group.ts';
+import { type Outcome, Outcomes } from './outcomes.ts';
 import { planPeerAuthentication } from './peer-authentication.ts';
-import { compileService, serviceAddresses, serviceKey, servicePending } from './services.ts';
+import { addAddress, Claims, type CompiledResource } from './resources.ts';
+import {
+  compileService,
+  serviceAddresses,
+  serviceKey,
+  servicePending,
+  type WaypointLookup,
+} from './services.ts';
+import { planWaypoint } from './waypoints/address.ts';
+import { compileWaypoints, type WaypointResources } from './waypoints/compile.ts';
+import { gatewayConditions } from './waypoints/conditions.ts';
+import { keyOf, makeWorld, type World } from './waypoints/world.ts';
 import {
   compileWorkload,
   identityOf,
   isMeshPod,
   placementOf,
-  type Placement,
   selectingServices,
+  workloadUid,
 } from './workloads.ts';
+
+export type { Outcome } from './outcomes.ts';
+export type { CompiledResource } from './resources.ts';
 
 export interface CompileInput {
   readonly objects: Iterable<KubeObject>;
@@ -34,170 +41,170 @@ export interface CompileInput {
   readonly rootNamespace: string;
 }
 
-/** One resource for the wire. */
-export interface CompiledResource {
-  readonly name: string;
-  readonly bytes: Uint8Array;
-  /** Other names it can be asked for by: "network/ip", and for a workload the services it belongs to. */
-  readonly aliases: readonly string[];
-  readonly members: readonly string[];
-}
-
-/** What an object came to. */
-export interface Outcome {
-  readonly state: 'accepted' | 'pending';
-  readonly message: string;
-  readonly compiledTo: readonly string[];
-}
-
 export interface CompiledMesh {
   readonly addresses: ReadonlyMap<string, CompiledResource>;
   readonly authorizations: ReadonlyMap<string, CompiledResource>;
+  /** What each waypoint gets, by `<namespace>/<name>` of its Gateway. */
+  readonly waypoints: WaypointResources;
   readonly outcomes: ReadonlyMap<string, Outcome>;
-  /** By node: the identities (SPIFFE URIs) of the mesh pods that run there. */
+  /** By node: the identities (SPIFFE URIs) of the mesh pods that run there. Never that of a waypoint. */
   readonly identities: ReadonlyMap<string, ReadonlySet<string>>;
+  /** By Gateway: the identity of its waypoint. */
+  readonly waypointIdentities: ReadonlyMap<string, string>;
 }
 
-interface Objects {
-  readonly namespaces: ReadonlyMap<string, Namespace>;
-  readonly servicesByNamespace: ReadonlyMap<string, Service[]>;
-  readonly pods: readonly Pod[];
-  readonly policies: readonly AuthorizationPolicy[];
-  readonly peerAuthentications: readonly PeerAuthentication[];
+/** What has been compiled so far. */
+interface Build {
+  readonly input: CompileInput;
+  readonly world: World;
+  readonly addresses: Map<string, CompiledResource>;
+  readonly authorizations: Map<string, CompiledResource>;
+  readonly identities: Map<string, Set<string>>;
+  readonly outcomes: Outcomes;
+  readonly claims: Claims;
+  readonly gateways: WaypointLookup;
 }
 
 /** Compiles the whole mesh. Pure: equal input gives equal bytes, so that an unchanged resource keeps its version. */
 export function compileMesh(input: CompileInput): CompiledMesh {
-  const objects = group(input.objects);
-  const addresses = new Map<string, CompiledResource>();
-  const authorizations = new Map<string, CompiledResource>();
-  const outcomes = new Map<string, Outcome>();
-  const identities = new Map<string, Set<string>>();
-  const settle = (object: KubeObject, outcome: Outcome): void =>
-    void outcomes.set(objectKey(refOf(object)), outcome);
-
-  const policies = objects.policies.map((policy) => {
+  const world = makeWorld(group(input.objects), input);
+  const build: Build = {
+    input,
+    world,
+    addresses: new Map(),
+    authorizations: new Map(),
+    identities: new Map(),
+    outcomes: new Outcomes(),
+    claims: new Claims(),
+    gateways: (key) => {
+      const gateway = world.waypoints.get(key)?.gateway;
+      return gateway === undefined ? undefined : { labels: gateway.metadata.labels ?? {} };
+    },
+  };
+  const policies = world.objects.policies.map((policy) => {
     const compiled = compileAuthorization(policy, input.rootNamespace);
-    const compiledTo: string[] = [];
-    if (compiled.authorization !== undefined)
-      compiledTo.push(addPolicy(authorizations, compiled.authorization));
-    settle(policy, {
-      state: compiled.pending === undefined ? 'accepted' : 'pending',
-      message: compiled.message,
-      compiledTo,
+    const { authorization, pending, message } = compiled;
+    build.outcomes.add(policy, {
+      ...(pending === undefined ? { message } : { pending: message }),
+      compiledTo: authorization === undefined ? [] : [addPolicy(build.authorizations, authorization)],
     });
     return compiled;
   });
+  // What is assigned is known to be true, a manifest only claims.
+  addGateways(build);
+  addServices(build);
+  addPods(build, policies);
+  return {
+    addresses: build.addresses,
+    authorizations: build.authorizations,
+    waypoints: compileWaypoints(world, build.outcomes),
+    outcomes: build.outcomes.all(),
+    identities: build.identities,
+    waypointIdentities: new Map([...world.waypoints].map(([key, { identity }]) => [key, identity])),
+  };
+}
 
-  const peers = planPeerAuthentication(objects.peerAuthentications, input.rootNamespace);
-  const usedAddresses = new Map<string, string>();
-  let usesStaticStrict = false;
-
-  for (const services of objects.servicesByNamespace.values()) {
-    for (const service of services) {
-      const pending =
-        servicePending(service, input.assignments) ??
-        claim(usedAddresses, serviceAddresses(service, input.assignments), refText(service));
-      if (pending !== undefined) {
-        settle(service, { state: 'pending', message: pending, compiledTo: [] });
-        continue;
-      }
-      const compiled = compileService(
-        service,
-        objects.namespaces.get(namespaceOf(service)),
-        input.assignments,
-      );
-      const name = serviceKey(compiled);
-      addresses.set(
-        name,
-        addressResource(
-          name,
-          create(AddressSchema, { type: { case: 'service', value: compiled } }),
-          serviceAddresses(service, input.assignments),
-          [],
-        ),
-      );
-      settle(service, { state: 'accepted', message: '', compiledTo: [`Address ${name}`] });
-    }
-  }
-
-  for (const { pod, placed } of assignedFirst(objects.pods, input.assignments)) {
-    const pending =
-      placed.state === 'pending'
-        ? placed.reason
-        : pod.spec.hostNetwork === true
-          ? undefined
-          : claim(usedAddresses, placed.placement.addresses, refText(pod));
-    if (placed.state === 'pending' || pending !== undefined) {
-      settle(pod, { state: 'pending', message: pending ?? '', compiledTo: [] });
+function addGateways({ input, world, addresses, outcomes, claims }: Build): void {
+  for (const gateway of world.objects.gateways) {
+    const waypoint = world.waypoints.get(keyOf(gateway));
+    const assignment = input.assignments.gateways?.[keyOf(gateway)];
+    if (waypoint === undefined) {
+      const { gatewayClassName } = gateway.spec;
+      outcomes.add(gateway, {
+        message: `not Loam's: its class is ${gatewayClassName}, not ${WAYPOINT_CLASS}`,
+      });
       continue;
     }
+    const planned = planWaypoint(waypoint, assignment, world, input);
+    const pending =
+      planned.pending ??
+      claims.claim(
+        planned.resources.flatMap(({ ips }) => ips),
+        refText(gateway),
+      );
+    const compiledTo = pending === undefined ? planned.resources.map(({ name }) => `Address ${name}`) : [];
+    outcomes.add(gateway, {
+      ...(pending === undefined ? {} : { pending }),
+      compiledTo,
+      conditions: gatewayConditions(pending, planned.ready),
+    });
+    if (pending !== undefined) continue;
+    for (const { name, address, ips, members } of planned.resources)
+      addAddress(addresses, name, address, ips, members);
+  }
+}
+
+function addServices({ input, world, addresses, outcomes, claims, gateways }: Build): void {
+  for (const service of [...world.objects.servicesByNamespace.values()].flat()) {
+    const ips = serviceAddresses(service, input.assignments);
+    const pending = servicePending(service, input.assignments) ?? claims.claim(ips, refText(service));
+    if (pending !== undefined) {
+      outcomes.add(service, { pending });
+      continue;
+    }
+    const namespace = world.objects.namespaces.get(namespaceOf(service));
+    const compiled = compileService(service, namespace, input.assignments, gateways);
+    const name = serviceKey(compiled);
+    addAddress(addresses, name, create(AddressSchema, { type: { case: 'service', value: compiled } }), ips);
+    outcomes.add(service, { compiledTo: [`Address ${name}`] });
+  }
+}
+
+function addPods(build: Build, policies: readonly CompiledPolicy[]): void {
+  const { input, world, addresses, authorizations, identities, outcomes, claims, gateways } = build;
+  const { objects } = world;
+  const peers = planPeerAuthentication(objects.peerAuthentications, input.rootNamespace);
+  const waypointIdentities = new Map([...world.waypoints.values()].map((each) => [each.identity, each.key]));
+  let usesStaticStrict = false;
+  for (const { pod, placed } of assignedFirst(objects.pods, input.assignments)) {
+    if (placed.state === 'pending') {
+      outcomes.add(pod, { pending: placed.reason });
+      continue;
+    }
+    const { placement } = placed;
+    // Pods in their node's network share its address: it names none of them.
+    const ips = pod.spec.hostNetwork === true ? [] : placement.addresses;
     const namespaceName = namespaceOf(pod);
+    const uid = workloadUid(input.clusterId, namespaceName, pod.metadata.name);
+    const pending = addresses.has(uid)
+      ? `an instance of a waypoint has its name: ${uid}`
+      : claims.claim(ips, refText(pod));
+    if (pending !== undefined) {
+      outcomes.add(pod, { pending });
+      continue;
+    }
     const namespace = objects.namespaces.get(namespaceName);
     const services = selectingServices(pod, objects.servicesByNamespace.get(namespaceName) ?? []);
     const attached = attachedPolicies(pod, services, policies);
     const peer = peers.policyFor(namespaceName, pod.metadata.labels ?? {});
     if (peer !== undefined) attached.push(policyName(peer));
     usesStaticStrict ||= peer === peers.staticStrict;
-    const workload = compileWorkload(pod, placed.placement, {
-      ...input,
-      namespace,
-      services,
-      policies: attached.sort(),
-    });
-    addWorkload(addresses, workload, placed.placement, pod);
-    settle(pod, {
-      state: 'accepted',
-      message: isMeshPod(pod, namespace) ? '' : 'not in the mesh',
-      compiledTo: [`Address ${workload.uid}`],
-    });
-    if (isMeshPod(pod, namespace)) {
-      const own = identities.get(placed.placement.node) ?? new Set<string>();
-      identities.set(placed.placement.node, own.add(spiffeUri(identityOf(pod, input.trustDomain))));
+    const context = { ...input, namespace, services, policies: attached.sort(), gateways };
+    const workload = compileWorkload(pod, placement, context);
+    const address = create(AddressSchema, { type: { case: 'workload', value: workload } });
+    addAddress(addresses, workload.uid, address, ips, Object.keys(workload.services));
+    outcomes.add(pod, { compiledTo: [`Address ${workload.uid}`] });
+    if (!isMeshPod(pod, namespace)) {
+      outcomes.add(pod, { message: 'not in the mesh' });
+      continue;
     }
+    const identity = spiffeUri(identityOf(pod, input.trustDomain));
+    const taken = waypointIdentities.get(identity);
+    if (taken !== undefined) {
+      // With it the pod could reach what only the waypoint may reach.
+      outcomes.add(pod, { pending: `gets no certificate: ${identity} is the identity of Gateway ${taken}` });
+      continue;
+    }
+    const own = identities.get(placement.node) ?? new Set<string>();
+    identities.set(placement.node, own.add(identity));
   }
-
   if (usesStaticStrict) addPolicy(authorizations, peers.staticStrict);
   for (const object of objects.peerAuthentications) {
     const policy = peers.policyOf(object);
     const isSent = policy !== undefined && (policy !== peers.staticStrict || usesStaticStrict);
     const compiledTo = isSent ? [addPolicy(authorizations, policy)] : [];
-    settle(object, { state: 'accepted', message: peers.message(object), compiledTo });
+    outcomes.add(object, { message: peers.message(object), compiledTo });
   }
-  return { addresses, authorizations, outcomes, identities };
-}
-
-function group(all: Iterable<KubeObject>): Objects {
-  const namespaces = new Map<string, Namespace>();
-  const servicesByNamespace = new Map<string, Service[]>();
-  const pods: Pod[] = [];
-  const policies: AuthorizationPolicy[] = [];
-  const peerAuthentications: PeerAuthentication[] = [];
-  for (const object of all) {
-    switch (object.kind) {
-      case 'Namespace':
-        namespaces.set(object.metadata.name, object);
-        break;
-      case 'Service': {
-        const list = servicesByNamespace.get(namespaceOf(object)) ?? [];
-        list.push(object);
-        servicesByNamespace.set(namespaceOf(object), list);
-        break;
-      }
-      case 'Pod':
-        pods.push(object);
-        break;
-      case 'AuthorizationPolicy':
-        policies.push(object);
-        break;
-      case 'PeerAuthentication':
-        peerAuthentications.push(object);
-        break;
-      case 'ServiceAccount':
-        break;
-    }
-  }
-  return { namespaces, servicesByNamespace, pods, policies, peerAuthentications };
 }
 
 function refText(object: KubeObject): string {
@@ -217,16 +224,6 @@ function assignedFirst(
   }));
 }
 
-/** An address stands for one identity: the second object that claims it gets nothing. */
-function claim(used: Map<string, string>, addresses: readonly string[], who: string): string | undefined {
-  for (const address of addresses) {
-    const owner = used.get(address);
-    if (owner !== undefined) return `its address ${address} belongs to ${owner} already`;
-  }
-  for (const address of addresses) used.set(address, who);
-  return undefined;
-}
-
 function attachedPolicies(
   pod: Pod,
   services: readonly Service[],
@@ -242,39 +239,11 @@ function attachedPolicies(
 
 function addPolicy(resources: Map<string, CompiledResource>, authorization: Authorization): string {
   const name = policyName(authorization);
-  resources.set(name, { name, bytes: encode(AuthorizationSchema, authorization), aliases: [], members: [] });
-  return `Authorization ${name}`;
-}
-
-function addWorkload(
-  resources: Map<string, CompiledResource>,
-  workload: Workload,
-  placement: Placement,
-  pod: Pod,
-): void {
-  const address = create(AddressSchema, { type: { case: 'workload', value: workload } });
-  // Pods in their node's network share its address: it names none of them.
-  const aliases = pod.spec.hostNetwork === true ? [] : placement.addresses;
-  resources.set(
-    workload.uid,
-    addressResource(workload.uid, address, aliases, Object.keys(workload.services)),
-  );
-}
-
-function addressResource(
-  name: string,
-  address: Address,
-  ips: readonly string[],
-  members: readonly string[],
-): CompiledResource {
-  return {
+  resources.set(name, {
     name,
-    bytes: encode(AddressSchema, address),
-    aliases: ips.map((ip) => `/${canonicalAddress(ip)}`),
-    members,
-  };
-}
-
-function encode<S extends DescMessage>(schema: S, message: MessageShape<S>): Uint8Array {
-  return toBinary(schema, message);
+    bytes: toBinary(AuthorizationSchema, authorization),
+    aliases: [],
+    members: [],
+  });
+  return `Authorization ${name}`;
 }

@@ -15,10 +15,9 @@ import type { Labels, Namespace, Service, ServicePort } from '../model/objects.t
 import { namespaceOf } from '../model/objects.ts';
 import type { Assignments } from '../sources/assignments.ts';
 import { addressBytes, canonicalAddress } from './addresses.ts';
+import { gatewayNameOf, takesTraffic, type TrafficTo } from './waypoints/labels.ts';
 
 const CLUSTER_DOMAIN = 'cluster.local';
-export const USE_WAYPOINT_LABEL = 'loam.dev/use-waypoint';
-export const USE_WAYPOINT_NAMESPACE_LABEL = 'loam.dev/use-waypoint-namespace';
 const HBONE_PORT = 15008;
 
 export function hostnameOf(namespace: string, name: string): string {
@@ -59,9 +58,10 @@ export function compileService(
   service: Service,
   namespace: Namespace | undefined,
   assignments: Assignments,
+  gateways: WaypointLookup,
 ): MeshService {
   const ns = namespaceOf(service);
-  const waypoint = waypointOf(ns, service.metadata.labels, namespace?.metadata.labels);
+  const waypoint = waypointOf('service', ns, service.metadata.labels, namespace, gateways);
   const loadBalancing = loadBalancingOf(service);
   return create(ServiceSchema, {
     name: service.metadata.name,
@@ -148,21 +148,28 @@ function loadBalancingOf(service: Service): MeshService['loadBalancing'] {
   }
 }
 
+/** The labels of the waypoint `<namespace>/<name>`; undefined when there is none of that name. */
+export type WaypointLookup = (key: string) => { readonly labels: Labels } | undefined;
+
 /**
- * The waypoint that an object or its namespace opts in to. It is written down whether or not it exists: a node refuses
- * to go past a waypoint that it cannot reach, and that is what opting in means.
+ * The waypoint that an object or its namespace opts in to, for traffic to Services or to pods. One that does not exist
+ * is written down all the same: a node refuses to go past a waypoint that it cannot reach, and that is what opting in
+ * means. One that exists and does not take such traffic (`loam.dev/waypoint-for`) is not.
  */
 export function waypointOf(
+  to: TrafficTo,
   namespace: string,
   own: Labels | undefined,
-  namespaceLabels: Labels | undefined,
+  home: Namespace | undefined,
+  gateways: WaypointLookup,
 ): GatewayAddress | undefined {
-  const labels = own?.[USE_WAYPOINT_LABEL] === undefined ? namespaceLabels : own;
-  const name = labels?.[USE_WAYPOINT_LABEL];
-  if (name === undefined || name === '' || name === 'none') return undefined;
-  const home = labels?.[USE_WAYPOINT_NAMESPACE_LABEL] ?? namespace;
+  const wanted = gatewayNameOf(namespace, own, home?.metadata.labels);
+  if (wanted === undefined) return undefined;
+  const found = gateways(`${wanted.namespace}/${wanted.name}`);
+  if (found !== undefined && !takesTraffic(found.labels, to)) return undefined;
+  const hostname = hostnameOf(wanted.namespace, wanted.name);
   return create(GatewayAddressSchema, {
-    destination: { case: 'hostname', value: { namespace: home, hostname: hostnameOf(home, name) } },
+    destination: { case: 'hostname', value: { namespace: wanted.namespace, hostname } },
     hboneMtlsPort: HBONE_PORT,
   });
 }

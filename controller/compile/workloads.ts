@@ -13,9 +13,10 @@ import { labelsMatch } from '../model/labels.ts';
 import { namespaceOf, type Namespace, type Pod, type Service } from '../model/objects.ts';
 import type { Assignments } from '../sources/assignments.ts';
 import { addressBytes, canonicalAddress } from './addresses.ts';
-import { hostnameOf, targetPortOf, tcpPorts, waypointOf } from './services.ts';
+import { hostnameOf, targetPortOf, tcpPorts, type WaypointLookup, waypointOf } from './services.ts';
 
-const DEFAULT_TRUST_DOMAIN = 'cluster.local';
+/** Left out of resources, as istiod does. */
+export const DEFAULT_TRUST_DOMAIN = 'cluster.local';
 const DEFAULT_ACCOUNT = 'default';
 const ENDED_PHASES = ['Succeeded', 'Failed'];
 
@@ -71,6 +72,7 @@ export interface WorkloadContext {
   /** The Services that select this pod. */
   readonly services: readonly Service[];
   readonly policies: readonly string[];
+  readonly gateways: WaypointLookup;
 }
 
 /** Compiles a pod that runs somewhere. */
@@ -79,7 +81,7 @@ export function compileWorkload(pod: Pod, placement: Placement, context: Workloa
   const { name, labels = {} } = pod.metadata;
   const workloadName = workloadNameOf(pod);
   const { trustDomain, clusterId } = context;
-  const waypoint = waypointOf(namespace, labels, context.namespace?.metadata.labels);
+  const waypoint = waypointOf('workload', namespace, labels, context.namespace, context.gateways);
   return create(WorkloadSchema, {
     uid: workloadUid(clusterId, namespace, name),
     name,

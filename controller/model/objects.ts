@@ -2,38 +2,16 @@
  * The Kubernetes and Istio objects that the controller reads, with the fields it uses. The schemas in ../schema know
  * many more fields; an object here has passed them, so the types need no defence.
  */
-export const KINDS = [
-  'Namespace',
-  'ServiceAccount',
-  'Service',
-  'Pod',
-  'AuthorizationPolicy',
-  'PeerAuthentication',
-] as const;
-export type Kind = (typeof KINDS)[number];
+import type { Gateway, GatewayClass, GRPCRoute, HTTPRoute, ReferenceGrant } from './gateway-api.ts';
+import type { Base, Labels } from './meta.ts';
+import type { RequestAuthentication } from './request-authentication.ts';
+import type { TrafficPolicy } from './traffic-policy.ts';
 
-export type Labels = Readonly<Record<string, string>>;
-
-export interface OwnerReference {
-  readonly kind: string;
-  readonly name: string;
-  readonly controller?: boolean;
-}
-
-export interface Metadata {
-  readonly name: string;
-  readonly namespace?: string;
-  readonly labels?: Labels;
-  readonly annotations?: Labels;
-  readonly ownerReferences?: readonly OwnerReference[];
-  readonly creationTimestamp?: string | null;
-}
-
-interface Base<K extends Kind> {
-  readonly apiVersion: string;
-  readonly kind: K;
-  readonly metadata: Metadata;
-}
+export { KINDS } from './meta.ts';
+export type { Kind, Labels, Metadata, OwnerReference } from './meta.ts';
+export type { Gateway, GatewayClass, GRPCRoute, HTTPRoute, ReferenceGrant } from './gateway-api.ts';
+export type { RequestAuthentication } from './request-authentication.ts';
+export type { TrafficPolicy } from './traffic-policy.ts';
 
 export type Namespace = Base<'Namespace'>;
 export type ServiceAccount = Base<'ServiceAccount'>;
@@ -164,7 +142,19 @@ export interface PeerAuthentication extends Base<'PeerAuthentication'> {
 }
 
 export type KubeObject =
-  Namespace | ServiceAccount | Service | Pod | AuthorizationPolicy | PeerAuthentication;
+  | Namespace
+  | ServiceAccount
+  | Service
+  | Pod
+  | AuthorizationPolicy
+  | PeerAuthentication
+  | RequestAuthentication
+  | Gateway
+  | GatewayClass
+  | HTTPRoute
+  | GRPCRoute
+  | ReferenceGrant
+  | TrafficPolicy;
 
 /** What names one object: kind, namespace (empty for a Namespace) and name. */
 export interface ObjectRef {
@@ -175,7 +165,8 @@ export interface ObjectRef {
 
 /** The namespace of an object, with Kubernetes' default; empty for the kinds that have none. */
 export function namespaceOf(object: KubeObject): string {
-  return object.kind === 'Namespace' ? '' : (object.metadata.namespace ?? 'default');
+  const isClusterWide = object.kind === 'Namespace' || object.kind === 'GatewayClass';
+  return isClusterWide ? '' : (object.metadata.namespace ?? 'default');
 }
 
 export function refOf(object: KubeObject): ObjectRef {

@@ -1,4 +1,5 @@
 import ipaddr from 'ipaddr.js';
+import { GATEWAY_FORMATS } from './gateway-formats.ts';
 
 /** One kind of text value: how it is checked, and the sentence that tells the user what is allowed. */
 export interface Format {
@@ -135,4 +136,5 @@ export const FORMATS: readonly Format[] = [
     allowed: '<service account> or <namespace>/<service account>, without wildcard',
     check: isServiceAccountName,
   },
+  ...GATEWAY_FORMATS,
 ];

@@ -1,11 +1,16 @@
 import type { Kind } from '../model/objects.ts';
 import { NAMESPACE, SERVICE, SERVICE_ACCOUNT } from './core.ts';
 import type { Schema } from './dsl.ts';
+import { GATEWAY, GATEWAY_CLASS, REFERENCE_GRANT } from './gateway.ts';
 import { POD } from './pod.ts';
+import { REQUEST_AUTHENTICATION } from './request-authentication.ts';
+import { GRPC_ROUTE, HTTP_ROUTE } from './routes.ts';
 import { AUTHORIZATION_POLICY, PEER_AUTHENTICATION } from './security.ts';
+import { TRAFFIC_POLICY } from './traffic-policy.ts';
 
 const CORE = ['v1'];
 const SECURITY = ['security.istio.io/v1', 'security.istio.io/v1beta1'];
+const GATEWAY_API = ['gateway.networking.k8s.io/v1', 'gateway.networking.k8s.io/v1beta1'];
 
 /** The schema of each kind and the apiVersions under which it may come. */
 export const SCHEMAS: Readonly<
@@ -17,4 +22,12 @@ export const SCHEMAS: Readonly<
   Pod: { apiVersions: CORE, schema: POD },
   AuthorizationPolicy: { apiVersions: SECURITY, schema: AUTHORIZATION_POLICY },
   PeerAuthentication: { apiVersions: SECURITY, schema: PEER_AUTHENTICATION },
+  RequestAuthentication: { apiVersions: SECURITY, schema: REQUEST_AUTHENTICATION },
+  Gateway: { apiVersions: GATEWAY_API, schema: GATEWAY },
+  GatewayClass: { apiVersions: GATEWAY_API, schema: GATEWAY_CLASS },
+  HTTPRoute: { apiVersions: GATEWAY_API, schema: HTTP_ROUTE },
+  // v1 was its first version in the standard channel.
+  GRPCRoute: { apiVersions: ['gateway.networking.k8s.io/v1'], schema: GRPC_ROUTE },
+  ReferenceGrant: { apiVersions: GATEWAY_API, schema: REFERENCE_GRANT },
+  TrafficPolicy: { apiVersions: ['loam.dev/v1'], schema: TRAFFIC_POLICY },
 };

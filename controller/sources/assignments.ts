@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { Ajv } from 'ajv';
 import type { Logger } from 'pino';
 import { errorText } from '../../lib/loam-error.ts';
-import { record, BOOLEAN, mapOf, STRING, text } from '../schema/dsl.ts';
+import { record, BOOLEAN, list, mapOf, STRING, text } from '../schema/dsl.ts';
 import { FORMATS } from '../schema/formats.ts';
 import { writeAtomically } from '../state-dir.ts';
 import { readLimited } from './read-limited.ts';
@@ -17,10 +17,22 @@ export interface PodAssignment {
   readonly ready?: boolean;
 }
 
+/** What stands for a Gateway: the address of its Service, and its processes. */
+export interface GatewayAssignment {
+  readonly clusterIP: string;
+  readonly instances: readonly {
+    readonly name: string;
+    readonly ip: string;
+    readonly node: string;
+    readonly ready?: boolean;
+  }[];
+}
+
 /** The part of objects' status that a kubelet and an API server fill in, by "namespace/name". */
 export interface Assignments {
   readonly pods: Readonly<Record<string, PodAssignment>>;
   readonly services: Readonly<Record<string, { readonly clusterIP: string }>>;
+  readonly gateways?: Readonly<Record<string, GatewayAssignment>>;
 }
 
 export const NO_ASSIGNMENTS: Assignments = { pods: {}, services: {} };
@@ -37,6 +49,21 @@ const validate = ajv.compile<Assignments>(
       record({ uid: STRING, ip: text('ip'), node: text('subdomain'), ready: BOOLEAN }, ['ip', 'node']),
     ),
     services: mapOf(record({ clusterIP: text('ip') }, ['clusterIP'])),
+    gateways: mapOf(
+      record(
+        {
+          clusterIP: text('ip'),
+          instances: list(
+            record({ name: text('subdomain'), ip: text('ip'), node: text('subdomain'), ready: BOOLEAN }, [
+              'name',
+              'ip',
+              'node',
+            ]),
+          ),
+        },
+        ['clusterIP', 'instances'],
+      ),
+    ),
   }),
 );
 
@@ -47,7 +74,7 @@ export function parseAssignments(content: string): Assignments {
     const [error] = validate.errors ?? [];
     throw new Error(`${error?.instancePath ?? ''} ${error?.message ?? 'is wrong'}`);
   }
-  return { pods: data.pods ?? {}, services: data.services ?? {} };
+  return { pods: data.pods ?? {}, services: data.services ?? {}, gateways: data.gateways ?? {} };
 }
 
 export interface AssignmentsSourceOptions {

@@ -12,15 +12,33 @@ import {
 import { didYouMean } from '../schema/did-you-mean.ts';
 import { FORMATS } from '../schema/formats.ts';
 import { type FieldProblem, show } from '../schema/validate.ts';
+import {
+  USE_WAYPOINT_LABEL,
+  USE_WAYPOINT_NAMESPACE_LABEL,
+  WAYPOINT_FOR_LABEL,
+  WAYPOINT_FOR_VALUES,
+} from '../compile/waypoints/labels.ts';
 import { isL7Key, L4_KEYS, L7_KEYS } from '../compile/condition-keys.ts';
-
-type Path = readonly (string | number)[];
+import { checkGateway, checkGatewayClass, checkReferenceGrant } from './check-gateway.ts';
+import { duplicates, notAllowed, type Path, problem } from './check-helpers.ts';
+import { checkRequestAuthentication } from './check-request-authentication.ts';
+import { checkRoute } from './check-routes.ts';
+import { checkTrafficPolicy } from './check-traffic-policy.ts';
 
 const FORMAT = new Map(FORMATS.map((format) => [format.name, format]));
 
 const OWN_LABELS = 'loam.dev/';
-const OWN_LABEL_NAMES = [DATAPLANE_MODE_LABEL, 'loam.dev/use-waypoint', 'loam.dev/use-waypoint-namespace'];
-const DATAPLANE_MODES = ['ambient', 'none'];
+const OWN_LABEL_NAMES = [
+  DATAPLANE_MODE_LABEL,
+  USE_WAYPOINT_LABEL,
+  USE_WAYPOINT_NAMESPACE_LABEL,
+  WAYPOINT_FOR_LABEL,
+];
+/** The labels that take certain values alone. */
+const LABEL_VALUES: ReadonlyMap<string, readonly string[]> = new Map([
+  [DATAPLANE_MODE_LABEL, ['ambient', 'none']],
+  [WAYPOINT_FOR_LABEL, WAYPOINT_FOR_VALUES],
+]);
 
 /** What a policy can be attached to (Istio: PolicyTargetReference): kinds by group. */
 const TARGETS: ReadonlyMap<string, readonly string[]> = new Map([
@@ -45,6 +63,19 @@ function checkKind(object: KubeObject): FieldProblem[] {
       return checkAuthorization(object);
     case 'PeerAuthentication':
       return checkPeerAuthentication(object);
+    case 'RequestAuthentication':
+      return checkRequestAuthentication(object);
+    case 'TrafficPolicy':
+      return checkTrafficPolicy(object);
+    case 'Gateway':
+      return checkGateway(object);
+    case 'GatewayClass':
+      return checkGatewayClass(object);
+    case 'HTTPRoute':
+    case 'GRPCRoute':
+      return checkRoute(object);
+    case 'ReferenceGrant':
+      return checkReferenceGrant(object);
     case 'Namespace':
     case 'ServiceAccount':
       return [];
@@ -55,8 +86,8 @@ function checkKind(object: KubeObject): FieldProblem[] {
 function checkOwnLabels({ metadata: { labels = {} } }: KubeObject): FieldProblem[] {
   return Object.entries(labels).flatMap(([key, value]) => {
     const path: Path = ['metadata', 'labels', key];
-    if (key === DATAPLANE_MODE_LABEL && !DATAPLANE_MODES.includes(value))
-      return [notAllowed(path, value, DATAPLANE_MODES.join(', '))];
+    const values = LABEL_VALUES.get(key);
+    if (values !== undefined && !values.includes(value)) return [notAllowed(path, value, values.join(', '))];
     if (!key.startsWith(OWN_LABELS) || OWN_LABEL_NAMES.includes(key)) return [];
     const guess = didYouMean(key, OWN_LABEL_NAMES);
     const hint = guess === undefined ? '' : `; did you mean ${show(guess)}?`;
@@ -66,38 +97,6 @@ function checkOwnLabels({ metadata: { labels = {} } }: KubeObject): FieldProblem
         atKey: true,
       },
     ];
-  });
-}
-
-function problem(path: Path, message: string, value?: unknown, allowed?: string): FieldProblem {
-  return {
-    path,
-    atKey: false,
-    message,
-    ...(value === undefined ? {} : { value: show(value) }),
-    ...(allowed === undefined ? {} : { allowed }),
-  };
-}
-
-/** A value that is not one of those that are; the message names it, for readers who see nothing else. */
-function notAllowed(path: Path, value: unknown, allowed: string): FieldProblem {
-  return problem(path, `${show(value)} is not allowed`, value, allowed);
-}
-
-/** Reports each item whose key occurred before. */
-function duplicates<T>(
-  items: readonly T[],
-  key: (item: T) => string | undefined,
-  path: Path,
-  what: string,
-): FieldProblem[] {
-  const seen = new Set<string>();
-  return items.flatMap((item, i) => {
-    const text = key(item);
-    if (text === undefined) return [];
-    if (seen.has(text)) return [problem([...path, i], `${what} ${show(text)} occurs twice`)];
-    seen.add(text);
-    return [];
   });
 }
 

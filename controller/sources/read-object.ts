@@ -23,6 +23,8 @@ export type ReadDocument =
 /** Kinds under these groups are ours to understand: one that we do not know must not be passed over in silence. */
 const SECURITY_GROUP = 'security.istio.io/';
 const API_VERSIONS = [...new Set(Object.values(SCHEMAS).flatMap(({ apiVersions }) => apiVersions))];
+/** Kinds in whose spec "nothing" would have a meaning. */
+const NULL_MATTERS: readonly Kind[] = ['AuthorizationPolicy', 'PeerAuthentication', 'RequestAuthentication'];
 const ORDINARY_KIND = /^[A-Za-z0-9]{1,63}$/;
 const NAME = FORMATS.find((format) => format.name === 'subdomain');
 
@@ -208,7 +210,7 @@ function isRecord(value: unknown): value is Record<string, unknown> {
  * behind it would turn into a rule that matches everyone.
  */
 function withoutNulls(kind: Kind, data: Record<string, unknown>): unknown {
-  const isPolicy = kind === 'AuthorizationPolicy' || kind === 'PeerAuthentication';
+  const isPolicy = NULL_MATTERS.includes(kind);
   return stripNulls(data, isPolicy ? 'spec' : undefined);
 }
 

@@ -1,5 +1,10 @@
 import { DATAPLANE_MODE_LABEL } from '../../lib/enrolment.ts';
-import { tcpPorts, USE_WAYPOINT_LABEL, USE_WAYPOINT_NAMESPACE_LABEL } from '../compile/services.ts';
+import { tcpPorts } from '../compile/services.ts';
+import {
+  USE_WAYPOINT_LABEL,
+  USE_WAYPOINT_NAMESPACE_LABEL,
+  WAYPOINT_FOR_LABEL,
+} from '../compile/waypoints/labels.ts';
 import { containerPort } from '../compile/workloads.ts';
 import { hasSelector, labelsMatch } from '../model/labels.ts';
 import {
@@ -23,7 +28,7 @@ const MAX_NAMES = 5;
 
 /** Labels of Istio that have a namesake here and no meaning. */
 const OWN_LABEL_BY_ISTIO_LABEL: ReadonlyMap<string, string> = new Map(
-  [DATAPLANE_MODE_LABEL, USE_WAYPOINT_LABEL, USE_WAYPOINT_NAMESPACE_LABEL].map((own) => [
+  [DATAPLANE_MODE_LABEL, USE_WAYPOINT_LABEL, USE_WAYPOINT_NAMESPACE_LABEL, WAYPOINT_FOR_LABEL].map((own) => [
     own.replace('loam.dev/', 'istio.io/'),
     own,
   ]),
@@ -86,6 +91,13 @@ function kindDoubts(
       return selectorDoubts(object, pods, context.rootNamespace);
     case 'Namespace':
     case 'ServiceAccount':
+    case 'RequestAuthentication':
+    case 'TrafficPolicy':
+    case 'Gateway':
+    case 'GatewayClass':
+    case 'HTTPRoute':
+    case 'GRPCRoute':
+    case 'ReferenceGrant':
       return [];
   }
 }

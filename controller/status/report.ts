@@ -1,7 +1,7 @@
 import { type ObjectRef, objectKey, refOf } from '../model/objects.ts';
-import type { Outcome } from '../compile/mesh.ts';
+import type { Condition, Outcome } from '../compile/outcomes.ts';
 import type { ObjectSet, Problem, SourceGate } from '../sources/source.ts';
-import type { NodeStream } from '../xds/service.ts';
+import type { GatewayReport, NodeReport, Refusals } from './clients.ts';
 
 /** One object in `GET /v1/status`. */
 export interface ObjectReport {
@@ -17,19 +17,12 @@ export interface ObjectReport {
   readonly allowed?: string;
   readonly warnings: readonly string[];
   readonly compiledTo: readonly string[];
+  /** What nodes and waypoints said when they refused what this object compiles to. */
+  readonly refusals: readonly string[];
+  /** As the Gateway API has them, for its kinds. */
+  readonly conditions?: readonly Condition[];
   /** True when an older, good state is in force instead of what the file says now. */
   readonly lastGood: boolean;
-}
-
-export interface NodeReport {
-  readonly node: string;
-  readonly connected: boolean;
-  /** The newest generation that the node is known to have, of all types. */
-  readonly ackedGeneration: number;
-  readonly streams: readonly NodeStream[];
-  readonly lastSeen?: Date;
-  /** Why the node refused what it was sent, if it did. */
-  readonly nacks: readonly string[];
 }
 
 /** Something legal that is probably not meant. */
@@ -59,10 +52,15 @@ export interface StatusReport {
   }[];
   readonly warnings: readonly WarningReport[];
   readonly nodes: readonly NodeReport[];
+  readonly gateways: readonly GatewayReport[];
 }
 
 /** Everything that is known of each object: those in force, and those whose manifest was not accepted. */
-export function reportObjects(set: ObjectSet, outcomes: ReadonlyMap<string, Outcome>): ObjectReport[] {
+export function reportObjects(
+  set: ObjectSet,
+  outcomes: ReadonlyMap<string, Outcome>,
+  refusals: Refusals = new Map(),
+): ObjectReport[] {
   const byObject = Map.groupBy(
     set.problems.filter((problem) => problem.object !== undefined),
     (problem) => objectKey(problem.object as ObjectRef),
@@ -73,16 +71,20 @@ export function reportObjects(set: ObjectSet, outcomes: ReadonlyMap<string, Outc
     const error = problems.find(({ severity }) => severity === 'error');
     const outcome = outcomes.get(key);
     const kept = lastGood ? 'kept in force, since a broken document of its file may be it' : undefined;
-    const message = error?.message ?? kept ?? outcome?.message;
+    const refused = (outcome?.compiledTo ?? []).flatMap((resource) => refusals.get(resource) ?? []);
+    const texts = [error?.message ?? kept ?? outcome?.message ?? '', ...refused];
+    const message = texts.filter((text) => text !== '').join('; ');
     reports.push({
       ...refOf(object),
       file: error?.file ?? file,
       ...(line === undefined ? {} : { line }),
       ...pick(error),
       state: error !== undefined ? 'rejected' : (outcome?.state ?? 'accepted'),
-      ...(message === undefined || message === '' ? {} : { message }),
+      ...(message === '' ? {} : { message }),
       warnings: problems.filter(({ severity }) => severity === 'warning').map((warning) => warning.message),
       compiledTo: outcome?.compiledTo ?? [],
+      refusals: refused,
+      ...(outcome?.conditions === undefined ? {} : { conditions: outcome.conditions }),
       lastGood,
     });
   }
@@ -100,6 +102,7 @@ export function reportObjects(set: ObjectSet, outcomes: ReadonlyMap<string, Outc
       message: `${message}; it is not in force`,
       warnings: [],
       compiledTo: [],
+      refusals: [],
       lastGood: false,
     });
   }
@@ -171,33 +174,5 @@ export function reportFiles(set: ObjectSet): StatusReport['files'] {
       set.files.find((each) => each.file === file)?.error ??
       (first === undefined ? undefined : `${problemText(first)}${more}`);
     return { file, ...(error === undefined ? {} : { error }), problems };
-  });
-}
-
-/** Nodes that run pods or have a stream. */
-export function reportNodes(
-  known: Iterable<string>,
-  streams: readonly NodeStream[],
-  lastSeen: (node: string) => Date | undefined,
-): NodeReport[] {
-  const byNode = Map.groupBy(streams, ({ node }) => node);
-  return [...new Set([...known, ...byNode.keys()])].sort().map((node) => {
-    const own = byNode.get(node) ?? [];
-    // Of several streams the newest counts: older ones belong to a ztunnel that is leaving.
-    const newest = own.reduce<NodeStream | undefined>(
-      (best, each) => (best === undefined || each.since > best.since ? each : best),
-      undefined,
-    );
-    const types = newest?.types ?? [];
-    const seen = lastSeen(node);
-    return {
-      node,
-      connected: own.length > 0,
-      ackedGeneration:
-        types.length === 0 ? 0 : Math.min(...types.map(({ ackedGeneration }) => ackedGeneration)),
-      streams: own,
-      ...(seen === undefined ? {} : { lastSeen: seen }),
-      nacks: types.flatMap(({ nack }) => (nack === undefined ? [] : [nack])),
-    };
   });
 }

@@ -7,12 +7,15 @@ import {
 import {
   ADDRESS_TYPE,
   AUTHORIZATION_TYPE,
-  type Snapshot,
   TYPES,
+  TypeSnapshot,
   type TypeUrl,
   type VersionedResource,
+  type View,
+  WAYPOINT_TYPE,
 } from './snapshot.ts';
 import { type Delta, TypeSubscription } from './type-subscription.ts';
+import { inWaypointOrder } from './waypoint-order.ts';
 
 /** How far one type of one node has come. */
 export interface TypeProgress {
@@ -22,6 +25,8 @@ export interface TypeProgress {
   readonly waitingForAck: boolean;
   /** What the node said when it refused the newest response; gone after the next success. */
   readonly nack?: string;
+  /** The resources that were in what the node refused. */
+  readonly refused?: readonly string[];
 }
 
 export interface DeltaStreamOptions {
@@ -34,6 +39,7 @@ const MAX_RESPONSE_BYTES = 3 * 1024 * 1024;
 const RESOURCE_OVERHEAD_BYTES = 256;
 const NAME_OVERHEAD_BYTES = 8;
 const MAX_NACK_TEXT = 500;
+const NOTHING = new TypeSnapshot(new Map());
 
 interface TypeState {
   readonly subscription: TypeSubscription;
@@ -50,22 +56,22 @@ interface TypeState {
  * One client's stream: decides what goes out next. Without I/O of its own.
  *
  * Order (a policy named by a workload must be there before it, and go after it): changed policies, then addresses,
- * then removed policies.
+ * then removed policies. What is for a waypoint comes after the addresses.
  */
 export class DeltaStream {
   readonly #options: DeltaStreamOptions;
   readonly #types = new Map<TypeUrl, TypeState>();
-  #snapshot: Snapshot;
+  #view: View;
   #nonce = 0;
 
-  constructor(snapshot: Snapshot, options: DeltaStreamOptions) {
-    this.#snapshot = snapshot;
+  constructor(view: View, options: DeltaStreamOptions) {
+    this.#view = view;
     this.#options = options;
   }
 
-  /** True once both types are subscribed to: until then a short wait lets policies go first. */
+  /** True once all types are subscribed to: until then a short wait lets policies go first. */
   get hasAllTypes(): boolean {
-    return this.#types.size === TYPES.length;
+    return this.#types.size === this.#view.types.size;
   }
 
   get progress(): TypeProgress[] {
@@ -73,12 +79,13 @@ export class DeltaStream {
       typeUrl,
       ackedGeneration: state.acked,
       waitingForAck: state.outstanding !== undefined,
-      ...(state.nack === undefined ? {} : { nack: state.nack.text }),
+      ...(state.nack === undefined ? {} : { nack: state.nack.text, refused: [...state.nack.refused.keys()] }),
     }));
   }
 
-  setSnapshot(snapshot: Snapshot): void {
-    this.#snapshot = snapshot;
+  /** The newest state. The types of a view stay the same for the life of a stream. */
+  setView(view: View): void {
+    this.#view = view;
   }
 
   /**
@@ -87,11 +94,7 @@ export class DeltaStream {
    * @throws Error when the request is against the protocol or beyond the limits; the stream must end then
    */
   receive(request: DeltaDiscoveryRequest): void {
-    const typeUrl = TYPES.find((type) => type === request.typeUrl);
-    if (typeUrl === undefined)
-      throw new Error(
-        `type ${JSON.stringify(request.typeUrl.slice(0, 200))} is not served; allowed: ${TYPES.join(', ')}`,
-      );
+    const typeUrl = this.#typeOf(request.typeUrl);
     let state = this.#types.get(typeUrl);
     if (state === undefined) {
       state = {
@@ -123,20 +126,36 @@ export class DeltaStream {
     const addressesOut = addresses === undefined || isEmpty(this.#delta(ADDRESS_TYPE, addresses));
     if (policies !== undefined && policiesOut && addressesOut)
       this.#send(AUTHORIZATION_TYPE, policies, (delta) => delta);
+    // A waypoint learns of Services and routes when it knows where their pods are.
+    const waypoint = this.#types.get(WAYPOINT_TYPE);
+    if (waypoint !== undefined && addressesOut) this.#send(WAYPOINT_TYPE, waypoint, inWaypointOrder);
     for (const [typeUrl, state] of this.#types) {
-      const { resources } = this.#snapshot.types[typeUrl];
+      const { resources } = this.#resources(typeUrl);
       if (state.outstanding !== undefined) continue;
       const refused = [...(state.nack?.refused ?? [])].some(
         ([name, version]) => resources.get(name)?.version === version,
       );
       if (refused) continue;
       state.nack = undefined;
-      if (isEmpty(this.#delta(typeUrl, state))) state.acked = this.#snapshot.generation;
+      if (isEmpty(this.#delta(typeUrl, state))) state.acked = this.#view.generation;
     }
   }
 
+  #typeOf(wanted: string): TypeUrl {
+    const known = TYPES.find((type) => type === wanted);
+    if (known !== undefined && this.#view.types.has(known)) return known;
+    const name = JSON.stringify(wanted.slice(0, 200));
+    const why =
+      known === undefined ? 'is not served' : "is served only to a waypoint, by its Gateway's token";
+    throw new Error(`type ${name} ${why}; allowed: ${[...this.#view.types.keys()].join(', ')}`);
+  }
+
+  #resources(typeUrl: TypeUrl): TypeSnapshot {
+    return this.#view.types.get(typeUrl) ?? NOTHING;
+  }
+
   #delta(typeUrl: TypeUrl, state: TypeState): Delta {
-    return state.subscription.diff(this.#snapshot.types[typeUrl]);
+    return state.subscription.diff(this.#resources(typeUrl));
   }
 
   #send(typeUrl: TypeUrl, state: TypeState, select: (delta: Delta) => Delta): void {
@@ -144,7 +163,7 @@ export class DeltaStream {
     const delta = limit(select(this.#delta(typeUrl, state)));
     if (isEmpty(delta) && !state.mustAnswer) return;
     this.#nonce += 1;
-    const nonce = `${this.#snapshot.generation}-${this.#nonce}`;
+    const nonce = `${this.#view.generation}-${this.#nonce}`;
     state.mustAnswer = false;
     state.outstanding = { nonce, delta };
     state.subscription.markSent(delta);
@@ -153,7 +172,7 @@ export class DeltaStream {
       create(DeltaDiscoveryResponseSchema, {
         typeUrl,
         nonce,
-        systemVersionInfo: String(this.#snapshot.generation),
+        systemVersionInfo: String(this.#view.generation),
         resources: delta.upserts.map(({ name, version, bytes, aliases }) => ({
           name,
           version,

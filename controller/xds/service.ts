@@ -3,15 +3,16 @@ import type { Logger } from 'pino';
 import { errorText } from '../../lib/loam-error.ts';
 import type { DeltaDiscoveryRequest, DeltaDiscoveryResponse } from '../../proto/gen/envoy/discovery_pb.js';
 import { AggregatedDiscoveryService } from '../../proto/gen/envoy/discovery_pb.js';
+import { type Principal, principalText } from '../auth/principal.ts';
 import { grpcServiceDefinition } from '../grpc-service.ts';
 import { DeltaStream, type TypeProgress } from './delta-stream.ts';
-import { EMPTY_SNAPSHOT, type Snapshot } from './snapshot.ts';
+import { EMPTY_SNAPSHOT, type Snapshot, viewOf } from './snapshot.ts';
 
 export const XDS_SERVICE = grpcServiceDefinition(AggregatedDiscoveryService);
 
-/** One node's stream as the status shows it. */
-export interface NodeStream {
-  readonly node: string;
+/** One client's stream as the status shows it. */
+export interface ClientStream {
+  readonly principal: Principal;
   /** What the client calls itself. */
   readonly clientId: string;
   readonly since: Date;
@@ -19,15 +20,17 @@ export interface NodeStream {
 }
 
 export interface XdsServiceOptions {
-  /** The node that a call's credentials prove, if they do. */
-  readonly authenticate: (metadata: grpc.Metadata) => string | undefined;
+  /** Whom a call's credentials prove, if they do. */
+  readonly authenticate: (metadata: grpc.Metadata) => Principal | undefined;
   readonly log: Logger;
 }
 
 type Call = grpc.ServerDuplexStream<DeltaDiscoveryRequest, DeltaDiscoveryResponse>;
 
 interface Connection {
-  readonly node: string;
+  readonly principal: Principal;
+  /** The principal as a text, for comparing and for logs. */
+  readonly who: string;
   readonly call: Call;
   readonly stream: DeltaStream;
   readonly since: Date;
@@ -46,6 +49,8 @@ const ANSWER_INTERVAL_MS = 10;
 const MAX_CLIENT_ID = 200;
 /** Streams of one node: the running ztunnel, its successor, and some that died without a word. */
 const MAX_STREAMS_PER_NODE = 16;
+/** Streams of one Gateway: each of its instances has one. */
+const MAX_STREAMS_PER_GATEWAY = 256;
 
 /** The aggregated discovery service, delta variant. */
 export class XdsService {
@@ -68,29 +73,30 @@ export class XdsService {
     this.#snapshot = snapshot;
     this.#serving = true;
     for (const connection of this.#connections) {
-      connection.stream.setSnapshot(snapshot);
+      connection.stream.setView(viewOf(snapshot, connection.principal));
       this.#flush(connection);
     }
   }
 
-  get streams(): NodeStream[] {
-    return [...this.#connections].map(({ node, clientId, since, stream }) => ({
-      node,
+  get streams(): ClientStream[] {
+    return [...this.#connections].map(({ principal, clientId, since, stream }) => ({
+      principal,
       clientId,
       since,
       types: stream.progress,
     }));
   }
 
-  /** When a node that has no stream now was connected last. */
-  lastSeen(node: string): Date | undefined {
-    return this.#lastSeen.get(node);
+  /** When a client that has no stream now was connected last. */
+  lastSeen(principal: Principal): Date | undefined {
+    return this.#lastSeen.get(principalText(principal));
   }
 
-  /** Ends the streams whose credentials no longer prove their node. */
+  /** Ends the streams whose credentials no longer prove what they proved. */
   recheckCredentials(): void {
-    for (const { call, node } of this.#connections) {
-      if (this.#options.authenticate(call.metadata) !== node) {
+    for (const { call, who } of this.#connections) {
+      const principal = this.#options.authenticate(call.metadata);
+      if (principal === undefined || principalText(principal) !== who) {
         end(call, grpc.status.UNAUTHENTICATED, 'the token is no longer valid');
       }
     }
@@ -106,21 +112,24 @@ export class XdsService {
     call.on('error', (error: Error) =>
       this.#options.log.debug({ reason: error.message }, 'xds stream failed'),
     );
-    const node = this.#options.authenticate(call.metadata);
-    if (node === undefined) {
-      end(call, grpc.status.UNAUTHENTICATED, 'a bearer token of a node is needed (authorization: Bearer …)');
+    const principal = this.#options.authenticate(call.metadata);
+    if (principal === undefined) {
+      const needed = 'a bearer token of a node or gateway is needed (authorization: Bearer …)';
+      end(call, grpc.status.UNAUTHENTICATED, needed);
       return;
     }
-    const same = [...this.#connections].filter((connection) => connection.node === node);
-    if (same.length >= MAX_STREAMS_PER_NODE) {
-      end(call, grpc.status.RESOURCE_EXHAUSTED, `node ${node} has ${same.length} streams already`);
+    const who = principalText(principal);
+    const same = [...this.#connections].filter((connection) => connection.who === who);
+    if (same.length >= (principal.kind === 'node' ? MAX_STREAMS_PER_NODE : MAX_STREAMS_PER_GATEWAY)) {
+      end(call, grpc.status.RESOURCE_EXHAUSTED, `${who} has ${same.length} streams already`);
       return;
     }
-    const stream = new DeltaStream(this.#snapshot, {
+    const stream = new DeltaStream(viewOf(this.#snapshot, principal), {
       send: (response) => void call.write(response),
     });
     const connection: Connection = {
-      node,
+      principal,
+      who,
       call,
       stream,
       since: new Date(),
@@ -130,7 +139,7 @@ export class XdsService {
       flushedAtMs: -Infinity,
     };
     this.#connections.add(connection);
-    this.#options.log.info({ node, peer: call.getPeer() }, 'xds client connected');
+    this.#options.log.info({ client: who, peer: call.getPeer() }, 'xds client connected');
     const gone = (): void => this.#forget(connection);
     call.on('data', (request: DeltaDiscoveryRequest) => this.#receive(connection, request));
     call.on('end', () => {
@@ -143,7 +152,7 @@ export class XdsService {
   }
 
   #receive(connection: Connection, request: DeltaDiscoveryRequest): void {
-    const { call, stream, node } = connection;
+    const { call, stream, who } = connection;
     try {
       stream.receive(request);
     } catch (error) {
@@ -153,7 +162,7 @@ export class XdsService {
     if (request.node !== undefined) connection.clientId = request.node.id.slice(0, MAX_CLIENT_ID);
     if (request.errorDetail !== undefined) {
       const reason = request.errorDetail.message.slice(0, 1000);
-      this.#options.log.warn({ node, type: request.typeUrl, reason }, 'the node refused a response');
+      this.#options.log.warn({ client: who, type: request.typeUrl, reason }, 'the client refused a response');
     }
     // Addresses and policies are subscribed to by two messages; policies should be first on the wire.
     if (!connection.waited && stream.hasAllTypes) {
@@ -184,8 +193,8 @@ export class XdsService {
   #forget(connection: Connection): void {
     if (!this.#connections.delete(connection)) return;
     clearTimeout(connection.timer);
-    this.#lastSeen.set(connection.node, new Date());
-    this.#options.log.info({ node: connection.node }, 'xds client gone');
+    this.#lastSeen.set(connection.who, new Date());
+    this.#options.log.info({ client: connection.who }, 'xds client gone');
   }
 }
 

@@ -1,9 +1,12 @@
 import { createHash } from 'node:crypto';
+import type { Principal } from '../auth/principal.ts';
 import type { CompiledMesh, CompiledResource } from '../compile/mesh.ts';
 
 export const ADDRESS_TYPE = 'type.googleapis.com/istio.workload.Address';
 export const AUTHORIZATION_TYPE = 'type.googleapis.com/istio.security.Authorization';
-export const TYPES = [ADDRESS_TYPE, AUTHORIZATION_TYPE] as const;
+/** What a waypoint does (proto/loam/waypoint/v1), for waypoints alone. */
+export const WAYPOINT_TYPE = 'type.googleapis.com/loam.waypoint.v1.Resource';
+export const TYPES = [ADDRESS_TYPE, AUTHORIZATION_TYPE, WAYPOINT_TYPE] as const;
 export type TypeUrl = (typeof TYPES)[number];
 
 export interface VersionedResource extends CompiledResource {
@@ -45,26 +48,61 @@ export class TypeSnapshot {
   }
 }
 
-/** The state of the mesh that nodes should come to have. */
+/** The state of the mesh that nodes and waypoints should come to have. */
 export interface Snapshot {
   readonly generation: number;
-  readonly types: Readonly<Record<TypeUrl, TypeSnapshot>>;
+  readonly addresses: TypeSnapshot;
+  readonly authorizations: TypeSnapshot;
+  /** By Gateway (`<namespace>/<name>`): what its waypoint gets. */
+  readonly waypoints: ReadonlyMap<string, TypeSnapshot>;
 }
+
+const EMPTY_TYPE = new TypeSnapshot(new Map());
 
 export const EMPTY_SNAPSHOT: Snapshot = {
   generation: 0,
-  types: { [ADDRESS_TYPE]: new TypeSnapshot(new Map()), [AUTHORIZATION_TYPE]: new TypeSnapshot(new Map()) },
+  addresses: EMPTY_TYPE,
+  authorizations: EMPTY_TYPE,
+  waypoints: new Map(),
 };
 
-/** Gives each resource its version; resources unchanged since `before` are taken over as they are. */
+/** What one client may see: a type that is not there is not served to it. */
+export interface View {
+  readonly generation: number;
+  readonly types: ReadonlyMap<TypeUrl, TypeSnapshot>;
+}
+
+/** A node sees the mesh; a waypoint moreover what is compiled for its own Gateway, and for no other. */
+export function viewOf({ generation, addresses, authorizations, waypoints }: Snapshot, who: Principal): View {
+  const types = new Map<TypeUrl, TypeSnapshot>([
+    [ADDRESS_TYPE, addresses],
+    [AUTHORIZATION_TYPE, authorizations],
+  ]);
+  if (who.kind === 'gateway') types.set(WAYPOINT_TYPE, waypoints.get(who.gateway) ?? EMPTY_TYPE);
+  return { generation, types };
+}
+
+/** Gives each resource its version; what is unchanged since `before` is taken over as it is. */
 export function makeSnapshot(generation: number, mesh: CompiledMesh, before: Snapshot): Snapshot {
+  const waypoints = new Map<string, TypeSnapshot>();
+  for (const [gateway, resources] of mesh.waypoints)
+    waypoints.set(gateway, version(resources, before.waypoints.get(gateway) ?? EMPTY_TYPE));
   return {
     generation,
-    types: {
-      [ADDRESS_TYPE]: version(mesh.addresses, before.types[ADDRESS_TYPE]),
-      [AUTHORIZATION_TYPE]: version(mesh.authorizations, before.types[AUTHORIZATION_TYPE]),
-    },
+    addresses: version(mesh.addresses, before.addresses),
+    authorizations: version(mesh.authorizations, before.authorizations),
+    waypoints,
   };
+}
+
+/** Whether two snapshots that follow each other have the same content. */
+export function sameContent(a: Snapshot, b: Snapshot): boolean {
+  return (
+    a.addresses === b.addresses &&
+    a.authorizations === b.authorizations &&
+    a.waypoints.size === b.waypoints.size &&
+    [...a.waypoints].every(([gateway, resources]) => b.waypoints.get(gateway) === resources)
+  );
 }
 
 function version(compiled: ReadonlyMap<string, CompiledResource>, before: TypeSnapshot): TypeSnapshot {
@@ -72,7 +110,10 @@ function version(compiled: ReadonlyMap<string, CompiledResource>, before: TypeSn
   const resources = new Map<string, VersionedResource>();
   for (const [name, resource] of compiled) {
     const old = before.resources.get(name);
-    if (old !== undefined && Buffer.compare(old.bytes, resource.bytes) === 0) {
+    if (
+      old !== undefined &&
+      (old.bytes === resource.bytes || Buffer.compare(old.bytes, resource.bytes) === 0)
+    ) {
       resources.set(name, old);
       continue;
     }

@@ -22,7 +22,7 @@ describe('ca/service', () => {
     const service = new CaService({
       authority: await loadAuthority({ stateDir: dir.path, trustDomain: 'cluster.local' }),
       maxTtlS: 3600,
-      authenticate: (metadata) => metadata as unknown as string,
+      authenticate: (metadata) => ({ kind: 'node', node: metadata as unknown as string }),
       identitiesOf: () => new Set([IDENTITY]),
       log: SILENT,
     });

@@ -236,7 +236,7 @@ describe('sources/read-object', () => {
     ['a wrong apiVersion', PEER.replace('istio.io/v1', 'istio.io/v2'), 'apiVersion', /not allowed/],
     [
       'a security kind that is not known',
-      PEER.replace('PeerAuthentication', 'RequestAuthentication'),
+      PEER.replace('PeerAuthentication', 'SecurityProfile'),
       'kind',
       /unknown kind/,
     ],

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { describe, it } from 'mocha';
+import type { Principal } from '../../../../controller/auth/principal.ts';
 import type { CompiledResource } from '../../../../controller/compile/mesh.ts';
 import { DeltaStream } from '../../../../controller/xds/delta-stream.ts';
 import {
@@ -9,6 +10,7 @@ import {
   EMPTY_SNAPSHOT,
   makeSnapshot,
   type Snapshot,
+  viewOf,
 } from '../../../../controller/xds/snapshot.ts';
 import {
   DeltaDiscoveryRequestSchema,
@@ -30,6 +32,8 @@ function resources(content: Content): Map<string, CompiledResource> {
   );
 }
 
+const NODE: Principal = { kind: 'node', node: 'node-a' };
+
 /** A stream with the client's side in the test's hands. */
 class Bench {
   readonly sent: DeltaDiscoveryResponse[] = [];
@@ -37,7 +41,9 @@ class Bench {
   #snapshot: Snapshot = EMPTY_SNAPSHOT;
 
   constructor() {
-    this.stream = new DeltaStream(EMPTY_SNAPSHOT, { send: (response) => this.sent.push(response) });
+    this.stream = new DeltaStream(viewOf(EMPTY_SNAPSHOT, NODE), {
+      send: (response) => this.sent.push(response),
+    });
   }
 
   publish(addresses: Content, authorizations: Content = {}): void {
@@ -46,9 +52,11 @@ class Bench {
       authorizations: resources(authorizations),
       outcomes: new Map(),
       identities: new Map(),
+      waypoints: new Map(),
+      waypointIdentities: new Map(),
     };
     this.#snapshot = makeSnapshot(this.#snapshot.generation + 1, mesh, this.#snapshot);
-    this.stream.setSnapshot(this.#snapshot);
+    this.stream.setView(viewOf(this.#snapshot, NODE));
     this.stream.flush();
   }
 

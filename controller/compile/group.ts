@@ -1,0 +1,96 @@
+import {
+  type AuthorizationPolicy,
+  type Gateway,
+  type GRPCRoute,
+  type HTTPRoute,
+  type KubeObject,
+  type Namespace,
+  namespaceOf,
+  type PeerAuthentication,
+  type Pod,
+  type ReferenceGrant,
+  type RequestAuthentication,
+  type Service,
+  type TrafficPolicy,
+} from '../model/objects.ts';
+
+/** The objects in force, by kind. */
+export interface Objects {
+  readonly namespaces: ReadonlyMap<string, Namespace>;
+  readonly servicesByNamespace: ReadonlyMap<string, readonly Service[]>;
+  readonly pods: readonly Pod[];
+  readonly policies: readonly AuthorizationPolicy[];
+  readonly peerAuthentications: readonly PeerAuthentication[];
+  readonly requestAuthentications: readonly RequestAuthentication[];
+  readonly trafficPolicies: readonly TrafficPolicy[];
+  readonly gateways: readonly Gateway[];
+  readonly routes: readonly (HTTPRoute | GRPCRoute)[];
+  readonly grants: readonly ReferenceGrant[];
+}
+
+/** Sorts objects by kind; the order within a kind stays. */
+export function group(all: Iterable<KubeObject>): Objects {
+  const namespaces = new Map<string, Namespace>();
+  const servicesByNamespace = new Map<string, Service[]>();
+  const pods: Pod[] = [];
+  const policies: AuthorizationPolicy[] = [];
+  const peerAuthentications: PeerAuthentication[] = [];
+  const requestAuthentications: RequestAuthentication[] = [];
+  const trafficPolicies: TrafficPolicy[] = [];
+  const gateways: Gateway[] = [];
+  const routes: (HTTPRoute | GRPCRoute)[] = [];
+  const grants: ReferenceGrant[] = [];
+  for (const object of all) {
+    switch (object.kind) {
+      case 'Namespace':
+        namespaces.set(object.metadata.name, object);
+        break;
+      case 'Service': {
+        const list = servicesByNamespace.get(namespaceOf(object)) ?? [];
+        list.push(object);
+        servicesByNamespace.set(namespaceOf(object), list);
+        break;
+      }
+      case 'Pod':
+        pods.push(object);
+        break;
+      case 'AuthorizationPolicy':
+        policies.push(object);
+        break;
+      case 'PeerAuthentication':
+        peerAuthentications.push(object);
+        break;
+      case 'RequestAuthentication':
+        requestAuthentications.push(object);
+        break;
+      case 'TrafficPolicy':
+        trafficPolicies.push(object);
+        break;
+      case 'Gateway':
+        gateways.push(object);
+        break;
+      case 'HTTPRoute':
+      case 'GRPCRoute':
+        routes.push(object);
+        break;
+      case 'ReferenceGrant':
+        grants.push(object);
+        break;
+      case 'ServiceAccount':
+      case 'GatewayClass':
+        break;
+    }
+  }
+  return {
+    namespaces,
+    servicesByNamespace,
+    pods,
+    policies,
+    peerAuthentications,
+    requestAuthentications,
+    trafficPolicies,
+    gateways,
+    routes,
+    grants,
+  };
+}

@@ -1,0 +1,56 @@
+import { type KubeObject, objectKey, refOf } from '../model/objects.ts';
+
+/** A condition as the Gateway API writes it into an object's status (metav1.Condition). */
+export interface Condition {
+  /** The parent that it is about: `Service shop/payments`; absent where it is about the object as a whole. */
+  readonly parent?: string;
+  readonly type: string;
+  readonly status: 'True' | 'False';
+  readonly reason: string;
+  readonly message: string;
+}
+
+/** What an object came to. */
+export interface Outcome {
+  readonly state: 'accepted' | 'pending';
+  readonly message: string;
+  readonly compiledTo: readonly string[];
+  readonly conditions?: readonly Condition[];
+}
+
+/** What one part of the compiler has to say about an object. */
+export interface Note {
+  /** What it waits for; any such note makes the whole object pending. */
+  readonly pending?: string;
+  readonly message?: string;
+  readonly compiledTo?: readonly string[];
+  readonly conditions?: readonly Condition[];
+}
+
+/** Gathers what the parts of the compiler say about each object, in the order in which they say it. */
+export class Outcomes {
+  readonly #notes = new Map<string, Note[]>();
+
+  add(object: KubeObject, note: Note): void {
+    const key = objectKey(refOf(object));
+    const notes = this.#notes.get(key);
+    if (notes === undefined) this.#notes.set(key, [note]);
+    else notes.push(note);
+  }
+
+  /** By objectKey. */
+  all(): Map<string, Outcome> {
+    return new Map([...this.#notes].map(([key, notes]) => [key, merge(notes)]));
+  }
+}
+
+function merge(notes: readonly Note[]): Outcome {
+  const texts = notes.flatMap(({ pending, message }) => [pending ?? '', message ?? '']);
+  const conditions = notes.flatMap((note) => note.conditions ?? []);
+  return {
+    state: notes.some(({ pending }) => pending !== undefined) ? 'pending' : 'accepted',
+    message: [...new Set(texts.filter((text) => text !== ''))].join('; '),
+    compiledTo: [...new Set(notes.flatMap(({ compiledTo }) => compiledTo ?? []))],
+    ...(conditions.length === 0 ? {} : { conditions }),
+  };
+}

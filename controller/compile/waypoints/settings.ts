@@ -1,0 +1,80 @@
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { type Settings, SettingsSchema } from '../../../proto/gen/loam/waypoint/v1/waypoint_pb.js';
+import type { Labels } from '../../model/objects.ts';
+import { didYouMean } from '../../schema/did-you-mean.ts';
+import { type FieldProblem, show } from '../../schema/validate.ts';
+
+const OTLP = 'loam.dev/otlp-endpoint';
+const SAMPLING = 'loam.dev/trace-sampling';
+const HOPS = 'loam.dev/trusted-hops';
+const PREFIX = 'loam.dev/';
+const MAX_HOPS = 32;
+/** As OpenTelemetry's own default would be too much for a mesh: a hundredth. */
+const DEFAULT_SAMPLING = 0.01;
+
+interface Setting {
+  readonly allowed: string;
+  readonly check: (value: string) => boolean;
+}
+
+const SETTINGS: ReadonlyMap<string, Setting> = new Map([
+  [OTLP, { allowed: 'http://host:port of an OTLP/HTTP collector', check: isEndpoint }],
+  [SAMPLING, { allowed: 'a number from 0 to 1, for example 0.1', check: isShare }],
+  [
+    HOPS,
+    {
+      allowed: `a whole number from 0 to ${MAX_HOPS}`,
+      check: (v) => /^\d{1,2}$/.test(v) && Number(v) <= MAX_HOPS,
+    },
+  ],
+]);
+
+function isShare(value: string): boolean {
+  return /^(0|1|0?\.\d{1,9}|0\.\d{1,9}|1\.0{1,9})$/.test(value);
+}
+
+function isEndpoint(value: string): boolean {
+  const url = URL.parse(value);
+  return (
+    url?.protocol === 'http:' &&
+    /^http:\/\/[^/?#@]+:\d{1,5}\/?$/.test(value) &&
+    url.username === '' &&
+    url.hostname !== ''
+  );
+}
+
+/** What is wrong with the annotations by which a Gateway sets up its waypoint. */
+export function settingProblems(annotations: Labels): FieldProblem[] {
+  return Object.entries(annotations).flatMap(([key, value]): FieldProblem[] => {
+    if (!key.startsWith(PREFIX)) return [];
+    const path = ['metadata', 'annotations', key];
+    const setting = SETTINGS.get(key);
+    if (setting === undefined) {
+      const known = [...SETTINGS.keys()];
+      const guess = didYouMean(key, known);
+      const hint = guess === undefined ? '' : `; did you mean ${show(guess)}?`;
+      const message = `unknown annotation ${show(key)}${hint}`;
+      return [{ path, atKey: true, message, allowed: known.join(', ') }];
+    }
+    if (setting.check(value)) return [];
+    return [
+      {
+        path,
+        atKey: false,
+        message: `${show(value)} is not allowed`,
+        value: show(value),
+        allowed: setting.allowed,
+      },
+    ];
+  });
+}
+
+/** Compiles annotations that have passed {@link settingProblems}. */
+export function compileSettings(annotations: Labels): Settings {
+  const endpoint = annotations[OTLP] ?? '';
+  const tracing: MessageInitShape<typeof SettingsSchema>['tracing'] = {
+    otlpEndpoint: endpoint.replace(/\/$/, ''),
+    sampling: Number(annotations[SAMPLING] ?? DEFAULT_SAMPLING),
+  };
+  return create(SettingsSchema, { tracing, trustedHops: Number(annotations[HOPS] ?? 0) });
+}

@@ -1,0 +1,86 @@
+import { spiffeUri } from '../../../lib/spiffe.ts';
+import { WAYPOINT_CLASS } from '../../model/gateway-api.ts';
+import { type Gateway, type KubeObject, namespaceOf, type Service } from '../../model/objects.ts';
+import type { Objects } from '../group.ts';
+import { gatewayNameOf, takesTraffic } from './labels.ts';
+
+/** A Gateway of our class. */
+export interface Waypoint {
+  /** `<namespace>/<name>`, as in tokens and assignments. */
+  readonly key: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly gateway: Gateway;
+  /** SPIFFE URI of its processes. */
+  readonly identity: string;
+}
+
+/** All that a part of the waypoint's compiler may look at. Pure data: made anew for each compilation. */
+export interface World {
+  readonly objects: Objects;
+  readonly rootNamespace: string;
+  readonly trustDomain: string;
+  /** By key. */
+  readonly waypoints: ReadonlyMap<string, Waypoint>;
+  /** By `<namespace>/<name>`; without those of type ExternalName, which the mesh does not carry. */
+  readonly services: ReadonlyMap<string, Service>;
+}
+
+/** Which waypoint a Service is before. */
+export type ServiceWaypoint =
+  | { readonly state: 'none' }
+  /** It opts in to one that does not exist, or that does not admit it: nodes refuse its traffic (`why`). */
+  | { readonly state: 'unusable'; readonly why: string }
+  | { readonly state: 'served'; readonly waypoint: Waypoint };
+
+export function makeWorld(objects: Objects, options: { rootNamespace: string; trustDomain: string }): World {
+  const waypoints = new Map<string, Waypoint>();
+  for (const gateway of objects.gateways) {
+    if (gateway.spec.gatewayClassName !== WAYPOINT_CLASS) continue;
+    const namespace = namespaceOf(gateway);
+    const { name } = gateway.metadata;
+    const identity = spiffeUri({ trustDomain: options.trustDomain, namespace, serviceAccount: name });
+    waypoints.set(keyOf(gateway), { key: keyOf(gateway), namespace, name, gateway, identity });
+  }
+  const services = new Map<string, Service>();
+  for (const all of objects.servicesByNamespace.values())
+    for (const service of all)
+      if (service.spec.type !== 'ExternalName') services.set(keyOf(service), service);
+  return {
+    objects,
+    rootNamespace: options.rootNamespace,
+    trustDomain: options.trustDomain,
+    waypoints,
+    services,
+  };
+}
+
+/** `<namespace>/<name>` of an object. */
+export function keyOf(object: KubeObject): string {
+  return `${namespaceOf(object)}/${object.metadata.name}`;
+}
+
+/** The waypoint that stands before a Service, by its labels and what the Gateway says of itself. */
+export function waypointOfService(service: Service, world: World): ServiceWaypoint {
+  const namespace = namespaceOf(service);
+  const namespaceLabels = world.objects.namespaces.get(namespace)?.metadata.labels;
+  const wanted = gatewayNameOf(namespace, service.metadata.labels, namespaceLabels);
+  if (wanted === undefined) return { state: 'none' };
+  const key = `${wanted.namespace}/${wanted.name}`;
+  const waypoint = world.waypoints.get(key);
+  if (waypoint === undefined)
+    return { state: 'unusable', why: `there is no Gateway ${key} of class ${WAYPOINT_CLASS}` };
+  if (!takesTraffic(waypoint.gateway.metadata.labels, 'service')) return { state: 'none' };
+  if (!admits(waypoint, namespace))
+    return {
+      state: 'unusable',
+      why: `Gateway ${key} does not admit namespace ${namespace} (listeners[0].allowedRoutes.namespaces)`,
+    };
+  return { state: 'served', waypoint };
+}
+
+/** Whether a Gateway is open to a namespace: by default to its own alone (Gateway API: allowedRoutes). */
+export function admits({ gateway, namespace: own }: Waypoint, namespace: string): boolean {
+  const from = gateway.spec.listeners[0]?.allowedRoutes?.namespaces?.from ?? 'Same';
+  return from === 'All' || (from === 'Same' && own === namespace);
+}
