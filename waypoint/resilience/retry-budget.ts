@@ -6,8 +6,8 @@ export type BudgetSettings = Pick<Settings, 'percent' | 'window' | 'minPerSecond
 /** The window slides in so many steps. */
 const SLOTS = 10;
 
-/** Of a window that is not given; the documented default. */
-const WINDOW_MS = 10_000;
+/** Where no TrafficPolicy says another (docs/traffic-policy.md): there are no retries without a budget. */
+export const DEFAULT_BUDGET: BudgetSettings = { percent: 20, window: 10_000, minPerSecond: 10 };
 
 interface Slot {
   /** Number of the step since the clock's zero; -1: never used. */
@@ -23,21 +23,19 @@ interface Slot {
 export class RetryBudget {
   readonly #now: Now;
   readonly #slots: Slot[] = Array.from({ length: SLOTS }, () => ({ step: -1, requests: 0, retries: 0 }));
-  #settings: BudgetSettings | undefined;
-  #windowMs = WINDOW_MS;
+  #settings: BudgetSettings = DEFAULT_BUDGET;
 
   constructor(settings: BudgetSettings | undefined, now: Now = MONOTONIC_NOW) {
     this.#now = now;
     this.configure(settings);
   }
 
-  /** @param settings undefined: no bound */
-  configure(settings: BudgetSettings | undefined): void {
-    const windowMs = settings === undefined || settings.window === 0 ? WINDOW_MS : settings.window;
+  /** @param settings undefined: the default */
+  configure(settings: BudgetSettings = DEFAULT_BUDGET): void {
+    const window = settings.window === 0 ? DEFAULT_BUDGET.window : settings.window;
     // Steps of another length cannot be compared: what was counted by them is forgotten.
-    if (windowMs !== this.#windowMs) for (const slot of this.#slots) slot.step = -1;
-    this.#settings = settings;
-    this.#windowMs = windowMs;
+    if (window !== this.#settings.window) for (const slot of this.#slots) slot.step = -1;
+    this.#settings = { ...settings, window };
   }
 
   /** Counts a request; its retries are none. */
@@ -48,18 +46,16 @@ export class RetryBudget {
   /** Whether one more retry is within the budget, and counts it. */
   tryRetry(): boolean {
     const slot = this.#slot();
-    if (this.#settings !== undefined) {
-      const { requests, retries } = this.#sum(slot.step);
-      const { percent, minPerSecond } = this.#settings;
-      const allowed = Math.max((requests * percent) / 100, (minPerSecond * this.#windowMs) / 1_000);
-      if (retries + 1 > allowed) return false;
-    }
+    const { requests, retries } = this.#sum(slot.step);
+    const { percent, minPerSecond, window } = this.#settings;
+    const allowed = Math.max((requests * percent) / 100, (minPerSecond * window) / 1_000);
+    if (retries + 1 > allowed) return false;
     slot.retries++;
     return true;
   }
 
   #slot(): Slot {
-    const step = Math.floor((this.#now() * SLOTS) / this.#windowMs);
+    const step = Math.floor((this.#now() * SLOTS) / this.#settings.window);
     const slot = this.#slots[step % SLOTS];
     if (slot === undefined) throw new RangeError(`time ${step} is before the clock's zero`);
     if (slot.step !== step) {

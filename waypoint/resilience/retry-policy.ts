@@ -5,7 +5,7 @@ import {
 } from '../../proto/gen/loam/waypoint/v1/waypoint_pb.js';
 import { conditionOf, isGrpcCondition, type Conditions, type Outcome } from './outcome.ts';
 import { parseRetryAfter } from './retry-after.ts';
-import type { BudgetSettings, RetryBudget } from './retry-budget.ts';
+import type { RetryBudget } from './retry-budget.ts';
 import { WALL_NOW, type Now, type Random } from './time.ts';
 
 /** What a decision needs to know of the request. */
@@ -61,9 +61,6 @@ interface Settings extends Conditions {
   readonly sameEndpoint: boolean;
   readonly maxBufferedBytes: number;
 }
-
-/** Of retries where no TrafficPolicy says another (`retries: {}` in docs/traffic-policy.md). */
-export const DEFAULT_BUDGET: BudgetSettings = { percent: 20, window: 10_000, minPerSecond: 10 };
 
 /**
  * Without a TrafficPolicy: two retries, and only of what was certainly not processed, which is safe for every method. So a

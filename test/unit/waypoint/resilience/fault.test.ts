@@ -11,7 +11,7 @@ const injector = (init: MessageInitShape<typeof FaultSchema>) =>
 const NONE = {};
 
 describe('waypoint/resilience/fault', () => {
-  it('fault.delayPercent, delay: delays that share of requests for so long', () => {
+  it('fault.delayPercent, fault.delay: delays that share of requests for so long', () => {
     const fault = injector({ delayPercent: 10, delay: 250 });
     const decisions = Array.from({ length: 20_000 }, () => fault.decide(head()));
     const delayed = decisions.filter((d) => d.delayMs !== undefined);
@@ -21,7 +21,7 @@ describe('waypoint/resilience/fault', () => {
     assert.deepEqual(injector({ delayPercent: 100, delay: 250 }).decide(head()), { delayMs: 250 });
   });
 
-  it('fault.abortPercent, abortStatus: answers that share of requests', () => {
+  it('fault.abortPercent, fault.abortStatus: answers that share of requests', () => {
     const fault = injector({ abortPercent: 0.5, abortStatus: 418 });
     const aborted = Array.from({ length: 40_000 }, () => fault.decide(head())).filter(
       (d) => d.abort !== undefined,

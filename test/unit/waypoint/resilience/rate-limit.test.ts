@@ -42,7 +42,7 @@ const from = (ip: string, serviceAccount?: string): RequestHead =>
   );
 
 describe('waypoint/resilience/rate-limit', () => {
-  it('rateLimit.rules.requests, per: so many in that time, evenly refilled', () => {
+  it('rateLimit.rules.requests, rateLimit.rules.per: so many in that time, evenly refilled', () => {
     const { clock, admitted } = setUp([{ requests: 10, per: 1_000, burst: 1 }]);
     assert.equal(admitted(3), 1);
     clock.advance(99);

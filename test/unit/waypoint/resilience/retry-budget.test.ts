@@ -45,12 +45,13 @@ describe('waypoint/resilience/retry-budget', () => {
     assert.equal(granted(budget, 100), 20);
   });
 
-  it('without settings there is no bound, and an edit keeps what was counted', () => {
+  it('without settings the documented default holds, and an edit keeps what was counted', () => {
     const budget = new RetryBudget(undefined, new FakeClock().now);
-    assert.equal(granted(budget, 1_000), 1_000);
-    budget.configure({ percent: 100, window: 10_000, minPerSecond: 0 });
+    assert.equal(granted(budget, 1_000), 100);
     requests(budget, 1_000);
-    assert.equal(granted(budget, 10), 0);
+    assert.equal(granted(budget, 1_000), 100);
+    budget.configure({ percent: 100, window: 10_000, minPerSecond: 0 });
+    assert.equal(granted(budget, 1_000), 800);
   });
 
   it('never grants more than its share within a window', () => {

@@ -7,11 +7,7 @@ import {
   RouteRetrySchema,
 } from '../../../../proto/gen/loam/waypoint/v1/waypoint_pb.js';
 import type { Outcome } from '../../../../waypoint/resilience/outcome.ts';
-import {
-  DEFAULT_BUDGET,
-  RetryPolicy,
-  type RequestFacts,
-} from '../../../../waypoint/resilience/retry-policy.ts';
+import { RetryPolicy, type RequestFacts } from '../../../../waypoint/resilience/retry-policy.ts';
 import { RetryBudget } from '../../../../waypoint/resilience/retry-budget.ts';
 import { FakeClock, seededRandom } from './tools.ts';
 
@@ -228,7 +224,6 @@ describe('waypoint/resilience/retry-policy', () => {
       assert.equal(verdict(policy, outcome), 'not-retriable');
     }
     assert.equal(policy.maxBufferedBytes, 65_536);
-    assert.deepEqual(DEFAULT_BUDGET, { percent: 20, window: 10_000, minPerSecond: 10 });
   });
 
   describe('with a retry of the route (GEP-1731)', () => {

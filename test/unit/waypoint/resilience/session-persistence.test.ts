@@ -31,7 +31,7 @@ function issued(session: SessionPersistence): string {
 }
 
 describe('waypoint/resilience/session-persistence', () => {
-  it('sessionPersistence.name, type COOKIE: a cookie brings the client back to its endpoint', () => {
+  it('sessionPersistence.name, sessionPersistence.type COOKIE: a cookie brings the client back to its endpoint', () => {
     const { session } = setUp({ name: 'shop-session' });
     const header = session.issue(UID, undefined);
     assert.equal(header?.name, 'set-cookie');
