@@ -88,7 +88,9 @@ class Pipeline {
     const exporter = new OTLPTraceExporter({
       url,
       timeoutMillis: EXPORT_TIMEOUT_MS,
-      concurrencyLimit: 2,
+      // At a close the processor hands over all batches at once, and the exporter refuses what goes beyond this; the two
+      // sockets share them out.
+      concurrencyLimit: Math.ceil(MAX_PENDING / MAX_BATCH) + 1,
       httpAgentOptions: () => this.#agent,
     });
     this.#processor = new BatchSpanProcessor(this.#counted(exporter), {

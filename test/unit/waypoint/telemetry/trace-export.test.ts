@@ -29,6 +29,15 @@ describe('waypoint/telemetry/trace-export', () => {
     assert.ok(request?.body.includes('waypoint.shop'));
   });
 
+  it('sends all that waits when it is closed, in several batches', async () => {
+    const collector = await listen(ok);
+    const { exporter, counts } = exporterOf();
+    exporter.setEndpoint(collector.url);
+    exporter.add(spans(4_096));
+    await exporter.close();
+    assert.deepEqual(counts, { exported: 4_096 });
+  });
+
   it('drops and counts what goes beyond its bound while the collector hangs', async () => {
     const held: ServerResponse[] = [];
     const collector = await listen((_request, response) => void held.push(response));
