@@ -4,6 +4,37 @@ import { peersFolder } from '../test-rings/rings.ts';
 import { existsSync } from 'node:fs';
 import { siblingModule } from '../../lib/package-root.ts';
 
+/** The options of `loam bench waypoint`, handed on as they are; see bench/waypoint/main.ts. */
+const WAYPOINT_OPTIONS = ['rounds', 'duration-s', 'connections', 'idle', 'routes', 'only'] as const;
+
+/** `loam bench waypoint`: Loam's waypoint and HAProxy on the same route, mutual TLS on both legs. */
+function waypointCommand(): Command {
+  return new Command('waypoint')
+    .description("measure Loam's waypoint beside HAProxy, with mutual TLS on both legs of both")
+    .option('--rounds <n>', 'how often each is measured, anew each time', '3')
+    .option('--duration-s <n>', 'how long the busy measurement takes', '10')
+    .option('--connections <n>', 'busy client connections', '64')
+    .option('--idle <n>', 'idle client connections for the memory of one', '1000')
+    .option('--routes <list>', 'how many routes there are', '5,5000')
+    .option('--only <list>', 'of haproxy, loam', 'haproxy,loam')
+    .action(async (_options: unknown, command: Command) => {
+      // An option that the outer command has as well is its, wherever it stands.
+      const values: Readonly<Record<string, unknown>> = command.optsWithGlobals();
+      const args = WAYPOINT_OPTIONS.flatMap((name) => {
+        const key = name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
+        return [`--${name}`, String(values[key])];
+      });
+      await runModule('../../bench/waypoint/main', args);
+    });
+}
+
+async function runModule(path: string, args: readonly string[]): Promise<void> {
+  const child = spawn(process.execPath, [siblingModule(import.meta.url, path).pathname, ...args], {
+    stdio: 'inherit',
+  });
+  process.exitCode = await new Promise<number>((resolve) => child.once('exit', (code) => resolve(code ?? 1)));
+}
+
 /** `loam bench`: a direct connection, Istio's Rust ztunnel and Loam's, measured in turns; ends with a table of medians. */
 export function benchCommand(): Command {
   return new Command('bench')
@@ -19,7 +50,6 @@ export function benchCommand(): Command {
         process.exitCode = 1;
         return;
       }
-      const module = siblingModule(import.meta.url, '../../bench/peers').pathname;
       const args = [
         '--rounds',
         options.rounds,
@@ -28,9 +58,7 @@ export function benchCommand(): Command {
         '--duration-s',
         options.durationS,
       ];
-      const child = spawn(process.execPath, [module, ...args], { stdio: 'inherit' });
-      process.exitCode = await new Promise<number>((resolve) =>
-        child.once('exit', (code) => resolve(code ?? 1)),
-      );
-    });
+      await runModule('../../bench/peers', args);
+    })
+    .addCommand(waypointCommand());
 }
