@@ -21,10 +21,15 @@ export type ReadDocument =
   | { readonly type: 'ignored'; readonly problem: Problem };
 
 /** Kinds under these groups are ours to understand: one that we do not know must not be passed over in silence. */
-const SECURITY_GROUP = 'security.istio.io/';
+const OWN_GROUPS = ['security.istio.io/', 'loam.dev/'];
 const API_VERSIONS = [...new Set(Object.values(SCHEMAS).flatMap(({ apiVersions }) => apiVersions))];
 /** Kinds in whose spec "nothing" would have a meaning. */
-const NULL_MATTERS: readonly Kind[] = ['AuthorizationPolicy', 'PeerAuthentication', 'RequestAuthentication'];
+const NULL_MATTERS: readonly Kind[] = [
+  'AuthorizationPolicy',
+  'PeerAuthentication',
+  'RequestAuthentication',
+  'TrafficPolicy',
+];
 const ORDINARY_KIND = /^[A-Za-z0-9]{1,63}$/;
 const NAME = FORMATS.find((format) => format.name === 'subdomain');
 
@@ -117,7 +122,7 @@ function unknownKind(
     ]);
   }
   const guess = didYouMean(kind, KINDS);
-  if (guess !== undefined || apiVersion.startsWith(SECURITY_GROUP)) {
+  if (guess !== undefined || OWN_GROUPS.some((group) => apiVersion.startsWith(group))) {
     const hint = guess === undefined ? '' : `; did you mean ${show(guess)}?`;
     return bad(file, document, data, [
       {

@@ -21,6 +21,7 @@ import { didYouMean } from '../schema/did-you-mean.ts';
 import { show } from '../schema/validate.ts';
 import { peerWarnings } from './peer-warnings.ts';
 import type { AcceptedObject, Problem } from './source.ts';
+import { trafficWarnings } from './traffic-warnings.ts';
 
 /** What the local mesh runs in a container (cli/local/model.ts), here for the check of names alone. */
 const COMMAND_PREFIX = 'local.loam.dev/command.';
@@ -89,10 +90,11 @@ function kindDoubts(
       ];
     case 'PeerAuthentication':
       return selectorDoubts(object, pods, context.rootNamespace);
+    case 'TrafficPolicy':
+      return trafficWarnings(object, objects);
     case 'Namespace':
     case 'ServiceAccount':
     case 'RequestAuthentication':
-    case 'TrafficPolicy':
     case 'Gateway':
     case 'GatewayClass':
     case 'HTTPRoute':

@@ -3,12 +3,14 @@ import type { Outcomes } from '../outcomes.ts';
 import type { CompiledResource } from '../resources.ts';
 import { compileAuthentications } from './authentication.ts';
 import { compileAuthorizations } from './authorization.ts';
-import { encodeResource } from './part.ts';
+import { encodeResource, resourceLabel } from './part.ts';
 import { compileRoutes } from './routes.ts';
 import { compileWaypointService } from './services.ts';
 import { compileSettings } from './settings.ts';
-import { compileTrafficPolicies } from './traffic-policy.ts';
+import { TrafficPolicies } from './traffic-policy.ts';
 import { keyOf, type Waypoint, waypointOfService, type World } from './world.ts';
+
+export { resourceLabel } from './part.ts';
 
 /** The resources of each waypoint (`<namespace>/<name>` of its Gateway), by their name in the stream. */
 export type WaypointResources = ReadonlyMap<string, ReadonlyMap<string, CompiledResource>>;
@@ -25,19 +27,22 @@ export function compileWaypoints(world: World, outcomes: Outcomes): WaypointReso
     if (served === undefined) servedBy.set(waypoint.waypoint.key, [service]);
     else served.push(service);
   }
-  return new Map(
+  const policies = new TrafficPolicies(world);
+  const resources = new Map(
     [...world.waypoints].map(([key, waypoint]) => [
       key,
-      compileWaypoint(world, waypoint, servedBy.get(key) ?? [], outcomes),
+      compileWaypoint(world, waypoint, servedBy.get(key) ?? [], { policies, outcomes }),
     ]),
   );
+  policies.settle(outcomes);
+  return resources;
 }
 
 function compileWaypoint(
   world: World,
   waypoint: Waypoint,
   served: readonly Service[],
-  outcomes: Outcomes,
+  { policies, outcomes }: { readonly policies: TrafficPolicies; readonly outcomes: Outcomes },
 ): Map<string, CompiledResource> {
   const resources = new Map<string, CompiledResource>();
   const add = (name: string, bytes: Uint8Array): void =>
@@ -46,37 +51,28 @@ function compileWaypoint(
   add('settings', encodeResource({ case: 'settings', value: settings }));
   const authorization = compileAuthorizations(world, waypoint, outcomes);
   const authentication = compileAuthentications(world, waypoint, outcomes);
-  const traffic = compileTrafficPolicies(world, waypoint, outcomes);
+  const traffic = policies.forWaypoint(waypoint);
   const routes = compileRoutes(world, waypoint, traffic, outcomes);
-  for (const part of [authorization, authentication, traffic, routes])
+  for (const part of [authorization, authentication, routes])
     for (const [name, bytes] of part.resources) add(name, bytes);
 
+  const addService = (service: Service, isServed: boolean): void => {
+    const { name, bytes } = compileWaypointService(service, isServed, {
+      authorization: isServed ? authorization.forService(service) : [],
+      authentication: isServed ? authentication.forService(service) : [],
+      trafficPolicy: traffic.forService(service, isServed),
+    });
+    add(name, bytes);
+    outcomes.add(service, { compiledTo: [resourceLabel(waypoint.key, name)] });
+  };
   const servedKeys = new Set(served.map(keyOf));
-  for (const service of served) {
-    const { name, bytes } = compileWaypointService(service, true, {
-      authorization: authorization.forService(service),
-      authentication: authentication.forService(service),
-      trafficPolicy: traffic.forService(service),
-    });
-    add(name, bytes);
-    outcomes.add(service, { compiledTo: [resourceLabel(waypoint.key, name)] });
-  }
-  for (const key of [...new Set([...routes.backends, ...traffic.backends])].sort()) {
+  for (const service of served) addService(service, true);
+  // Only now the policies of all served Services and of the routes are known, and with them the fallbacks.
+  for (const key of [...new Set([...routes.backends, ...traffic.backends()])].sort()) {
     const service = world.services.get(key);
-    if (service === undefined || servedKeys.has(key)) continue;
-    const { name, bytes } = compileWaypointService(service, false, {
-      authorization: [],
-      authentication: [],
-      trafficPolicy: traffic.forService(service),
-    });
-    add(name, bytes);
-    outcomes.add(service, { compiledTo: [resourceLabel(waypoint.key, name)] });
+    if (service !== undefined && !servedKeys.has(key)) addService(service, false);
   }
+  for (const [name, bytes] of traffic.resources()) add(name, bytes);
   outcomes.add(waypoint.gateway, { compiledTo: [resourceLabel(waypoint.key, 'settings')] });
   return resources;
-}
-
-/** How a status names a waypoint's resource; refusals by a waypoint find their objects by it. */
-export function resourceLabel(waypoint: string, resource: string): string {
-  return `Waypoint ${waypoint} ${resource}`;
 }

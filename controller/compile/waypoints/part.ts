@@ -14,3 +14,8 @@ export interface PolicyPart {
 export function encodeResource(kind: Resource['kind']): Uint8Array {
   return toBinary(ResourceSchema, create(ResourceSchema, { kind }));
 }
+
+/** How a status names a waypoint's resource; refusals by a waypoint find their objects by it. */
+export function resourceLabel(waypoint: string, resource: string): string {
+  return `Waypoint ${waypoint} ${resource}`;
+}
