@@ -29,7 +29,7 @@ describe('parameters of a query', () => {
         const standard = new URLSearchParams(`&${text}`);
         const found = firstValues(text, new Set(names));
         for (const name of names) assert.equal(found.get(name) ?? null, standard.get(name));
-        assert.ok([...found.keys()].every((name) => names.includes(name)));
+        assert.ok([...found.keys()].every((name) => new Set<string>(names).has(name)));
       }),
       { numRuns: 5000 },
     );
