@@ -8,13 +8,11 @@ import { spiffeUri } from '../../lib/spiffe.ts';
 import { header, type RequestHead } from '../http/request.ts';
 import { formatRetryAfter } from './retry-after.ts';
 import { MONOTONIC_NOW, type Now } from './time.ts';
-import { TokenBucket } from './token-bucket.ts';
+import { LocalBuckets, type RuleBuckets } from './local-buckets.ts';
+import { SHARED_NOW, type SharedBuckets } from './shared-buckets.ts';
 
 /** Buckets of one rule. */
 const MOST_KEYS = 10_000;
-
-/** How many of the longest unused buckets are looked at for one that can be forgotten. */
-const LOOKED_AT = 8;
 
 /** A longer header is kept as its digest: memory is bounded by the number of keys alone. */
 const LONGEST_KEY = 64;
@@ -36,102 +34,79 @@ export type LimitedRequest = Pick<RequestHead, 'headers' | 'source'>;
 
 const ADMIT: RateDecision = { admit: true };
 
+export interface RateLimitOptions {
+  /** Buckets that all threads share; absent: this thread has its own. */
+  readonly shared?: {
+    readonly buckets: SharedBuckets;
+    /** Names policy and Service: limits of one name share their buckets. */
+    readonly name: string;
+  };
+  /** By default the clock that fits the buckets. */
+  readonly now?: Now;
+  /** Buckets of one rule, where they are not shared. */
+  readonly mostKeys?: number;
+}
+
+interface Rule {
+  readonly rule: RateLimitRule;
+  /** Says all that the rule says: rules of one scope are the same rule. */
+  readonly scope: string;
+  readonly buckets: RuleBuckets;
+}
+
 /** Local rate limit: token buckets in this process, by what the rules say. */
 export class LocalRateLimit {
+  readonly #options: RateLimitOptions;
   readonly #now: Now;
-  readonly #mostKeys: number;
-  #rules: readonly Buckets[] = [];
+  #rules: readonly Rule[] = [];
 
-  constructor(config: RateLimit | undefined, now: Now = MONOTONIC_NOW, mostKeys: number = MOST_KEYS) {
-    this.#now = now;
-    this.#mostKeys = mostKeys;
+  constructor(config: RateLimit | undefined, options: RateLimitOptions = {}) {
+    this.#options = options;
+    this.#now = options.now ?? (options.shared === undefined ? MONOTONIC_NOW : SHARED_NOW);
     this.configure(config);
   }
 
   /** A rule that stays as it was keeps its buckets: an edit elsewhere must not hand out new bursts. */
   configure(config: RateLimit | undefined): void {
-    const left = [...this.#rules];
+    const before = new Map(this.#rules.map((rule) => [rule.scope, rule]));
+    const seen = new Map<string, number>();
     this.#rules = (config?.rules ?? []).map((rule) => {
-      const same = left.findIndex((buckets) => buckets.serves(rule));
-      return left.splice(same, same < 0 ? 0 : 1)[0] ?? new Buckets(rule, this.#mostKeys);
+      const { requests, per, burst, key, header: name, status } = rule;
+      const text = JSON.stringify([requests, per, burst, key, name, status]);
+      const nth = seen.get(text) ?? 0;
+      seen.set(text, nth + 1);
+      const scope = `${text}${nth}`;
+      return before.get(scope) ?? { rule, scope, buckets: this.#bucketsOf(rule, scope) };
     });
   }
 
   /** Admits a request if all rules do; a refused one takes a token of none. */
   check(request: LimitedRequest): RateDecision {
     const now = this.#now();
-    const buckets: TokenBucket[] = [];
-    for (const [index, rule] of this.#rules.entries()) {
-      const bucket = rule.bucketOf(request, now);
-      const waitMs = bucket.waitMs(now);
+    const taken: (() => void)[] = [];
+    for (const [index, { rule, buckets }] of this.#rules.entries()) {
+      const key = keyOf(rule, request);
+      const waitMs = buckets.take(key, now);
       if (waitMs > 0) {
-        const retryAfter = formatRetryAfter(waitMs);
-        return { admit: false, status: rule.status, retryAfterMs: waitMs, retryAfter, rule: index };
+        for (const giveBack of taken) giveBack();
+        return {
+          admit: false,
+          status: rule.status === 0 ? 429 : rule.status,
+          retryAfterMs: waitMs,
+          retryAfter: formatRetryAfter(waitMs),
+          rule: index,
+        };
       }
-      buckets.push(bucket);
+      taken.push(() => buckets.giveBack(key, now));
     }
-    for (const bucket of buckets) bucket.take(now);
     return ADMIT;
   }
-}
 
-class Buckets {
-  readonly #rule: RateLimitRule;
-  readonly #mostKeys: number;
-  /** Longest unused first. */
-  readonly #byKey = new Map<string, TokenBucket>();
-  /** Shared by all keys for which there is no room: strict, for whoever invents keys must gain nothing by it. */
-  #overflow: TokenBucket | undefined;
-
-  constructor(rule: RateLimitRule, mostKeys: number) {
-    this.#rule = rule;
-    this.#mostKeys = mostKeys;
-  }
-
-  get status(): number {
-    return this.#rule.status === 0 ? 429 : this.#rule.status;
-  }
-
-  serves(rule: RateLimitRule): boolean {
-    const own = this.#rule;
-    return (
-      own.requests === rule.requests &&
-      own.per === rule.per &&
-      own.burst === rule.burst &&
-      own.key === rule.key &&
-      own.header === rule.header &&
-      own.status === rule.status
-    );
-  }
-
-  bucketOf(request: LimitedRequest, now: number): TokenBucket {
-    const key = keyOf(this.#rule, request);
-    let bucket = this.#byKey.get(key);
-    if (bucket === undefined) {
-      if (this.#byKey.size >= this.#mostKeys && !this.#forgetOne(now)) {
-        return (this.#overflow ??= this.#newBucket(now));
-      }
-      bucket = this.#newBucket(now);
-    } else {
-      this.#byKey.delete(key);
-    }
-    this.#byKey.set(key, bucket);
-    return bucket;
-  }
-
-  /** Only a full bucket may go: to forget another would give its client a new burst. */
-  #forgetOne(now: number): boolean {
-    let looked = 0;
-    for (const [key, bucket] of this.#byKey) {
-      if (bucket.full(now)) return this.#byKey.delete(key);
-      if (++looked === LOOKED_AT) return false;
-    }
-    return false;
-  }
-
-  #newBucket(now: number): TokenBucket {
-    const { requests, per, burst } = this.#rule;
-    return new TokenBucket(requests, Math.max(1, per), Math.max(1, burst), now);
+  #bucketsOf({ requests, per, burst }: RateLimitRule, scope: string): RuleBuckets {
+    const { shared, mostKeys = MOST_KEYS } = this.#options;
+    const rate = { requests, per: Math.max(1, per), burst: Math.max(1, burst) };
+    if (shared === undefined) return new LocalBuckets(rate, mostKeys);
+    return shared.buckets.ofRule(`${shared.name}\0${scope}`, rate);
   }
 }
 

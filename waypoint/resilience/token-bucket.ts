@@ -28,6 +28,12 @@ export class TokenBucket {
     this.#credit = Math.max(0, this.#credit - this.#cost);
   }
 
+  /** Undoes a {@link take}. */
+  giveBack(now: number): void {
+    this.#refill(now);
+    this.#credit = Math.min(this.#most, this.#credit + this.#cost);
+  }
+
   /** Whether it is as good as new: forgetting it then changes nothing. */
   full(now: number): boolean {
     this.#refill(now);

@@ -19,7 +19,7 @@ const config = (...rules: Rule[]) =>
 
 function setUp(rules: Rule[], mostKeys?: number) {
   const clock = new FakeClock();
-  const limit = new LocalRateLimit(config(...rules), clock.now, mostKeys);
+  const limit = new LocalRateLimit(config(...rules), { now: clock.now, ...(mostKeys && { mostKeys }) });
   const admitted = (count: number, request = head()) =>
     Array.from({ length: count }, () => limit.check(request).admit).filter(Boolean).length;
   return { clock, limit, admitted };
