@@ -33,6 +33,7 @@ export interface TrafficPolicyPart {
 /** All TrafficPolicies of the mesh: which one counts for which target, and what came of each. */
 export class TrafficPolicies {
   readonly #world: World;
+  readonly #routes: ReadonlySet<string>;
   readonly #winners = new Map<string, TrafficPolicy>();
   readonly #uses = new Map<string, Set<Use>>();
   readonly #compiledTo = new Map<TrafficPolicy, Set<string>>();
@@ -40,6 +41,7 @@ export class TrafficPolicies {
 
   constructor(world: World) {
     this.#world = world;
+    this.#routes = new Set(world.objects.routes.map((route) => targetOf(route)));
     const lookup = { services: world.services, grants: world.objects.grants };
     for (const policy of [...world.objects.trafficPolicies].sort(olderFirst)) {
       this.#fallbacks.set(policy, fallbackProblem(policy, lookup));
@@ -64,12 +66,8 @@ export class TrafficPolicies {
       return keyOf(policy);
     };
     return {
-      forService: (service, served) =>
-        use(
-          targetKey('Service', namespaceOf(service), service.metadata.name),
-          served ? 'requests' : 'backend',
-        ),
-      forRoute: (route) => use(targetKey(route.kind, namespaceOf(route), route.metadata.name), 'requests'),
+      forService: (service, served) => use(targetOf(service), served ? 'requests' : 'backend'),
+      forRoute: (route) => use(targetOf(route), 'requests'),
       backends: () => [
         ...new Set(
           [...used].flatMap(([policy, how]) => {
@@ -137,10 +135,7 @@ export class TrafficPolicies {
   ): { reason: string; message: string } | undefined {
     const target = targetKey(kind, namespace, name);
     const service = kind === 'Service' ? this.#world.services.get(`${namespace}/${name}`) : undefined;
-    const exists =
-      kind === 'Service'
-        ? service !== undefined
-        : this.#world.objects.routes.some((each) => targetKey(each.kind, ...refOf(each)) === target);
+    const exists = kind === 'Service' ? service !== undefined : this.#routes.has(target);
     if (!exists) return { reason: 'TargetNotFound', message: `there is no ${kind} ${namespace}/${name}` };
     const winner = this.#winners.get(target);
     if (winner !== undefined && winner !== policy)
@@ -167,8 +162,8 @@ function pick({ type, status, reason, message }: Condition): Condition {
   return { type, status, reason, message };
 }
 
-function refOf(object: HTTPRoute | GRPCRoute): [string, string] {
-  return [namespaceOf(object), object.metadata.name];
+function targetOf(object: Service | HTTPRoute | GRPCRoute): string {
+  return targetKey(object.kind, namespaceOf(object), object.metadata.name);
 }
 
 function targetKey(kind: string, namespace: string, name: string): string {

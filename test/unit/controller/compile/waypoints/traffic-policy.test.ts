@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { fromBinary } from '@bufbuild/protobuf';
 import { describe, it } from 'mocha';
 import { compileMesh, type CompiledMesh, type Outcome } from '../../../../../controller/compile/mesh.ts';
@@ -331,6 +332,33 @@ describe('the TrafficPolicy of a route', () => {
     const [found] = outcomes.all().values();
     assert.equal(found?.state, 'pending');
     assert.match(found.message, /no waypoint carries it/);
+  });
+});
+
+describe('the example of TrafficPolicy', () => {
+  it('puts its policies before their Services', () => {
+    const url = new URL('../../../../../deploy/examples/traffic-policy.yaml', import.meta.url);
+    const addresses = { 'bank/accounts': '10.0.0.1', 'bank/accounts-readonly': '10.0.0.2' };
+    const services = Object.fromEntries(
+      Object.entries(addresses).map(([name, clusterIP]) => [name, { clusterIP }]),
+    );
+    const mesh = compileMesh({
+      objects: objectsOf(readFileSync(url, 'utf8')),
+      assignments: { pods: {}, services },
+      clusterId: 'Kubernetes',
+      ...OPTIONS,
+    });
+    for (const name of ['accounts', 'accounts-readonly']) {
+      const label = `Waypoint bank/waypoint traffic/bank/${name}`;
+      const found = mesh.outcomes.get(`TrafficPolicy/bank/${name}`);
+      assert.deepEqual([found?.state, found?.message, found?.compiledTo], ['accepted', '', [label]]);
+      const bytes = mesh.waypoints
+        .get('bank/waypoint')
+        ?.get(`service/bank/${name}.bank.svc.cluster.local`)?.bytes;
+      const { kind } = fromBinary(ResourceSchema, bytes ?? new Uint8Array());
+      assert(kind.case === 'service');
+      assert.equal(kind.value.trafficPolicy, `bank/${name}`);
+    }
   });
 });
 
