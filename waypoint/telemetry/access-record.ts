@@ -1,4 +1,3 @@
-import type { Workload } from '../../lib/mesh/state/model.ts';
 import { spiffeUri } from '../../lib/spiffe.ts';
 import type { Source } from '../http/request.ts';
 import type { ConnectionRecord, RequestRecord, ServiceName, UpstreamEndpoint } from './request-record.ts';
@@ -31,11 +30,24 @@ const EXPECTED: ReadonlySet<WaypointFlag> = new Set<WaypointFlag>([
   'NR',
 ]);
 
+/** The level of the line, to be asked before the line is made. */
+export function lineLevel(record: {
+  readonly flags: readonly WaypointFlag[];
+  readonly error: string | undefined;
+}): AccessRecord['level'] {
+  const { flags, error } = record;
+  if (flags.length > 0) {
+    const notable = flags.filter((flag) => !NORMAL.has(flag));
+    if (notable.length > 0) return notable.every((flag) => EXPECTED.has(flag)) ? 'warn' : 'error';
+  }
+  return error === undefined ? 'info' : 'error';
+}
+
 /** The line for a request that ended. `bytes_sent` is what the client got, as on the server's side of ztunnel. */
 export function requestLine(record: RequestRecord): AccessRecord {
   const { trace } = record;
   return {
-    level: levelOf(record.flags, record.error),
+    level: lineLevel(record),
     message: record.attempts > 0 || record.flags.length === 0 ? 'request complete' : 'request refused',
     fields: {
       ...endpointFields(record),
@@ -67,7 +79,7 @@ export function requestLine(record: RequestRecord): AccessRecord {
 export function connectionLine(record: ConnectionRecord): AccessRecord {
   const opened = record.upstream !== undefined && record.deniedBy === undefined;
   return {
-    level: levelOf(record.flags, record.error),
+    level: lineLevel(record),
     message: opened ? 'connection complete' : 'connection failed',
     fields: {
       ...endpointFields(record),
@@ -82,12 +94,6 @@ export function connectionLine(record: ConnectionRecord): AccessRecord {
   };
 }
 
-function levelOf(flags: readonly WaypointFlag[], error: string | undefined): AccessRecord['level'] {
-  const notable = flags.filter((flag) => !NORMAL.has(flag));
-  if (notable.length > 0) return notable.every((flag) => EXPECTED.has(flag)) ? 'warn' : 'error';
-  return error === undefined ? 'info' : 'error';
-}
-
 interface Ends {
   readonly source: Source;
   readonly requested: ServiceName | undefined;
@@ -98,29 +104,24 @@ interface Ends {
 
 function endpointFields(ends: Ends): Record<string, string | undefined> {
   const { source, requested, backend, upstream } = ends;
+  const from = source.workload;
+  const to = upstream?.workload;
   return {
     'src.addr': `${source.ip}:${source.port}`,
-    ...workloadFields('src', source.workload, source.identity && spiffeUri(source.identity)),
+    'src.workload': from?.name,
+    'src.namespace': from?.namespace,
+    'src.identity': source.identity && spiffeUri(source.identity),
+    'src.cluster': from?.clusterId || undefined,
     'dst.addr': ends.destinationAddress,
     'dst.service': requested?.hostname,
     // Only where a route or the fallback led elsewhere.
     'dst.backend': backend?.hostname === requested?.hostname ? undefined : backend?.hostname,
     upstream_addr: upstream?.address,
-    ...workloadFields('dst', upstream?.workload, upstream?.identity),
+    'dst.workload': to?.name,
+    'dst.namespace': to?.namespace,
+    'dst.identity': upstream?.identity,
+    'dst.cluster': to?.clusterId || undefined,
     direction: 'waypoint',
-  };
-}
-
-function workloadFields(
-  side: 'src' | 'dst',
-  workload: Workload | undefined,
-  identity: string | undefined,
-): Record<string, string | undefined> {
-  return {
-    [`${side}.workload`]: workload?.name,
-    [`${side}.namespace`]: workload?.namespace,
-    [`${side}.identity`]: identity,
-    [`${side}.cluster`]: workload?.clusterId || undefined,
   };
 }
 

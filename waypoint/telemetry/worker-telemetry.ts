@@ -1,5 +1,5 @@
 import type { Headers } from '../http/request.ts';
-import { connectionLine, requestLine, type AccessRecord } from './access-record.ts';
+import { connectionLine, lineLevel, requestLine, type AccessRecord } from './access-record.ts';
 import { ConnectionMetrics } from './connection-metrics.ts';
 import type { MetricsBatch } from './metrics-registry.ts';
 import type { ConnectionRecord, RequestRecord } from './request-record.ts';
@@ -116,10 +116,9 @@ export class WorkerTelemetry {
   }
 
   #line<R extends RequestRecord | ConnectionRecord>(record: R, make: (record: R) => AccessRecord): void {
-    const line = make(record);
-    if (RANK[line.level] < RANK[this.#accessLevel]) return;
+    if (RANK[lineLevel(record)] < RANK[this.#accessLevel]) return;
     if (this.#access.length >= MAX_LINES) this.#lostAccess += 1;
-    else this.#access.push(line);
+    else this.#access.push(make(record));
   }
 }
 
