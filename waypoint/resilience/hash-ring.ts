@@ -25,14 +25,17 @@ export class HashRing<M extends RingMember> {
 
   constructor(members: readonly M[]) {
     this.#members = members.slice(0, INDEX_RANGE);
-    const points: number[] = [];
     const perWeight = pointsPerWeight(this.#members);
-    this.#members.forEach(({ key, weight }, index) => {
+    const counts = this.#members.map(({ weight }) => Math.max(1, Math.round(weight * perWeight)));
+    this.#points = new Float64Array(counts.reduce((sum, count) => sum + count, 0));
+    let next = 0;
+    this.#members.forEach(({ key }, index) => {
       const seed = hash32(key);
-      const count = Math.max(1, Math.round(weight * perWeight));
-      for (let i = 0; i < count; i++) points.push(mix(seed + Math.imul(i, 0x9e3779b1)) * INDEX_RANGE + index);
+      for (let i = 0; i < (counts[index] ?? 0); i++) {
+        this.#points[next++] = mix(seed + Math.imul(i, 0x9e3779b1)) * INDEX_RANGE + index;
+      }
     });
-    this.#points = Float64Array.from(points).sort();
+    this.#points.sort();
   }
 
   /**
