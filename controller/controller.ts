@@ -32,6 +32,7 @@ const NOTHING: CompiledMesh = {
   outcomes: new Map(),
   identities: new Map(),
   waypoints: new Map(),
+  served: new Map(),
   waypointIdentities: new Map(),
 };
 
@@ -227,7 +228,7 @@ export class Controller {
       files: reportFiles(set),
       warnings: reportWarnings(set),
       nodes: reportNodes(this.#mesh.identities.keys(), streams, lastSeen),
-      gateways: reportGateways(this.#mesh.waypoints.keys(), streams, lastSeen),
+      gateways: reportGateways(this.#mesh, streams, lastSeen),
     };
   }
 }

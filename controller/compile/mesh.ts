@@ -46,6 +46,8 @@ export interface CompiledMesh {
   readonly authorizations: ReadonlyMap<string, CompiledResource>;
   /** What each waypoint gets, by `<namespace>/<name>` of its Gateway. */
   readonly waypoints: WaypointResources;
+  /** By Gateway: the Services that its waypoint stands before. */
+  readonly served: ReadonlyMap<string, readonly Service[]>;
   readonly outcomes: ReadonlyMap<string, Outcome>;
   /** By node: the identities (SPIFFE URIs) of the mesh pods that run there. Never that of a waypoint. */
   readonly identities: ReadonlyMap<string, ReadonlySet<string>>;
@@ -94,10 +96,12 @@ export function compileMesh(input: CompileInput): CompiledMesh {
   addGateways(build);
   addServices(build);
   addPods(build, policies);
+  const waypoints = compileWaypoints(world, build.outcomes);
   return {
     addresses: build.addresses,
     authorizations: build.authorizations,
-    waypoints: compileWaypoints(world, build.outcomes),
+    waypoints: waypoints.resources,
+    served: waypoints.served,
     outcomes: build.outcomes.all(),
     identities: build.identities,
     waypointIdentities: new Map([...world.waypoints].map(([key, { identity }]) => [key, identity])),

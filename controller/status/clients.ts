@@ -1,5 +1,7 @@
 import { type Principal, principalText } from '../auth/principal.ts';
+import type { CompiledMesh } from '../compile/mesh.ts';
 import { resourceLabel } from '../compile/waypoints/compile.ts';
+import { keyOf } from '../compile/waypoints/world.ts';
 import type { ClientStream } from '../xds/service.ts';
 import { ADDRESS_TYPE, type TypeUrl, WAYPOINT_TYPE } from '../xds/snapshot.ts';
 
@@ -21,6 +23,8 @@ export interface NodeReport extends ClientReport {
 export interface GatewayReport extends ClientReport {
   /** `<namespace>/<name>`. */
   readonly gateway: string;
+  /** What its waypoint stands before: `Service shop/payments`. */
+  readonly serves: readonly string[];
 }
 
 type LastSeen = (principal: Principal) => Date | undefined;
@@ -46,17 +50,18 @@ export function reportNodes(
 
 /** Gateways that are waypoints or have a stream; all instances count. */
 export function reportGateways(
-  known: Iterable<string>,
+  mesh: Pick<CompiledMesh, 'waypoints' | 'served'>,
   streams: readonly ClientStream[],
   lastSeen: LastSeen,
 ): GatewayReport[] {
   const connected = streams.flatMap(({ principal }) =>
     principal.kind === 'gateway' ? [principal.gateway] : [],
   );
-  return [...new Set([...known, ...connected])].sort().map((gateway) => {
+  return [...new Set([...mesh.waypoints.keys(), ...connected])].sort().map((gateway) => {
     const principal: Principal = { kind: 'gateway', gateway };
     const own = streamsOf(principal, streams);
-    return { gateway, ...clientReport(own, own, lastSeen(principal)) };
+    const serves = (mesh.served.get(gateway) ?? []).map((service) => `${service.kind} ${keyOf(service)}`);
+    return { gateway, serves: serves.sort(), ...clientReport(own, own, lastSeen(principal)) };
   });
 }
 

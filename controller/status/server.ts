@@ -137,6 +137,7 @@ function objectsView(set: ObjectSet): Record<string, unknown> {
     services: of('Service'),
     namespaces: of('Namespace'),
     serviceAccounts: of('ServiceAccount'),
+    httpRoutes: of('HTTPRoute'),
   };
 }
 

@@ -16,7 +16,10 @@ export { resourceLabel } from './part.ts';
 export type WaypointResources = ReadonlyMap<string, ReadonlyMap<string, CompiledResource>>;
 
 /** Compiles what each waypoint needs, and nothing more. Pure: equal input gives equal bytes. */
-export function compileWaypoints(world: World, outcomes: Outcomes): WaypointResources {
+export function compileWaypoints(
+  world: World,
+  outcomes: Outcomes,
+): { readonly resources: WaypointResources; readonly served: ReadonlyMap<string, readonly Service[]> } {
   const servedBy = new Map<string, Service[]>();
   for (const service of world.services.values()) {
     const waypoint = waypointOfService(service, world);
@@ -35,7 +38,7 @@ export function compileWaypoints(world: World, outcomes: Outcomes): WaypointReso
     ]),
   );
   policies.settle(outcomes);
-  return resources;
+  return { resources, served: servedBy };
 }
 
 function compileWaypoint(

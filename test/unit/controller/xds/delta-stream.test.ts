@@ -53,6 +53,7 @@ class Bench {
       outcomes: new Map(),
       identities: new Map(),
       waypoints: new Map(),
+      served: new Map(),
       waypointIdentities: new Map(),
     };
     this.#snapshot = makeSnapshot(this.#snapshot.generation + 1, mesh, this.#snapshot);
