@@ -1,5 +1,6 @@
 import type { Base } from './meta.ts';
 
+export const GATEWAY_GROUP = 'gateway.networking.k8s.io';
 /** The class of the Gateways that are waypoints. */
 export const WAYPOINT_CLASS = 'loam-waypoint';
 /** The controller's name in a GatewayClass. */

@@ -1,6 +1,6 @@
 import { type Principal, principalText } from '../auth/principal.ts';
 import type { CompiledMesh } from '../compile/mesh.ts';
-import { resourceLabel } from '../compile/waypoints/compile.ts';
+import { resourceLabel } from '../compile/waypoints/part.ts';
 import { keyOf } from '../compile/waypoints/world.ts';
 import type { ClientStream } from '../xds/service.ts';
 import { ADDRESS_TYPE, type TypeUrl, WAYPOINT_TYPE } from '../xds/snapshot.ts';
@@ -98,7 +98,7 @@ export function refusalsOf(streams: readonly ClientStream[]): Refusals {
   for (const { principal, types } of streams) {
     for (const { typeUrl, nack, refused = [] } of types) {
       if (nack === undefined) continue;
-      const named = refused.filter((name) => nack.includes(name));
+      const named = refused.filter((name) => isNamed(name, nack));
       for (const name of named.length > 0 ? named : refused) {
         const label = labelOf(typeUrl, name, principal);
         const text = `refused by ${principalText(principal)}: ${nack}`;
@@ -109,6 +109,17 @@ export function refusalsOf(streams: readonly ClientStream[]): Refusals {
     }
   }
   return all;
+}
+
+const NAME_CHAR = /[-A-Za-z0-9._/]/;
+
+/** Whether a text has the name as a word of its own: `route/a` is not in `route/ab`. */
+function isNamed(name: string, text: string): boolean {
+  for (let at = text.indexOf(name); at >= 0; at = text.indexOf(name, at + 1)) {
+    const [before = ' ', after = ' '] = [text[at - 1], text[at + name.length]];
+    if (!NAME_CHAR.test(before) && !NAME_CHAR.test(after)) return true;
+  }
+  return false;
 }
 
 function labelOf(typeUrl: TypeUrl, name: string, principal: Principal): string {

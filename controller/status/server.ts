@@ -135,6 +135,7 @@ function objectsView(set: ObjectSet): Record<string, unknown> {
     generation: set.generation,
     pods: of('Pod'),
     services: of('Service'),
+    gateways: of('Gateway'),
     namespaces: of('Namespace'),
     serviceAccounts: of('ServiceAccount'),
     httpRoutes: of('HTTPRoute'),

@@ -3,14 +3,13 @@ import type { Outcomes } from '../outcomes.ts';
 import type { CompiledResource } from '../resources.ts';
 import { compileAuthentications } from './authentication.ts';
 import { compileAuthorizations } from './authorization.ts';
+import { serviceWaypoints } from './parents.ts';
 import { encodeResource, resourceLabel } from './part.ts';
-import { compileRoutes } from './routes.ts';
+import { type AttachedRoute, attachRoutes, compileRoutes } from './routes.ts';
 import { compileWaypointService } from './services.ts';
 import { compileSettings } from './settings.ts';
 import { TrafficPolicies } from './traffic-policy.ts';
-import { keyOf, type Waypoint, waypointOfService, type World } from './world.ts';
-
-export { resourceLabel } from './part.ts';
+import { keyOf, type Waypoint, type World } from './world.ts';
 
 /** The resources of each waypoint (`<namespace>/<name>` of its Gateway), by their name in the stream. */
 export type WaypointResources = ReadonlyMap<string, ReadonlyMap<string, CompiledResource>>;
@@ -20,21 +19,27 @@ export function compileWaypoints(
   world: World,
   outcomes: Outcomes,
 ): { readonly resources: WaypointResources; readonly served: ReadonlyMap<string, readonly Service[]> } {
+  const waypointOf = serviceWaypoints(world);
   const servedBy = new Map<string, Service[]>();
-  for (const service of world.services.values()) {
-    const waypoint = waypointOfService(service, world);
-    if (waypoint.state === 'unusable')
-      outcomes.add(service, { message: `connections to it are refused: ${waypoint.why}` });
-    if (waypoint.state !== 'served') continue;
-    const served = servedBy.get(waypoint.waypoint.key);
-    if (served === undefined) servedBy.set(waypoint.waypoint.key, [service]);
+  for (const [key, service] of world.services) {
+    const found = waypointOf.get(key);
+    if (found?.state === 'unusable')
+      outcomes.add(service, { message: `connections to it are refused: ${found.why}` });
+    if (found?.state !== 'served') continue;
+    const served = servedBy.get(found.waypoint.key);
+    if (served === undefined) servedBy.set(found.waypoint.key, [service]);
     else served.push(service);
   }
   const policies = new TrafficPolicies(world);
+  const routes = attachRoutes(world, waypointOf, outcomes);
   const resources = new Map(
     [...world.waypoints].map(([key, waypoint]) => [
       key,
-      compileWaypoint(world, waypoint, servedBy.get(key) ?? [], { policies, outcomes }),
+      compileWaypoint(world, waypoint, servedBy.get(key) ?? [], {
+        attached: routes.get(key) ?? [],
+        policies,
+        outcomes,
+      }),
     ]),
   );
   policies.settle(outcomes);
@@ -45,7 +50,15 @@ function compileWaypoint(
   world: World,
   waypoint: Waypoint,
   served: readonly Service[],
-  { policies, outcomes }: { readonly policies: TrafficPolicies; readonly outcomes: Outcomes },
+  {
+    attached,
+    policies,
+    outcomes,
+  }: {
+    readonly attached: readonly AttachedRoute[];
+    readonly policies: TrafficPolicies;
+    readonly outcomes: Outcomes;
+  },
 ): Map<string, CompiledResource> {
   const resources = new Map<string, CompiledResource>();
   const add = (name: string, bytes: Uint8Array): void =>
@@ -55,7 +68,7 @@ function compileWaypoint(
   const authorization = compileAuthorizations(world, waypoint, outcomes);
   const authentication = compileAuthentications(world, waypoint, outcomes);
   const traffic = policies.forWaypoint(waypoint);
-  const routes = compileRoutes(world, waypoint, traffic, outcomes);
+  const routes = compileRoutes(attached, waypoint, traffic, outcomes);
   for (const part of [authorization, authentication, routes])
     for (const [name, bytes] of part.resources) add(name, bytes);
 

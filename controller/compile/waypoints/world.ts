@@ -1,6 +1,12 @@
 import { spiffeUri } from '../../../lib/spiffe.ts';
 import { WAYPOINT_CLASS } from '../../model/gateway-api.ts';
-import { type Gateway, type KubeObject, namespaceOf, type Service } from '../../model/objects.ts';
+import {
+  type Gateway,
+  type KubeObject,
+  namespaceOf,
+  type ReferenceGrant,
+  type Service,
+} from '../../model/objects.ts';
 import type { Objects } from '../group.ts';
 import { gatewayNameOf, takesTraffic } from './labels.ts';
 
@@ -24,13 +30,15 @@ export interface World {
   readonly waypoints: ReadonlyMap<string, Waypoint>;
   /** By `<namespace>/<name>`; without those of type ExternalName, which the mesh does not carry. */
   readonly services: ReadonlyMap<string, Service>;
+  /** ReferenceGrants by the namespace that they open. */
+  readonly grants: ReadonlyMap<string, readonly ReferenceGrant[]>;
 }
 
 /** Which waypoint a Service is before. */
 export type ServiceWaypoint =
   | { readonly state: 'none' }
   /** It opts in to one that does not exist, or that does not admit it: nodes refuse its traffic (`why`). */
-  | { readonly state: 'unusable'; readonly why: string }
+  | { readonly state: 'unusable'; readonly reason: 'missing' | 'not admitted'; readonly why: string }
   | { readonly state: 'served'; readonly waypoint: Waypoint };
 
 export function makeWorld(objects: Objects, options: { rootNamespace: string; trustDomain: string }): World {
@@ -52,6 +60,7 @@ export function makeWorld(objects: Objects, options: { rootNamespace: string; tr
     trustDomain: options.trustDomain,
     waypoints,
     services,
+    grants: Map.groupBy(objects.grants, namespaceOf),
   };
 }
 
@@ -69,11 +78,16 @@ export function waypointOfService(service: Service, world: World): ServiceWaypoi
   const key = `${wanted.namespace}/${wanted.name}`;
   const waypoint = world.waypoints.get(key);
   if (waypoint === undefined)
-    return { state: 'unusable', why: `there is no Gateway ${key} of class ${WAYPOINT_CLASS}` };
+    return {
+      state: 'unusable',
+      reason: 'missing',
+      why: `there is no Gateway ${key} of class ${WAYPOINT_CLASS}`,
+    };
   if (!takesTraffic(waypoint.gateway.metadata.labels, 'service')) return { state: 'none' };
   if (!admits(waypoint, namespace))
     return {
       state: 'unusable',
+      reason: 'not admitted',
       why: `Gateway ${key} does not admit namespace ${namespace} (listeners[0].allowedRoutes.namespaces)`,
     };
   return { state: 'served', waypoint };
