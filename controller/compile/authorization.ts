@@ -14,7 +14,7 @@ import {
   namespaceOf,
   type TargetRef,
 } from '../model/objects.ts';
-import { compileRule, type PolicyAction } from './policy-rules.ts';
+import { compileRule } from './policy-rules.ts';
 
 /** Istio's annotation for "log what it would do". */
 const DRY_RUN_ANNOTATION = 'istio.io/dry-run';
@@ -30,6 +30,8 @@ export interface CompiledPolicy {
   readonly authorization?: Authorization;
   readonly attachment: Attachment;
   readonly pending?: string;
+  /** The fields that only a waypoint can see. */
+  readonly l7Fields?: readonly string[];
   readonly message: string;
 }
 
@@ -38,15 +40,33 @@ export function policyName(authorization: { namespace: string; name: string }): 
   return `${authorization.namespace}/${authorization.name}`;
 }
 
-/** Compiles one policy for L4. Pure; the object has passed validation. */
-export function compileAuthorization(policy: AuthorizationPolicy, rootNamespace: string): CompiledPolicy {
+/** Whether a policy is on trial. */
+export function isDryRun(policy: AuthorizationPolicy): boolean {
+  return policy.metadata.annotations?.[DRY_RUN_ANNOTATION] === 'true';
+}
+
+/**
+ * Compiles one policy for L4. Pure; the object has passed validation. What its targets have a waypoint for is enforced
+ * there alone (./waypoints/authorization.ts); L4 keeps what is attached to pods, and to Services without a waypoint.
+ *
+ * @param hasWaypoint whether the Service `<namespace>/<name>` opts in to one
+ */
+export function compileAuthorization(
+  policy: AuthorizationPolicy,
+  rootNamespace: string,
+  hasWaypoint: (service: string) => boolean,
+): CompiledPolicy {
   const spec = policy.spec ?? {};
   const namespace = namespaceOf(policy);
-  const action: PolicyAction = spec.action ?? 'ALLOW';
-  const targets = spec.targetRefs ?? (spec.targetRef === undefined ? [] : [spec.targetRef]);
+  const targets = (spec.targetRefs ?? (spec.targetRef === undefined ? [] : [spec.targetRef])).filter(
+    (target) => isService(target) && !hasWaypoint(`${namespace}/${target.name}`),
+  );
   const attachment = attachmentOf(policy, targets, rootNamespace);
-  if (attachment === undefined) {
-    return { attachment: { by: 'scope' }, pending: 'waypoint', message: waitsForWaypoint(targets) };
+  if (attachment === undefined) return { attachment: { by: 'scope' }, message: '' };
+  const action = spec.action ?? 'ALLOW';
+  if (action === 'AUDIT') {
+    const message = 'AUDIT is recorded by waypoints only: attach it to a Service that has one, by targetRefs';
+    return { attachment: { by: 'scope' }, pending: 'waypoint', message };
   }
   const rules: Rule[] = [];
   const l7Fields: string[] = [];
@@ -66,7 +86,7 @@ export function compileAuthorization(policy: AuthorizationPolicy, rootNamespace:
           : Scope.NAMESPACE,
     action: action === 'DENY' ? Action.DENY : Action.ALLOW,
     rules,
-    dryRun: policy.metadata.annotations?.[DRY_RUN_ANNOTATION] === 'true',
+    dryRun: isDryRun(policy),
   });
   const byService =
     attachment.by === 'services'
@@ -76,11 +96,16 @@ export function compileAuthorization(policy: AuthorizationPolicy, rootNamespace:
     authorization,
     attachment,
     ...(byService === '' ? {} : { pending: 'waypoint' }),
+    l7Fields,
     message: describe(authorization, spec.rules?.length ?? 0, l7Fields) + byService,
   };
 }
 
-/** Undefined: the policy has no place in the mesh yet. */
+/**
+ * Undefined: nothing of the policy is for L4.
+ *
+ * @param targets the Services at whose pods it is enforced
+ */
 function attachmentOf(
   policy: AuthorizationPolicy,
   targets: readonly TargetRef[],
@@ -88,11 +113,8 @@ function attachmentOf(
 ): Attachment | undefined {
   const namespace = namespaceOf(policy);
   const selector = policy.spec?.selector;
-  if (targets.length > 0) {
-    const services = targets.filter(isService);
-    if (services.length === 0) return undefined;
-    return { by: 'services', namespace, names: services.map(({ name }) => name) };
-  }
+  if (targets.length > 0) return { by: 'services', namespace, names: targets.map(({ name }) => name) };
+  if (policy.spec?.targetRefs !== undefined || policy.spec?.targetRef !== undefined) return undefined;
   if (!hasSelector(selector)) return { by: 'scope' };
   // Istio: a policy of the root namespace with a selector covers the pods with these labels in every namespace.
   return {

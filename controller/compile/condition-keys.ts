@@ -8,7 +8,10 @@ export const L4_KEYS: ReadonlyMap<string, string> = new Map([
   ['destination.port', 'port-number'],
 ]);
 
-/** Attributes that only an L7 proxy sees. Those ending in `[` take a name in brackets. */
+/**
+ * Attributes that only a waypoint sees. Those ending in `[` take a name in brackets, claims one for each level. Istio's
+ * `experimental.envoy.filters.*` is not among them: there is no Envoy.
+ */
 export const L7_KEYS = [
   'request.headers[',
   'request.auth.principal',
@@ -17,14 +20,19 @@ export const L7_KEYS = [
   'request.auth.claims[',
   'remote.ip',
   'connection.sni',
-  'experimental.envoy.filters.',
 ] as const;
+
+const HEADER = /^request\.headers\[(:authority|:method|:path|[A-Za-z0-9!#$%&'*+.^_`|~-]+)\]$/;
+const CLAIM = /^request\.auth\.claims(\[[^[\]]+\])+$/;
 
 /** True for an attribute that Istio knows and that L4 cannot see. */
 export function isL7Key(key: string): boolean {
-  return L7_KEYS.some((known) => {
-    if (known.endsWith('['))
-      return key.startsWith(known) && key.endsWith(']') && key.length > known.length + 1;
-    return known.endsWith('.') ? key.startsWith(known) : key === known;
-  });
+  return (
+    HEADER.test(key) || CLAIM.test(key) || L7_KEYS.some((known) => !known.endsWith('[') && key === known)
+  );
+}
+
+/** The format of an attribute's values; undefined where every text is one. */
+export function conditionFormat(key: string): string | undefined {
+  return key === 'remote.ip' ? 'ip-block' : L4_KEYS.get(key);
 }

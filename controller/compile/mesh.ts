@@ -20,7 +20,8 @@ import {
 import { planWaypoint } from './waypoints/address.ts';
 import { compileWaypoints, type WaypointResources } from './waypoints/compile.ts';
 import { gatewayConditions } from './waypoints/conditions.ts';
-import { keyOf, makeWorld, type World } from './waypoints/world.ts';
+import { guardPod, type PolicyAtPods } from './waypoints/guard-pod.ts';
+import { keyOf, makeWorld, waypointOfService, type World } from './waypoints/world.ts';
 import {
   compileWorkload,
   identityOf,
@@ -84,13 +85,16 @@ export function compileMesh(input: CompileInput): CompiledMesh {
     },
   };
   const policies = world.objects.policies.map((policy) => {
-    const compiled = compileAuthorization(policy, input.rootNamespace);
+    const compiled = compileAuthorization(policy, input.rootNamespace, (key) => {
+      const service = world.services.get(key);
+      return service !== undefined && waypointOfService(service, world).state !== 'none';
+    });
     const { authorization, pending, message } = compiled;
     build.outcomes.add(policy, {
       ...(pending === undefined ? { message } : { pending: message }),
       compiledTo: authorization === undefined ? [] : [addPolicy(build.authorizations, authorization)],
     });
-    return compiled;
+    return { policy, ...compiled };
   });
   // What is assigned is known to be true, a manifest only claims.
   addGateways(build);
@@ -154,7 +158,7 @@ function addServices({ input, world, addresses, outcomes, claims, gateways }: Bu
   }
 }
 
-function addPods(build: Build, policies: readonly CompiledPolicy[]): void {
+function addPods(build: Build, policies: readonly PolicyAtPods[]): void {
   const { input, world, addresses, authorizations, identities, outcomes, claims, gateways } = build;
   const { objects } = world;
   const peers = planPeerAuthentication(objects.peerAuthentications, input.rootNamespace);
@@ -183,6 +187,12 @@ function addPods(build: Build, policies: readonly CompiledPolicy[]): void {
     const peer = peers.policyFor(namespaceName, pod.metadata.labels ?? {});
     if (peer !== undefined) attached.push(policyName(peer));
     usesStaticStrict ||= peer === peers.staticStrict;
+    if (isMeshPod(pod, namespace)) {
+      for (const guard of guardPod(pod, services, policies, world, outcomes)) {
+        addPolicy(authorizations, guard);
+        attached.push(policyName(guard));
+      }
+    }
     const context = { ...input, namespace, services, policies: attached.sort(), gateways };
     const workload = compileWorkload(pod, placement, context);
     const address = create(AddressSchema, { type: { case: 'workload', value: workload } });

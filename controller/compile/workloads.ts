@@ -81,7 +81,7 @@ export function compileWorkload(pod: Pod, placement: Placement, context: Workloa
   const { name, labels = {} } = pod.metadata;
   const workloadName = workloadNameOf(pod);
   const { trustDomain, clusterId } = context;
-  const waypoint = waypointOf('workload', namespace, labels, context.namespace, context.gateways);
+  const waypoint = waypointOfPod(pod, context);
   return create(WorkloadSchema, {
     uid: workloadUid(clusterId, namespace, name),
     name,
@@ -103,6 +103,21 @@ export function compileWorkload(pod: Pod, placement: Placement, context: Workloa
     networkMode: pod.spec.hostNetwork === true ? NetworkMode.HOST_NETWORK : NetworkMode.STANDARD,
     ...(waypoint === undefined ? {} : { waypoint }),
   });
+}
+
+/**
+ * The waypoint that carries what is sent to the pod's address: its own, or that of a headless Service, whose clients
+ * dial pods. Without it they would be cut off, since the pod takes that Service's ports from the waypoint alone.
+ */
+function waypointOfPod(pod: Pod, { namespace, services, gateways }: WorkloadContext): Workload['waypoint'] {
+  const name = namespaceOf(pod);
+  const own = waypointOf('workload', name, pod.metadata.labels, namespace, gateways);
+  if (own !== undefined) return own;
+  return services
+    .filter(({ spec }) => spec.clusterIP === 'None')
+    .sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1))
+    .map(({ metadata }) => waypointOf('service', name, metadata.labels, namespace, gateways))
+    .find((waypoint) => waypoint !== undefined);
 }
 
 export function workloadUid(clusterId: string, namespace: string, name: string): string {

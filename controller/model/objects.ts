@@ -125,7 +125,7 @@ export interface AuthorizationPolicy extends Base<'AuthorizationPolicy'> {
     readonly selector?: Selector;
     readonly targetRef?: TargetRef;
     readonly targetRefs?: readonly TargetRef[];
-    readonly action?: 'ALLOW' | 'DENY';
+    readonly action?: 'ALLOW' | 'DENY' | 'AUDIT';
     readonly rules?: readonly PolicyRule[];
   } | null;
 }

@@ -8,7 +8,7 @@ import { list, mapOf, OPAQUE, oneOf, record, type Schema, STRING, text } from '.
 const values = (format: string): Schema => list(text(format), 1);
 const nonEmpty = { minProperties: 1 };
 
-const SELECTOR = record({ matchLabels: mapOf(text('label-value'), 'qualified-name') });
+export const SELECTOR = record({ matchLabels: mapOf(text('label-value'), 'qualified-name') });
 
 const SOURCE = record(
   {
@@ -56,13 +56,13 @@ const RULE = record({
   when: list(CONDITION, 1),
 });
 
-const TARGET_REF = record({ group: STRING, kind: STRING, name: text('subdomain'), namespace: STRING }, [
-  'kind',
-  'name',
-]);
+export const TARGET_REF = record(
+  { group: STRING, kind: STRING, name: text('subdomain'), namespace: STRING },
+  ['kind', 'name'],
+);
 
 /** An object's spec may be absent or null in Istio's kinds: an empty policy has a meaning. */
-function optionalSpec(spec: Schema): Schema {
+export function optionalSpec(spec: Schema): Schema {
   return { ...spec, type: ['object', 'null'] };
 }
 
@@ -72,7 +72,7 @@ export const AUTHORIZATION_POLICY: Schema = topLevel(metadata('subdomain', true)
       selector: SELECTOR,
       targetRef: TARGET_REF,
       targetRefs: list(TARGET_REF, 1),
-      action: oneOf('ALLOW', 'DENY'),
+      action: oneOf('ALLOW', 'DENY', 'AUDIT'),
       rules: list(RULE),
     }),
   ),

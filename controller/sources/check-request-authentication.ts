@@ -1,8 +1,78 @@
-import type { RequestAuthentication } from '../model/objects.ts';
+import type { JwtRule, RequestAuthentication } from '../model/request-authentication.ts';
 import type { FieldProblem } from '../schema/validate.ts';
-import { problem } from './check-helpers.ts';
+import { notAllowed, type Path, problem } from './check-helpers.ts';
+import { checkAttachment } from './check-targets.ts';
 
-/** Refuses every RequestAuthentication: tokens are not verified yet, and it must not look as if they were. */
-export function checkRequestAuthentication(_policy: RequestAuthentication): FieldProblem[] {
-  return [problem(['kind'], 'this version of Loam does not enforce RequestAuthentication yet')];
+const URI_ALLOWED = 'http://host/path, https://host/path or file:///path of a file where the waypoint runs';
+const PUBLIC_TYPES = ['RSA', 'EC', 'OKP'];
+/** What frames a message or belongs to one connection (RFC 9110 section 7.6.1) is not to be had from a token. */
+const NO_OUTPUT = [
+  ...['host', 'connection', 'content-length', 'transfer-encoding', 'te', 'trailer', 'upgrade', 'keep-alive'],
+  ...['proxy-connection', 'proxy-authorization', 'proxy-authenticate', 'expect'],
+];
+
+export function checkRequestAuthentication(policy: RequestAuthentication): FieldProblem[] {
+  return [
+    ...checkAttachment(policy),
+    ...(policy.spec?.jwtRules ?? []).flatMap((rule, i) => checkJwtRule(rule, ['spec', 'jwtRules', i])),
+  ];
+}
+
+function checkJwtRule(rule: JwtRule, path: Path): FieldProblem[] {
+  const { jwks, jwksUri } = rule;
+  const found: FieldProblem[] = [];
+  if (jwks !== undefined && jwksUri !== undefined)
+    found.push(problem(path, 'only one of jwks and jwksUri may be set'));
+  // Istio would ask the issuer by OpenID Connect discovery; where keys come from is said here, or not at all.
+  if (jwks === undefined && jwksUri === undefined)
+    found.push(problem(path, 'jwks or jwksUri is missing: keys are not looked for at the issuer'));
+  if (jwksUri !== undefined && !isUri(jwksUri))
+    found.push(notAllowed([...path, 'jwksUri'], jwksUri, URI_ALLOWED));
+  if (jwks !== undefined) {
+    const wrong = jwksProblem(jwks);
+    // The value is not repeated: it may be a private key by mistake.
+    if (wrong !== undefined)
+      found.push(
+        problem([...path, 'jwks'], wrong, undefined, 'a JSON Web Key Set with public RSA, EC or OKP keys'),
+      );
+  }
+  const outputs = [
+    [rule.outputPayloadToHeader, [...path, 'outputPayloadToHeader']] as const,
+    ...(rule.outputClaimToHeaders ?? []).map(
+      ({ header }, i) => [header, [...path, 'outputClaimToHeaders', i, 'header']] as const,
+    ),
+  ];
+  for (const [header, at] of outputs) {
+    if (header !== undefined && NO_OUTPUT.includes(header.toLowerCase()))
+      found.push(notAllowed(at, header, `every header but ${NO_OUTPUT.join(', ')}`));
+  }
+  return found;
+}
+
+function isUri(value: string): boolean {
+  const url = URL.parse(value);
+  if (url === null || url.username !== '' || url.password !== '' || url.hash !== '') return false;
+  if (url.protocol === 'file:') return value.startsWith('file:///') && url.search === '';
+  return /^https?:\/\//.test(value) && url.hostname !== '';
+}
+
+/** What is wrong with a key set (RFC 7517 section 5) that is written in a policy. */
+function jwksProblem(text: string): string | undefined {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(text);
+  } catch {
+    return 'the key set is not JSON';
+  }
+  if (typeof parsed !== 'object' || parsed === null || !('keys' in parsed) || !Array.isArray(parsed.keys))
+    return 'the key set has no list "keys"';
+  const keys: readonly unknown[] = parsed.keys;
+  if (!keys.some((key) => isRecord(key) && PUBLIC_TYPES.includes(String(key['kty']))))
+    return 'the key set has no public key';
+  if (keys.some((key) => isRecord(key) && 'd' in key)) return 'the key set has a private key';
+  return undefined;
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null;
 }

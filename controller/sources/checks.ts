@@ -1,14 +1,6 @@
 import { DATAPLANE_MODE_LABEL } from '../../lib/enrolment.ts';
 import { hasSelector } from '../model/labels.ts';
-import {
-  type AuthorizationPolicy,
-  type KubeObject,
-  namespaceOf,
-  type PeerAuthentication,
-  type Pod,
-  type Service,
-  type TargetRef,
-} from '../model/objects.ts';
+import { type KubeObject, type PeerAuthentication, type Pod, type Service } from '../model/objects.ts';
 import { didYouMean } from '../schema/did-you-mean.ts';
 import { FORMATS } from '../schema/formats.ts';
 import { type FieldProblem, show } from '../schema/validate.ts';
@@ -18,7 +10,7 @@ import {
   WAYPOINT_FOR_LABEL,
   WAYPOINT_FOR_VALUES,
 } from '../compile/waypoints/labels.ts';
-import { isL7Key, L4_KEYS, L7_KEYS } from '../compile/condition-keys.ts';
+import { checkAuthorization } from './check-authorization.ts';
 import { checkGateway, checkGatewayClass, checkReferenceGrant } from './check-gateway.ts';
 import { duplicates, notAllowed, type Path, problem } from './check-helpers.ts';
 import { checkRequestAuthentication } from './check-request-authentication.ts';
@@ -38,14 +30,6 @@ const OWN_LABEL_NAMES = [
 const LABEL_VALUES: ReadonlyMap<string, readonly string[]> = new Map([
   [DATAPLANE_MODE_LABEL, ['ambient', 'none']],
   [WAYPOINT_FOR_LABEL, WAYPOINT_FOR_VALUES],
-]);
-
-/** What a policy can be attached to (Istio: PolicyTargetReference): kinds by group. */
-const TARGETS: ReadonlyMap<string, readonly string[]> = new Map([
-  ['', ['Service']],
-  ['core', ['Service']],
-  ['gateway.networking.k8s.io', ['Gateway', 'GatewayClass']],
-  ['networking.istio.io', ['ServiceEntry']],
 ]);
 
 /** What a schema cannot say: rules between the fields of one object, and the labels that are ours. */
@@ -132,101 +116,6 @@ function checkService(service: Service): FieldProblem[] {
     found.push(problem(path, 'a Service with an address needs at least one port'));
   }
   return found;
-}
-
-function checkAuthorization(policy: AuthorizationPolicy): FieldProblem[] {
-  const spec = policy.spec ?? {};
-  const found: FieldProblem[] = [];
-  const targets = [spec.targetRef, spec.targetRefs].filter((t) => t !== undefined).length;
-  if (targets + (hasSelector(spec.selector) ? 1 : 0) > 1) {
-    found.push(problem(['spec'], 'only one of selector, targetRef and targetRefs may be set'));
-  }
-  if (spec.targetRef !== undefined) found.push(...checkTarget(policy, spec.targetRef, ['spec', 'targetRef']));
-  (spec.targetRefs ?? []).forEach((target, t) => {
-    found.push(...checkTarget(policy, target, ['spec', 'targetRefs', t]));
-  });
-  (spec.rules ?? []).forEach((rule, r) => {
-    (rule.when ?? []).forEach((condition, w) => {
-      found.push(...checkCondition(condition, ['spec', 'rules', r, 'when', w]));
-    });
-    (rule.from ?? []).forEach(({ source }, f) => {
-      const named = source.serviceAccounts ?? source.notServiceAccounts;
-      const other = [source.principals, source.notPrincipals, source.namespaces, source.notNamespaces];
-      // Istio refuses this mixture, since both name the peer.
-      if (named !== undefined && other.some((list) => list !== undefined)) {
-        found.push(
-          problem(
-            ['spec', 'rules', r, 'from', f, 'source'],
-            'serviceAccounts cannot be combined with principals or namespaces',
-          ),
-        );
-      }
-    });
-  });
-  return found;
-}
-
-function checkTarget(policy: AuthorizationPolicy, target: TargetRef, path: Path): FieldProblem[] {
-  const { group = '', kind, namespace } = target;
-  const kinds = TARGETS.get(group);
-  if (kinds === undefined) {
-    const groups = [...TARGETS.keys()].map(show).join(', ');
-    return [notAllowed([...path, 'group'], group, groups)];
-  }
-  if (!kinds.includes(kind))
-    return [
-      problem(
-        [...path, 'kind'],
-        `${show(kind)} is not allowed in group ${show(group)}`,
-        kind,
-        kinds.join(', '),
-      ),
-    ];
-  if (namespace !== undefined && namespace !== '' && namespace !== namespaceOf(policy))
-    return [
-      problem(
-        [...path, 'namespace'],
-        'a policy can be attached only to what is in its own namespace',
-        namespace,
-        namespaceOf(policy),
-      ),
-    ];
-  return [];
-}
-
-function checkCondition(
-  condition: {
-    readonly key: string;
-    readonly values?: readonly string[];
-    readonly notValues?: readonly string[];
-  },
-  path: Path,
-): FieldProblem[] {
-  if (condition.values === undefined && condition.notValues === undefined) {
-    return [problem(path, 'values or notValues is missing')];
-  }
-  const formatName = L4_KEYS.get(condition.key);
-  if (formatName === undefined) {
-    if (isL7Key(condition.key)) return [];
-    const known = [...L4_KEYS.keys(), ...L7_KEYS];
-    const guess = didYouMean(condition.key, known);
-    return [
-      problem(
-        [...path, 'key'],
-        `unknown attribute ${show(condition.key)}${guess === undefined ? '' : `; did you mean ${show(guess)}?`}`,
-        condition.key,
-        known.join(', '),
-      ),
-    ];
-  }
-  const format = FORMAT.get(formatName);
-  return (['values', 'notValues'] as const).flatMap((field) =>
-    (condition[field] ?? []).flatMap((value, i) =>
-      format === undefined || format.check(value)
-        ? []
-        : [notAllowed([...path, field, i], value, format.allowed)],
-    ),
-  );
 }
 
 function checkPeerAuthentication(policy: PeerAuthentication): FieldProblem[] {

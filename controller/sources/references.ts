@@ -32,7 +32,7 @@ export function referencesOf(object: KubeObject, rootNamespace: string): Referen
       found.push({ field: 'spec.serviceAccountName', to: { kind: 'ServiceAccount', namespace, name } });
     }
   }
-  if (object.kind === 'AuthorizationPolicy') {
+  if (object.kind === 'AuthorizationPolicy' || object.kind === 'RequestAuthentication') {
     const { targetRef, targetRefs } = object.spec ?? {};
     const at = (target: TargetRef, field: string): void => {
       if (isService(target))

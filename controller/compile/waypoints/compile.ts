@@ -1,13 +1,15 @@
-import type { Service } from '../../model/objects.ts';
+import type { Namespace, Service } from '../../model/objects.ts';
 import type { Outcomes } from '../outcomes.ts';
 import type { CompiledResource } from '../resources.ts';
 import { compileAuthentications } from './authentication.ts';
 import { compileAuthorizations } from './authorization.ts';
+import { gatewayNameOf } from './labels.ts';
 import { serviceWaypoints } from './parents.ts';
 import { encodeResource, resourceLabel } from './part.ts';
 import { type AttachedRoute, attachRoutes, compileRoutes } from './routes.ts';
 import { compileWaypointService } from './services.ts';
 import { compileSettings } from './settings.ts';
+import { settleTargets } from './targets.ts';
 import { TrafficPolicies } from './traffic-policy.ts';
 import { keyOf, type Waypoint, type World } from './world.ts';
 
@@ -20,6 +22,9 @@ export function compileWaypoints(
   outcomes: Outcomes,
 ): { readonly resources: WaypointResources; readonly served: ReadonlyMap<string, readonly Service[]> } {
   const waypointOf = serviceWaypoints(world);
+  for (const policy of world.objects.policies) settleTargets(policy, true, world, outcomes);
+  for (const policy of world.objects.requestAuthentications) settleTargets(policy, false, world, outcomes);
+  for (const namespace of world.objects.namespaces.values()) warnOfMissing(namespace, world, outcomes);
   const servedBy = new Map<string, Service[]>();
   for (const [key, service] of world.services) {
     const found = waypointOf.get(key);
@@ -46,6 +51,15 @@ export function compileWaypoints(
   return { resources, served: servedBy };
 }
 
+/** A namespace without a Service yet would say nothing of its label otherwise. */
+function warnOfMissing(namespace: Namespace, world: World, outcomes: Outcomes): void {
+  const { name, labels } = namespace.metadata;
+  const wanted = gatewayNameOf(name, undefined, labels);
+  if (wanted === undefined || world.waypoints.has(`${wanted.namespace}/${wanted.name}`)) return;
+  const message = `waypoint ${wanted.namespace}/${wanted.name} does not exist: connections to its Services are refused`;
+  outcomes.add(namespace, { message });
+}
+
 function compileWaypoint(
   world: World,
   waypoint: Waypoint,
@@ -65,8 +79,8 @@ function compileWaypoint(
     void resources.set(name, { name, bytes, aliases: [], members: [] });
   const settings = compileSettings(waypoint.gateway.metadata.annotations ?? {});
   add('settings', encodeResource({ case: 'settings', value: settings }));
-  const authorization = compileAuthorizations(world, waypoint, outcomes);
-  const authentication = compileAuthentications(world, waypoint, outcomes);
+  const authorization = compileAuthorizations(world, waypoint, served, outcomes);
+  const authentication = compileAuthentications(world, waypoint, served, outcomes);
   const traffic = policies.forWaypoint(waypoint);
   const routes = compileRoutes(attached, waypoint, traffic, outcomes);
   for (const part of [authorization, authentication, routes])

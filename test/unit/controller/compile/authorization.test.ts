@@ -19,7 +19,7 @@ function policy(spec: AuthorizationPolicy['spec'], namespace = 'shop'): Authoriz
 }
 
 function compiled(spec: AuthorizationPolicy['spec'], namespace?: string) {
-  const result = compileAuthorization(policy(spec, namespace), ROOT);
+  const result = compileAuthorization(policy(spec, namespace), ROOT, () => false);
   assert(result.authorization !== undefined);
   return { ...result, authorization: result.authorization };
 }
@@ -231,18 +231,23 @@ describe('compile/authorization', () => {
     assert.equal(compiled({ selector: { matchLabels: {} } }).authorization.scope, Scope.NAMESPACE);
   });
 
-  it('leaves a policy for a waypoint pending by name', () => {
-    const gateway = compileAuthorization(
-      policy({ targetRefs: [{ kind: 'Gateway', group: 'gateway.networking.k8s.io', name: 'way' }] }),
-      ROOT,
-    );
-    assert.equal(gateway.pending, 'waypoint');
-    assert.equal(gateway.authorization, undefined);
-    assert.match(gateway.message, /Gateway way/);
-    const service = compileAuthorization(
-      policy({ targetRefs: [{ kind: 'Service', group: '', name: 'db' }] }),
-      ROOT,
-    );
-    assert.deepEqual([service.pending, service.attachment.by], ['waypoint', 'services']);
+  it('leaves what has a waypoint to it, and keeps at the pods what has none', () => {
+    const ref = (kind: string, name: string) => ({ kind, group: '', name });
+    const at = (targets: readonly { kind: string; group: string; name: string }[]) =>
+      compileAuthorization(policy({ targetRefs: targets }), ROOT, (key) => key === 'shop/web');
+    for (const target of [ref('Gateway', 'way'), ref('Service', 'web')]) {
+      const { authorization, message, pending } = at([target]);
+      assert.deepEqual([authorization, message, pending], [undefined, '', undefined], target.kind);
+    }
+    const both = at([ref('Service', 'web'), ref('Service', 'db')]);
+    assert.deepEqual(both.attachment, { by: 'services', namespace: 'shop', names: ['db'] });
+    assert.equal(both.pending, 'waypoint');
+    assert.match(both.message, /Service db.*until then enforced at the pods/);
+  });
+
+  it('does not turn AUDIT into something that L4 enforces', () => {
+    const audit = compileAuthorization(policy({ action: 'AUDIT', rules: [{}] }), ROOT, () => false);
+    assert.equal(audit.authorization, undefined);
+    assert.match(audit.message, /by waypoints only/);
   });
 });

@@ -137,7 +137,6 @@ describe('sources/read-object', () => {
       /did you mean "serviceAccountName"\?/,
     ],
     ['action CUSTOM', `${POLICY}spec: {action: CUSTOM}`, 'spec.action', /not allowed/],
-    ['action AUDIT', `${POLICY}spec: {action: AUDIT}`, 'spec.action', /not allowed/],
     [
       'an unquoted port',
       `${POLICY}spec: {rules: [{to: [{operation: {ports: [80]}}]}]}`,
