@@ -3,6 +3,7 @@
  * Closed loop: each connection asks again when it has its answer.
  */
 import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { readBundle } from './authority.ts';
 import { carrierOf, type Carrier } from './carrier.ts';
 import { HttpClient } from './http-client.ts';
@@ -37,6 +38,8 @@ export interface Answer {
 
 /** So many dials at once while connections are opened. */
 const DIALS_AT_ONCE = 16;
+/** After so long a probe has no answer. */
+const PROBE_MS = 3_000;
 
 const bundle = readBundle(process.argv[2] ?? '.', 'client');
 const carriers = new Map<Way, Carrier>();
@@ -63,13 +66,15 @@ async function open(way: Way, count: number): Promise<HttpClient[]> {
 }
 
 async function probe(way: Way, path: string): Promise<Answer> {
+  let client: HttpClient | undefined;
   try {
-    const [client] = await open(way, 1);
-    const status = (await client?.get(path)) ?? 0;
-    client?.close();
-    return { status };
+    [client] = await open(way, 1);
+    const late = sleep(PROBE_MS, 0, { ref: false });
+    return { status: (await Promise.race([client?.get(path), late])) ?? 0 };
   } catch {
     return { status: 0 };
+  } finally {
+    client?.close();
   }
 }
 

@@ -17,6 +17,8 @@ import { Program } from './program.ts';
 
 const CONTROLLER = '127.0.0.1:15012';
 const READY = '127.0.0.1:15021';
+/** A file of manifests may be 1 MiB long. */
+const ROUTES_PER_FILE = 1_000;
 
 /** Loam's side: the controller with a directory of manifests, and the waypoint, both the real programs. */
 export class LoamWaypoint {
@@ -132,7 +134,11 @@ function writeMesh(folder: string, routes: number): void {
       },
     ]),
   );
-  writeFileSync(file('manifests/routes.yaml'), yaml(Array.from({ length: routes }, (_, i) => route(i))));
+  for (let first = 0; first < routes; first += ROUTES_PER_FILE) {
+    const count = Math.min(ROUTES_PER_FILE, routes - first);
+    const documents = Array.from({ length: count }, (_, i) => route(first + i));
+    writeFileSync(file(`manifests/routes-${first}.yaml`), yaml(documents));
+  }
   const pod = (ip: string) => ({ ip, node: 'node-a', ready: true });
   const assignments = {
     pods: { 'default/client': pod(IP.client), 'default/backend': pod(IP.backend) },

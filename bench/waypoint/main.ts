@@ -151,6 +151,14 @@ async function once(base: string, way: 'haproxy' | 'loam', routes: number, round
 if (contenders.includes('haproxy')) requireHaproxy();
 const base = mkdtempSync(join(tmpdir(), 'loam-bench-waypoint-'));
 const samples: Sample[] = [];
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  // Not `once`: a second one must not end it in the middle of this.
+  process.on(signal, () => {
+    for (const program of Program.running) program.child.kill('SIGTERM');
+    removeTopology();
+    process.exit(1);
+  });
+}
 makeTopology();
 try {
   for (let round = 1; round <= rounds; round++) {

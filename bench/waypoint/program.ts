@@ -12,6 +12,8 @@ const STIME = 12;
 
 /** A process of the measurement inside one of its namespaces, with a log file. */
 export class Program {
+  /** Those that have not ended. */
+  static readonly running = new Set<Program>();
   readonly child: ChildProcess;
   readonly #name: string;
   readonly #log: string;
@@ -26,6 +28,8 @@ export class Program {
       stdio: [stdin ? 'pipe' : 'ignore', stdin ? 'pipe' : log, log],
     });
     closeSync(log);
+    Program.running.add(this);
+    this.child.once('exit', () => Program.running.delete(this));
   }
 
   get pid(): number {
