@@ -108,7 +108,12 @@ export class MeshNetwork {
     return netns;
   }
 
-  /** Makes the namespace of an instance of a waypoint, joined to its node as a pod's is. @returns the namespace's name */
+  /**
+   * Makes the namespace of an instance of a waypoint, joined to its node as a pod's is. Unlike a pod it has a way to the
+   * control plane, which knows no way back to pods.
+   *
+   * @returns the namespace's name
+   */
   async addWaypoint(
     node: string,
     namespace: string,
@@ -118,7 +123,20 @@ export class MeshNetwork {
   ): Promise<string> {
     const netns = this.waypoint(namespace, name, index);
     await this.#addToNode(netns, node, waypointVethName(namespace, name, index), addresses);
+    const { fabric } = this.#plan.node(node);
+    await ipBatch(this.control, [
+      `route replace ${addresses.ip4}/32 via ${fabric.ip4}`,
+      `route replace ${addresses.ip6}/128 via ${fabric.ip6}`,
+    ]);
     return netns;
+  }
+
+  /** Removes what {@link addWaypoint} made; its addresses may be a pod's afterwards. */
+  async removeWaypoint(netns: string, addresses: Addresses): Promise<void> {
+    // Not there where the making of it failed halfway.
+    for (const address of [`${addresses.ip4}/32`, `${addresses.ip6}/128`])
+      await tryCommand(['ip', '-n', this.control, 'route', 'del', address]);
+    await deleteNetns(netns);
   }
 
   async #addToNode(netns: string, node: string, port: string, addresses: Addresses): Promise<void> {

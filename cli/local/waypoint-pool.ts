@@ -4,7 +4,7 @@ import { errorText } from '../../lib/loam-error.ts';
 import type { AddressPlan } from './addresses.ts';
 import type { LogFile } from './log-file.ts';
 import { podKey, type GatewayManifest } from './model.ts';
-import { deleteNetns, type MeshNetwork } from './network.ts';
+import type { MeshNetwork } from './network.ts';
 import type { NodePool } from './node-pool.ts';
 import type { MeshPaths } from './paths.ts';
 import type { ProcessRecords } from './process-record.ts';
@@ -149,7 +149,7 @@ export class WaypointPool {
       netns = await network.addWaypoint(node, namespace, name, index, addresses);
     } catch (error) {
       plan.releasePod(addressKey);
-      await deleteNetns(netnsName);
+      await network.removeWaypoint(netnsName, addresses);
       throw error;
     }
     const waypoint = new Waypoint({
@@ -185,11 +185,11 @@ export class WaypointPool {
   }
 
   #end(waypoint: Waypoint): Promise<void> {
-    const { plan, log } = this.#options;
+    const { plan, network, log } = this.#options;
     const { gateway, index, netns } = waypoint;
     const ended = waypoint
       .stop(this.#stopped ? DOWN_GRACE_MS : GRACE_MS)
-      .then(() => deleteNetns(netns))
+      .then(() => network.removeWaypoint(netns, waypoint.addresses))
       // What is left over is found by its name when the mesh goes down.
       .catch((error: unknown) => log.line(`waypoint ${gateway}: ${errorText(error)}`))
       .then(() => {

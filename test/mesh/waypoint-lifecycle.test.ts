@@ -20,11 +20,12 @@ describe('mesh: the life of a waypoint', function () {
   let mesh: Mesh;
 
   before(async () => {
-    mesh = await Mesh.up({
+    mesh = Mesh.prepare({
       ...BASE,
       'namespace.yaml': namespaceManifest('ambient', { 'loam.dev/use-waypoint': 'way' }),
       'gateway.yaml': gatewayManifest('way'),
     });
+    await mesh.start();
   });
   after(() => mesh.down());
 
