@@ -4,7 +4,7 @@
  */
 export const RESPONSE_FLAGS = {
   DENY: 'an AuthorizationPolicy denied the request (403)',
-  JWT: 'the request brought a token that is not valid (401)',
+  JWT: 'the request brought a token that is not valid (401), or whose keys are missing (503)',
   NR: 'no route matches, or the route has no backend (404; 500 where a backend reference is wrong)',
   NC: 'the Service is not known or has no such port (503)',
   UH: 'no healthy endpoint (503)',

@@ -29,9 +29,12 @@ export function selectorWarning(
       const advice = 'attach the policy to their Service by targetRefs, so that the waypoint enforces it';
       if (l7Fields.length > 0)
         return `pods of it are behind waypoint ${key}, and requests cannot be seen at the pods (${l7Fields.join(', ')}): ${advice}`;
-      if (uri === undefined || authorization.action !== Action.ALLOW) continue;
-      if (!admitsIdentity(authorization, parseSpiffeUri(uri)))
-        return `pods of it are behind waypoint ${key}, whose identity it does not allow, so that nothing gets through: ${advice}, or allow ${uri.slice(SPIFFE_SCHEME.length)}`;
+      if (uri === undefined || (authorization.action !== Action.ALLOW && authorization.rules.length === 0))
+        continue;
+      if (mayMatch(authorization, parseSpiffeUri(uri))) continue;
+      return authorization.action === Action.ALLOW
+        ? `pods of it are behind waypoint ${key}, whose identity it does not allow, so that nothing gets through: ${advice}, or allow ${uri.slice(SPIFFE_SCHEME.length)}`
+        : `pods of it are behind waypoint ${key}, whose identity they see in place of the client's, so that whom it denies gets through by the waypoint: ${advice}`;
     }
   }
   return undefined;
@@ -50,7 +53,7 @@ function covers({ attachment }: CompiledPolicy, { scope, namespace }: Authorizat
 }
 
 /** Whether a rule may match connections of this identity, whatever their addresses and ports are. */
-function admitsIdentity({ rules }: Authorization, identity: Identity): boolean {
+function mayMatch({ rules }: Authorization, identity: Identity): boolean {
   return rules.some(({ clauses }) =>
     clauses.every(({ matches }) => matches.some((match) => isOfIdentity(match, identity))),
   );

@@ -187,6 +187,16 @@ describe('selector policies behind a waypoint', () => {
     assert.doesNotMatch(told(spec.replace('frontend', 'way')), /targetRefs/);
     assert.doesNotMatch(told('{selector: {matchLabels: {app: q}}, rules: []}'), /targetRefs/);
   });
+  it('warn where a DENY is passed by way of the waypoint', () => {
+    const spec = '{action: DENY, rules: [{from: [{source: {namespaces: [evil]}}]}]}';
+    assert.match(told(spec), /whom it denies gets through by the waypoint.*targetRefs/);
+    assert.doesNotMatch(told(spec.replace('[evil]', '[shop]')), /targetRefs/);
+    assert.doesNotMatch(told('{action: DENY, rules: []}'), /targetRefs/);
+    assert.doesNotMatch(
+      told('{action: DENY, rules: [{to: [{operation: {ports: ["9090"]}}]}]}'),
+      /targetRefs/,
+    );
+  });
   it('warn where requests would have to be seen', () => {
     assert.match(
       told('{action: DENY, rules: [{to: [{operation: {methods: [POST]}}]}]}'),
