@@ -96,22 +96,6 @@ function timed<T>(work: () => T): [T, number] {
   return [work(), performance.now() - start];
 }
 
-/** What memory alone costs: the same texts in one Map, which nobody would call a scan. */
-function floor(count: number): number {
-  const map = new Map(Array.from({ length: count }, (_, i) => [`/api/item-${i}`, { count: i }]));
-  const keys = Array.from({ length: MANY }, (_, n) => `/api/item-${(n * 7919) % count}`);
-  const rounds = Array.from({ length: ROUNDS + 1 }, () => {
-    const start = process.threadCpuUsage().user;
-    for (let i = 0; i < LOOKUPS; i += 1) {
-      const found = map.get(keys[i % keys.length] ?? '');
-      if (found === undefined) throw new Error('no match');
-      found.count += 1;
-    }
-    return ((process.threadCpuUsage().user - start) * 1000) / LOOKUPS;
-  });
-  return median(rounds.slice(1));
-}
-
 console.log(`| shape | ${FEW} routes | ${MANY} routes | ratio | build | build after a change |`);
 console.log('|---|---|---|---|---|---|');
 for (const shape of SHAPES) {
@@ -137,8 +121,3 @@ for (const shape of SHAPES) {
     `| ${shape.name} | ${few.toFixed(0)} ns | ${lots.toFixed(0)} ns | ${(lots / few).toFixed(2)} | ${built.toFixed(0)} ms | ${rebuilt.toFixed(0)} ms |`,
   );
 }
-
-const [few, lots] = [floor(FEW), floor(MANY)];
-console.log(
-  `| (a bare Map of the paths) | ${few.toFixed(0)} ns | ${lots.toFixed(0)} ns | ${(lots / few).toFixed(2)} | | |`,
-);

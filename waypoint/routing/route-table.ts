@@ -33,7 +33,6 @@ type ByPort = Map<number, HostIndex>;
 export class RouteTable {
   readonly #producer: ByPort = new Map();
   readonly #consumer = new Map<string, ByPort>();
-  readonly #parameters = new Set<string>();
 
   /**
    * @param service key of the Service; parents of other Services are passed over.
@@ -47,7 +46,6 @@ export class RouteTable {
       if (targets.size === 0) continue;
       for (const entryOf of entries(compiled, order)) {
         for (const index of targets) index.add(entryOf.entry, entryOf.hostname);
-        for (const { name } of entryOf.entry.match.query) this.#parameters.add(name);
       }
       order += compiled.rules.reduce((sum, rule) => sum + rule.matches.length, 0);
     }
@@ -87,7 +85,7 @@ export class RouteTable {
     const own = consumer === undefined ? undefined : indicesFor(consumer, head.port);
     const [onPort, onAll] = own ?? indicesFor(this.#producer, head.port) ?? [];
     if (onPort === undefined && onAll === undefined) return NO_ROUTES;
-    const view = new RequestView(head, this.#parameters);
+    const view = new RequestView(head);
     const host = hostOf(head.authority);
     const entry = firstOf(onPort?.find(view, host), onAll?.find(view, host));
     return entry?.result ?? NO_MATCH;

@@ -1,3 +1,4 @@
+import type { Log } from '../../lib/mesh/log.ts';
 import type { FirstState } from '../../lib/mesh/state/first-state.ts';
 import type { WorkloadStore } from '../../lib/mesh/state/workload-store.ts';
 import type { PolicyStore } from '../../lib/mesh/state/policy-store.ts';
@@ -6,13 +7,7 @@ import type { DescriptorReserve } from '../../lib/mesh/hbone/descriptor-reserve.
 import type { HbonePool } from '../../lib/mesh/hbone/hbone-pool.ts';
 import type { Telemetry } from './tracked-connection.ts';
 
-/** Logging as the data path needs it; never handed a key or token. */
-export interface Log {
-  debug(message: string, fields?: Readonly<Record<string, unknown>>): void;
-  info(message: string, fields?: Readonly<Record<string, unknown>>): void;
-  warn(message: string, fields?: Readonly<Record<string, unknown>>): void;
-  error(message: string, fields?: Readonly<Record<string, unknown>>): void;
-}
+export type { Log } from '../../lib/mesh/log.ts';
 
 /** What the pods of one worker thread share. */
 export interface Mesh extends Telemetry {

@@ -31,7 +31,7 @@ function preferred<C extends Candidate>(
   let chosen: C[] = [];
   for (const candidate of candidates) {
     if (candidate.workload.capacity === 0) continue;
-    const rank = sharedScopes(candidate.workload, source, routingPreference);
+    const rank = localityRank(candidate.workload, source, routingPreference);
     if (rank < best) continue;
     if (rank > best) {
       best = rank;
@@ -54,7 +54,8 @@ function weighted<C extends Candidate>(candidates: readonly C[], random: () => n
   return candidates.findLast((c) => c.workload.capacity > 0);
 }
 
-function sharedScopes(workload: Workload, source: Workload, scopes: readonly RoutingScope[]): number {
+/** How many of the leading scopes a workload shares with a source. */
+export function localityRank(workload: Workload, source: Workload, scopes: readonly RoutingScope[]): number {
   const differing = scopes.findIndex((scope) => scopeOf(workload, scope) !== scopeOf(source, scope));
   return differing < 0 ? scopes.length : differing;
 }

@@ -15,12 +15,13 @@ interface RegexGroup {
   readonly bucket: Bucket;
 }
 
-/** Entries of one hostname, by path. Where hosts come by thousands, each has few paths: what it lacks costs nothing. */
+/** Entries of one hostname, by path. */
 export class PathIndex {
-  #exact: Map<string, Bucket> | undefined;
-  #prefixes: Node | undefined;
-  /** By pattern; after {@link seal}, the longest first. */
-  #regexes: Map<string, RegexGroup> | undefined;
+  readonly #exact = new Map<string, Bucket>();
+  readonly #prefixes: Node = { children: new Map(), bucket: undefined };
+  readonly #byPattern = new Map<string, RegexGroup>();
+  /** The longest first. */
+  #regexes: RegexGroup[] = [];
   #any: Bucket | undefined;
 
   add(entry: Entry): void {
@@ -31,22 +32,19 @@ export class PathIndex {
     const { path } = entry.match;
     switch (path.kind) {
       case 'exact': {
-        this.#exact ??= new Map<string, Bucket>();
         let bucket = this.#exact.get(path.path);
         if (bucket === undefined) this.#exact.set(path.path, (bucket = new Bucket()));
         return bucket;
       }
       case 'prefix': {
-        this.#prefixes ??= { children: new Map(), bucket: undefined };
         const node = path.prefix.slice(1).split('/').reduce(childOf, this.#prefixes);
         return (node.bucket ??= new Bucket());
       }
       case 'regex': {
-        this.#regexes ??= new Map<string, RegexGroup>();
-        let group = this.#regexes.get(path.regex.pattern);
+        let group = this.#byPattern.get(path.regex.pattern);
         if (group === undefined) {
           group = { regex: path.regex, bucket: new Bucket() };
-          this.#regexes.set(path.regex.pattern, group);
+          this.#byPattern.set(path.regex.pattern, group);
         }
         return group.bucket;
       }
@@ -59,17 +57,18 @@ export class PathIndex {
 
   /** To be called once, after the last {@link add}. */
   seal(): void {
+    for (const bucket of this.#exact.values()) bucket.seal();
+    sealNode(this.#prefixes);
+    for (const { bucket } of this.#byPattern.values()) bucket.seal();
     this.#any?.seal();
-    for (const bucket of this.#exact?.values() ?? []) bucket.seal();
-    if (this.#prefixes !== undefined) sealNode(this.#prefixes);
-    if (this.#regexes === undefined) return;
-    for (const { bucket } of this.#regexes.values()) bucket.seal();
-    this.#regexes = new Map([...this.#regexes].sort(([a], [b]) => b.length - a.length));
+    this.#regexes = [...this.#byPattern.values()].sort(
+      (a, b) => b.regex.pattern.length - a.regex.pattern.length,
+    );
   }
 
   find(view: RequestView): Entry | undefined {
     return (
-      this.#exact?.get(view.head.path)?.find(view) ??
+      this.#exact.get(view.head.path)?.find(view) ??
       this.#findByPrefix(view) ??
       this.#findByRegex(view) ??
       this.#any?.find(view)
@@ -78,10 +77,9 @@ export class PathIndex {
 
   /** Walks down only as far as prefixes are configured, then back up. */
   #findByPrefix(view: RequestView): Entry | undefined {
-    let node = this.#prefixes;
-    if (node === undefined) return undefined;
     const { path } = view.head;
     const buckets: Bucket[] = [];
+    let node: Node | undefined = this.#prefixes;
     let from = 1;
     while (node.children.size > 0 && from <= path.length) {
       const slash = path.indexOf('/', from);
@@ -99,10 +97,9 @@ export class PathIndex {
   }
 
   #findByRegex(view: RequestView): Entry | undefined {
-    if (this.#regexes === undefined) return undefined;
     let found: Entry | undefined;
     let length = 0;
-    for (const { regex, bucket } of this.#regexes.values()) {
+    for (const { regex, bucket } of this.#regexes) {
       // Patterns of one length are equal in rank: what decides between their matches is method, headers and so on.
       if (found !== undefined && regex.pattern.length < length) break;
       const fitting = bucket.find(view);

@@ -1,17 +1,13 @@
 import { header, type RequestHead } from '../../http/request.ts';
 import type { CompiledMatch, CompiledValue } from '../compile-matches.ts';
-import { firstValues } from './query.ts';
 
 /** What a look-up reads of a request, worked out when it is first asked for. */
 export class RequestView {
   readonly head: RequestHead;
-  readonly #parameters: ReadonlySet<string>;
   #query: ReadonlyMap<string, string> | undefined;
 
-  /** @param parameters names of all parameters that matches of the table ask for. */
-  constructor(head: RequestHead, parameters: ReadonlySet<string>) {
+  constructor(head: RequestHead) {
     this.head = head;
-    this.#parameters = parameters;
   }
 
   /** Value of a header, several lines joined; the host has its own place in the head. */
@@ -19,9 +15,9 @@ export class RequestView {
     return name === 'host' ? this.head.authority : header(this.head.headers, name);
   }
 
-  /** First values of those of the table's parameters that the query has. */
+  /** First values of the query's parameters, decoded as a form (a plus is a space). */
   get query(): ReadonlyMap<string, string> {
-    return (this.#query ??= firstValues(this.head.query, this.#parameters));
+    return (this.#query ??= firstValues(this.head.query));
   }
 
   /** Whether everything but the path fits. */
@@ -37,4 +33,13 @@ export class RequestView {
 function fitsValue(wanted: CompiledValue, value: string | undefined): boolean {
   if (value === undefined) return false;
   return wanted.regex === undefined ? value === wanted.exact : wanted.regex.test(value);
+}
+
+function firstValues(query: string): Map<string, string> {
+  const values = new Map<string, string>();
+  if (query === '') return values;
+  for (const [name, value] of new URLSearchParams(query)) {
+    if (!values.has(name)) values.set(name, value);
+  }
+  return values;
 }

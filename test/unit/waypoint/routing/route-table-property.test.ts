@@ -106,7 +106,7 @@ const pathMatch: fc.Arbitrary<MatchInit> = fc.oneof(
   path.map(exact),
   path.map(prefix),
   path.map((p) => prefix(p.endsWith('/') ? p : `${p}/`)),
-  fc.constantFrom('/a.*', '/.+b', '/.*b', '/.b', '/[ab]+', '/a|/b', '.*').map(regex),
+  fc.constantFrom('/a.*', '/.b', '/[ab]+', '/a|/b', '.*').map(regex),
 );
 const method = fc.constantFrom('GET', 'POST', 'PUT');
 const value = fc.constantFrom('1', '2', '3');
@@ -172,7 +172,7 @@ describe('a table of routes, against a scan of all of them', () => {
           assert.equal(look(table, one, namespace), naive(all, one, namespace));
         }
       }),
-      { numRuns: 800 },
+      { numRuns: 1500 },
     );
   });
 
@@ -192,7 +192,7 @@ describe('a table of routes, against a scan of all of them', () => {
           );
         }
       }),
-      { numRuns: 250 },
+      { numRuns: 500 },
     );
   });
 

@@ -1,0 +1,230 @@
+import type http2 from 'node:http2';
+import type { Duplex } from 'node:stream';
+import { answerStatus } from '../../lib/mesh/hbone/hbone-acceptor.ts';
+import type { HostPort } from '../../lib/mesh/hbone/hbone-headers.ts';
+import { ProxyError } from '../../lib/mesh/hbone/proxy-error.ts';
+import { Relay } from '../../lib/mesh/hbone/relay.ts';
+import { resetStream } from '../../lib/mesh/hbone/stream-reset.ts';
+import { errorText } from '../../lib/loam-error.ts';
+import type { Workload } from '../../lib/mesh/state/model.ts';
+import { spiffeUri } from '../../lib/spiffe.ts';
+import type { Engine } from '../http/engine.ts';
+import type { ConnectionContext } from '../http/request-flow.ts';
+import type { Source } from '../http/request.ts';
+import { pinnedPeer } from '../http/upstream-choice.ts';
+import { endpointKey, type Endpoint } from '../resilience/endpoint.ts';
+import { CONNECT_TIMEOUT_MS } from '../resilience/timeouts.ts';
+import { serviceName } from '../state/policy-runtime.ts';
+import type { UpstreamEndpoint } from '../telemetry/request-record.ts';
+import type { WaypointFlag } from '../telemetry/response-flags.ts';
+import type { EndpointDialer } from '../upstream/endpoint-connector.ts';
+import type { UpstreamCluster } from '../upstream/upstream-cluster.ts';
+import { pathTo } from '../upstream/upstream-cluster.ts';
+
+/** Endpoints that are tried for one connection; nothing was sent to those that failed. */
+const MAX_TRIES = 3;
+
+interface Opened {
+  readonly stream: Duplex;
+  readonly upstream: UpstreamEndpoint;
+  readonly done: (failed: boolean) => void;
+}
+
+interface OpaqueConnection {
+  readonly source: Source;
+  readonly destination: HostPort;
+  readonly context: ConnectionContext | undefined;
+  deniedBy: string | undefined;
+  upstream: UpstreamEndpoint | undefined;
+}
+
+class Refusal extends Error {
+  readonly flag: WaypointFlag;
+  readonly status: number;
+
+  constructor(flag: WaypointFlag, status: number, message: string) {
+    super(message);
+    this.flag = flag;
+    this.status = status;
+  }
+}
+
+/** Connections that pass unread: opaque TCP, TLS of the applications' own, and whatever a pod's own waypoint carries. */
+export class OpaqueRelay {
+  readonly #engine: Engine;
+  readonly #dialer: EndpointDialer;
+
+  constructor(engine: Engine, dialer: EndpointDialer) {
+    this.#engine = engine;
+    this.#dialer = dialer;
+  }
+
+  /**
+   * Carries a connection to an endpoint of a Service.
+   *
+   * @param mode `answer`: the CONNECT is answered when the endpoint is reached; `answered`: it was already
+   */
+  async toService(
+    stream: http2.ServerHttp2Stream,
+    context: ConnectionContext,
+    mode: 'answer' | 'answered',
+  ): Promise<void> {
+    const connection: OpaqueConnection = {
+      source: context.source,
+      destination: context.destination,
+      context,
+      deniedBy: undefined,
+      upstream: undefined,
+    };
+    await this.#carry(stream, connection, mode, () => this.#openToService(context, connection));
+  }
+
+  /** Carries a connection to a pod that has this waypoint of its own, at a port that no Service behind it has. */
+  async toWorkload(
+    stream: http2.ServerHttp2Stream,
+    { source, destination, workload }: { source: Source; destination: HostPort; workload: Workload },
+  ): Promise<void> {
+    const connection: OpaqueConnection = {
+      source,
+      destination,
+      context: undefined,
+      deniedBy: undefined,
+      upstream: undefined,
+    };
+    await this.#carry(stream, connection, 'answer', async () => {
+      const path = pathTo(workload, destination.ip, destination.port, [spiffeUri(workload.identity)]);
+      const opened = await this.#dialer.open(path, undefined, CONNECT_TIMEOUT_MS, told(source));
+      const upstream: UpstreamEndpoint = {
+        address: `${destination.ip}:${destination.port}`,
+        workload,
+        identity: path.via === 'hbone' ? path.expectedIdentities[0] : undefined,
+      };
+      return { stream: opened, upstream, done: () => undefined };
+    });
+  }
+
+  async #carry(
+    stream: http2.ServerHttp2Stream,
+    connection: OpaqueConnection,
+    mode: 'answer' | 'answered',
+    open: () => Promise<Opened>,
+  ): Promise<void> {
+    const { telemetry } = this.#engine;
+    const startedMs = performance.now();
+    const service = connection.context && serviceName(connection.context.service);
+    const flags: WaypointFlag[] = [];
+    let requestBytes = 0;
+    let responseBytes = 0;
+    let error: string | undefined;
+    try {
+      const opened = await open();
+      connection.upstream = opened.upstream;
+      const peers = { source: connection.source, service, upstream: opened.upstream };
+      const handle = telemetry.connections.open(peers);
+      if (mode === 'answer' && !stream.destroyed && !stream.closed) stream.respond({ ':status': 200 });
+      telemetry.runtime.step('activeConnections', [], 1);
+      const relay = new Relay(stream, opened.stream, {
+        onForward: (bytes) => {
+          requestBytes += bytes;
+          handle.request(bytes);
+        },
+        onBackward: (bytes) => {
+          responseBytes += bytes;
+          handle.response(bytes);
+        },
+      });
+      const end = await relay.done;
+      telemetry.runtime.step('activeConnections', [], -1);
+      if (end.kind === 'reset') flags.push(end.side === 'a' ? 'DC' : 'UC');
+      handle.close(flags);
+      opened.done(end.kind === 'reset' && end.side === 'b');
+    } catch (cause) {
+      const refusal = cause instanceof Refusal ? cause : new Refusal('UF', 503, errorText(cause));
+      flags.push(refusal.flag);
+      error = refusal.message;
+      telemetry.connections.refused(
+        { source: connection.source, service, upstream: connection.upstream },
+        flags,
+      );
+      if (mode === 'answer') answerStatus(stream, refusal.status);
+      else resetStream(stream);
+    }
+    telemetry.connectionEnded({
+      source: connection.source,
+      requested: service,
+      backend: service,
+      upstream: connection.upstream,
+      destinationAddress: `${connection.destination.ip}:${connection.destination.port}`,
+      flags,
+      durationMs: performance.now() - startedMs,
+      requestBytes,
+      responseBytes,
+      deniedBy: connection.deniedBy,
+      error,
+    });
+  }
+
+  async #openToService(context: ConnectionContext, connection: OpaqueConnection): Promise<Opened> {
+    const { runtimes, clusters, telemetry } = this.#engine;
+    const runtime = runtimes.get(context.service.key);
+    if (runtime === undefined) throw new Refusal('NC', 503, 'the Service is not known to the waypoint');
+    const decision = runtime.authorizer.evaluateConnection({
+      source: context.source,
+      port: context.port,
+      destinationIp: context.destination.ip,
+    });
+    if (decision.verdict === 'deny') {
+      connection.deniedBy = decision.policy;
+      telemetry.runtime.count('denied', [context.service.key, decision.policy]);
+      throw new Refusal('DENY', 401, decision.reason);
+    }
+    const cluster = clusters.get(context.service.key, context.port);
+    const tried = new Set<string>();
+    for (let n = 0; ; n += 1) {
+      const picked =
+        context.pinned === undefined ? pick(cluster, tried) : pinnedPeer(cluster, context.pinned);
+      if (picked === undefined) throw new Refusal('UH', 503, `no healthy endpoint of ${context.service.key}`);
+      if (picked === 'circuit-open') throw new Refusal('UO', 503, 'too many connections at once');
+      const { endpoint, peer } = picked;
+      tried.add(endpointKey(endpoint));
+      connection.upstream = { address: peer.address, workload: peer.workload, identity: peer.identity };
+      const startedMs = performance.now();
+      cluster.cluster.begin(endpoint);
+      try {
+        const stream = await peer.connectFor(told(context.source));
+        const connectMs = performance.now() - startedMs;
+        return {
+          stream,
+          upstream: connection.upstream,
+          done: (failed) =>
+            cluster.cluster.done(
+              endpoint,
+              failed ? { kind: 'reset' } : { kind: 'status', status: 200 },
+              connectMs,
+            ),
+        };
+      } catch (error) {
+        cluster.cluster.done(endpoint, { kind: 'connect-failure' }, performance.now() - startedMs);
+        if (error instanceof ProxyError && error.code === 'POLICY_DENIED')
+          throw new Refusal('DENY', 401, errorText(error));
+        if (n + 1 >= MAX_TRIES || context.pinned !== undefined)
+          throw new Refusal('UF', 503, errorText(error));
+      }
+    }
+  }
+}
+
+function pick(cluster: UpstreamCluster, tried: ReadonlySet<string>) {
+  const endpoint: Endpoint | string = cluster.cluster.pick({ tried });
+  if (endpoint === 'circuit-open') return endpoint;
+  if (typeof endpoint === 'string') return undefined;
+  const peer = cluster.peer(endpoint);
+  return peer && { endpoint, peer };
+}
+
+function told(source: Source): { address: HostPort; identityUri: string | undefined } {
+  return {
+    address: { ip: source.ip, port: source.port },
+    identityUri: source.identity && spiffeUri(source.identity),
+  };
+}

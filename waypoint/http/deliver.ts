@@ -1,0 +1,136 @@
+import { Relay } from '../../lib/mesh/hbone/relay.ts';
+import { IdleTimeout } from '../resilience/idle-timeout.ts';
+import type { Outcome } from '../resilience/outcome.ts';
+import type { Deadline } from '../resilience/timeouts.ts';
+import { applyResponseChanges, type ResponseChanges } from '../routing/filters/apply-filters.ts';
+import type { PolicyRuntime } from '../state/policy-runtime.ts';
+import type { Engine } from './engine.ts';
+import type { Exchange, UpstreamAttempt, UpstreamResponse } from './exchange.ts';
+import { header, type Headers } from './request.ts';
+import type { RequestBody } from './request-body.ts';
+import type { RequestLog } from './request-log.ts';
+import { relayBody } from './response-relay.ts';
+
+export interface Delivery {
+  readonly engine: Engine;
+  readonly exchange: Exchange;
+  readonly log: RequestLog;
+  readonly response: UpstreamResponse;
+  readonly attempt: UpstreamAttempt;
+  readonly changes: readonly ResponseChanges[];
+  readonly deadline: Deadline;
+  readonly policy: PolicyRuntime;
+  readonly body: RequestBody | undefined;
+  /** Tells how the attempt ended; to be called once. */
+  readonly finish: (outcome: Outcome, status: number | undefined, grpcStatus?: number) => void;
+}
+
+/** Gives a response to the client, to its end. Never rejects. */
+export async function deliver(delivery: Delivery): Promise<void> {
+  const { exchange, log, response, changes, finish } = delivery;
+  const { status, headers } = response;
+  if (exchange.aborted) {
+    delivery.attempt.abort();
+    finish({ kind: 'client-gone' }, status);
+    return;
+  }
+  for (const change of changes) applyResponseChanges(headers, change);
+  log.status = status;
+  log.grpcStatus = grpcStatusOf(headers);
+  if (response.upgraded !== undefined) {
+    await relayUpgrade(delivery, response.upgraded);
+    return;
+  }
+  exchange.respond(status, headers, response.body === undefined);
+  if (response.body === undefined) {
+    ended(delivery, 'complete');
+    return;
+  }
+  await relayResponse(delivery);
+}
+
+async function relayResponse(delivery: Delivery): Promise<void> {
+  const { engine, exchange, log, response, attempt, deadline, policy } = delivery;
+  let timedOut: 'DT' | 'SI' | undefined;
+  const stop = (why: 'DT' | 'SI'): void => {
+    timedOut = why;
+    attempt.abort();
+    exchange.reset();
+  };
+  const idle = new IdleTimeout(policy.parts.timeouts?.idle || engine.limits.streamIdleTimeoutMs, () =>
+    stop('SI'),
+  );
+  const left = deadline.remainingMs();
+  const timer = left === undefined ? undefined : setTimeout(() => stop('DT'), left);
+  const end = await relayBody(response, exchange, (chunk) => {
+    idle.touch();
+    log.onResponseChunk(chunk);
+  });
+  idle.stop();
+  clearTimeout(timer);
+  if (timedOut !== undefined) log.flags.add(timedOut);
+  if (end !== 'complete') attempt.abort();
+  ended(delivery, timedOut === 'DT' ? 'timeout' : timedOut === 'SI' ? 'idle' : end);
+}
+
+function ended(
+  { log, response, body, finish }: Delivery,
+  end: 'complete' | 'upstream-broke' | 'client-gone' | 'timeout' | 'idle',
+): void {
+  const trailers = response.trailers();
+  log.grpcStatus ??= grpcStatusOf(trailers);
+  // The rest of a request that was answered early is of no use to anybody.
+  if (body !== undefined && !body.ended) body.drain();
+  switch (end) {
+    case 'complete': {
+      const { grpcStatus } = log;
+      finish(
+        grpcStatus === undefined
+          ? { kind: 'status', status: response.status }
+          : { kind: 'grpc-status', grpcStatus },
+        response.status,
+        grpcStatus,
+      );
+      return;
+    }
+    case 'upstream-broke':
+      log.flags.add('UC');
+      log.error ??= 'the endpoint ended the response before it was complete';
+      finish({ kind: 'reset' }, response.status);
+      return;
+    case 'client-gone':
+      log.flags.add('DC');
+      finish({ kind: 'client-gone' }, response.status);
+      return;
+    case 'timeout':
+      finish({ kind: 'request-timeout', by: 'policy' }, response.status);
+      return;
+    case 'idle':
+      finish({ kind: 'client-gone' }, response.status);
+      return;
+  }
+}
+
+/** After 101 both ends speak as they like; a clean end of one half is kept. */
+async function relayUpgrade(
+  delivery: Delivery,
+  upstream: NonNullable<UpstreamResponse['upgraded']>,
+): Promise<void> {
+  const { exchange, engine, log, response, finish } = delivery;
+  const client = exchange.switchProtocols(response.headers);
+  engine.telemetry.runtime.step('activeConnections', [], 1);
+  const relay = new Relay(client, upstream, {
+    onForward: (bytes) => (log.requestBytes += bytes),
+    onBackward: (bytes) => (log.responseBytes += bytes),
+  });
+  await relay.done;
+  engine.telemetry.runtime.step('activeConnections', [], -1);
+  finish({ kind: 'status', status: response.status }, response.status);
+}
+
+function grpcStatusOf(headers: Headers): number | undefined {
+  const status = header(headers, 'grpc-status');
+  if (status === undefined) return undefined;
+  const number = Number(status);
+  return Number.isInteger(number) ? number : undefined;
+}

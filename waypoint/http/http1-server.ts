@@ -1,0 +1,239 @@
+import http from 'node:http';
+import type { Duplex } from 'node:stream';
+import { resetStream } from '../../lib/mesh/hbone/stream-reset.ts';
+import type { Exchange, ExchangeHandler, IncomingHead } from './exchange.ts';
+import type { Headers } from './request.ts';
+import { isToken, withoutPrototype } from './headers.ts';
+import type { HttpLimits } from './limits.ts';
+import { answerRaw } from './raw-response.ts';
+
+/** Called when a client broke the protocol before there was a request; the connection is answered and closed. */
+export type ProtocolErrorHandler = (connection: Duplex, status: number, reason: string) => void;
+
+/**
+ * HTTP/1.1 on connections that come as byte streams. Node's parser is strict here: conflicting lengths, obsolete line
+ * folding, bare line feeds and the like are refused with 400 (RFC 9112 sections 2.2, 5.2 and 6.3).
+ */
+export class Http1Server {
+  readonly #server: http.Server;
+  readonly #handlers = new WeakMap<Duplex, ExchangeHandler>();
+  readonly #connections = new Set<Duplex>();
+  #draining = false;
+
+  constructor(limits: HttpLimits, onProtocolError: ProtocolErrorHandler) {
+    this.#server = http.createServer({
+      maxHeaderSize: limits.maxHeaderBytes,
+      headersTimeout: limits.headersTimeoutMs,
+      // A body may take as long as it moves: see the idle timeout of the exchange.
+      requestTimeout: 0,
+      keepAliveTimeout: 0,
+      connectionsCheckingInterval: 1_000,
+      insecureHTTPParser: false,
+      requireHostHeader: true,
+      shouldUpgradeCallback: (request) => upgradeOf(request) !== undefined,
+    });
+    this.#server.maxHeadersCount = limits.maxHeaders;
+    this.#server.timeout = 0;
+    this.#server.on('request', (request, response) => this.#serve(request, response, false));
+    this.#server.on('checkContinue', (request: http.IncomingMessage, response: http.ServerResponse) =>
+      this.#serve(request, response, true),
+    );
+    this.#server.on('checkExpectation', (_request, response: http.ServerResponse) => {
+      response.writeHead(417, { 'content-length': 0 });
+      response.end();
+    });
+    this.#server.on('upgrade', (request: http.IncomingMessage, socket: Duplex, head: Buffer) =>
+      this.#serveUpgrade(request, socket, head),
+    );
+    this.#server.on('connect', (_request, socket: Duplex) => answerRaw(socket, 405));
+    this.#server.on('dropRequest', (_request, socket: Duplex) => socket.destroy());
+    this.#server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
+      if (socket.destroyed) return;
+      const status = statusOfParseError(error.code);
+      onProtocolError(socket, status, error.code ?? error.message);
+      if (socket.writable) answerRaw(socket, status);
+      else resetStream(socket);
+    });
+  }
+
+  /** Serves HTTP/1.1 on a connection until it ends. */
+  accept(connection: Duplex, handler: ExchangeHandler): void {
+    this.#handlers.set(connection, handler);
+    this.#connections.add(connection);
+    connection.once('close', () => this.#connections.delete(connection));
+    this.#server.emit('connection', connection);
+  }
+
+  /** From now on each connection closes after its next response; those without a request close now. */
+  drain(): void {
+    this.#draining = true;
+    this.#server.closeIdleConnections();
+  }
+
+  close(): void {
+    this.#server.close();
+    this.#server.closeAllConnections();
+    for (const connection of this.#connections) connection.destroy();
+  }
+
+  #serve(request: http.IncomingMessage, response: http.ServerResponse, expectsContinue: boolean): void {
+    const handler = this.#handlers.get(request.socket);
+    if (handler === undefined) {
+      request.socket.destroy();
+      return;
+    }
+    response.sendDate = false;
+    if (this.#draining) response.shouldKeepAlive = false;
+    handler(new Http1Exchange(request, response, expectsContinue, undefined));
+  }
+
+  #serveUpgrade(request: http.IncomingMessage, socket: Duplex, head: Buffer): void {
+    const handler = this.#handlers.get(socket);
+    if (handler === undefined) {
+      socket.destroy();
+      return;
+    }
+    if (head.length > 0) socket.unshift(head);
+    // Node took its parser off the socket; a refused upgrade is answered by a response that ends the connection.
+    const response = new http.ServerResponse(request);
+    response.sendDate = false;
+    response.shouldKeepAlive = false;
+    response.assignSocket(socket as unknown as import('node:net').Socket);
+    response.once('finish', () => {
+      if (!socket.destroyed) socket.end();
+    });
+    socket.on('error', () => undefined);
+    handler(new Http1Exchange(request, response, false, upgradeOf(request)));
+  }
+}
+
+/** The one protocol that a request asks to switch to; h2c is none that we would leave HTTP for (RFC 9113 section 3.1). */
+function upgradeOf(request: http.IncomingMessage): string | undefined {
+  const upgrade = request.headers.upgrade?.toLowerCase().trim();
+  if (upgrade === undefined || !isToken(upgrade.split('/')[0] ?? '') || upgrade.startsWith('h2c'))
+    return undefined;
+  const hasBody =
+    request.headers['transfer-encoding'] !== undefined || Number(request.headers['content-length'] ?? 0) > 0;
+  return hasBody ? undefined : upgrade;
+}
+
+function statusOfParseError(code: string | undefined): number {
+  switch (code) {
+    case 'HPE_HEADER_OVERFLOW':
+      return 431;
+    case 'HPE_CHUNK_EXTENSIONS_OVERFLOW':
+      return 413;
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return 408;
+    default:
+      return 400;
+  }
+}
+
+class Http1Exchange implements Exchange {
+  readonly incoming: IncomingHead;
+  readonly body: http.IncomingMessage | undefined;
+  readonly expectsContinue: boolean;
+  readonly upgrade: string | undefined;
+  readonly #request: http.IncomingMessage;
+  readonly #response: http.ServerResponse;
+  #headSent = false;
+  #switched = false;
+
+  constructor(
+    request: http.IncomingMessage,
+    response: http.ServerResponse,
+    expectsContinue: boolean,
+    upgrade: string | undefined,
+  ) {
+    this.#request = request;
+    this.#response = response;
+    this.expectsContinue = expectsContinue;
+    this.upgrade = upgrade;
+    const headers = withoutPrototype(request.headers);
+    const hasBody =
+      upgrade === undefined &&
+      (headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0);
+    this.body = hasBody ? request : undefined;
+    if (!hasBody) request.resume();
+    this.incoming = {
+      method: request.method ?? '',
+      authority: (request.headers.host ?? '').toLowerCase(),
+      target: request.url ?? '/',
+      protocol: 'http1',
+      headers,
+    };
+    request.on('error', () => undefined);
+    response.on('error', () => undefined);
+  }
+
+  get out(): http.ServerResponse {
+    return this.#response;
+  }
+
+  get headSent(): boolean {
+    return this.#headSent;
+  }
+
+  get aborted(): boolean {
+    return this.#request.socket.destroyed || (this.#response.closed && !this.#response.writableFinished);
+  }
+
+  requestTrailers(): Headers {
+    return withoutPrototype(this.#request.trailers);
+  }
+
+  informational(status: number, headers: Headers): void {
+    if (this.#headSent || this.#request.httpVersionMinor === 0 || this.aborted) return;
+    if (status === 100) this.#response.writeContinue();
+    else if (status === 103) {
+      const link = headers['link'];
+      if (link !== undefined) this.#response.writeEarlyHints({ link });
+    } else if (status === 102) this.#response.writeProcessing();
+  }
+
+  respond(status: number, headers: Headers, endStream: boolean): void {
+    if (this.#headSent || this.aborted) return;
+    this.#headSent = true;
+    if (headers['trailer'] !== undefined && headers['content-length'] === undefined && !endStream) {
+      // Trailers need chunks, which Node chooses by itself where no length is given.
+      this.#response.useChunkedEncodingByDefault = this.#request.httpVersionMinor > 0;
+    }
+    this.#response.writeHead(status, headers);
+    if (endStream) this.#response.end();
+    else this.#response.flushHeaders();
+  }
+
+  endWithTrailers(trailers: Headers): void {
+    const names = Object.keys(trailers);
+    if (names.length > 0 && !this.#response.writableEnded && this.#response.chunkedEncoding) {
+      this.#response.addTrailers(trailers);
+    }
+    this.#response.end();
+  }
+
+  switchProtocols(headers: Headers): Duplex {
+    this.#headSent = true;
+    this.#switched = true;
+    const socket = this.#request.socket;
+    this.#response.detachSocket(socket);
+    const lines = ['HTTP/1.1 101 Switching Protocols'];
+    for (const [name, value] of Object.entries(headers)) {
+      for (const each of Array.isArray(value) ? value : [value])
+        if (each !== undefined) lines.push(`${name}: ${each}`);
+    }
+    socket.write(`${lines.join('\r\n')}\r\n\r\n`, 'latin1');
+    return socket;
+  }
+
+  reset(): void {
+    // After the head, only a broken connection tells an HTTP/1.1 client that the rest is missing.
+    resetStream(this.#request.socket);
+  }
+
+  onAbort(listener: () => void): void {
+    this.#response.once('close', () => {
+      if (!this.#response.writableFinished && !this.#switched) listener();
+    });
+  }
+}

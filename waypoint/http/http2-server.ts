@@ -1,0 +1,175 @@
+import http2 from 'node:http2';
+import type { Duplex } from 'node:stream';
+import type { Exchange, ExchangeHandler, IncomingHead } from './exchange.ts';
+import { withoutPrototype } from './headers.ts';
+import type { ProtocolErrorHandler } from './http1-server.ts';
+import type { HttpLimits } from './limits.ts';
+import type { Headers } from './request.ts';
+
+const STREAM_WINDOW_BYTES = 256 * 1024;
+const CONNECTION_WINDOW_BYTES = 4 * 1024 * 1024;
+const MAX_SESSION_MEMORY_MB = 32;
+const MAX_INVALID_FRAMES = 100;
+const GRPC = /^application\/grpc($|[;+])/;
+
+/** HTTP/2 with prior knowledge (RFC 9113 section 3.3) on connections that come as byte streams. */
+export class Http2Server {
+  readonly #server: http2.Http2Server;
+  readonly #sessions = new Set<http2.ServerHttp2Session>();
+  readonly #handlers = new WeakMap<Duplex, ExchangeHandler>();
+  readonly #limits: HttpLimits;
+  readonly #onProtocolError: ProtocolErrorHandler;
+
+  constructor(limits: HttpLimits, onProtocolError: ProtocolErrorHandler) {
+    this.#limits = limits;
+    this.#onProtocolError = onProtocolError;
+    this.#server = http2.createServer({
+      maxHeaderListPairs: limits.maxHeaders,
+      maxSessionMemory: MAX_SESSION_MEMORY_MB,
+      maxSessionInvalidFrames: MAX_INVALID_FRAMES,
+      maxSendHeaderBlockLength: limits.maxHeaderBytes,
+      streamResetBurst: limits.resetBurst,
+      streamResetRate: limits.resetRatePerS,
+      settings: {
+        enablePush: false,
+        initialWindowSize: STREAM_WINDOW_BYTES,
+        maxConcurrentStreams: limits.maxConcurrentStreams,
+        maxHeaderListSize: limits.maxHeaderBytes,
+      },
+    });
+    this.#server.on('sessionError', () => undefined);
+  }
+
+  /** Serves HTTP/2 on a connection until it ends; the client's preface must be its next bytes. */
+  accept(connection: Duplex, handler: ExchangeHandler): void {
+    this.#handlers.set(connection, handler);
+    const onSession = (session: http2.ServerHttp2Session): void =>
+      this.#onSession(session, connection, handler);
+    this.#server.once('session', onSession);
+    this.#server.emit('connection', connection);
+    this.#server.off('session', onSession);
+  }
+
+  /** GOAWAY on all; each closes with its last stream. */
+  drain(): void {
+    for (const session of this.#sessions) session.close();
+  }
+
+  close(): void {
+    for (const session of this.#sessions) session.destroy();
+  }
+
+  #onSession(session: http2.ServerHttp2Session, connection: Duplex, handler: ExchangeHandler): void {
+    this.#sessions.add(session);
+    session.once('close', () => this.#sessions.delete(session));
+    session.on('error', (error: NodeJS.ErrnoException) => {
+      this.#onProtocolError(connection, 0, error.code ?? error.message);
+      if (!connection.destroyed) connection.destroy();
+    });
+    session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
+    session.setTimeout(this.#limits.connectionIdleTimeoutMs, () => session.close());
+    session.on('stream', (stream, headers, flags) => {
+      stream.on('error', () => undefined);
+      // END_STREAM on the head: there is no body.
+      handler(new Http2Exchange(stream, headers, (flags & 1) !== 0));
+    });
+  }
+}
+
+class Http2Exchange implements Exchange {
+  readonly incoming: IncomingHead;
+  readonly body: http2.ServerHttp2Stream | undefined;
+  readonly expectsContinue: boolean;
+  readonly upgrade: string | undefined;
+  readonly #stream: http2.ServerHttp2Stream;
+  #requestTrailers: Headers = Object.create(null) as Headers;
+  #trailers: Headers | undefined;
+  #headSent = false;
+
+  constructor(stream: http2.ServerHttp2Stream, raw: http2.IncomingHttpHeaders, ended: boolean) {
+    this.#stream = stream;
+    this.body = ended ? undefined : stream;
+    const headers = withoutPrototype(raw);
+    const host = headers['host'];
+    delete headers['host'];
+    this.expectsContinue = typeof headers['expect'] === 'string' && /^100-continue$/i.test(headers['expect']);
+    // Extended CONNECT (RFC 8441) is not announced, so that no client may send it.
+    this.upgrade = undefined;
+    const authority = raw[':authority'] ?? (typeof host === 'string' ? host : '');
+    const type = headers['content-type'];
+    this.incoming = {
+      method: raw[':method'] ?? '',
+      authority: authority.toLowerCase(),
+      target: raw[':path'] ?? '',
+      protocol: typeof type === 'string' && GRPC.test(type) ? 'grpc' : 'http2',
+      headers,
+    };
+    stream.on('trailers', (trailers) => {
+      this.#requestTrailers = withoutPrototype(trailers);
+    });
+    stream.on('wantTrailers', () => {
+      if (!stream.destroyed) stream.sendTrailers(this.#trailers ?? {});
+    });
+  }
+
+  get out(): http2.ServerHttp2Stream {
+    return this.#stream;
+  }
+
+  get headSent(): boolean {
+    return this.#headSent;
+  }
+
+  get aborted(): boolean {
+    return this.#stream.destroyed || this.#stream.aborted;
+  }
+
+  requestTrailers(): Headers {
+    return this.#requestTrailers;
+  }
+
+  informational(status: number, headers: Headers): void {
+    if (this.#headSent || this.aborted) return;
+    this.#stream.additionalHeaders({ ...headers, ':status': status });
+  }
+
+  respond(status: number, headers: Headers, endStream: boolean): void {
+    if (this.#headSent || this.aborted) return;
+    this.#headSent = true;
+    delete headers['connection'];
+    delete headers['keep-alive'];
+    delete headers['transfer-encoding'];
+    headers[':status' as string] = String(status);
+    this.#stream.respond(
+      headers,
+      {
+        endStream,
+        waitForTrailers: !endStream,
+        sendDate: false,
+      } as http2.ServerStreamResponseOptions,
+    );
+    // An early answer, all of it: the client need not send the rest (RFC 9113 section 8.1).
+    if (endStream && this.body !== undefined && !this.#stream.readableEnded) {
+      this.#stream.once('finish', () => this.#stream.close(http2.constants.NGHTTP2_NO_ERROR));
+    }
+  }
+
+  endWithTrailers(trailers: Headers): void {
+    this.#trailers = trailers;
+    if (!this.#stream.writableEnded) this.#stream.end();
+  }
+
+  switchProtocols(): Duplex {
+    throw new Error('HTTP/2 switches no protocols');
+  }
+
+  reset(): void {
+    if (!this.#stream.destroyed) this.#stream.close(http2.constants.NGHTTP2_INTERNAL_ERROR);
+  }
+
+  onAbort(listener: () => void): void {
+    this.#stream.once('close', () => {
+      if (!this.#stream.writableFinished || (this.#stream.rstCode !== 0 && this.#stream.aborted)) listener();
+    });
+  }
+}

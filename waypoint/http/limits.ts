@@ -1,0 +1,34 @@
+/** Bounds on what one client may make the waypoint hold or wait for. Documented in docs/waypoint-limits.md. */
+export interface HttpLimits {
+  /** All header lines of one message together. */
+  readonly maxHeaderBytes: number;
+  readonly maxHeaders: number;
+  /** From the first byte of a request to the end of its headers. */
+  readonly headersTimeoutMs: number;
+  /** Requests at once on one HTTP/2 connection. */
+  readonly maxConcurrentStreams: number;
+  /** Longest `:path` or request target. */
+  readonly maxTargetBytes: number;
+  /** No byte of a request's body or of its response for so long: it is given up. */
+  readonly streamIdleTimeoutMs: number;
+  /** A connection without a request for so long is closed. */
+  readonly connectionIdleTimeoutMs: number;
+  /** How long a client that speaks first is waited for before the connection counts as opaque. */
+  readonly detectTimeoutMs: number;
+  /** Streams that a client may reset at once, and per second, before its connection is ended (rapid reset). */
+  readonly resetBurst: number;
+  readonly resetRatePerS: number;
+}
+
+export const HTTP_LIMITS: HttpLimits = {
+  maxHeaderBytes: 60 * 1024,
+  maxHeaders: 200,
+  headersTimeoutMs: 15_000,
+  maxConcurrentStreams: 250,
+  maxTargetBytes: 16 * 1024,
+  streamIdleTimeoutMs: 300_000,
+  connectionIdleTimeoutMs: 3_600_000,
+  detectTimeoutMs: 100,
+  resetBurst: 200,
+  resetRatePerS: 50,
+};

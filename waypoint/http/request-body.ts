@@ -1,0 +1,101 @@
+import type { Readable, Writable } from 'node:stream';
+import type { UpstreamAttempt } from './exchange.ts';
+import type { Headers } from './request.ts';
+
+/**
+ * The body of a request on its way to one endpoint after another: what has been read is kept up to a bound, so that
+ * another attempt can begin from the start. Never reads faster than the endpoint takes.
+ */
+export class RequestBody {
+  readonly #source: Readable;
+  readonly #trailers: () => Headers;
+  readonly #limit: number;
+  readonly #onBytes: (chunk: Buffer) => void;
+  #kept: Buffer[] = [];
+  #keptBytes = 0;
+  #overflowed = false;
+  #started = false;
+  #ended = false;
+  #attempt: UpstreamAttempt | undefined;
+  #target: Writable | undefined;
+
+  /** @param limit bytes that are kept for another attempt; a larger body can be sent once only */
+  constructor(source: Readable, trailers: () => Headers, limit: number, onBytes: (chunk: Buffer) => void) {
+    this.#source = source;
+    this.#trailers = trailers;
+    this.#limit = limit;
+    this.#onBytes = onBytes;
+  }
+
+  /** Whether all of it can be sent from the start once more. */
+  get replayable(): boolean {
+    return !this.#overflowed;
+  }
+
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /** What is known of it, when it is whole and was kept; undefined otherwise. For copies to a mirror. */
+  whole(): Buffer | undefined {
+    return this.#ended && !this.#overflowed ? Buffer.concat(this.#kept) : undefined;
+  }
+
+  /** Sends it to an attempt, from the start; a former attempt gets no more. */
+  sendTo(attempt: UpstreamAttempt): void {
+    this.#attempt = attempt;
+    const target = (this.#target = attempt.body);
+    if (target === undefined) return;
+    target.on('error', () => undefined);
+    target.on('drain', () => {
+      if (this.#target === target) this.#source.resume();
+    });
+    target.once('close', () => {
+      // An endpoint that wants no more of it may still answer; the client's bytes are then read and dropped.
+      if (this.#target === target) this.#source.resume();
+    });
+    for (const chunk of this.#kept) target.write(chunk);
+    if (this.#ended) attempt.endBody(this.#trailers());
+    else if (!this.#started) this.#start();
+    else if (!target.writableNeedDrain) this.#source.resume();
+  }
+
+  /** No attempt takes it any more: what still comes is read and dropped, up to what the caller decides. */
+  detach(): void {
+    this.#attempt = undefined;
+    this.#target = undefined;
+  }
+
+  /** Reads and drops what still comes. */
+  drain(): void {
+    this.detach();
+    this.#kept = [];
+    this.#overflowed = true;
+    if (!this.#started) this.#source.resume();
+    else this.#source.resume();
+  }
+
+  #start(): void {
+    this.#started = true;
+    this.#source.on('data', (chunk: Buffer) => this.#take(chunk));
+    this.#source.once('end', () => {
+      this.#ended = true;
+      this.#attempt?.endBody(this.#trailers());
+    });
+    this.#source.resume();
+  }
+
+  #take(chunk: Buffer): void {
+    this.#onBytes(chunk);
+    if (!this.#overflowed) {
+      this.#keptBytes += chunk.length;
+      if (this.#keptBytes > this.#limit) {
+        this.#overflowed = true;
+        this.#kept = [];
+      } else this.#kept.push(chunk);
+    }
+    const target = this.#target;
+    if (target === undefined || target.destroyed || target.writableEnded) return;
+    if (!target.write(chunk)) this.#source.pause();
+  }
+}

@@ -1,0 +1,50 @@
+import { fromBinary } from '@bufbuild/protobuf';
+import { errorText } from '../../lib/loam-error.ts';
+import { MeshError } from '../../lib/mesh/errors.ts';
+import { shown } from '../../lib/mesh/state/resource-error.ts';
+import { ResourceSchema, type Resource } from '../../proto/gen/loam/waypoint/v1/waypoint_pb.js';
+import { FaultInjector } from '../resilience/fault.ts';
+import { compileRoute } from '../routing/compile-route.ts';
+import type { NamedResource } from './config-store.ts';
+
+export const RESOURCE_TYPE = 'type.googleapis.com/loam.waypoint.v1.Resource';
+
+/**
+ * Understands one resource and tries whether it can be put to use, so that what cannot is refused as a whole and its
+ * former version stays in force.
+ *
+ * @throws MeshError RESOURCE_INVALID
+ */
+export function decodeResource(name: string, bytes: Uint8Array): NamedResource {
+  let resource: Resource;
+  try {
+    resource = fromBinary(ResourceSchema, bytes);
+    const expected = nameOf(resource);
+    if (expected !== name) throw new Error(`its content is that of ${shown(expected)}`);
+    if (resource.kind.case === 'route') compileRoute(resource.kind.value);
+    if (resource.kind.case === 'trafficPolicy' && resource.kind.value.fault !== undefined)
+      new FaultInjector(resource.kind.value.fault);
+  } catch (error) {
+    throw new MeshError('RESOURCE_INVALID', `${shown(name)}: ${errorText(error)}`, { cause: error });
+  }
+  return { name, resource };
+}
+
+function nameOf({ kind }: Resource): string {
+  switch (kind.case) {
+    case 'service':
+      return `service/${kind.value.key}`;
+    case 'route':
+      return `route/${kind.value.kind}/${kind.value.namespace}/${kind.value.name}`;
+    case 'authorization':
+      return `authorization/${kind.value.namespace}/${kind.value.name}`;
+    case 'authentication':
+      return `authentication/${kind.value.namespace}/${kind.value.name}`;
+    case 'trafficPolicy':
+      return `traffic/${kind.value.namespace}/${kind.value.name}`;
+    case 'settings':
+      return 'settings';
+    case undefined:
+      throw new Error('it is of a kind that is not known here');
+  }
+}

@@ -1,0 +1,149 @@
+import { errorText } from '../../lib/loam-error.ts';
+import type { Route, Service } from '../../proto/gen/loam/waypoint/v1/waypoint_pb.js';
+import { RouteTable } from '../routing/route-table.ts';
+import { Authenticator } from '../security/authenticator.ts';
+import { Authorizer } from '../security/authorizer.ts';
+import { compilePolicy, type CompiledPolicy } from '../security/compile-policy.ts';
+import type { JwksCache } from '../security/jwks-cache.ts';
+import type { AuthorizationPolicy } from '../../proto/gen/loam/waypoint/v1/waypoint_pb.js';
+import type { ConfigStore } from './config-store.ts';
+import { PolicyMemory, PolicyRuntime } from './policy-runtime.ts';
+
+/** Everything that decides about requests for one Service, made of the configuration of one moment. */
+export interface ServiceRuntime {
+  readonly service: Service;
+  readonly table: RouteTable;
+  readonly authorizer: Authorizer;
+  /** Undefined when no RequestAuthentication applies. */
+  readonly authenticator: Authenticator | undefined;
+  /** @param route undefined where no route matched */
+  policy(route: Route | undefined): PolicyRuntime;
+}
+
+type LogError = (message: string, fields: Readonly<Record<string, unknown>>) => void;
+
+/**
+ * Makes and keeps {@link ServiceRuntime}s. A change makes a new one at the next request; requests under way go on with
+ * theirs. Where the new one cannot be made, the former one stays.
+ */
+export class RuntimeStore {
+  readonly #config: ConfigStore;
+  readonly #jwks: JwksCache;
+  readonly #logError: LogError;
+  readonly #made = new Map<string, Runtime>();
+  readonly #stale = new Set<string>();
+  readonly #memory = new Map<string, PolicyMemory>();
+  readonly #policies = new WeakMap<AuthorizationPolicy, CompiledPolicy>();
+
+  constructor(config: ConfigStore, jwks: JwksCache, logError: LogError) {
+    this.#config = config;
+    this.#jwks = jwks;
+    this.#logError = logError;
+    config.onChange((services) => {
+      for (const key of services) this.#mark(key);
+    });
+  }
+
+  /** @returns undefined for a Service that this waypoint does not know */
+  get(key: string): ServiceRuntime | undefined {
+    const known = this.#made.get(key);
+    if (known !== undefined && !this.#stale.has(key)) return known;
+    const service = this.#config.service(key);
+    if (service === undefined) return undefined;
+    this.#stale.delete(key);
+    try {
+      const made = this.#make(service);
+      this.#made.set(key, made);
+      known?.retire();
+      return made;
+    } catch (error) {
+      this.#logError('configuration cannot be used; the former one stays in force', {
+        service: key,
+        error: errorText(error),
+      });
+      return known;
+    }
+  }
+
+  #mark(key: string): void {
+    if (this.#config.service(key) !== undefined) {
+      this.#stale.add(key);
+      return;
+    }
+    this.#made.get(key)?.retire();
+    this.#made.delete(key);
+    this.#stale.delete(key);
+    this.#memory.delete(key);
+  }
+
+  #make(service: Service): Runtime {
+    const config = this.#config;
+    const table = new RouteTable(service.key, config.routes(service.key));
+    const policies = service.authorization.map((name) => [name, config.authorization(name)] as const);
+    const authorizer = new Authorizer(
+      policies.flatMap(([, policy]) => (policy === undefined ? [] : [this.#compiled(policy)])),
+      policies.flatMap(([name, policy]) => (policy === undefined ? [name] : [])),
+    );
+    const memory = this.#memory.get(service.key) ?? new PolicyMemory();
+    this.#memory.set(service.key, memory);
+    return new Runtime(service, table, authorizer, this.#authenticator(service), config, memory);
+  }
+
+  #authenticator(service: Service): Authenticator | undefined {
+    if (service.authentication.length === 0) return undefined;
+    const found = service.authentication.map((name) => [name, this.#config.authentication(name)] as const);
+    return new Authenticator(
+      found.flatMap(([, policy]) => (policy === undefined ? [] : [policy])),
+      found.flatMap(([name, policy]) => (policy === undefined ? [name] : [])),
+      this.#jwks,
+    );
+  }
+
+  #compiled(policy: AuthorizationPolicy): CompiledPolicy {
+    let made = this.#policies.get(policy);
+    if (made === undefined) this.#policies.set(policy, (made = compilePolicy(policy)));
+    return made;
+  }
+}
+
+class Runtime implements ServiceRuntime {
+  readonly service: Service;
+  readonly table: RouteTable;
+  readonly authorizer: Authorizer;
+  readonly authenticator: Authenticator | undefined;
+  readonly #plain: PolicyRuntime;
+  readonly #byRoutePolicy = new Map<string, PolicyRuntime>();
+
+  constructor(
+    service: Service,
+    table: RouteTable,
+    authorizer: Authorizer,
+    authenticator: Authenticator | undefined,
+    config: ConfigStore,
+    memory: PolicyMemory,
+  ) {
+    this.service = service;
+    this.table = table;
+    this.authorizer = authorizer;
+    this.authenticator = authenticator;
+    const own = service.trafficPolicy === '' ? undefined : config.trafficPolicy(service.trafficPolicy);
+    this.#plain = new PolicyRuntime('', undefined, own, memory);
+    const used = new Set(['', this.#plain.rateLimitPolicy]);
+    for (const { trafficPolicy } of config.routes(service.key)) {
+      if (trafficPolicy === '' || this.#byRoutePolicy.has(trafficPolicy)) continue;
+      const made = new PolicyRuntime(trafficPolicy, config.trafficPolicy(trafficPolicy), own, memory);
+      this.#byRoutePolicy.set(trafficPolicy, made);
+      used.add(trafficPolicy).add(made.rateLimitPolicy);
+    }
+    memory.keepOnly(used);
+  }
+
+  policy(route: Route | undefined): PolicyRuntime {
+    if (route === undefined || route.trafficPolicy === '') return this.#plain;
+    return this.#byRoutePolicy.get(route.trafficPolicy) ?? this.#plain;
+  }
+
+  retire(): void {
+    this.authenticator?.close();
+  }
+}

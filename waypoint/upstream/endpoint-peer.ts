@@ -1,0 +1,130 @@
+import type { Duplex } from 'node:stream';
+import type { Workload } from '../../lib/mesh/state/model.ts';
+import { ProxyError } from '../../lib/mesh/hbone/proxy-error.ts';
+import type { UpstreamClient } from '../http/exchange.ts';
+import type { CircuitBreaker } from '../resilience/circuit-breaker.ts';
+import { CONNECT_TIMEOUT_MS } from '../resilience/timeouts.ts';
+import type { Connector } from './connector.ts';
+import type { EndpointDialer, Path, ToldClient } from './endpoint-connector.ts';
+import { Http1Client } from './http1-client.ts';
+import { Http2Client } from './http2-client.ts';
+
+export interface PeerDependencies {
+  readonly dialer: EndpointDialer;
+}
+
+export interface PeerOptions {
+  readonly path: Path;
+  readonly workload: Workload;
+  /** Bounds connections of the whole backend. */
+  readonly circuit: CircuitBreaker;
+  /** Host name of the Service. */
+  readonly service: string;
+  readonly connectTimeoutMs: number;
+  /** All peers of the backend, this one too. */
+  readonly siblings: () => Iterable<EndpointPeer>;
+}
+
+/** One endpoint and the connections to it. */
+export class EndpointPeer implements Connector {
+  readonly #dialer: EndpointDialer;
+  readonly #options: PeerOptions;
+  readonly #http1: Http1Client;
+  readonly #http2: Http2Client;
+  workload: Workload;
+  #connectTimeoutMs: number;
+
+  constructor({ dialer }: PeerDependencies, options: PeerOptions) {
+    this.#dialer = dialer;
+    this.#options = options;
+    this.workload = options.workload;
+    this.#connectTimeoutMs = options.connectTimeoutMs;
+    const usedUp = (requests: number): boolean => options.circuit.connectionUsedUp(requests);
+    const released = (): void => void options.circuit.pending.wake();
+    this.#http1 = new Http1Client(this, usedUp, released);
+    this.#http2 = new Http2Client(this, usedUp);
+  }
+
+  get path(): Path {
+    return this.#options.path;
+  }
+
+  /** Application's address, for logs. */
+  get address(): string {
+    const { target } = this.path;
+    return `${target.ip}:${target.port}`;
+  }
+
+  /** SPIFFE URI that the tunnel's certificate proves. */
+  get identity(): string | undefined {
+    return this.path.via === 'hbone' ? this.path.expectedIdentities[0] : undefined;
+  }
+
+  get connections(): number {
+    return this.#http1.connections + this.#http2.connections;
+  }
+
+  isSame(path: Path): boolean {
+    return JSON.stringify(path) === JSON.stringify(this.#options.path);
+  }
+
+  update(workload: Workload, connectTimeoutMs: number): void {
+    this.workload = workload;
+    this.#connectTimeoutMs = connectTimeoutMs;
+  }
+
+  client(protocol: 'http1' | 'http2'): UpstreamClient {
+    return protocol === 'http1' ? this.#http1 : this.#http2;
+  }
+
+  /**
+   * Waits until a connection is free or one more may be made, within the backend's bounds.
+   *
+   * @returns false when too many wait already, or the wait was ended
+   */
+  async admit(protocol: 'http1' | 'http2', signal: AbortSignal): Promise<boolean> {
+    const { circuit, siblings } = this.#options;
+    for (;;) {
+      if (protocol === 'http1' ? this.#http1.hasFree : this.#http2.hasRoom) return true;
+      if (circuit.tryConnection()) {
+        // Counted by the connection itself when it is made.
+        circuit.endConnection();
+        return true;
+      }
+      for (const peer of siblings()) {
+        if (peer !== this && peer.#http1.closeOneIdle()) break;
+      }
+      if ((await circuit.pending.wait(signal)) !== 'ready') return false;
+    }
+  }
+
+  /** A pooled connection. @throws ProxyError */
+  async connect(): Promise<Duplex> {
+    const { circuit, path, service } = this.#options;
+    if (!circuit.tryConnection())
+      throw new ProxyError('TOO_MANY_CONNECTIONS', 'the circuit breaker admits no further connection');
+    try {
+      const stream = await this.#dialer.open(path, service, this.#timeoutMs);
+      stream.once('close', () => circuit.endConnection());
+      return stream;
+    } catch (error) {
+      circuit.endConnection();
+      throw error;
+    }
+  }
+
+  /** A connection for one client alone, which the far end is told of. @throws ProxyError */
+  connectFor(client: ToldClient): Promise<Duplex> {
+    const { path, service } = this.#options;
+    return this.#dialer.open(path, service, this.#timeoutMs, client);
+  }
+
+  retire(): void {
+    this.#http1.retire();
+    this.#http2.retire();
+  }
+
+  get #timeoutMs(): number {
+    return this.#connectTimeoutMs === 0 ? CONNECT_TIMEOUT_MS : this.#connectTimeoutMs;
+  }
+}

@@ -1,0 +1,215 @@
+import http from 'node:http';
+import type { Duplex } from 'node:stream';
+import {
+  AttemptError,
+  type AttemptRequest,
+  type UpstreamAttempt,
+  type UpstreamClient,
+  type UpstreamResponse,
+} from '../http/exchange.ts';
+import { removeHopByHop, withoutPrototype } from '../http/headers.ts';
+import type { Headers } from '../http/request.ts';
+import type { Connector } from './connector.ts';
+
+const IDLE_CONNECTION_MS = 60_000;
+const MAX_RESPONSE_HEADER_BYTES = 64 * 1024;
+/** RFC 9110 section 9.2.2. */
+const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']);
+
+/** HTTP/1.1 to one endpoint, on connections that are kept and used again. */
+export class Http1Client implements UpstreamClient {
+  readonly #agent: EndpointAgent;
+
+  /**
+   * @param usedUp whether a connection that has carried so many requests takes no more
+   * @param onFree called when a connection became free
+   */
+  constructor(connector: Connector, usedUp: (requests: number) => boolean, onFree: () => void) {
+    this.#agent = new EndpointAgent(connector, usedUp, onFree);
+  }
+
+  /** Whether the next request needs no new connection. */
+  get hasFree(): boolean {
+    return (this.#agent.freeSockets['']?.length ?? 0) > 0;
+  }
+
+  /** Makes room for a connection elsewhere. @returns false when none is idle */
+  closeOneIdle(): boolean {
+    const idle = this.#agent.freeSockets['']?.[0];
+    idle?.destroy();
+    return idle !== undefined;
+  }
+
+  /** Connections open now, idle ones too. */
+  get connections(): number {
+    return this.#agent.open;
+  }
+
+  request(request: AttemptRequest): UpstreamAttempt {
+    return new Http1Attempt(this.#agent, request);
+  }
+
+  /** Closes idle connections now, and the others after their response. */
+  retire(): void {
+    this.#agent.retired = true;
+    for (const sockets of Object.values(this.#agent.freeSockets)) {
+      for (const socket of sockets ?? []) socket.destroy();
+    }
+  }
+}
+
+/** Node's pool of connections, over byte streams instead of sockets. */
+class EndpointAgent extends http.Agent {
+  readonly #connector: Connector;
+  readonly #usedUp: (requests: number) => boolean;
+  readonly #onFree: () => void;
+  readonly #carried = new WeakMap<Duplex, number>();
+  retired = false;
+  open = 0;
+
+  constructor(connector: Connector, usedUp: (requests: number) => boolean, onFree: () => void) {
+    super({ keepAlive: true, maxSockets: Infinity, maxFreeSockets: 1024, scheduling: 'lifo' });
+    this.#connector = connector;
+    this.#usedUp = usedUp;
+    this.#onFree = onFree;
+  }
+
+  override getName(): string {
+    return '';
+  }
+
+  override createConnection(
+    _options: http.ClientRequestArgs,
+    callback?: (error: Error | null, stream: Duplex) => void,
+  ): undefined {
+    this.#connector.connect().then(
+      (stream) => {
+        this.open += 1;
+        stream.once('close', () => (this.open -= 1));
+        callback?.(null, stream);
+      },
+      (error: Error) => callback?.(new ConnectError(error), undefined as unknown as Duplex),
+    );
+    return undefined;
+  }
+
+  // Node's own calls methods that only sockets have.
+  override keepSocketAlive(stream: Duplex): boolean {
+    const carried = (this.#carried.get(stream) ?? 0) + 1;
+    this.#carried.set(stream, carried);
+    if (this.retired || this.#usedUp(carried)) return false;
+    setImmediate(this.#onFree);
+    // At the timeout the agent itself closes what is still free.
+    (stream as Duplex & { setTimeout?: (ms: number) => void }).setTimeout?.(IDLE_CONNECTION_MS);
+    return true;
+  }
+
+  override reuseSocket(stream: Duplex, request: http.ClientRequest): void {
+    (request as http.ClientRequest & { reusedSocket: boolean }).reusedSocket = true;
+    (stream as Duplex & { setTimeout?: (ms: number) => void }).setTimeout?.(0);
+  }
+}
+
+class ConnectError extends Error {
+  constructor(cause: Error) {
+    super(cause.message, { cause });
+  }
+}
+
+class Http1Attempt implements UpstreamAttempt {
+  readonly body: http.ClientRequest | undefined;
+  readonly response: Promise<UpstreamResponse>;
+  readonly #request: http.ClientRequest;
+  #aborted = false;
+
+  constructor(agent: EndpointAgent, { head, headers, hasBody, upgrade, onInformational }: AttemptRequest) {
+    const { method } = head;
+    const outgoing: Headers = headers;
+    outgoing['host'] = head.authority;
+    if (upgrade !== undefined) {
+      outgoing['connection'] = 'upgrade';
+      outgoing['upgrade'] = upgrade;
+    } else if (outgoing['te'] !== undefined) {
+      outgoing['connection'] = 'te';
+    }
+    // A length that is not known needs chunks, whatever the method.
+    if (hasBody && outgoing['content-length'] === undefined) outgoing['transfer-encoding'] = 'chunked';
+    const request = http.request({
+      agent,
+      method,
+      path: head.query === '' ? head.path : `${head.path}?${head.query}`,
+      headers: outgoing as http.OutgoingHttpHeaders,
+      setHost: false,
+      setDefaultHeaders: false,
+      maxHeaderSize: MAX_RESPONSE_HEADER_BYTES,
+      insecureHTTPParser: false,
+    });
+    this.#request = request;
+    const settled = Promise.withResolvers<UpstreamResponse>();
+    this.response = settled.promise;
+    request.on('error', (error: NodeJS.ErrnoException) => settled.reject(this.#failure(error, method)));
+    request.on('response', (response) => settled.resolve(upstreamResponse(response)));
+    request.on('upgrade', (response: http.IncomingMessage, socket: Duplex, first: Buffer) => {
+      if (first.length > 0) socket.unshift(first);
+      settled.resolve({
+        status: 101,
+        headers: upgradeHeaders(response),
+        body: undefined,
+        trailers: () => ({}),
+        upgraded: socket,
+      });
+    });
+    request.on('information', (info) => {
+      if (info.statusCode !== 101) onInformational(info.statusCode, withoutPrototype(info.headers));
+    });
+    request.on('continue', () => onInformational(100, Object.create(null) as Headers));
+    if (hasBody) {
+      this.body = request;
+      request.flushHeaders();
+    } else request.end();
+  }
+
+  endBody(trailers: Headers): void {
+    if (Object.keys(trailers).length > 0 && this.#request.getHeader('transfer-encoding') === 'chunked') {
+      this.#request.addTrailers(trailers);
+    }
+    this.#request.end();
+  }
+
+  abort(): void {
+    this.#aborted = true;
+    this.#request.destroy();
+  }
+
+  #failure(error: NodeJS.ErrnoException, method: string): AttemptError {
+    if (this.#aborted) return new AttemptError({ kind: 'aborted' });
+    if (error instanceof ConnectError) return new AttemptError({ kind: 'connect', error });
+    if (error.code?.startsWith('HPE_') === true) return new AttemptError({ kind: 'protocol', error });
+    // The server closed an idle connection just when it was used again; nothing answered, and to repeat does no harm
+    // (RFC 9112 section 9.3.1).
+    if (this.#request.reusedSocket && IDEMPOTENT.has(method))
+      return new AttemptError({ kind: 'refused', error });
+    return new AttemptError({ kind: 'reset', error });
+  }
+}
+
+function upstreamResponse(response: http.IncomingMessage): UpstreamResponse {
+  const headers = withoutPrototype(response.headers);
+  removeHopByHop(headers);
+  return {
+    status: response.statusCode ?? 502,
+    headers,
+    body: response,
+    trailers: () => withoutPrototype(response.trailers),
+    upgraded: undefined,
+  };
+}
+
+function upgradeHeaders(response: http.IncomingMessage): Headers {
+  const headers = withoutPrototype(response.headers);
+  const upgrade = headers['upgrade'];
+  removeHopByHop(headers);
+  headers['connection'] = 'upgrade';
+  headers['upgrade'] = upgrade;
+  return headers;
+}

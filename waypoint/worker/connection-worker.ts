@@ -1,0 +1,52 @@
+/** Entry of a connection worker thread: it accepts and carries connections, with its own copy of the mesh's state. */
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { parentPort, workerData } from 'node:worker_threads';
+import { assertNever } from '../../lib/assert-never.ts';
+import { createWaypointWorker } from './waypoint-worker.ts';
+import type { FromWorker, ToWorker, WorkerStart } from './messages.ts';
+
+const STATUS_INTERVAL_MS = 1_000;
+
+if (parentPort === null) throw new Error('connection-worker is a worker thread, not a program');
+const port = parentPort;
+const post = (message: FromWorker): void => port.postMessage(message);
+const worker = createWaypointWorker(workerData as WorkerStart, post);
+
+port.on('message', (message: ToWorker) => {
+  switch (message.type) {
+    case 'addresses':
+      worker.applyAddresses(message.delta);
+      return;
+    case 'resources':
+      worker.config.apply(message.delta);
+      return;
+    case 'first-state':
+      worker.firstState.setComplete();
+      return;
+    case 'certificate':
+      worker.certificates.put(message.bundle);
+      return;
+    case 'certificate-gone':
+      worker.certificates.remove(message.identity);
+      return;
+    case 'log-level':
+      worker.setLogLevel(message.level);
+      return;
+    case 'ask':
+      post({ type: 'answer', id: message.id, value: worker.answer(message.what) });
+      return;
+    case 'drain':
+      void worker.drain(message.deadlineMs).then((cut) => post({ type: 'drained', cut }));
+      return;
+    default:
+      assertNever(message, 'message to the connection worker');
+  }
+});
+
+const loopDelay = monitorEventLoopDelay({ resolution: 20 });
+loopDelay.enable();
+setInterval(() => {
+  const maxLoopDelayMs = loopDelay.max / 1e6;
+  loopDelay.reset();
+  post({ type: 'status', status: { ...worker.status(), maxLoopDelayMs } });
+}, STATUS_INTERVAL_MS);

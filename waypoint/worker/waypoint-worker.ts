@@ -1,0 +1,202 @@
+import net from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { CertificateStore } from '../../lib/mesh/hbone/certificate-store.ts';
+import { HboneAcceptor } from '../../lib/mesh/hbone/hbone-acceptor.ts';
+import { baggageHeader } from '../../lib/mesh/hbone/hbone-headers.ts';
+import { HbonePool } from '../../lib/mesh/hbone/hbone-pool.ts';
+import type { Log } from '../../lib/mesh/log.ts';
+import { FirstState } from '../../lib/mesh/state/first-state.ts';
+import type { AddressDelta, Workload } from '../../lib/mesh/state/model.ts';
+import { WorkloadStore } from '../../lib/mesh/state/workload-store.ts';
+import { spiffeUri } from '../../lib/spiffe.ts';
+import { Inbound } from '../hbone/inbound.ts';
+import { OpaqueRelay } from '../hbone/opaque.ts';
+import type { Engine } from '../http/engine.ts';
+import { Http1Server } from '../http/http1-server.ts';
+import { Http2Server } from '../http/http2-server.ts';
+import { HTTP_LIMITS } from '../http/limits.ts';
+import { JwksCache } from '../security/jwks-cache.ts';
+import { ConfigStore } from '../state/config-store.ts';
+import { RuntimeStore } from '../state/service-runtime.ts';
+import { WorkerTelemetry } from '../telemetry/worker-telemetry.ts';
+import { ClusterStore } from '../upstream/cluster-store.ts';
+import { EndpointDialer } from '../upstream/endpoint-connector.ts';
+import type { FromWorker, LogLevel, Question, WorkerStart, WorkerStatus } from './messages.ts';
+
+const LISTEN_BACKLOG = 4_096;
+const DRAIN_POLL_MS = 50;
+const CERTIFICATE_WAIT_MS = 5_000;
+const RANK: Record<LogLevel, number> = { debug: 0, info: 1, warn: 2, error: 3 };
+
+/** One worker's world, as its thread drives it. */
+export interface WaypointWorker {
+  readonly config: ConfigStore;
+  readonly firstState: FirstState;
+  readonly certificates: CertificateStore;
+  applyAddresses(delta: AddressDelta): void;
+  setLogLevel(level: LogLevel): void;
+  status(): Omit<WorkerStatus, 'maxLoopDelayMs'>;
+  answer(what: Question): unknown;
+  /** @returns how many client connections had to be cut */
+  drain(deadlineMs: number): Promise<number>;
+}
+
+/** Makes a worker's parts and begins to listen. */
+export function createWaypointWorker(
+  start: WorkerStart,
+  post: (message: FromWorker) => void,
+): WaypointWorker {
+  const { gateway, trustDomain, network, clusterId } = start;
+  let level = start.logLevel;
+  const line =
+    (at: LogLevel) =>
+    (message: string, fields: Readonly<Record<string, unknown>> = {}): void => {
+      if (RANK[at] >= RANK[level]) post({ type: 'log', level: at, message, fields });
+    };
+  const log: Log = { debug: line('debug'), info: line('info'), warn: line('warn'), error: line('error') };
+  const identityUri = spiffeUri({ trustDomain, namespace: gateway.namespace, serviceAccount: gateway.name });
+  const ownService = `${gateway.namespace}/${gateway.name}.${gateway.namespace}.svc.cluster.local`;
+  const workloads = new WorkloadStore();
+  const config = new ConfigStore();
+  const firstState = new FirstState();
+  const certificates = new CertificateStore((identity) => post({ type: 'certificate-wanted', identity }));
+  const pool = new HbonePool();
+  const telemetry = new WorkerTelemetry({
+    post: (batch) => post({ type: 'telemetry', batch }),
+    accessLevel: level,
+  });
+  const dialer = new EndpointDialer({
+    pool,
+    certificates,
+    identityUri,
+    ownUid: `waypoint/${gateway.namespace}/${gateway.name}`,
+    baggage: baggageHeader({
+      clusterId,
+      namespace: gateway.namespace,
+      workloadType: 'deployment',
+      workloadName: gateway.name,
+      canonicalName: gateway.name,
+      canonicalRevision: 'latest',
+    }),
+  });
+  const self = (): Workload | undefined =>
+    [...workloads.endpoints(ownService).values()].find(({ workload }) =>
+      workload.addresses.includes(start.listen.host),
+    )?.workload;
+  const clusters = new ClusterStore(config, {
+    dialer,
+    workloads,
+    network,
+    ownService,
+    self,
+    onOutlier: (service, event) => {
+      if (event.kind === 'ejected') telemetry.runtime.count('ejections', [service, event.cause]);
+      log.info('outlier detection', { service, ...event });
+    },
+  });
+  const runtimes = new RuntimeStore(config, new JwksCache(), (message, fields) => log.error(message, fields));
+  config.onChange(() => {
+    const tracing = config.settings?.tracing;
+    telemetry.tracing = {
+      enabled: (tracing?.otlpEndpoint ?? '') !== '',
+      ratio: tracing?.sampling ?? 0,
+    };
+  });
+  const engine: Engine = {
+    config,
+    runtimes,
+    clusters,
+    workloads,
+    telemetry,
+    limits: HTTP_LIMITS,
+    identityUri,
+    log,
+    active: new Set(),
+    sessionKey: () => start.sessionKey,
+  };
+  const protocolError = (reason: string): void => telemetry.runtime.count('protocolErrors', [reason]);
+  const http1 = new Http1Server(HTTP_LIMITS, (_connection, _status, reason) => protocolError(reason));
+  const http2 = new Http2Server(HTTP_LIMITS, (_connection, _status, reason) => protocolError(reason));
+  const opaque = new OpaqueRelay(engine, dialer);
+  const inbound = new Inbound({
+    ...{ config, workloads, network, ownService, engine, firstState, http1, http2, opaque },
+    maxConnections: start.maxConnections,
+  });
+  const acceptor = new HboneAcceptor({
+    certificates,
+    identityUri,
+    trustDomain,
+    maxTunnels: start.maxTunnels,
+    certificateWaitMs: CERTIFICATE_WAIT_MS,
+    onRefused: (reason) => telemetry.runtime.count('refusedTunnels', [reason]),
+    log: (at, message, fields) => log[at](message, fields),
+    onStream: (peer, stream, headers) => void inbound.serve(peer, stream, headers),
+  });
+  const server = net.createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, (socket) => {
+    void acceptor.accept(socket);
+  });
+  // Each worker listens for itself, and the kernel spreads connections over them.
+  server.listen(
+    { host: start.listen.host, port: start.listen.port, reusePort: true, backlog: LISTEN_BACKLOG },
+    () => post({ type: 'listening' }),
+  );
+
+  workloads.onChange((delta) => {
+    for (const uid of delta.removed) pool.evictWorkload(uid);
+  });
+
+  return {
+    config,
+    firstState,
+    certificates,
+    applyAddresses: (delta) => workloads.apply(delta),
+    setLogLevel: (to) => {
+      level = to;
+      telemetry.accessLevel = to;
+    },
+    status: () => {
+      const { tunnels } = pool.stats();
+      telemetry.runtime.set('downstreamTunnels', [], acceptor.size);
+      return {
+        tunnelsIn: acceptor.size,
+        tunnelsOut: tunnels,
+        connections: inbound.size,
+        requests: engine.active.size,
+      };
+    },
+    answer: (what) => {
+      if (what === 'flush') {
+        telemetry.flush();
+        return 'ok';
+      }
+      return [...clusters.all()].map((cluster) => ({
+        service: cluster.service,
+        port: cluster.port,
+        ...cluster.cluster.health(),
+        circuit: cluster.cluster.circuit.stats(),
+        endpoints: [...cluster.peers].map((peer) => ({
+          address: peer.address,
+          workload: peer.workload.uid,
+          connections: peer.connections,
+        })),
+      }));
+    },
+    drain: async (deadlineMs) => {
+      const deadline = performance.now() + deadlineMs;
+      server.close();
+      http1.drain();
+      http2.drain();
+      acceptor.drain();
+      while ((engine.active.size > 0 || inbound.size > 0) && performance.now() < deadline)
+        await sleep(DRAIN_POLL_MS);
+      const cut = inbound.size;
+      http1.close();
+      http2.close();
+      acceptor.destroy();
+      pool.drain();
+      await sleep(DRAIN_POLL_MS);
+      telemetry.flush();
+      return cut;
+    },
+  };
+}
