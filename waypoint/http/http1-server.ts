@@ -62,6 +62,8 @@ export class Http1Server {
     this.#connections.add(connection);
     connection.once('close', () => this.#connections.delete(connection));
     this.#server.emit('connection', connection);
+    // It was paused while its protocol was found out, which a data listener alone does not undo.
+    connection.resume();
   }
 
   /** From now on each connection closes after its next response; those without a request close now. */

@@ -140,14 +140,11 @@ class Http2Exchange implements Exchange {
     delete headers['keep-alive'];
     delete headers['transfer-encoding'];
     headers[':status' as string] = String(status);
-    this.#stream.respond(
-      headers,
-      {
-        endStream,
-        waitForTrailers: !endStream,
-        sendDate: false,
-      } as http2.ServerStreamResponseOptions,
-    );
+    this.#stream.respond(headers, {
+      endStream,
+      waitForTrailers: !endStream,
+      sendDate: false,
+    } as http2.ServerStreamResponseOptions);
     // An early answer, all of it: the client need not send the rest (RFC 9113 section 8.1).
     if (endStream && this.body !== undefined && !this.#stream.readableEnded) {
       this.#stream.once('finish', () => this.#stream.close(http2.constants.NGHTTP2_NO_ERROR));

@@ -193,7 +193,7 @@ class Http2Attempt implements UpstreamAttempt {
       if (session.gone && session.streams === 0 && !session.session.closed) session.session.close();
     });
     stream.on('wantTrailers', () => {
-      if (!stream.destroyed) stream.sendTrailers((this.#trailers ?? {}));
+      if (!stream.destroyed) stream.sendTrailers(this.#trailers ?? {});
     });
     stream.on('headers', (headers: http2.IncomingHttpHeaders) => {
       request.onInformational(Number(headers[':status']), plain(headers));
