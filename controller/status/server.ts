@@ -134,7 +134,6 @@ function objectsView(set: ObjectSet): Record<string, unknown> {
   return {
     generation: set.generation,
     pods: of('Pod'),
-    gateways: of('Gateway'),
     services: of('Service'),
     gateways: of('Gateway'),
     namespaces: of('Namespace'),

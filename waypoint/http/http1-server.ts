@@ -5,6 +5,7 @@ import type { Exchange, ExchangeHandler, IncomingHead } from './exchange.ts';
 import type { Headers } from './request.ts';
 import { isToken, withoutPrototype } from './headers.ts';
 import type { HttpLimits } from './limits.ts';
+import { takeTextsAsBytes } from './byte-writes.ts';
 import { answerRaw } from './raw-response.ts';
 
 /** Called when a client broke the protocol before there was a request; the connection is answered and closed. */
@@ -61,7 +62,7 @@ export class Http1Server {
     this.#handlers.set(connection, handler);
     this.#connections.add(connection);
     connection.once('close', () => this.#connections.delete(connection));
-    this.#server.emit('connection', connection);
+    this.#server.emit('connection', takeTextsAsBytes(connection));
     // It was paused while its protocol was found out, which a data listener alone does not undo.
     connection.resume();
   }

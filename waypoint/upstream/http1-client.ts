@@ -1,5 +1,7 @@
 import http from 'node:http';
+import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { takeTextsAsBytes } from '../http/byte-writes.ts';
 import {
   AttemptError,
   type AttemptRequest,
@@ -64,6 +66,7 @@ class EndpointAgent extends http.Agent {
   readonly #usedUp: (requests: number) => boolean;
   readonly #onFree: () => void;
   readonly #carried = new WeakMap<Duplex, number>();
+  readonly #guards = new WeakMap<Duplex, () => void>();
   retired = false;
   open = 0;
 
@@ -86,7 +89,7 @@ class EndpointAgent extends http.Agent {
       (stream) => {
         this.open += 1;
         stream.once('close', () => (this.open -= 1));
-        callback?.(null, stream);
+        callback?.(null, takeTextsAsBytes(stream));
       },
       (error: Error) => callback?.(new ConnectError(error), undefined as unknown as Duplex),
     );
@@ -101,10 +104,27 @@ class EndpointAgent extends http.Agent {
     setImmediate(this.#onFree);
     // At the timeout the agent itself closes what is still free.
     (stream as Duplex & { setTimeout?: (ms: number) => void }).setTimeout?.(IDLE_CONNECTION_MS);
+    if (!(stream instanceof Socket)) {
+      // What comes unasked would be taken for the answer to the next request; Node guards only its own sockets.
+      const guard = (): void => void stream.destroy();
+      this.#guards.set(stream, guard);
+      stream.once('data', guard);
+      stream.once('end', guard);
+    }
     return true;
   }
 
   override reuseSocket(stream: Duplex, request: http.ClientRequest): void {
+    if (stream instanceof Socket) {
+      super.reuseSocket(stream, request);
+      stream.setTimeout(0);
+      return;
+    }
+    const guard = this.#guards.get(stream);
+    if (guard !== undefined) {
+      stream.off('data', guard);
+      stream.off('end', guard);
+    }
     (request as http.ClientRequest & { reusedSocket: boolean }).reusedSocket = true;
     (stream as Duplex & { setTimeout?: (ms: number) => void }).setTimeout?.(0);
   }
