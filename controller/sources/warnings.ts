@@ -19,6 +19,7 @@ import {
 } from '../model/objects.ts';
 import { didYouMean } from '../schema/did-you-mean.ts';
 import { show } from '../schema/validate.ts';
+import { routeWarnings, waypointWarnings } from './gateway-warnings.ts';
 import { peerWarnings } from './peer-warnings.ts';
 import type { AcceptedObject, Problem } from './source.ts';
 import { trafficWarnings } from './traffic-warnings.ts';
@@ -62,7 +63,11 @@ export function warningsOf(objects: ReadonlyMap<string, AcceptedObject>, context
     pods.set(namespace, list);
   }
   return [...objects.values()].flatMap(({ object, file, line }) =>
-    [...labelDoubts(object), ...kindDoubts(object, pods, objects, context)].map((doubt): Problem => ({
+    [
+      ...labelDoubts(object),
+      ...waypointWarnings(object, objects),
+      ...kindDoubts(object, pods, objects, context),
+    ].map((doubt): Problem => ({
       severity: 'warning',
       file,
       ...(line === undefined ? {} : { line }),
@@ -92,13 +97,14 @@ function kindDoubts(
       return selectorDoubts(object, pods, context.rootNamespace);
     case 'TrafficPolicy':
       return trafficWarnings(object, objects);
+    case 'HTTPRoute':
+    case 'GRPCRoute':
+      return routeWarnings(object, objects);
     case 'Namespace':
     case 'ServiceAccount':
     case 'RequestAuthentication':
     case 'Gateway':
     case 'GatewayClass':
-    case 'HTTPRoute':
-    case 'GRPCRoute':
     case 'ReferenceGrant':
       return [];
   }
