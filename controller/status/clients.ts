@@ -89,17 +89,13 @@ function clientReport(
 /** By resource as the status names it (`Authorization shop/allow`): who refused it, and why. */
 export type Refusals = ReadonlyMap<string, readonly string[]>;
 
-/**
- * What clients refuse now. A refusal names its resources as far as it can (`name: reason`); one that names none may be
- * about each of the resources that were in the message.
- */
+/** What clients refuse now. */
 export function refusalsOf(streams: readonly ClientStream[]): Refusals {
   const all = new Map<string, string[]>();
   for (const { principal, types } of streams) {
     for (const { typeUrl, nack, refused = [] } of types) {
       if (nack === undefined) continue;
-      const named = refused.filter((name) => isNamed(name, nack));
-      for (const name of named.length > 0 ? named : refused) {
+      for (const name of refused) {
         const label = labelOf(typeUrl, name, principal);
         const text = `refused by ${principalText(principal)}: ${nack}`;
         const texts = all.get(label);
@@ -109,17 +105,6 @@ export function refusalsOf(streams: readonly ClientStream[]): Refusals {
     }
   }
   return all;
-}
-
-const NAME_CHAR = /[-A-Za-z0-9._/]/;
-
-/** Whether a text has the name as a word of its own: `route/a` is not in `route/ab`. */
-function isNamed(name: string, text: string): boolean {
-  for (let at = text.indexOf(name); at >= 0; at = text.indexOf(name, at + 1)) {
-    const [before = ' ', after = ' '] = [text[at - 1], text[at + name.length]];
-    if (!NAME_CHAR.test(before) && !NAME_CHAR.test(after)) return true;
-  }
-  return false;
 }
 
 function labelOf(typeUrl: TypeUrl, name: string, principal: Principal): string {

@@ -15,6 +15,7 @@ import {
   WAYPOINT_TYPE,
 } from './snapshot.ts';
 import { type Delta, TypeSubscription } from './type-subscription.ts';
+import { refusedNames } from './refused-names.ts';
 import { inWaypointOrder } from './waypoint-order.ts';
 
 /** How far one type of one node has come. */
@@ -25,7 +26,7 @@ export interface TypeProgress {
   readonly waitingForAck: boolean;
   /** What the node said when it refused the newest response; gone after the next success. */
   readonly nack?: string;
-  /** The resources that were in what the node refused. */
+  /** The resources that it is about. */
   readonly refused?: readonly string[];
 }
 
@@ -194,7 +195,16 @@ function answer(state: TypeState, request: DeltaDiscoveryRequest): void {
   // What was refused is not sent again before it changes: the client would refuse it again.
   const text = request.errorDetail.message.slice(0, MAX_NACK_TEXT) || 'refused without a reason';
   const refused = new Map(state.nack?.refused);
-  for (const { name, version } of delta.upserts) refused.set(name, version);
+  const names = new Set(
+    refusedNames(
+      request.errorDetail.message,
+      delta.upserts.map(({ name }) => name),
+    ),
+  );
+  for (const { name, version } of delta.upserts) {
+    if (names.has(name)) refused.set(name, version);
+    else refused.delete(name);
+  }
   state.nack = { text, refused };
 }
 

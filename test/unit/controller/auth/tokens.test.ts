@@ -47,11 +47,34 @@ describe('auth/tokens', () => {
     }
   });
 
+  it('knows the Gateway of a token', async () => {
+    await using dir = await temporaryDir();
+    const path = join(dir.path, 'tokens.json');
+    const table = new TokenTable(path, SILENT);
+    await table.start();
+    try {
+      const tokens = [
+        { node: 'node-a', token: TOKEN },
+        { gateway: 'shop/waypoint', token: `${TOKEN}2` },
+      ];
+      await replaceFile(path, JSON.stringify({ tokens }));
+      await until(() => table.ready && table.principalOf(`Bearer ${TOKEN}2`) !== undefined);
+      assert.deepEqual(table.principalOf(`Bearer ${TOKEN}`), { kind: 'node', node: 'node-a' });
+      assert.deepEqual(table.principalOf(`Bearer ${TOKEN}2`), { kind: 'gateway', gateway: 'shop/waypoint' });
+    } finally {
+      table.close();
+    }
+  });
+
   it('refuses ambiguous and weak tokens without quoting them', () => {
     const bad = [
       file({ node: 'a', token: TOKEN }, { node: 'b', token: TOKEN }),
       file({ node: 'a', token: 'short' }),
       file({ node: 'A b', token: TOKEN }),
+      JSON.stringify({ tokens: [{ token: TOKEN }] }),
+      JSON.stringify({ tokens: [{ token: TOKEN, node: 'a', gateway: 'shop/waypoint' }] }),
+      JSON.stringify({ tokens: [{ token: TOKEN, gateway: 'waypoint' }] }),
+      JSON.stringify({ tokens: [{ token: TOKEN, gateway: 'shop/../waypoint' }] }),
       `{"tokens": [{"node": "a", "token": "${TOKEN}"`,
       '[]',
     ];
