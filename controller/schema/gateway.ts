@@ -1,13 +1,16 @@
 import { metadata, PORT, topLevel } from './core.ts';
-import { list, OPAQUE, oneOf, record, type Schema, STRING, text } from './dsl.ts';
+import { fields, list, OPAQUE, oneOf, record, type Schema, STRING, text } from './dsl.ts';
 
-// Field names: Gateway API 1.4 (gateway.networking.k8s.io). What is left out is not supported and so refused by name.
+// Field names: Gateway API 1.4 (gateway.networking.k8s.io). Gateways of other controllers are read too, so that all fields
+// are known; ../sources/check-gateway.ts refuses at a waypoint those that have no meaning there.
 
 const LISTENER = record(
   {
     name: text('subdomain'),
     port: PORT,
     protocol: STRING,
+    hostname: STRING,
+    tls: OPAQUE,
     allowedRoutes: record({
       namespaces: record({ from: oneOf('All', 'Same', 'Selector', 'None'), selector: OPAQUE }),
       kinds: list(record({ group: STRING, kind: STRING }, ['kind'])),
@@ -19,10 +22,16 @@ const LISTENER = record(
 export const GATEWAY: Schema = topLevel(
   metadata('subdomain', true),
   {
-    spec: record({ gatewayClassName: text('subdomain'), listeners: list(LISTENER, 1) }, [
-      'gatewayClassName',
-      'listeners',
-    ]),
+    spec: record(
+      {
+        gatewayClassName: text('subdomain'),
+        listeners: list(LISTENER, 1),
+        addresses: list(OPAQUE),
+        ...fields(OPAQUE, 'infrastructure backendTLS tls allowedListeners'),
+        defaultScope: STRING,
+      },
+      ['gatewayClassName', 'listeners'],
+    ),
     status: OPAQUE,
   },
   ['spec'],

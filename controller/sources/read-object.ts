@@ -22,6 +22,8 @@ export type ReadDocument =
 
 /** Kinds under these groups are ours to understand: one that we do not know must not be passed over in silence. */
 const OWN_GROUPS = ['security.istio.io/', 'loam.dev/'];
+/** Kinds of the Gateway API that somebody may rely on, and that are not to be taken for misspelt ones of ours. */
+const UNSUPPORTED = ['TCPRoute', 'TLSRoute', 'UDPRoute'];
 const API_VERSIONS = [...new Set(Object.values(SCHEMAS).flatMap(({ apiVersions }) => apiVersions))];
 /** Kinds in whose spec "nothing" would have a meaning. */
 const NULL_MATTERS: readonly Kind[] = [
@@ -121,14 +123,16 @@ function unknownKind(
       },
     ]);
   }
-  const guess = didYouMean(kind, KINDS);
-  if (guess !== undefined || OWN_GROUPS.some((group) => apiVersion.startsWith(group))) {
+  const isUnsupported = UNSUPPORTED.includes(kind);
+  const guess = isUnsupported ? undefined : didYouMean(kind, KINDS);
+  const isOwn = OWN_GROUPS.some((group) => apiVersion.startsWith(group));
+  if (guess !== undefined || isOwn || isUnsupported) {
     const hint = guess === undefined ? '' : `; did you mean ${show(guess)}?`;
     return bad(file, document, data, [
       {
         path: ['kind'],
         atKey: false,
-        message: `unknown kind ${show(kind)}${hint}`,
+        message: isUnsupported ? `Loam does not support ${kind} yet` : `unknown kind ${show(kind)}${hint}`,
         value: show(kind),
         allowed: KINDS.join(', '),
       },

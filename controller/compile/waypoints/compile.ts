@@ -4,7 +4,7 @@ import type { CompiledResource } from '../resources.ts';
 import { compileAuthentications } from './authentication.ts';
 import { compileAuthorizations } from './authorization.ts';
 import { gatewayNameOf } from './labels.ts';
-import { serviceWaypoints } from './parents.ts';
+import { type ServiceWaypoints, serviceWaypoints } from './parents.ts';
 import { encodeResource, resourceLabel } from './part.ts';
 import { type AttachedRoute, attachRoutes, compileRoutes } from './routes.ts';
 import { compileWaypointService } from './services.ts';
@@ -42,6 +42,7 @@ export function compileWaypoints(
       key,
       compileWaypoint(world, waypoint, servedBy.get(key) ?? [], {
         attached: routes.get(key) ?? [],
+        waypointOf,
         policies,
         outcomes,
       }),
@@ -66,10 +67,12 @@ function compileWaypoint(
   served: readonly Service[],
   {
     attached,
+    waypointOf,
     policies,
     outcomes,
   }: {
     readonly attached: readonly AttachedRoute[];
+    readonly waypointOf: ServiceWaypoints;
     readonly policies: TrafficPolicies;
     readonly outcomes: Outcomes;
   },
@@ -82,7 +85,7 @@ function compileWaypoint(
   const authorization = compileAuthorizations(world, waypoint, served, outcomes);
   const authentication = compileAuthentications(world, waypoint, served, outcomes);
   const traffic = policies.forWaypoint(waypoint);
-  const routes = compileRoutes(attached, waypoint, traffic, outcomes);
+  const routes = compileRoutes(attached, waypoint, waypointOf, traffic, outcomes);
   for (const part of [authorization, authentication, routes])
     for (const [name, bytes] of part.resources) add(name, bytes);
 

@@ -132,6 +132,7 @@ function report(
 export function compileRoutes(
   attached: readonly AttachedRoute[],
   waypoint: Waypoint,
+  waypoints: ServiceWaypoints,
   traffic: TrafficPolicyPart,
   outcomes: Outcomes,
 ): RoutePart {
@@ -149,7 +150,15 @@ export function compileRoutes(
     const bytes = known?.key === key ? known.bytes : encodeRoute(route, rules, here, trafficPolicy);
     rules.bytes.set(waypoint.key, { key, bytes });
     resources.set(name, bytes);
-    for (const backend of rules.backends) backends.add(backend);
+    for (const backend of rules.backends) {
+      backends.add(backend);
+      const other = waypoints.get(backend);
+      // Its pods take connections from their own waypoint alone.
+      if (other?.state === 'served' && other.waypoint !== waypoint)
+        outcomes.add(route, {
+          message: `Service ${backend} is out of reach of Gateway ${waypoint.key}: Gateway ${other.waypoint.key} stands before it`,
+        });
+    }
     outcomes.add(route, { compiledTo: [resourceLabel(waypoint.key, name)] });
   }
   return { resources, backends };

@@ -380,6 +380,15 @@ spec: {gatewayClassName: loam-waypoint, listeners: [{name: mesh, port: 15008, pr
     assert.deepEqual(services('shop/second', 'route/HTTPRoute/shop/both'), [
       'shop/auth.shop.svc.cluster.local',
     ]);
+    const crossing = compile(
+      second,
+      auth,
+      routeYaml(`{${PARENT}, rules: [{backendRefs: [{name: auth, port: 80}]}]}`),
+    );
+    assert.match(
+      outcomeOf(crossing, 'HTTPRoute/shop/r').message,
+      /auth is out of reach of Gateway shop\/waypoint/,
+    );
     assert.deepEqual(namesOf(mesh, 'shop/second'), [
       'route/HTTPRoute/shop/both',
       'route/HTTPRoute/shop/one',
