@@ -12,6 +12,7 @@ import { AssignmentsSource } from './sources/assignments.ts';
 import { DirectorySource } from './sources/directory.ts';
 import { LastGoodStore } from './sources/last-good.ts';
 import type { Source, SourceGate } from './sources/source.ts';
+import { loadSessionSecret } from './session-secret.ts';
 import { prepareStateDir } from './state-dir.ts';
 import { refusalsOf, reportGateways, reportNodes } from './status/clients.ts';
 import { reportFiles, reportObjects, reportWarnings, type StatusReport } from './status/report.ts';
@@ -46,6 +47,7 @@ export class Controller {
   readonly #tokens: TokenTable;
   readonly #xds: XdsService;
   readonly #status: StatusServer;
+  #sessionSecret: Uint8Array | undefined;
   #ca: CaService | undefined;
   #serving: ServingCertificate | undefined;
   #grpc: grpc.Server | undefined;
@@ -88,6 +90,7 @@ export class Controller {
    */
   async start(): Promise<number> {
     await prepareStateDir(this.#config.state);
+    this.#sessionSecret = await loadSessionSecret(this.#config.state);
     const { state: stateDir, trustDomain, given, listen } = this.#config;
     const authority = await loadAuthority({
       stateDir,
@@ -182,6 +185,7 @@ export class Controller {
       clusterId,
       trustDomain,
       rootNamespace,
+      ...(this.#sessionSecret !== undefined && { sessionSecret: this.#sessionSecret }),
     });
     // Until it is known what is true, nodes keep what they have: an incomplete picture would take things away.
     if (!this.#knowsPods()) return;

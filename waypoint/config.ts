@@ -1,5 +1,4 @@
 /** The one place of the waypoint that reads flags and environment. */
-import { availableParallelism } from 'node:os';
 import type { ListenAddress } from '../lib/admin/listen-address.ts';
 import {
   CLUSTER_ID,
@@ -42,7 +41,6 @@ export interface WaypointConfig {
 }
 
 const LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
-const MAX_DEFAULT_WORKERS = 4;
 
 const FLAGS = {
   gateway: {
@@ -81,7 +79,8 @@ const DEFAULTS: Partial<Record<keyof typeof FLAGS, string>> = {
   metrics: '0.0.0.0:15020',
   ready: '0.0.0.0:15021',
   'log-level': 'info',
-  workers: String(Math.min(MAX_DEFAULT_WORKERS, availableParallelism())),
+  // Bounds of a TrafficPolicy count for one worker; more capacity comes by more instances (docs/decisions/0072).
+  workers: '1',
   'worker-heap-mb': '1024',
   'drain-deadline-ms': '30000',
   'cert-ttl-s': '86400',

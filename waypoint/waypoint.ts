@@ -15,7 +15,9 @@ import type { WaypointConfig } from './config.ts';
 import { ConfigStore, type NamedResource } from './state/config-store.ts';
 import { decodeResource, RESOURCE_TYPE } from './state/decode-resource.ts';
 import { TelemetryHub } from './telemetry/telemetry-hub.ts';
+import type { WorkerStart, WorkerStatus } from './worker/messages.ts';
 import { WorkerHost } from './worker/worker-host.ts';
+import { SharedBuckets } from './resilience/shared-buckets.ts';
 
 const SESSION_KEY_BYTES = 32;
 /** A scrape does not wait longer than this for the workers' newest counts. */
@@ -38,6 +40,7 @@ export class Waypoint {
   readonly #workloads = new WorkloadStore();
   readonly #resources = new ConfigStore();
   readonly #servers: Server[] = [];
+  readonly #issuers = new Set<string>();
   #listening = 0;
   #hasCertificate = false;
   #draining: Promise<void> | undefined;
@@ -67,8 +70,9 @@ export class Waypoint {
       node: config.node,
     });
     const sessionKey = randomBytes(SESSION_KEY_BYTES);
+    const buckets = SharedBuckets.allocate();
     this.#workers = Array.from({ length: config.workers }, (_, n) =>
-      this.#startWorker(`connections-${n}`, sessionKey),
+      this.#startWorker(`connections-${n}`, { sessionKey, buckets }),
     );
     this.#certificates = this.#makeCertificates();
     this.#xds = this.#makeXds();
@@ -126,7 +130,7 @@ export class Waypoint {
     await Promise.all(this.#workers.map((worker) => worker.stop()));
   }
 
-  #startWorker(name: string, sessionKey: Uint8Array): WorkerHost {
+  #startWorker(name: string, shared: Pick<WorkerStart, 'sessionKey' | 'buckets'>): WorkerHost {
     const { gateway, node, clusterId, network, trustDomain, listen, logLevel } = this.#config;
     const { maxTunnels, maxConnections, workerHeapMb } = this.#config;
     const { metrics } = this.#telemetry;
@@ -142,13 +146,16 @@ export class Waypoint {
         logLevel,
         maxTunnels,
         maxConnections,
-        sessionKey,
+        ...shared,
       },
       workerHeapMb,
       {
         listening: () => (this.#listening += 1),
         telemetry: (batch) => this.#telemetry.apply(name, batch),
-        status: (status) => metrics.workerStatus(name, status.maxLoopDelayMs),
+        status: (status) => {
+          metrics.workerStatus(name, status.maxLoopDelayMs);
+          this.#noteKeys(status);
+        },
         log: (level, message, fields) => this.#log[level](fields, message),
         certificateWanted: () => this.#certificates.prioritize(this.#identity),
         stalled: (stalled) => {
@@ -160,6 +167,21 @@ export class Waypoint {
         failed: (error) => this.#onFatal(error),
       },
     );
+  }
+
+  /** Workers follow the same issuers; whichever reports last speaks for all. */
+  #noteKeys({ jwks }: WorkerStatus): void {
+    const { metrics } = this.#telemetry;
+    const gone = new Set(this.#issuers);
+    for (const { uri, keys, stale } of jwks) {
+      metrics.jwks(uri, { keys, stale });
+      this.#issuers.add(uri);
+      gone.delete(uri);
+    }
+    for (const uri of gone) {
+      metrics.jwks(uri, undefined);
+      this.#issuers.delete(uri);
+    }
   }
 
   #makeCertificates(): CertificateManager {

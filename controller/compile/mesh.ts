@@ -40,6 +40,8 @@ export interface CompileInput {
   readonly clusterId: string;
   readonly trustDomain: string;
   readonly rootNamespace: string;
+  /** What the keys of sessions at waypoints are derived from; absent: each instance has a key of its own. */
+  readonly sessionSecret?: Uint8Array;
 }
 
 export interface CompiledMesh {

@@ -17,7 +17,7 @@ import { CONNECT_TIMEOUT_MS } from '../resilience/timeouts.ts';
 import { serviceName } from '../state/policy-runtime.ts';
 import type { UpstreamEndpoint } from '../telemetry/request-record.ts';
 import type { WaypointFlag } from '../telemetry/response-flags.ts';
-import type { EndpointDialer } from '../upstream/endpoint-connector.ts';
+import type { EndpointDialer, ToldClient } from '../upstream/endpoint-connector.ts';
 import type { UpstreamCluster } from '../upstream/upstream-cluster.ts';
 import { pathTo } from '../upstream/upstream-cluster.ts';
 
@@ -222,9 +222,6 @@ function pick(cluster: UpstreamCluster, tried: ReadonlySet<string>) {
   return peer && { endpoint, peer };
 }
 
-function told(source: Source): { address: HostPort; identityUri: string | undefined } {
-  return {
-    address: { ip: source.ip, port: source.port },
-    identityUri: source.identity && spiffeUri(source.identity),
-  };
+function told(source: Source): ToldClient {
+  return { address: { ip: source.ip, port: source.port }, identity: source.identity };
 }

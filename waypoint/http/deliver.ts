@@ -74,7 +74,7 @@ async function relayResponse(delivery: Delivery): Promise<void> {
 }
 
 function ended(
-  { log, response, body, finish }: Delivery,
+  { log, response, body, deadline, finish }: Delivery,
   end: 'complete' | 'upstream-broke' | 'client-gone' | 'timeout' | 'idle',
 ): void {
   const trailers = response.trailers();
@@ -103,7 +103,7 @@ function ended(
       finish({ kind: 'client-gone' }, response.status);
       return;
     case 'timeout':
-      finish({ kind: 'request-timeout', by: 'policy' }, response.status);
+      finish({ kind: 'request-timeout', by: deadline.by ?? 'policy' }, response.status);
       return;
     case 'idle':
       finish({ kind: 'client-gone' }, response.status);

@@ -75,9 +75,10 @@ export class Dispatcher {
     const { engine, policy, exchange, log } = this.#options;
     const kept = session ?? this.session(rule, head.service, head);
     const retries = policy.retries(rule);
+    const keeps = policy.fallback !== undefined || this.mirrors.length > 0;
     const limit = Math.max(
       retries.maxBufferedBytes,
-      policy.fallback === undefined ? 0 : FALLBACK_BUFFER_BYTES,
+      keeps ? (policy.parts.retries?.maxBufferedBytes ?? KEPT_BODY_BYTES) : 0,
     );
     const body =
       exchange.body &&
@@ -308,8 +309,8 @@ interface Failure {
   readonly deliver?: () => Promise<undefined>;
 }
 
-/** Kept for a fallback where no retry asks for more. */
-const FALLBACK_BUFFER_BYTES = 64 * 1024;
+/** Kept for a fallback or a mirror where no policy says how much (docs/traffic-policy.md). */
+const KEPT_BODY_BYTES = 64 * 1024;
 
 function applyBackendFilters(head: RequestHead, filters: readonly Filter[]): ResponseChanges | undefined {
   if (filters.length === 0) return undefined;

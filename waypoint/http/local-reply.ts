@@ -22,7 +22,7 @@ const GRPC_STATUS: Readonly<Record<number, number>> = {
   404: 12,
   408: 4,
   413: 8,
-  429: 14,
+  429: 8,
   431: 13,
   502: 14,
   503: 14,

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Backend } from '../../proto/gen/loam/waypoint/v1/waypoint_pb.js';
 import type { Engine } from './engine.ts';
 import { copyHead } from '../routing/filters/apply-filters.ts';
@@ -8,7 +7,6 @@ import { Protocol } from '../../proto/gen/loam/waypoint/v1/waypoint_pb.js';
 
 /** A mirror that does not answer must not hold anything for long. */
 const MIRROR_TIMEOUT_MS = 10_000;
-const BODY_POLL_MS = 5;
 
 /**
  * Sends copies of a request to mirrors and drops their answers (Gateway API: HTTPRequestMirrorFilter). A copy leaves when
@@ -35,7 +33,7 @@ async function mirror(
     drop();
     return;
   }
-  const bytes = body === undefined ? undefined : await wholeBody(body);
+  const bytes = body === undefined ? undefined : await body.whole();
   if (body !== undefined && bytes === undefined) {
     drop();
     return;
@@ -85,13 +83,4 @@ async function mirror(
     cluster.cluster.done(endpoint, { kind: 'client-gone' }, performance.now() - startedMs);
     drop();
   }
-}
-
-/** @returns undefined when it is too large, or does not end in time */
-async function wholeBody(body: RequestBody): Promise<Buffer | undefined> {
-  const giveUpAt = performance.now() + MIRROR_TIMEOUT_MS;
-  while (body.replayable && !body.ended && performance.now() < giveUpAt) {
-    await sleep(BODY_POLL_MS, undefined, { ref: false });
-  }
-  return body.whole();
 }

@@ -16,6 +16,7 @@ export class RequestBody {
   #overflowed = false;
   #started = false;
   #ended = false;
+  readonly #whole = Promise.withResolvers<boolean>();
   #attempt: UpstreamAttempt | undefined;
   #target: Writable | undefined;
 
@@ -36,9 +37,9 @@ export class RequestBody {
     return this.#ended;
   }
 
-  /** What is known of it, when it is whole and was kept; undefined otherwise. For copies to a mirror. */
-  whole(): Buffer | undefined {
-    return this.#ended && !this.#overflowed ? Buffer.concat(this.#kept) : undefined;
+  /** All of it, once it has ended; undefined when it was too large to keep or never ends. For copies to a mirror. */
+  whole(): Promise<Buffer | undefined> {
+    return this.#whole.promise.then((kept) => (kept ? Buffer.concat(this.#kept) : undefined));
   }
 
   /** Sends it to an attempt, from the start; a former attempt gets no more. */
@@ -71,15 +72,17 @@ export class RequestBody {
     this.detach();
     this.#kept = [];
     this.#overflowed = true;
-    if (!this.#started) this.#source.resume();
-    else this.#source.resume();
+    this.#whole.resolve(false);
+    this.#source.resume();
   }
 
   #start(): void {
     this.#started = true;
+    this.#source.once('close', () => this.#whole.resolve(false));
     this.#source.on('data', (chunk: Buffer) => this.#take(chunk));
     this.#source.once('end', () => {
       this.#ended = true;
+      this.#whole.resolve(!this.#overflowed);
       this.#attempt?.endBody(this.#trailers());
     });
     this.#source.resume();
@@ -92,6 +95,7 @@ export class RequestBody {
       if (this.#keptBytes > this.#limit) {
         this.#overflowed = true;
         this.#kept = [];
+        this.#whole.resolve(false);
       } else this.#kept.push(chunk);
     }
     const target = this.#target;

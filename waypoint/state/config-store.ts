@@ -9,6 +9,7 @@ import type {
   AuthorizationPolicy,
   RequestAuthentication,
 } from '../../proto/gen/loam/waypoint/v1/waypoint_pb.js';
+import { compileRoute } from '../routing/compile-route.ts';
 
 /** One resource of the stream, understood. */
 export interface NamedResource {
@@ -38,6 +39,7 @@ export class ConfigStore {
   apply(delta: ResourceDelta): void {
     const touched = new Set<string>();
     for (const { name, resource } of delta.upserts) {
+      this.#keepSequence(name, resource);
       this.#drop(name, touched);
       this.#put(name, resource, touched);
     }
@@ -88,6 +90,12 @@ export class ConfigStore {
 
   names(): Iterable<string> {
     return this.#resources.keys();
+  }
+
+  /** A route's new version goes on in its sequence of backends, so that an edit does not begin it anew. */
+  #keepSequence(name: string, { kind }: Resource): void {
+    const former = this.#resources.get(name)?.kind;
+    if (kind.case === 'route' && former?.case === 'route') compileRoute(kind.value, former.value);
   }
 
   #put(name: string, resource: Resource, touched: Set<string>): void {

@@ -2,6 +2,7 @@ import type { RouteRule, Service, TrafficPolicy } from '../../proto/gen/loam/way
 import { FallbackPolicy } from '../resilience/fallback.ts';
 import { FaultInjector } from '../resilience/fault.ts';
 import { LocalRateLimit } from '../resilience/rate-limit.ts';
+import type { SharedBuckets } from '../resilience/shared-buckets.ts';
 import { RetryBudget } from '../resilience/retry-budget.ts';
 import { RetryPolicy } from '../resilience/retry-policy.ts';
 
@@ -15,11 +16,27 @@ const NO_PARTS: RequestParts = {};
 
 /** What outlives a change of configuration: buckets that are empty stay empty, retries that were made stay counted. */
 export class PolicyMemory {
+  readonly #service: string;
+  readonly #buckets: SharedBuckets | undefined;
   readonly #limits = new Map<string, LocalRateLimit>();
   readonly #budgets = new Map<string, RetryBudget>();
 
+  /**
+   * @param service that it is of
+   * @param buckets that all threads share; undefined: limits count for this thread alone
+   */
+  constructor(service: string, buckets: SharedBuckets | undefined) {
+    this.#service = service;
+    this.#buckets = buckets;
+  }
+
   limit(key: string): LocalRateLimit {
-    return getOrMake(this.#limits, key, () => new LocalRateLimit(undefined));
+    const buckets = this.#buckets;
+    return getOrMake(this.#limits, key, () =>
+      buckets === undefined
+        ? new LocalRateLimit(undefined)
+        : new LocalRateLimit(undefined, { shared: { buckets, name: `${key}|${this.#service}` } }),
+    );
   }
 
   budget(key: string): RetryBudget {

@@ -7,6 +7,7 @@ import { compilePolicy, type CompiledPolicy } from '../security/compile-policy.t
 import type { JwksCache } from '../security/jwks-cache.ts';
 import type { AuthorizationPolicy } from '../../proto/gen/loam/waypoint/v1/waypoint_pb.js';
 import type { ConfigStore } from './config-store.ts';
+import type { SharedBuckets } from '../resilience/shared-buckets.ts';
 import { PolicyMemory, PolicyRuntime } from './policy-runtime.ts';
 
 /** Everything that decides about requests for one Service, made of the configuration of one moment. */
@@ -29,13 +30,15 @@ type LogError = (message: string, fields: Readonly<Record<string, unknown>>) => 
 export class RuntimeStore {
   readonly #config: ConfigStore;
   readonly #jwks: JwksCache;
+  readonly #buckets: SharedBuckets | undefined;
   readonly #logError: LogError;
   readonly #made = new Map<string, Runtime>();
   readonly #stale = new Set<string>();
   readonly #memory = new Map<string, PolicyMemory>();
   readonly #policies = new WeakMap<AuthorizationPolicy, CompiledPolicy>();
 
-  constructor(config: ConfigStore, jwks: JwksCache, logError: LogError) {
+  constructor(config: ConfigStore, jwks: JwksCache, buckets: SharedBuckets | undefined, logError: LogError) {
+    this.#buckets = buckets;
     this.#config = config;
     this.#jwks = jwks;
     this.#logError = logError;
@@ -84,7 +87,7 @@ export class RuntimeStore {
       policies.flatMap(([, policy]) => (policy === undefined ? [] : [this.#compiled(policy)])),
       policies.flatMap(([name, policy]) => (policy === undefined ? [name] : [])),
     );
-    const memory = this.#memory.get(service.key) ?? new PolicyMemory();
+    const memory = this.#memory.get(service.key) ?? new PolicyMemory(service.key, this.#buckets);
     this.#memory.set(service.key, memory);
     return new Runtime(service, table, authorizer, this.#authenticator(service), config, memory);
   }

@@ -4,6 +4,8 @@ import type { Dialer } from '../../lib/mesh/hbone/dialer.ts';
 import { whenConnected } from '../../lib/mesh/hbone/dialer.ts';
 import type { CertificateStore } from '../../lib/mesh/hbone/certificate-store.ts';
 import type { HostPort } from '../../lib/mesh/hbone/hbone-headers.ts';
+import type { Identity } from '../../lib/spiffe.ts';
+import { forwardedHeader } from '../../lib/mesh/hbone/forwarded.ts';
 import { newTraceparent } from '../../lib/mesh/hbone/hbone-headers.ts';
 import type { HbonePool } from '../../lib/mesh/hbone/hbone-pool.ts';
 import { ProxyError } from '../../lib/mesh/hbone/proxy-error.ts';
@@ -27,7 +29,7 @@ export type Path =
 /** What a tunnel's far end is told about the client; only for streams that carry one client alone. */
 export interface ToldClient {
   readonly address: HostPort;
-  readonly identityUri: string | undefined;
+  readonly identity: Identity | undefined;
 }
 
 /** Dials from where the waypoint itself runs. */
@@ -81,7 +83,7 @@ export class EndpointDialer {
     client: ToldClient | undefined,
   ): Promise<Duplex> {
     const { pool, certificates, identityUri, ownUid, baggage } = this.#options;
-    const forwarded = forwardedHeader(service, client);
+    const forwarded = forwardedFor(service, client);
     return pool.open(
       {
         sourcePodUid: ownUid,
@@ -98,19 +100,16 @@ export class EndpointDialer {
         ':authority': `${path.target.ip}:${path.target.port}`,
         baggage,
         traceparent: newTraceparent(),
-        ...(forwarded !== '' && { forwarded }),
+        ...(forwarded !== undefined && { forwarded }),
       },
     );
   }
 }
 
-/** RFC 7239, with an extension parameter for the identity; its values hold no quote and no backslash. */
-function forwardedHeader(service: string | undefined, client: ToldClient | undefined): string {
-  const parts: string[] = [];
-  if (client !== undefined) parts.push(`for="${client.address.ip}:${client.address.port}"`);
-  if (service !== undefined) parts.push(`host=${service}`);
-  if (client?.identityUri !== undefined) parts.push(`identity="${client.identityUri}"`);
-  return parts.join(';');
+/** For pooled connections of many clients only the Service is told. */
+function forwardedFor(service: string | undefined, client: ToldClient | undefined): string | undefined {
+  if (client !== undefined) return forwardedHeader(client.address, service, client.identity);
+  return service === undefined ? undefined : `host=${service}`;
 }
 
 /** What arrives after the time is over is reset. */

@@ -18,6 +18,8 @@ export interface WorkerStart {
   readonly maxConnections: number;
   /** For what is signed for clients, where the controller gives no key that all instances share. */
   readonly sessionKey: Uint8Array;
+  /** Buckets of rate limits that all workers share (see resilience/shared-buckets). */
+  readonly buckets: SharedArrayBuffer;
 }
 
 export interface WorkerStatus {
@@ -25,6 +27,8 @@ export interface WorkerStatus {
   readonly tunnelsOut: number;
   readonly connections: number;
   readonly requests: number;
+  /** Key sets of token issuers. */
+  readonly jwks: readonly { readonly uri: string; readonly keys: number; readonly stale: boolean }[];
   /** Longest time since the last status for which the event loop was blocked, in milliseconds. */
   readonly maxLoopDelayMs: number;
 }

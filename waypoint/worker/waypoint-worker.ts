@@ -17,6 +17,7 @@ import { Http2Server } from '../http/http2-server.ts';
 import { HTTP_LIMITS } from '../http/limits.ts';
 import { JwksCache } from '../security/jwks-cache.ts';
 import { ConfigStore } from '../state/config-store.ts';
+import { SharedBuckets } from '../resilience/shared-buckets.ts';
 import { RuntimeStore } from '../state/service-runtime.ts';
 import { WorkerTelemetry } from '../telemetry/worker-telemetry.ts';
 import { ClusterStore } from '../upstream/cluster-store.ts';
@@ -94,8 +95,16 @@ export function createWaypointWorker(
       log.info('outlier detection', { service, ...event });
     },
   });
-  const runtimes = new RuntimeStore(config, new JwksCache(), (message, fields) => log.error(message, fields));
+  const jwks = new JwksCache();
+  const runtimes = new RuntimeStore(config, jwks, new SharedBuckets(start.buckets), (message, fields) =>
+    log.error(message, fields),
+  );
+  let sharedKey: Uint8Array | undefined;
   config.onChange(() => {
+    const key = config.settings?.sessionKey;
+    // The same object while it says the same, since sessions' keys are compared by it.
+    if (key === undefined || key.length === 0) sharedKey = undefined;
+    else if (sharedKey === undefined || !Buffer.from(key).equals(sharedKey)) sharedKey = key;
     const tracing = config.settings?.tracing;
     telemetry.tracing = {
       enabled: (tracing?.otlpEndpoint ?? '') !== '',
@@ -112,7 +121,7 @@ export function createWaypointWorker(
     identityUri,
     log,
     active: new Set(),
-    sessionKey: () => start.sessionKey,
+    sessionKey: () => sharedKey ?? start.sessionKey,
   };
   const protocolError = (reason: string): void => telemetry.runtime.count('protocolErrors', [reason]);
   const http1 = new Http1Server(HTTP_LIMITS, (_connection, _status, reason) => protocolError(reason));
@@ -162,6 +171,7 @@ export function createWaypointWorker(
         tunnelsOut: tunnels,
         connections: inbound.size,
         requests: engine.active.size,
+        jwks: jwks.states().map(({ uri, keys, problem }) => ({ uri, keys, stale: problem !== undefined })),
       };
     },
     answer: (what) => {

@@ -1,3 +1,4 @@
+import { createHmac } from 'node:crypto';
 import type { Namespace, Service } from '../../model/objects.ts';
 import type { Outcomes } from '../outcomes.ts';
 import type { CompiledResource } from '../resources.ts';
@@ -61,6 +62,12 @@ function warnOfMissing(namespace: Namespace, world: World, outcomes: Outcomes): 
   outcomes.add(namespace, { message });
 }
 
+/** One for each waypoint, so that none can forge the sessions of another. */
+function sessionKey({ sessionSecret }: World, { key }: Waypoint): Uint8Array {
+  if (sessionSecret === undefined) return new Uint8Array();
+  return createHmac('sha256', sessionSecret).update(key).digest();
+}
+
 function compileWaypoint(
   world: World,
   waypoint: Waypoint,
@@ -80,7 +87,7 @@ function compileWaypoint(
   const resources = new Map<string, CompiledResource>();
   const add = (name: string, bytes: Uint8Array): void =>
     void resources.set(name, { name, bytes, aliases: [], members: [] });
-  const settings = compileSettings(waypoint.gateway.metadata.annotations ?? {});
+  const settings = compileSettings(waypoint.gateway.metadata.annotations ?? {}, sessionKey(world, waypoint));
   add('settings', encodeResource({ case: 'settings', value: settings }));
   const authorization = compileAuthorizations(world, waypoint, served, outcomes);
   const authentication = compileAuthentications(world, waypoint, served, outcomes);

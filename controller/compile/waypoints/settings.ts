@@ -70,11 +70,11 @@ export function settingProblems(annotations: Labels): FieldProblem[] {
 }
 
 /** Compiles annotations that have passed {@link settingProblems}. */
-export function compileSettings(annotations: Labels): Settings {
+export function compileSettings(annotations: Labels, sessionKey: Uint8Array): Settings {
   const endpoint = annotations[OTLP] ?? '';
   const tracing: MessageInitShape<typeof SettingsSchema>['tracing'] = {
     otlpEndpoint: endpoint.replace(/\/$/, ''),
     sampling: Number(annotations[SAMPLING] ?? DEFAULT_SAMPLING),
   };
-  return create(SettingsSchema, { tracing, trustedHops: Number(annotations[HOPS] ?? 0) });
+  return create(SettingsSchema, { tracing, trustedHops: Number(annotations[HOPS] ?? 0), sessionKey });
 }

@@ -26,6 +26,7 @@ export interface World {
   readonly objects: Objects;
   readonly rootNamespace: string;
   readonly trustDomain: string;
+  readonly sessionSecret: Uint8Array | undefined;
   /** By key. */
   readonly waypoints: ReadonlyMap<string, Waypoint>;
   /** By `<namespace>/<name>`; without those of type ExternalName, which the mesh does not carry. */
@@ -41,7 +42,10 @@ export type ServiceWaypoint =
   | { readonly state: 'unusable'; readonly reason: 'missing' | 'not admitted'; readonly why: string }
   | { readonly state: 'served'; readonly waypoint: Waypoint };
 
-export function makeWorld(objects: Objects, options: { rootNamespace: string; trustDomain: string }): World {
+export function makeWorld(
+  objects: Objects,
+  options: { rootNamespace: string; trustDomain: string; sessionSecret?: Uint8Array },
+): World {
   const waypoints = new Map<string, Waypoint>();
   for (const gateway of objects.gateways) {
     if (gateway.spec.gatewayClassName !== WAYPOINT_CLASS) continue;
@@ -58,6 +62,7 @@ export function makeWorld(objects: Objects, options: { rootNamespace: string; tr
     objects,
     rootNamespace: options.rootNamespace,
     trustDomain: options.trustDomain,
+    sessionSecret: options.sessionSecret,
     waypoints,
     services,
     grants: Map.groupBy(objects.grants, namespaceOf),

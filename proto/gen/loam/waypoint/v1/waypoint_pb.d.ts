@@ -96,6 +96,13 @@ export declare type Settings = Message<"loam.waypoint.v1.Settings"> & {
    * @generated from field: uint32 trusted_hops = 2;
    */
   trustedHops: number;
+
+  /**
+   * Secret that all instances of this waypoint share, for what they sign for clients (session cookies). Never logged.
+   *
+   * @generated from field: bytes session_key = 3;
+   */
+  sessionKey: Uint8Array;
 };
 
 /**
