@@ -110,6 +110,11 @@ export class Inbound {
     const handler: ExchangeHandler = (exchange) => void serveRequest(engine, context, exchange);
     const spoken = await spokenProtocol(stream, destination.protocol, engine.limits);
     if (stream.destroyed) return;
+    if (stream.readableEnded && spoken !== 'opaque') {
+      // It left without a request.
+      stream.end();
+      return;
+    }
     switch (spoken) {
       case 'http1':
         http1.accept(stream, handler);

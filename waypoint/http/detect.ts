@@ -8,31 +8,36 @@ const MAX_METHOD = 24;
 const SPACE = 0x20;
 
 /**
- * What a client speaks, by its first bytes, which stay to be read. Opaque when it says nothing in time: protocols in
- * which the server speaks first must not wait for long (user-pains B25).
+ * What a client speaks, by its first bytes, which stay to be read. Opaque when it says nothing in time: protocols in which
+ * the server speaks first must not wait for long (user-pains B25). The end of a client that said nothing may have been
+ * heard already (`readableEnded`).
  */
 export function detectProtocol(connection: Duplex, timeoutMs: number): Promise<Detected> {
   return new Promise((resolve) => {
     let seen: Buffer = Buffer.alloc(0);
     const settle = (what: Detected): void => {
       clearTimeout(timer);
-      connection.off('data', onData);
-      connection.off('end', onEnd);
-      connection.off('close', onEnd);
+      connection.off('readable', onReadable);
+      connection.off('close', onClose);
       connection.pause();
       if (seen.length > 0) connection.unshift(seen);
       resolve(what);
     };
-    const onData = (chunk: Buffer): void => {
-      seen = seen.length === 0 ? chunk : Buffer.concat([seen, chunk]);
+    // Not by `data`: after `end` nothing can be put back.
+    const onReadable = (): void => {
+      // Readable without a byte: the client ended its half, and to read would take the end away.
+      if (connection.readableLength === 0) {
+        settle('opaque');
+        return;
+      }
+      seen = Buffer.concat([seen, connection.read() as Buffer]);
       const what = judge(seen);
       if (what !== undefined) settle(what);
     };
-    const onEnd = (): void => settle('opaque');
+    const onClose = (): void => settle('opaque');
     const timer = setTimeout(() => settle('opaque'), timeoutMs);
-    connection.on('data', onData);
-    connection.once('end', onEnd);
-    connection.once('close', onEnd);
+    connection.on('readable', onReadable);
+    connection.once('close', onClose);
   });
 }
 

@@ -91,8 +91,9 @@ export class Relay {
       if (isHttp2Stream(from)) setImmediate(() => this.#passEnd(from, to));
       else this.#passEnd(from, to);
     });
-    // Closed before it was given to us: no event would tell.
+    // Closed or ended before it was given to us: no event would tell.
     if (from.destroyed) queueMicrotask(() => resetStream(to));
+    else if (from.readableEnded) queueMicrotask(() => this.#passEnd(from, to));
   }
 
   #passEnd(from: Duplex, to: Duplex): void {

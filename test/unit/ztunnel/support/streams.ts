@@ -1,10 +1,11 @@
 import { EventEmitter, once } from 'node:events';
 import type { Readable } from 'node:stream';
 
-/** All that comes until the end. Unlike an async iterator it leaves the stream's other half alone. */
+/** All that comes until the end, of a paused stream too. Unlike an async iterator it leaves the stream's other half alone. */
 export async function readAll(stream: Readable): Promise<string> {
   const chunks: Buffer[] = [];
   stream.on('data', (chunk: Buffer) => chunks.push(chunk));
+  stream.resume();
   if (!stream.readableEnded) await once(stream, 'end');
   return Buffer.concat(chunks).toString();
 }

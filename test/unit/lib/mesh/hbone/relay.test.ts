@@ -154,6 +154,17 @@ describe('ztunnel/proxy/relay', () => {
     assert.deepEqual(await source.done, { kind: 'aborted', reason: 'closed due to policy change' });
   });
 
+  it('passes on an end that came before it was made', async () => {
+    const [client, accepted] = await tcpPair();
+    const [dialled, server] = await tcpPair();
+    client.end();
+    assert.equal(await readAll(accepted), '');
+    new Relay(accepted, dialled);
+    assert.equal(await readAll(server), '');
+    server.end('answer');
+    assert.equal(await readAll(client), 'answer');
+  });
+
   it('ends when one stream was closed before', async () => {
     const [client, accepted] = await tcpPair();
     const [dialled, server] = await tcpPair();
