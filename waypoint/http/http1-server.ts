@@ -27,7 +27,7 @@ export class Http1Server {
       headersTimeout: limits.headersTimeoutMs,
       // A body may take as long as it moves: see the idle timeout of the exchange.
       requestTimeout: 0,
-      keepAliveTimeout: 0,
+      keepAliveTimeout: limits.connectionIdleTimeoutMs,
       connectionsCheckingInterval: 1_000,
       insecureHTTPParser: false,
       requireHostHeader: true,
@@ -55,6 +55,8 @@ export class Http1Server {
       if (socket.writable) answerRaw(socket, status);
       else resetStream(socket);
     });
+    // Node watches the time of heads, and knows which connections are idle, only from this event on; it never listens.
+    this.#server.emit('listening');
   }
 
   /** Serves HTTP/1.1 on a connection until it ends. */
