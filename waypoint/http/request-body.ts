@@ -42,8 +42,15 @@ export class RequestBody {
     return this.#whole.promise.then((kept) => (kept ? Buffer.concat(this.#kept) : undefined));
   }
 
-  /** Sends it to an attempt, from the start; a former attempt gets no more. */
+  /**
+   * Sends it to an attempt, from the start; a former attempt gets no more. To be called again only while it is
+   * {@link replayable}: else the attempt is aborted, since a body without its beginning must not look whole.
+   */
   sendTo(attempt: UpstreamAttempt): void {
+    if (this.#started && this.#overflowed) {
+      attempt.abort();
+      return;
+    }
     this.#attempt = attempt;
     const target = (this.#target = attempt.body);
     if (target === undefined) return;
@@ -61,10 +68,11 @@ export class RequestBody {
     else if (!target.writableNeedDrain) this.#source.resume();
   }
 
-  /** No attempt takes it any more: what still comes is read and dropped, up to what the caller decides. */
+  /** The attempt gets no more. What still comes waits for the next one, so that it stays {@link replayable}. */
   detach(): void {
     this.#attempt = undefined;
     this.#target = undefined;
+    this.#source.pause();
   }
 
   /** Reads and drops what still comes. */
