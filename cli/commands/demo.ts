@@ -3,13 +3,15 @@ import { runDemo } from '../demo/run.ts';
 import { LocalMeshError } from '../local/errors.ts';
 import { checkMeshName } from '../local/names.ts';
 
-const ONCE_SECONDS = 8;
+const ONCE_SECONDS = 10;
+/** A slow machine has more time to show all that there is. */
+const ONCE_PATIENCE_SECONDS = 30;
 
 /** `loam demo`: the whole mesh at work on this machine. */
 export function demoCommand(): Command {
   return new Command('demo')
     .description(
-      'two nodes and a shop on this machine: see who calls whom, proved by whom, and what is denied',
+      'two nodes and a shop on this machine: who calls whom and proves to be whom, splits, retries, fallbacks, denials',
     )
     .option(
       '--once',
@@ -29,6 +31,7 @@ export function demoCommand(): Command {
         mesh: checkMeshName(options.name),
         once,
         seconds: seconds ?? (once ? ONCE_SECONDS : undefined),
+        ...(once && seconds === undefined ? { patienceSeconds: ONCE_PATIENCE_SECONDS } : {}),
       });
     });
 }

@@ -13,6 +13,8 @@ export interface AccessLine {
   readonly destination?: string;
   /** Host name of the Service that was dialled, where it was one. */
   readonly service?: string;
+  /** `namespace/name` of the waypoint to which it went in place of the Service's pods. */
+  readonly via?: string;
   /** Proved by the TLS handshake; absent in plaintext. */
   readonly sourceIdentity?: string;
   readonly destinationIdentity?: string;
@@ -24,23 +26,36 @@ export interface AccessLine {
   readonly policy?: string;
 }
 
-function text(value: unknown): string | undefined {
+/** A text that is not empty. */
+export function text(value: unknown): string | undefined {
   return typeof value === 'string' && value !== '' ? value : undefined;
 }
 
-function workload(line: Record<string, unknown>, side: 'src' | 'dst'): string | undefined {
+/** `namespace/name` of the workload at one end of a line. */
+export function workload(line: Record<string, unknown>, side: 'src' | 'dst'): string | undefined {
   const name = text(line[`${side}.workload`]);
   return name === undefined ? undefined : `${text(line[`${side}.namespace`]) ?? ''}/${name}`;
 }
 
-/** Reads one line of a ztunnel's log; undefined when it is not the end of a connection. */
-export function parseAccessLine(json: string): AccessLine | undefined {
-  let line: Record<string, unknown>;
+/** `shop/waypoint` of `shop/waypoint.shop.svc.cluster.local`, as ztunnel names a Service. */
+function waypointOf(service: string | undefined): string | undefined {
+  return service?.split('.')[0];
+}
+
+/** One line of a log as an object; undefined when it is none. */
+export function readJsonLine(json: string): Record<string, unknown> | undefined {
   try {
-    line = JSON.parse(json) as Record<string, unknown>;
+    const line: unknown = JSON.parse(json);
+    return typeof line === 'object' && line !== null ? (line as Record<string, unknown>) : undefined;
   } catch {
     return undefined;
   }
+}
+
+/** Reads one line of a ztunnel's log; undefined when it is not the end of a connection. */
+export function parseAccessLine(json: string): AccessLine | undefined {
+  const line = readJsonLine(json);
+  if (line === undefined) return undefined;
   const { direction, bytes_sent: sent, bytes_recv: received } = line;
   if (line['scope'] !== 'access' || (direction !== 'inbound' && direction !== 'outbound')) return undefined;
   if (typeof sent !== 'number' || typeof received !== 'number') return undefined;
@@ -48,6 +63,7 @@ export function parseAccessLine(json: string): AccessLine | undefined {
     source: workload(line, 'src'),
     destination: workload(line, 'dst'),
     service: text(line['dst.service']),
+    via: waypointOf(text(line['via'])),
     sourceIdentity: text(line['src.identity']),
     destinationIdentity: text(line['dst.identity']),
     error: text(line['error']),

@@ -25,7 +25,7 @@ const RECENT = 10;
 export interface Edge {
   readonly from: string;
   readonly to: string;
-  /** Connections that ended well, as the source's ztunnel counts them. */
+  /** Connections that ended well, as the source's ztunnel counts them (for a waypoint's own: the destination's). */
   completed: number;
   /** Connections that live now. */
   live: number;
@@ -65,6 +65,9 @@ const POLICY_CHANGE = 'policy change';
 /** Names for pods, so that the pods of one service are one end of an edge. */
 export type GroupOf = (pod: string) => string;
 
+/** Whether `namespace/name` is a waypoint or an instance of one: it has no ztunnel of its own that would log its side. */
+export type IsWaypoint = (workload: string) => boolean;
+
 function newEdge(from: string, to: string): Edge {
   return {
     ...{ from, to, completed: 0, live: 0, bytesSent: 0, bytesReceived: 0, errors: 0, lastError: undefined },
@@ -78,21 +81,28 @@ function newEdge(from: string, to: string): Edge {
 export class EdgeBook {
   readonly #finished = new Map<string, Edge>();
   readonly #groupOf: GroupOf;
+  readonly #isWaypoint: IsWaypoint;
   #live: readonly LiveRow[] = [];
 
-  constructor(groupOf: GroupOf) {
+  constructor(groupOf: GroupOf, isWaypoint: IsWaypoint = () => false) {
     this.#groupOf = groupOf;
+    this.#isWaypoint = isWaypoint;
   }
 
   add(line: AccessLine): void {
     const from = line.source === undefined ? 'unknown' : this.#groupOf(line.source);
-    const to =
-      line.destination === undefined
-        ? (line.service?.split('.')[0] ?? 'unknown')
-        : this.#groupOf(line.destination);
+    const called = line.via ?? line.destination;
+    const to = called === undefined ? (line.service?.split('.')[0] ?? 'unknown') : this.#groupOf(called);
     const edge = edgeOf(this.#finished, from, to);
-    if (line.direction === 'inbound') addInbound(edge, line);
-    else addOutbound(edge, line);
+    const toWaypoint = called !== undefined && this.#isWaypoint(called);
+    const fromWaypoint = line.source !== undefined && this.#isWaypoint(line.source);
+    if (line.direction === 'inbound') {
+      addInbound(edge, line);
+      if (fromWaypoint) addOutbound(edge, line);
+    } else {
+      addOutbound(edge, line);
+      if (toWaypoint) addInbound(edge, line);
+    }
   }
 
   /** Takes the connections that live now, of all nodes. */
@@ -111,8 +121,9 @@ export class EdgeBook {
       const edge = edgeOf(edges, this.#groupOf(source), this.#groupOf(destination));
       if (row.direction === 'inbound') {
         letIn(edge, addIdentities(edge, row.source.identity, row.destination.identity));
-        continue;
-      }
+        if (!this.#isWaypoint(source)) continue;
+      } else if (this.#isWaypoint(destination))
+        letIn(edge, addIdentities(edge, row.source.identity, row.destination.identity));
       edge.live += 1;
       edge.bytesSent += row.bytesSent;
       edge.bytesReceived += row.bytesReceived;

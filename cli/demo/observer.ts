@@ -6,32 +6,45 @@ import { meshStatus, type MeshStatus } from '../local/status.ts';
 import { warningsOf } from '../local/warnings.ts';
 import { LogTail, parseAccessLine } from './access-log.ts';
 import { EdgeBook, type Edge, type LiveRow } from './edges.ts';
+import { enrolmentEvents } from './enrolment-events.ts';
 import { policyName } from './policy-name.ts';
-import type { EventView, PodView, View } from './view.ts';
+import { Rates } from './rates.ts';
+import { RequestChanges } from './request-changes.ts';
+import type { RequestsSeen } from './request-expectations.ts';
+import { parseRequestLine } from './request-log.ts';
+import { RequestBook } from './requests.ts';
+import { configuredShares, splits, type ConfiguredShares } from './splits.ts';
+import type { EventView, PodView, View, WaypointView } from './view.ts';
 
-/** Rates are taken over this long. */
-const RATE_WINDOW_MS = 2_000;
 /** An edge without a call for so long is idle. */
 const IDLE_AFTER_MS = 3_000;
 const EVENTS_SHOWN = 5;
 
-interface Sample {
-  readonly at: number;
-  readonly counts: ReadonlyMap<string, { completed: number; denied: number; errors: number }>;
+interface EdgeCounts {
+  readonly completed: number;
+  readonly denied: number;
+  readonly errors: number;
 }
 
-/** Of the changes of the whole mesh only the last is shown. */
-type EventKind = 'generation' | 'other';
+/** Of the changes of the whole mesh, and of those to a fallback and back, only the last is shown. */
+type EventKind = 'generation' | 'fallback' | 'other';
 
 /** Watches a mesh from outside, by what its programs tell: access logs, live connections, status. */
 export class Observer {
   readonly #mesh: string;
   readonly #book: EdgeBook;
+  readonly #requests: RequestBook;
   readonly #tails = new Map<string, LogTail>();
   readonly #startedAt = Date.now();
   readonly #groups = new Map<string, string>();
   #status: MeshStatus;
-  #samples: Sample[] = [];
+  /** Waypoints and their instances, `namespace/name` and `namespace/name-0`. */
+  readonly #waypoints = new Set<string>();
+  readonly #rates = new Rates();
+  readonly #requestChanges = new RequestChanges();
+  #configured: ConfiguredShares = new Map();
+  #edgeCounts: ReadonlyMap<string, EdgeCounts> = new Map();
+  #lookedAt: number | undefined;
   #events: (EventView & { readonly kind: EventKind })[] = [];
   /** When a call was seen last, by edge. */
   readonly #activeAt = new Map<string, number>();
@@ -43,9 +56,12 @@ export class Observer {
   constructor(status: MeshStatus) {
     this.#mesh = status.report.mesh;
     this.#status = status;
-    this.#book = new EdgeBook((pod) => this.#groups.get(pod) ?? pod);
+    const groupOf = (pod: string): string => this.#groups.get(pod) ?? pod;
+    this.#book = new EdgeBook(groupOf, (workload) => this.#waypoints.has(workload));
+    this.#requests = new RequestBook(groupOf);
     this.#learnPods();
-    for (const { name } of status.report.nodes) this.#tail(name, 'end');
+    for (const path of this.#ztunnelLogs()) this.#tail(path, 'end');
+    for (const path of this.#waypointLogs()) this.#tail(path, 'end');
   }
 
   /** Reads what is new. What does not answer just now is left as it was. */
@@ -57,11 +73,17 @@ export class Observer {
       this.#learnPods();
       this.#noteEnrolment();
     }
-    for (const { name } of this.#status.report.nodes)
-      for (const json of this.#tail(name, 'start').read()) {
+    for (const path of this.#ztunnelLogs())
+      for (const json of this.#tail(path, 'start').read()) {
         const line = parseAccessLine(json);
         if (line !== undefined) this.#book.add(line);
       }
+    for (const path of this.#waypointLogs())
+      for (const json of this.#tail(path, 'start').read()) {
+        const line = parseRequestLine(json);
+        if (line !== undefined) this.#requests.add(line);
+      }
+    this.#configured = await acceptedShares(meshPaths(this.#mesh).controllerStatus, this.#configured);
     const live = await Promise.all(this.#status.report.nodes.map(({ netns }) => liveConnections(netns)));
     this.#book.setLive(live.flat());
     this.#noteChanges();
@@ -72,7 +94,17 @@ export class Observer {
     return this.#book.edges();
   }
 
+  /** What became of requests. */
+  requestsSeen(): RequestsSeen {
+    return {
+      requests: this.#requests.requests(),
+      denied: this.#requests.denied(),
+      splits: splits(this.#configured, this.#requests.shares()),
+    };
+  }
+
   view(): View {
+    const seen = this.requestsSeen();
     const { report, controller } = this.#status;
     return {
       mesh: this.#mesh,
@@ -80,7 +112,13 @@ export class Observer {
       manifests: report.manifests,
       pods: this.#pods(),
       edges: this.edges(),
-      rateOf: (edge) => this.#rate(edge),
+      isHop: (edge) => this.#isWaypointGroup(edge.from) || this.#isWaypointGroup(edge.to),
+      waypoints: this.#waypointViews(),
+      requests: seen.requests,
+      deniedRequests: seen.denied,
+      splits: seen.splits,
+      requestRateOf: ({ from, to }) => this.#rates.of(`requests ${from} → ${to}`),
+      rateOf: ({ from, to }) => this.#rates.of(`${from} → ${to}`),
       idle: (edge) => this.#isIdle(edge),
       policyName: (policy) => policyName(policy, controller?.objects ?? []),
       problems: problemsOf(this.#status),
@@ -106,11 +144,38 @@ export class Observer {
       .sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
-  #tail(node: string, from: 'start' | 'end'): LogTail {
-    const known = this.#tails.get(node);
+  #waypointViews(): WaypointView[] {
+    const { report, readiness } = this.#status;
+    return report.waypoints.flatMap(({ namespace, name: gateway, instances }) =>
+      instances.map(({ name, node }) => ({
+        name: instances.length === 1 ? gateway : name,
+        node,
+        ready: readiness.waypoints[`${namespace}/${name}`]?.ready === true,
+      })),
+    );
+  }
+
+  #isWaypointGroup(group: string): boolean {
+    return this.#status.report.waypoints.some((waypoint) => waypointGroup(waypoint) === group);
+  }
+
+  #ztunnelLogs(): string[] {
+    const paths = meshPaths(this.#mesh);
+    return this.#status.report.nodes.map(({ name }) => paths.logOf('ztunnel', name));
+  }
+
+  #waypointLogs(): string[] {
+    const paths = meshPaths(this.#mesh);
+    return this.#status.report.waypoints.flatMap(({ namespace, name, instances }) =>
+      instances.map(({ index }) => paths.waypointLog(namespace, name, index)),
+    );
+  }
+
+  #tail(path: string, from: 'start' | 'end'): LogTail {
+    const known = this.#tails.get(path);
     if (known) return known;
-    const tail = new LogTail(meshPaths(this.#mesh).logOf('ztunnel', node), from);
-    this.#tails.set(node, tail);
+    const tail = new LogTail(path, from);
+    this.#tails.set(path, tail);
     return tail;
   }
 
@@ -121,6 +186,11 @@ export class Observer {
         `${pod.namespace}/${pod.name}`,
         pod.namespace === 'shop' ? pod.serviceAccount : `${pod.namespace}/${pod.serviceAccount}`,
       );
+    for (const waypoint of this.#status.report.waypoints)
+      for (const { name } of [waypoint, ...waypoint.instances]) {
+        this.#waypoints.add(`${waypoint.namespace}/${name}`);
+        this.#groups.set(`${waypoint.namespace}/${name}`, waypointGroup(waypoint));
+      }
   }
 
   #event(text: string, kind: EventKind = 'other'): void {
@@ -159,9 +229,12 @@ export class Observer {
       ]),
     );
     const at = Date.now();
-    const last = this.#samples.at(-1)?.counts;
+    const last = this.#edgeCounts;
+    const seen = this.requestsSeen();
+    for (const { kind, text } of this.#requestChanges.look(at, seen.requests, seen.denied))
+      this.#event(text, kind);
     for (const [name, { completed, denied, errors, live }] of counts) {
-      const before = last?.get(name) ?? { completed: 0, denied: 0, errors: 0 };
+      const before = last.get(name) ?? { completed: 0, denied: 0, errors: 0 };
       if (live > 0 || completed > before.completed || denied > before.denied || errors > before.errors)
         this.#activeAt.set(name, at);
       const now =
@@ -172,46 +245,27 @@ export class Observer {
         this.#event(now === 'denied' ? `${name} is denied now` : `${name} gets through now`);
       this.#said.set(name, now);
     }
-    this.#samples = [...this.#samples.filter((sample) => at - sample.at <= RATE_WINDOW_MS), { at, counts }];
+    this.#edgeCounts = counts;
+    this.#lookedAt = at;
+    this.#rates.note(
+      at,
+      new Map([
+        ...[...counts].map(([name, { completed }]) => [name, completed] as const),
+        ...seen.requests.map(({ from, to, count }) => [`requests ${from} → ${to}`, count] as const),
+      ]),
+    );
   }
 
   #isIdle(edge: Edge): boolean {
     const seenAt = this.#activeAt.get(`${edge.from} → ${edge.to}`);
-    const lookedAt = this.#samples.at(-1)?.at;
+    const lookedAt = this.#lookedAt;
     return seenAt !== undefined && lookedAt !== undefined && lookedAt - seenAt > IDLE_AFTER_MS;
-  }
-
-  #rate(edge: Edge): number {
-    const first = this.#samples[0];
-    const last = this.#samples.at(-1);
-    if (first === undefined || last === undefined || last.at === first.at) return 0;
-    const name = `${edge.from} → ${edge.to}`;
-    const grown = (last.counts.get(name)?.completed ?? 0) - (first.counts.get(name)?.completed ?? 0);
-    return Math.max(0, grown) / ((last.at - first.at) / 1000);
   }
 }
 
-/**
- * What to say about pods that left the mesh or joined it; pods that are new or gone are none of them.
- *
- * @param before whether a pod is in the mesh, by name
- */
-export function enrolmentEvents(
-  before: ReadonlyMap<string, boolean>,
-  now: ReadonlyMap<string, boolean>,
-): string[] {
-  const changed = (to: boolean): string[] =>
-    [...now].filter(([name, is]) => is === to && before.get(name) === !to).map(([name]) => name);
-  const [left, joined] = [changed(false), changed(true)];
-  const who = (names: readonly string[]): string =>
-    names.length === 1 ? `pod ${names[0] ?? ''}` : `${names.length} pods`;
-  const events: string[] = [];
-  if (left.length > 0)
-    events.push(
-      `${who(left)} left the mesh: ${left.length === 1 ? 'its' : 'their'} calls are no longer seen, no policy holds`,
-    );
-  if (joined.length > 0) events.push(`${who(joined)} joined the mesh`);
-  return events;
+/** Waypoints of the shop go by their name alone, as its pods do. */
+function waypointGroup({ namespace, name }: { namespace: string; name: string }): string {
+  return namespace === 'shop' ? name : `${namespace}/${name}`;
 }
 
 function stateOf(wanted: boolean, verified: boolean): 'in the mesh' | 'outside' | 'not verified' {
@@ -226,5 +280,15 @@ async function liveConnections(netns: string): Promise<LiveRow[]> {
     return Array.isArray(rows) ? (rows as LiveRow[]) : [];
   } catch {
     return [];
+  }
+}
+
+/** What the accepted routes say, or what they said while the controller does not answer. */
+async function acceptedShares(socketPath: string, before: ConfiguredShares): Promise<ConfiguredShares> {
+  try {
+    const { httpRoutes } = (await askJson({ socketPath }, '/v1/objects')) as { httpRoutes?: unknown };
+    return configuredShares(Array.isArray(httpRoutes) ? httpRoutes : []);
+  } catch {
+    return before;
   }
 }

@@ -10,6 +10,7 @@ import { waitingText } from '../local/problems.ts';
 import { runningMesh, startSupervisor, waitUntilReady, type StartedSupervisor } from '../local/up.ts';
 import { findWrong } from './expectations.ts';
 import { Observer } from './observer.ts';
+import { findWrongRequests } from './request-expectations.ts';
 import { momentLine, summaryText } from './plain.ts';
 import { hints, screen } from './screen.ts';
 import { Terminal } from './terminal.ts';
@@ -26,6 +27,8 @@ export interface DemoOptions {
   readonly once: boolean;
   /** End by itself after so long; undefined: when the user ends it. */
   readonly seconds: number | undefined;
+  /** With `once`: so much longer where not everything was seen yet that should be; 0 where absent. */
+  readonly patienceSeconds?: number;
 }
 
 /** Runs the demo from start to clean end. @returns the exit code */
@@ -64,7 +67,9 @@ async function show(
   supervisor: StartedSupervisor,
   interrupted: AbortSignal,
 ): Promise<number> {
-  console.log('Starting two nodes and the shop: frontend, auth, two payments, backend and Redis.');
+  console.log(
+    'Starting two nodes and the shop: frontend, auth and its fallback, three payments, backend, Redis, a waypoint.',
+  );
   const status = await waitUntilReady(
     {
       mesh: options.mesh,
@@ -79,13 +84,23 @@ async function show(
   const observer = new Observer(status);
   const over = (): boolean => interrupted.aborted || supervisorEnd !== undefined;
   const deadline = options.seconds === undefined ? Infinity : Date.now() + options.seconds * 1000;
+  const last = deadline + (options.patienceSeconds ?? 0) * 1000;
+  const wrong = (): string[] => [
+    ...findWrong(observer.edges()),
+    ...findWrongRequests(observer.requestsSeen()),
+    ...observer.view().problems.map(({ what, why }) => `${what}: ${why}`),
+  ];
+  const timeIsUp = (): boolean => {
+    const now = Date.now();
+    return now >= deadline && (!options.once || now >= last || wrong().length === 0);
+  };
   const terminal = process.stdout.isTTY
     ? new Terminal(process.stdout, process.env['NO_COLOR'] === undefined)
     : undefined;
   if (terminal === undefined) for (const hint of hints(status.report)) console.log(hint);
   try {
     let printedAt = Date.now();
-    while (!over() && Date.now() < deadline) {
+    while (!over() && !timeIsUp()) {
       await observer.look();
       const view = observer.view();
       terminal?.paint((size) => screen(view, size));
@@ -99,29 +114,28 @@ async function show(
     terminal?.[Symbol.dispose]();
     observer.close();
   }
-  const last = observer.view();
+  const end = observer.view();
   // Of a mesh that is gone it is no news that nothing of it answers.
   const gone = supervisorEnd !== undefined;
-  console.log(`\n${summaryText(gone ? { ...last, problems: [] } : last)}\n`);
+  console.log(`\n${summaryText(gone ? { ...end, problems: [] } : end)}\n`);
   if (supervisorEnd !== undefined && !interrupted.aborted) {
     console.log(endedText(options.mesh, supervisorEnd, supervisor.said()));
     return 1;
   }
   if (!options.once) return 0;
   if (interrupted.aborted) return 130;
-  const wrong = [
-    ...findWrong(observer.edges()),
-    ...observer.view().problems.map(({ what, why }) => `${what}: ${why}`),
-  ];
-  if (wrong.length === 0) {
+  const found = wrong();
+  if (found.length === 0) {
     console.log(
-      "All is as the shop's own manifests say: every call is mutual TLS between the identities shown,",
+      "All is as the shop's own manifests say: every call is mutual TLS between the identities shown, requests are",
     );
-    console.log('and what no policy allows was denied before its first byte.');
+    console.log(
+      'split as configured, no failure of an application reached a client, and what no policy allows was denied.',
+    );
     return 0;
   }
   console.log("NOT as the shop's own manifests say:");
-  for (const text of wrong) console.log(`  ${text}`);
+  for (const text of found) console.log(`  ${text}`);
   return 1;
 }
 

@@ -1,6 +1,7 @@
-import type { Edge } from './edges.ts';
-import { type Column, type Line, type Size, type Span, span, table, wrap } from './layout.ts';
-import { bytesText, clockText, durationText, shortIdentity } from './text.ts';
+import { type Line, type Size, type Span, span, wrap } from './layout.ts';
+import { callsTable, deniedTable } from './tables.ts';
+import { requestsTable, splitsTable } from './request-tables.ts';
+import { clockText } from './text.ts';
 import type { View } from './view.ts';
 
 const EMPTY: Line = [];
@@ -8,60 +9,8 @@ const NOTE_INDENT = 3;
 /** From this many columns on the first line is shown in full. */
 const WIDE = 90;
 
-/** Who both ends proved to be, judged by the calls of late: one call amid a switch does not speak for all. */
-function identityPair(edge: Edge, idle: boolean): Span {
-  const names = (set: ReadonlySet<string>): string => [...set].map(shortIdentity).sort().join('+');
-  if (idle) return span('idle', 'dim');
-  if (edge.recent.length === 0) return span('…', 'dim');
-  const inPlaintext = edge.recent.filter((kind) => kind === 'plaintext').length;
-  if (inPlaintext * 2 > edge.recent.length) return span(`plaintext (${edge.plaintext})`, 'bad');
-  const pair = `mTLS  ${names(edge.sourceIdentities)} ⇄ ${names(edge.destinationIdentities)}`;
-  return edge.plaintext === 0 ? span(pair, 'good') : span(`${pair}, ${edge.plaintext} in plaintext`, 'warn');
-}
-
-function callsTable(view: View, width: number): Line[] {
-  const columns: Column<Edge>[] = [
-    { head: 'CALLS', cell: (edge) => span(`${edge.from} → ${edge.to}`, 'bold') },
-    { head: 'conn', align: 'right', cell: (edge) => span(String(edge.completed + edge.live)) },
-    { head: 'conn/s', align: 'right', goes: 5, cell: (edge) => span(view.rateOf(edge).toFixed(1), 'dim') },
-    { head: 'open', align: 'right', goes: 3, cell: (edge) => span(String(edge.live), 'dim') },
-    { head: 'sent', align: 'right', goes: 1, cell: (edge) => span(bytesText(edge.bytesSent)) },
-    { head: 'received', align: 'right', goes: 2, cell: (edge) => span(bytesText(edge.bytesReceived)) },
-    {
-      ...{ head: 'errors', align: 'right', goes: 6 },
-      cell: (edge) => span(String(edge.errors), edge.errors > 0 ? 'bad' : 'dim'),
-    },
-    {
-      ...{ head: 'time', align: 'right', goes: 4 },
-      cell: (edge) => span(edge.completed > 0 ? durationText(edge.durationMs / edge.completed) : 'stays'),
-    },
-    { head: 'proved by both ends', cell: (edge) => identityPair(edge, view.idle(edge)) },
-  ];
-  const rows = view.edges.filter((edge) => edge.completed + edge.live + edge.errors > 0);
-  return rows.length === 0 ? [[span(' no calls yet', 'dim')]] : table(columns, rows, width);
-}
-
-function deniedTable(view: View, width: number): Line[] {
-  const columns: Column<Edge>[] = [
-    { head: 'DENIED', cell: (edge) => span(`${edge.from} ✗ ${edge.to}`, 'bad') },
-    { head: 'times', align: 'right', cell: (edge) => span(String(edge.denied + edge.cut)) },
-    {
-      ...{ head: 'bytes', align: 'right', goes: 1 },
-      cell: (edge) => span(bytesText(edge.deniedBytes), edge.deniedBytes > 0 ? 'bad' : 'dim'),
-    },
-    {
-      head: 'by policy',
-      cell: (edge) => span([...edge.deniedBy].map(view.policyName).sort().join(', ') || '?', 'accent'),
-    },
-    // The table is of what was denied: that word alone is no reason.
-    { head: 'because', cell: (edge) => span((edge.deniedReason ?? '').replace(/^(denied: )+/, ''), 'dim') },
-  ];
-  const rows = view.edges.filter((edge) => edge.denied + edge.cut > 0);
-  return rows.length === 0 ? [[span(' no call was denied', 'dim')]] : table(columns, rows, width);
-}
-
 function podLines(view: View): Line[] {
-  const nodes = [...new Set(view.pods.map((pod) => pod.node))].sort();
+  const nodes = [...new Set([...view.pods, ...view.waypoints].map(({ node }) => node))].sort();
   return nodes.map((node) => [
     span(` ${node}  `, 'dim'),
     ...view.pods
@@ -72,7 +21,18 @@ function podLines(view: View): Line[] {
         const note = !pod.ready ? ' (not ready)' : pod.state === 'in the mesh' ? '' : ` (${pod.state})`;
         return [span('● ', style), span(`${pod.name}${note}   `)];
       }),
+    ...view.waypoints
+      .filter((waypoint) => waypoint.node === node)
+      .flatMap(({ name, ready }): Span[] => [
+        span('◆ ', ready ? 'good' : 'bad'),
+        span(`${name}${ready ? '' : ' (not ready)'}   `),
+      ]),
   ]);
+}
+
+/** A table with an empty line below, where there is one. */
+function block(lines: readonly Line[]): readonly Line[] {
+  return lines.length === 0 ? [] : [...lines, EMPTY];
 }
 
 /**
@@ -95,6 +55,8 @@ export function screen(view: View, size: Size = { columns: Infinity, rows: Infin
     EMPTY,
     ...podLines(view),
     EMPTY,
+    ...block(requestsTable(view, columns)),
+    ...block(splitsTable(view, columns)),
     ...callsTable(view, columns),
     EMPTY,
     ...deniedTable(view, columns),
@@ -115,7 +77,7 @@ export function screen(view: View, size: Size = { columns: Infinity, rows: Infin
 /** What a person may try. */
 export function hints(view: Pick<View, 'manifests'>): string[] {
   return [
-    `Try it: edit ${view.manifests}/policies/payments.yaml (let auth in, or the frontend out) and save.`,
+    `Try it: edit ${view.manifests}/routes/payments.yaml (the weights) or policies/payments.yaml (let auth in) and save.`,
     `Or set the label in ${view.manifests}/namespace.yaml to none: the pods leave the mesh while they run, and the shop goes on, seen and ruled by nobody.`,
   ];
 }

@@ -18,6 +18,11 @@ export function durationText(ms: number): string {
   return `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
 }
 
+/** `90.0 %` @param share 0 to 1 */
+export function percentText(share: number): string {
+  return `${(share * 100).toFixed(1)} %`;
+}
+
 /** `01:23` */
 export function clockText(ms: number): string {
   const seconds = Math.floor(ms / 1000);

@@ -1,6 +1,8 @@
 import type { Problem } from '../local/problems.ts';
 import type { Warning } from '../local/warnings.ts';
 import type { Edge } from './edges.ts';
+import type { DeniedRequests, Requests } from './requests.ts';
+import type { SplitView } from './splits.ts';
 
 /** One pod as the demo shows it. */
 export interface PodView {
@@ -9,6 +11,13 @@ export interface PodView {
   readonly ip: string;
   /** What the kernel shows: redirected, not, or not as it should be. */
   readonly state: 'in the mesh' | 'outside' | 'not verified';
+  readonly ready: boolean;
+}
+
+/** One instance of a waypoint. */
+export interface WaypointView {
+  readonly name: string;
+  readonly node: string;
   readonly ready: boolean;
 }
 
@@ -24,7 +33,15 @@ export interface View {
   readonly elapsedMs: number;
   readonly manifests: string;
   readonly pods: readonly PodView[];
+  readonly waypoints: readonly WaypointView[];
   readonly edges: readonly Edge[];
+  /** Whether an edge begins or ends at a waypoint: its requests are shown for it. */
+  readonly isHop: (edge: Edge) => boolean;
+  readonly requests: readonly Requests[];
+  readonly deniedRequests: readonly DeniedRequests[];
+  readonly splits: readonly SplitView[];
+  /** Requests per second, lately. */
+  readonly requestRateOf: (requests: Requests) => number;
   /** Connections per second on an edge, lately. */
   readonly rateOf: (edge: Edge) => number;
   /** Whether nothing was called on an edge, lately. */

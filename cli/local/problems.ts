@@ -58,6 +58,8 @@ export function problemsOf(status: MeshStatus): Problem[] {
   for (const object of controller?.objects ?? []) {
     const what = objectName(object, object.line);
     if (object.state === 'rejected') add(what, rejection(object), false);
+    else if (object.kind === 'Gateway')
+      for (const { message } of (object.conditions ?? []).filter(isUnprogrammed)) add(what, message);
     // One that runs already waits for nothing but its address to be read.
     else if (object.state === 'pending' && object.kind === 'Pod' && !isKnown(report.pods, object))
       add(what, `does not run: ${object.message ?? 'waits'}`, false);
@@ -75,6 +77,32 @@ function programLog(mesh: string, { program, node, instance }: ProgramReport): s
   const { logs } = meshPaths(mesh);
   // As paths.ts names them.
   return join(logs, `${[program, instance?.replace('/', '_') ?? node].filter(Boolean).join('-')}.log`);
+}
+
+/** A Gateway that no instance serves: whoever goes through it is refused. */
+function isUnprogrammed({ type, status }: { readonly type: string; readonly status: string }): boolean {
+  return type === 'Programmed' && status !== 'True';
+}
+
+/**
+ * Who does not know yet what the controller tells. After a change that is so for a moment, and no problem; but a start
+ * is not over before everybody knows all of it.
+ */
+export function unacknowledged({ controller }: MeshStatus): Problem[] {
+  if (controller === undefined) return [];
+  const { generation, nodes, gateways = [] } = controller;
+  const behind = (what: string, acked: number | undefined): Problem[] =>
+    acked === undefined || acked >= generation
+      ? []
+      : [{ what, why: `has generation ${acked} of ${generation}`, blocksStart: true }];
+  return [
+    ...nodes
+      .filter(({ connected }) => connected)
+      .flatMap(({ node, ackedGeneration }) => behind(`ztunnel of ${node}`, ackedGeneration)),
+    ...gateways
+      .filter(({ connected }) => connected)
+      .flatMap(({ gateway, ackedGeneration }) => behind(`waypoint ${gateway}`, ackedGeneration)),
+  ];
 }
 
 /**

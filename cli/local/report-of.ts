@@ -68,7 +68,13 @@ function waypointReports(pool: WaypointPool): WaypointReport[] {
     const [namespace = '', name = ''] = gateway.split('/');
     const instances = pool.all
       .filter((each) => each.gateway === gateway)
-      .map(({ instance, node, addresses, netns }) => ({ name: instance, node, ip: addresses.ip4, netns }));
+      .map(({ instance, index, node, addresses, netns }) => ({
+        name: instance,
+        index,
+        node,
+        ip: addresses.ip4,
+        netns,
+      }));
     return { namespace, name, vip: pool.vip(gateway), problems, instances };
   });
 }

@@ -20,6 +20,7 @@ export interface WaypointReport {
   readonly problems: readonly string[];
   readonly instances: readonly {
     readonly name: string;
+    readonly index: number;
     readonly node: string;
     readonly ip: string;
     readonly netns: string;

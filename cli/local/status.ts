@@ -26,6 +26,12 @@ export interface ObjectStatus {
   readonly allowed?: string;
   readonly warnings?: readonly string[];
   readonly compiledTo: readonly string[];
+  /** As the Gateway API has them, for its kinds. */
+  readonly conditions?: readonly {
+    readonly type: string;
+    readonly status: string;
+    readonly message: string;
+  }[];
   /** An earlier, good version of it is still in force. */
   readonly lastGood: boolean;
 }
@@ -66,7 +72,12 @@ export interface ControllerStatus {
     readonly error?: string;
     readonly problems?: readonly ManifestProblem[];
   }[];
-  readonly nodes: readonly { readonly node: string; readonly connected: boolean }[];
+  readonly nodes: readonly {
+    readonly node: string;
+    readonly connected: boolean;
+    /** The newest generation that it is known to have. */
+    readonly ackedGeneration?: number;
+  }[];
   /** Absent where no waypoint is known. */
   readonly gateways?: readonly GatewayStatus[];
 }

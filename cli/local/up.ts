@@ -9,7 +9,7 @@ import { makePrivateDir } from './files.ts';
 import { LOCK_TAKEN } from './lock.ts';
 import { checkMeshName } from './names.ts';
 import { meshPaths, STATE_ROOT } from './paths.ts';
-import { problemsOf, waitingText, type Problem } from './problems.ts';
+import { problemsOf, unacknowledged, waitingText, type Problem } from './problems.ts';
 import { meshStatus, supervisorReport, type MeshStatus } from './status.ts';
 
 const POLL_MS = 150;
@@ -120,6 +120,7 @@ export async function waitUntilReady(
     const status = await meshStatus(options.mesh).catch(() => undefined);
     if (status !== undefined) {
       blocking = problemsOf(status).filter((problem) => problem.blocksStart);
+      if (blocking.length === 0) blocking = unacknowledged(status);
       if (blocking.length === 0) return status;
       const now = waitingText(blocking);
       if (now !== last) options.onWaiting(blocking);

@@ -58,7 +58,7 @@ function traces(name: string, said: string): string[] {
 
 /** The folder that the demo says to edit. */
 function manifestsOf(said: string): string | undefined {
-  return /edit (\S+)\/policies\/payments\.yaml/.exec(said)?.[1];
+  return /edit (\S+)\/routes\/payments\.yaml/.exec(said)?.[1];
 }
 
 describe('demo', function () {
@@ -70,11 +70,15 @@ describe('demo', function () {
     const said = child.said();
     assert.equal(code, 0, said);
     for (const line of [
-      /frontend → auth .* 0 +\d\S* m?s +mTLS {2}shop\/frontend ⇄ shop\/auth/,
-      /frontend → payments .* mTLS {2}shop\/frontend ⇄ shop\/payments/,
-      /payments → backend .* mTLS {2}shop\/payments ⇄ shop\/backend/,
+      // Requests, failures of the application, answers of the fallback, and what the client saw of them.
+      /frontend → auth +\d+ +\S+ +[1-9]\d* +[1-9]\d* +0 +\d\S* m?s +mTLS {2}shop\/frontend ⇄ shop\/auth\n/,
+      /frontend → payments +\d+ +\S+ +[1-9]\d* +0 +0 +\d\S* m?s +mTLS {2}shop\/frontend ⇄ shop\/payments\n/,
+      /payments → backend +\d+ +\S+ +0 +0 +0 .* mTLS {2}shop\/payments ⇄ shop\/backend\n/,
+      /payments → payments-v1 +90\.0 % +\d\d\.\d % +\d+ +0 +0\n/,
+      /payments → payments-v2 +10\.0 % +\d+\.\d % +\d+ +[1-9]\d* +0\n/,
       /backend → db .* mTLS {2}shop\/backend ⇄ shop\/db/,
-      /auth ✗ payments +\d+ +0 B +shop\/payments-only-from-frontend/,
+      /auth ✗ payments POST \/charge +\d+ +0 B +shop\/payments-only-charges/,
+      /frontend ✗ payments GET \/charges +\d+ +0 B +shop\/payments-only-charges/,
       /frontend ✗ db +\d+ +0 B +shop\/database-only-from-backend/,
     ])
       assert.match(said, line);
@@ -95,7 +99,24 @@ describe('demo', function () {
     assert.equal(await over, 1, child.said());
     assert.match(
       child.said(),
-      /NOT as the shop's own manifests say:\n(.*\n)* {2}auth → payments: \d+ calls got through/,
+      /NOT as the shop's own manifests say:\n(.*\n)* {2}auth → payments: \d+ requests got through, and none should/,
+    );
+  });
+
+  it('--once exits with 1 when weights are edited, and shows the split that follows them', async () => {
+    const child = demo(mesh('split'), '--once', '--seconds', '20');
+    const over = ended(child);
+    await eventually('the path to edit', () => manifestsOf(child.said()) !== undefined);
+    const route = join(manifestsOf(child.said()) ?? '', 'routes', 'payments.yaml');
+    writeFileSync(
+      route,
+      readFileSync(route, 'utf8').replace('weight: 90', 'weight: 50').replace('weight: 10', 'weight: 50'),
+    );
+    assert.equal(await over, 1, child.said());
+    assert.match(child.said(), /payments → payments-v2 +50\.0 % /);
+    assert.match(
+      child.said(),
+      / {2}HTTPRoute\/shop\/payments#0: payments-v2 is configured to get 50\.0 %, not 10\.0 %/,
     );
   });
 

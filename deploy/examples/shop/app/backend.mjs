@@ -15,7 +15,7 @@ async function db(...command) {
   }
 }
 
-serve(async (path, body) => {
+serve(async ({ body }) => {
   const { cents } = JSON.parse(body);
   const order = await db('INCR', 'orders');
   await db('INCRBY', 'cents', String(cents));

@@ -40,6 +40,20 @@ describe('demo: the access log', () => {
     });
   });
 
+  it('reads through which waypoint a connection went', () => {
+    const line = {
+      ...{ scope: 'access', direction: 'outbound', bytes_sent: 1, bytes_recv: 2, duration: '1ms' },
+      'src.workload': 'frontend',
+      'src.namespace': 'shop',
+      'dst.service': 'auth.shop.svc.cluster.local',
+      via: 'shop/waypoint.shop.svc.cluster.local',
+    };
+    assert.deepEqual(parseAccessLine(JSON.stringify(line)), {
+      ...{ direction: 'outbound', source: 'shop/frontend', service: 'auth.shop.svc.cluster.local' },
+      ...{ via: 'shop/waypoint', bytesSent: 1, bytesReceived: 2, durationMs: 1 },
+    });
+  });
+
   it('passes over everything else', () => {
     for (const text of ['', 'not JSON', '{"msg":"started"}', '{"scope":"access","direction":"sideways"}'])
       assert.equal(parseAccessLine(text), undefined, text);

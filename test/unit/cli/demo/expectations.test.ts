@@ -29,27 +29,38 @@ function denied(from: string, to: string, policy: string, over: Partial<AccessLi
   return call(from, to, { bytesSent: 0, bytesReceived: 0, error: 'denied', flags: 'DENY', policy, ...over });
 }
 
-const live: LiveRow[] = (['outbound', 'inbound'] as const).map((direction) => ({
-  id: 1,
-  direction,
-  state: 'open',
-  source: { workload: 'backend', namespace: 'shop', identity: id('backend') },
-  destination: { workload: 'db', namespace: 'shop', identity: id('db') },
-  bytesSent: 5,
-  bytesReceived: 6,
-}));
+const end = (name: string): LiveRow['source'] => ({ workload: name, namespace: 'shop', identity: id(name) });
+const row = (direction: 'inbound' | 'outbound', from: string, to: string): LiveRow => ({
+  ...{ id: 1, direction, state: 'open', source: end(from), destination: end(to) },
+  ...{ bytesSent: 5, bytesReceived: 6 },
+});
+const live: LiveRow[] = [row('outbound', 'backend', 'db'), row('inbound', 'backend', 'db')];
+
+/** A call to the waypoint, which the source's ztunnel alone logs, or from it, which the destination's alone does. */
+const toWaypoint = (from: string, over: Partial<AccessLine> = {}): AccessLine[] =>
+  call(from, 'waypoint', over)
+    .slice(0, 1)
+    .map(({ destination, ...line }) => ({
+      ...line,
+      service: 'payments.shop.svc.cluster.local',
+      ...(destination === undefined ? {} : { via: destination }),
+    }));
+const fromWaypoint = (to: string, over: Partial<AccessLine> = {}): AccessLine[] =>
+  call('waypoint', to, over).slice(1);
 
 const RIGHT: readonly AccessLine[] = [
-  ...call('frontend', 'auth'),
-  ...call('frontend', 'payments-1'),
-  ...call('frontend', 'payments-2'),
-  ...call('payments-1', 'backend'),
-  ...denied('auth', 'payments-2', 'shop/payments-only-from-frontend'),
+  ...toWaypoint('frontend'),
+  ...toWaypoint('auth'),
+  ...toWaypoint('payments-1'),
+  ...fromWaypoint('auth'),
+  ...fromWaypoint('auth-fallback'),
+  ...fromWaypoint('payments-1'),
+  ...fromWaypoint('backend'),
   ...denied('frontend', 'db', 'shop/database-only-from-backend'),
 ];
 
 function wrongWith(lines: readonly AccessLine[], rows: readonly LiveRow[] = live): string[] {
-  const book = new EdgeBook(group);
+  const book = new EdgeBook(group, (workload) => workload === 'shop/waypoint');
   for (const line of lines) book.add(line);
   book.setLive(rows);
   return findWrong(book.edges());
@@ -72,24 +83,34 @@ describe('demo: what --once takes for right', () => {
   });
 
   const faults: readonly [string, readonly AccessLine[], RegExp][] = [
-    ['a call that is missing', RIGHT.slice(2), /frontend → auth: no call was seen/],
-    [
-      'a pod that is never used',
-      RIGHT.filter((l) => l.destination !== 'shop/payments-2'),
-      /payments-2 was never called/,
-    ],
+    ['a call that is missing', RIGHT.slice(1), /frontend → waypoint: no call was seen/],
     [
       'an error',
-      [...RIGHT, ...call('frontend', 'auth', { error: 'cannot connect', flags: 'CONNECT' })],
-      /1 errors/,
+      [...RIGHT, ...toWaypoint('frontend', { error: 'cannot connect', flags: 'CONNECT' })],
+      /frontend → waypoint: 1 errors, the last: cannot connect/,
+    ],
+    [
+      'an error on the way from the waypoint',
+      [...RIGHT, ...fromWaypoint('payments-1', { error: 'refused', flags: 'CONNECT' })],
+      /waypoint → payments: 1 errors/,
     ],
     [
       'a wrong identity',
-      [...RIGHT, ...call('frontend', 'auth', { sourceIdentity: id('db') })],
+      [...RIGHT, ...toWaypoint('frontend', { sourceIdentity: id('db') })],
       /caller proved to be/,
     ],
+    [
+      'somebody who passes himself off as the waypoint',
+      [...RIGHT, ...fromWaypoint('backend', { sourceIdentity: id('db') })],
+      /waypoint → backend: caller proved to be/,
+    ],
+    [
+      'a way round the waypoint',
+      [...RIGHT, ...call('frontend', 'payments-1')],
+      /frontend → payments: nobody expects/,
+    ],
     ['a call nobody expects', [...RIGHT, ...call('db', 'auth')], /db → auth: nobody expects/],
-    ['a denied call that got through', [...RIGHT, ...call('auth', 'payments-1')], /1 calls got through/],
+    ['a denied call that got through', [...RIGHT, ...call('frontend', 'db')], /1 calls got through/],
     [
       'a byte on a denied connection',
       [...RIGHT, ...denied('frontend', 'db', 'shop/database-only-from-backend', { bytesReceived: 1 })],
@@ -97,8 +118,8 @@ describe('demo: what --once takes for right', () => {
     ],
     [
       'another policy',
-      [...RIGHT, ...denied('auth', 'payments-1', 'shop/other')],
-      /denied by shop\/other, shop\/payments-only/,
+      [...RIGHT, ...denied('frontend', 'db', 'shop/other')],
+      /denied by shop\/database-only-from-backend, shop\/other/,
     ],
     [
       'plaintext',
@@ -106,16 +127,40 @@ describe('demo: what --once takes for right', () => {
         ...RIGHT,
         {
           direction: 'inbound',
-          source: 'shop/frontend',
+          source: 'shop/waypoint',
           destination: 'shop/auth',
           bytesSent: 1,
           bytesReceived: 1,
           durationMs: 1,
         },
       ],
-      /1 connections came in plaintext/,
+      /waypoint → auth: 1 connections came in plaintext/,
     ],
   ];
+  it('takes it for right that auth is not always there', () => {
+    assert.deepEqual(wrongWith([...RIGHT, ...fromWaypoint('auth', { error: 'refused' })]), []);
+  });
+
+  it('sees a pod that is never used', () => {
+    const pods = ['shop/db', 'shop/db-2'];
+    const book = new EdgeBook(group);
+    book.setLive(live);
+    const all = findWrong(book.edges(), [{ kind: 'allowed', from: 'backend', to: 'db', pods }]);
+    assert.deepEqual(all, ['backend → db: shop/db-2 was never called']);
+  });
+
+  it('counts connections of a waypoint that live', () => {
+    const book = new EdgeBook(group, (workload) => workload === 'shop/waypoint');
+    book.setLive([row('outbound', 'frontend', 'waypoint'), row('inbound', 'waypoint', 'auth')]);
+    assert.deepEqual(
+      book.edges().map(({ from, to, live: open, mutualTls }) => [from, to, open, mutualTls]),
+      [
+        ['frontend', 'waypoint', 1, 1],
+        ['waypoint', 'auth', 1, 1],
+      ],
+    );
+  });
+
   it('sees plaintext that was denied, too', () => {
     const { sourceIdentity: _, ...plain } =
       denied('frontend', 'db', 'shop/database-only-from-backend')[1] ?? {};

@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict';
 import { EventEmitter } from 'node:events';
 import { describe, it } from 'mocha';
-import { EdgeBook } from '../../../../cli/demo/edges.ts';
+import { EdgeBook, type Edge } from '../../../../cli/demo/edges.ts';
 import { momentLine, plainText, summaryText } from '../../../../cli/demo/plain.ts';
 import { screen } from '../../../../cli/demo/screen.ts';
+import { splits } from '../../../../cli/demo/splits.ts';
 import { paintLine, Terminal } from '../../../../cli/demo/terminal.ts';
 import { bytesText, clockText, durationText } from '../../../../cli/demo/text.ts';
 import type { View } from '../../../../cli/demo/view.ts';
+import { book, charge, denial, request, ROUTE } from './support/requests.ts';
 
 function view(): View {
   const book = new EdgeBook((pod) => pod.split('/')[1] ?? pod);
@@ -32,7 +34,13 @@ function view(): View {
     elapsedMs: 61_000,
     manifests: '/tmp/copy',
     pods: [{ name: 'a', node: 'node-a', ip: '198.18.1.2', state: 'in the mesh', ready: true }],
+    waypoints: [],
     edges: book.edges(),
+    isHop: () => false,
+    requests: [],
+    deniedRequests: [],
+    splits: [],
+    requestRateOf: () => 0,
     rateOf: () => 2,
     idle: () => false,
     policyName: (policy) => policy,
@@ -49,7 +57,7 @@ describe('demo: the screen', () => {
     assert.match(text, /b ✗ a +1 +0 B +shop\/p +no policy allows it\n/);
     assert.match(text, /! pod shop\/x: is gone/);
     assert.match(text, /~ policy q: selects no pod/);
-    assert.match(text, /edit \/tmp\/copy\/policies\/payments\.yaml/);
+    assert.match(text, /edit \/tmp\/copy\/routes\/payments\.yaml/);
     assert.ok(!text.includes('\x1b'));
     assert.ok(!summaryText(view()).includes('Try it'));
   });
@@ -63,7 +71,7 @@ describe('demo: the screen', () => {
     assert.match(text, /CALLS +conn +conn\/s +errors +time +proved by both ends/);
     assert.ok(!/ sent | received /.test(text));
     assert.match(text, /mTLS {2}shop\/a ⇄ shop\/b$/m);
-    assert.ok(text.replaceAll(/\n {3}/g, '').includes(`${manifests}/policies/payments.yaml`), text);
+    assert.ok(text.replaceAll(/\n {3}/g, '').includes(`${manifests}/routes/payments.yaml`), text);
     assert.ok(lines.length <= 24, text);
     assert.match(text, /four$/, 'the newest events have their place');
   });
@@ -90,6 +98,68 @@ describe('demo: the screen', () => {
     const many = Array.from({ length: 10 }, () => 'plain' as const);
     assert.equal(proved('tls', 'tls', ...many), 'plaintext (10)', 'what was long ago does not count');
     assert.match(plainText(screen({ ...view(), idle: () => true })), /a → b .* idle$/m);
+  });
+
+  it('shows what became of requests, splits and who is denied what, within 100 columns', () => {
+    const seen = book([
+      ...Array.from({ length: 1200 }, () => charge('v1', 'payments-v1-1')),
+      ...Array.from({ length: 100 }, () => charge('v2', 'payments-v2')),
+      ...Array.from({ length: 33 }, () => charge('v2', 'payments-v2', { attempts: 2 })),
+      request('frontend', 'auth', 'auth-fallback', { fallback: true, attempts: 2 }),
+      request('frontend', 'auth', 'auth', { status: 503 }),
+      ...Array.from({ length: 12 }, () =>
+        denial('auth', 'payments', 'POST /charge', 'shop/payments-only-charges'),
+      ),
+    ]);
+    const configured = new Map([
+      [
+        ROUTE,
+        new Map([
+          ['payments-v1', 0.9],
+          ['payments-v2', 0.1],
+        ]),
+      ],
+    ]);
+    const of: View = {
+      ...view(),
+      waypoints: [{ name: 'waypoint', node: 'node-b', ready: true }],
+      requests: seen.requests(),
+      deniedRequests: seen.denied(),
+      splits: splits(configured, seen.shares()),
+      requestRateOf: () => 20,
+    };
+    const text = plainText(screen(of));
+    assert.match(text, /node-b {2}◆ waypoint/);
+    assert.match(
+      text,
+      /frontend → payments +1333 +20\.0 +33 +0 +0 +4\.0 ms +mTLS {2}shop\/frontend ⇄ shop\/payments\n/,
+    );
+    assert.match(text, /frontend → auth +2 +20\.0 +2 +1 +1 +4\.0 ms +mTLS/);
+    assert.match(text, /payments → payments-v1 +90\.0 % +90\.0 % +1200 +0 +0\n/);
+    assert.match(text, /payments → payments-v2 +10\.0 % +10\.0 % +133 +33 +0\n/);
+    assert.match(text, /auth ✗ payments POST \/charge +12 +0 B +shop\/payments-only-charges/);
+    const narrow = plainText(screen(of, { columns: 100, rows: 60 }));
+    for (const line of narrow.split('\n')) assert.ok([...line].length <= 100, line);
+    for (const head of [
+      /REQUESTS .*app errors +fallback +client saw/,
+      /SPLIT +configured +measured/,
+      /mTLS {2}shop\/frontend ⇄ shop\/payments$/m,
+    ])
+      assert.match(narrow, head);
+    assert.match(
+      momentLine(of),
+      /frontend→auth 2 \(1 failures hidden, 1 by fallback, 1 ERRORS\) {2}frontend→payments 1333 \(33 failures hidden\) {2}payments-v1 90\.0 % {2}payments-v2 10\.0 %/,
+    );
+    assert.match(momentLine(of), /auth✗payments POST \/charge 12 denied/);
+  });
+
+  it('shows the connections of a waypoint only where something is wrong with them', () => {
+    const of = (edge: Partial<Edge>): string => {
+      const edges = view().edges.map((each) => ({ ...each, ...edge }));
+      return plainText(screen({ ...view(), edges, isHop: () => true }));
+    };
+    assert.ok(!of({}).includes('a → b'));
+    assert.match(of({ plaintext: 2 }), /a → b/);
   });
 
   it('has one line for a pipe', () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import { findPod } from '../../../../cli/local/exec.ts';
-import { notInForce, problemsOf, waitingText } from '../../../../cli/local/problems.ts';
+import { notInForce, problemsOf, unacknowledged, waitingText } from '../../../../cli/local/problems.ts';
 import { columns, statusText } from '../../../../cli/local/status-text.ts';
 import type { ProcessState } from '../../../../cli/local/managed-process.ts';
 import { meshPaths } from '../../../../cli/local/paths.ts';
@@ -66,7 +66,7 @@ describe('local mesh: status', () => {
   });
 
   describe('of a waypoint', () => {
-    const instance = { name: 'waypoint-0', node: 'node-a', ip: '198.18.1.9', netns: 'w' };
+    const instance = { name: 'waypoint-0', index: 0, node: 'node-a', ip: '198.18.1.9', netns: 'w' };
     const waypoint: WaypointReport = {
       ...{ namespace: 'shop', name: 'waypoint', vip: '198.18.24.7', problems: [], instances: [instance] },
     };
@@ -118,6 +118,52 @@ describe('local mesh: status', () => {
         meshPaths('local').waypointLog('shop', 'waypoint', 0),
         '/run/loam/local/log/waypoint-shop_waypoint-0.log',
       );
+    });
+
+    it('is no use to anybody before the controller knows that an instance is ready', () => {
+      const of = (programmed: string): MeshStatus => {
+        const { controller, ...rest } = mesh(running, { ready: true });
+        assert.ok(controller);
+        const object = {
+          ...{
+            kind: 'Gateway',
+            namespace: 'shop',
+            name: 'waypoint',
+            file: 'w.yaml',
+            state: 'accepted' as const,
+          },
+          ...{ compiledTo: [], lastGood: false },
+          conditions: [
+            { type: 'Accepted', status: 'True', message: '' },
+            { type: 'Programmed', status: programmed, message: 'no instance is ready' },
+          ],
+        };
+        return { ...rest, controller: { ...controller, objects: [object] } };
+      };
+      assert.deepEqual(problemsOf(of('False')), [
+        { what: 'Gateway shop/waypoint (w.yaml)', why: 'no instance is ready', blocksStart: true },
+      ]);
+      assert.deepEqual(problemsOf(of('True')), []);
+    });
+
+    it('holds a start back until everybody has what the controller tells', () => {
+      const behind = mesh(running, { ready: true }, { ackedGeneration: 2 });
+      assert.deepEqual(unacknowledged(behind), [
+        { what: 'waypoint shop/waypoint', why: 'has generation 2 of 3', blocksStart: true },
+      ]);
+      assert.deepEqual(problemsOf(behind), [], 'later that is so for a moment after each change');
+      assert.deepEqual(unacknowledged(mesh(running, { ready: true })), []);
+      const { controller, ...rest } = status([]);
+      assert.ok(controller);
+      const nodes = [
+        { node: 'node-a', connected: true, ackedGeneration: 1 },
+        { node: 'node-b', connected: false, ackedGeneration: 0 },
+      ];
+      assert.deepEqual(
+        unacknowledged({ ...rest, controller: { ...controller, nodes } }).map(({ what }) => what),
+        ['ztunnel of node-a'],
+      );
+      assert.deepEqual(unacknowledged(rest), []);
     });
 
     it('tells what it refuses and what of its manifest is not followed, without holding a start back', () => {

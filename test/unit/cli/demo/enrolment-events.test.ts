@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { enrolmentEvents } from '../../../../cli/demo/observer.ts';
+import { enrolmentEvents } from '../../../../cli/demo/enrolment-events.ts';
 
 describe('demo: events', () => {
   it('tells of pods that leave the mesh and join it, not of new ones', () => {
