@@ -73,7 +73,8 @@ export class RustNode {
         CLUSTER_ID: 'Kubernetes',
         PROXY_MODE: 'shared',
         INPOD_UDS: zds,
-        RUST_LOG: 'info',
+        // A pooled connection is logged when it opens, too; its end may be far away.
+        RUST_LOG: 'info,access=debug',
       },
     });
     await until(`the Rust ztunnel ${side} to be ready (log: ${join(this.#folder, 'ztunnel.log')})`, () =>
