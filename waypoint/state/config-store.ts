@@ -31,8 +31,8 @@ export class ConfigStore {
   readonly #services = new Map<string, Service>();
   /** Routes by the Service they attach to, then by resource name. */
   readonly #routes = new Map<string, Map<string, Route>>();
-  /** Services by the name of a resource that they refer to. */
-  readonly #users = new Map<string, Set<string>>();
+  /** By the name of a resource: the Services that refer to it, themselves or by their routes, and how often. */
+  readonly #users = new Map<string, Map<string, number>>();
   readonly #listeners = new Set<(services: ReadonlySet<string>) => void>();
 
   /** Applies upserts, then removals, and tells which Services are concerned. */
@@ -104,13 +104,11 @@ export class ConfigStore {
     if (kind.case === 'service') {
       const service = kind.value;
       this.#services.set(service.key, service);
-      for (const used of usedBy(service)) getOrMake(this.#users, used, newSet).add(service.key);
-      touched.add(service.key);
+      for (const used of usedBy(service)) this.#use(used, service.key, 1);
     } else if (kind.case === 'route') {
       for (const { service } of kind.value.parents) {
         getOrMake(this.#routes, service, newMap<Route>).set(name, kind.value);
-        if (kind.value.trafficPolicy !== '')
-          getOrMake(this.#users, `traffic/${kind.value.trafficPolicy}`, newSet).add(service);
+        for (const used of trafficPolicyOf(kind.value)) this.#use(used, service, 1);
       }
     }
     this.#touch(name, resource, touched);
@@ -125,20 +123,30 @@ export class ConfigStore {
     if (kind.case === 'service') {
       const service = kind.value;
       this.#services.delete(service.key);
-      for (const used of usedBy(service)) {
-        // A route of the same Service may use it too; then one rebuild too many happens, and none too few.
-        if (![...this.routes(service.key)].some((route) => `traffic/${route.trafficPolicy}` === used))
-          this.#users.get(used)?.delete(service.key);
-      }
+      for (const used of usedBy(service)) this.#use(used, service.key, -1);
     } else if (kind.case === 'route') {
-      for (const { service } of kind.value.parents) this.#routes.get(service)?.delete(name);
+      for (const { service } of kind.value.parents) {
+        const routes = this.#routes.get(service);
+        routes?.delete(name);
+        if (routes?.size === 0) this.#routes.delete(service);
+        for (const used of trafficPolicyOf(kind.value)) this.#use(used, service, -1);
+      }
     }
+  }
+
+  /** One reference more or one less. */
+  #use(resource: string, service: string, by: 1 | -1): void {
+    const users = getOrMake(this.#users, resource, newMap<number>);
+    const count = (users.get(service) ?? 0) + by;
+    if (count > 0) users.set(service, count);
+    else users.delete(service);
+    if (users.size === 0) this.#users.delete(resource);
   }
 
   #touch(name: string, { kind }: Resource, touched: Set<string>): void {
     if (kind.case === 'service') touched.add(kind.value.key);
     else if (kind.case === 'route') for (const { service } of kind.value.parents) touched.add(service);
-    else for (const service of this.#users.get(name) ?? []) touched.add(service);
+    else for (const service of this.#users.get(name)?.keys() ?? []) touched.add(service);
   }
 }
 
@@ -146,18 +154,18 @@ function usedBy(service: Service): string[] {
   return [
     ...service.authorization.map((name) => `authorization/${name}`),
     ...service.authentication.map((name) => `authentication/${name}`),
-    ...(service.trafficPolicy === '' ? [] : [`traffic/${service.trafficPolicy}`]),
+    ...trafficPolicyOf(service),
   ];
+}
+
+function trafficPolicyOf({ trafficPolicy }: Service | Route): string[] {
+  return trafficPolicy === '' ? [] : [`traffic/${trafficPolicy}`];
 }
 
 function getOrMake<V>(map: Map<string, V>, key: string, make: () => V): V {
   let value = map.get(key);
   if (value === undefined) map.set(key, (value = make()));
   return value;
-}
-
-function newSet(): Set<string> {
-  return new Set();
 }
 
 function newMap<V>(): Map<string, V> {
