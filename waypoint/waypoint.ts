@@ -7,6 +7,7 @@ import { errorText } from '../lib/loam-error.ts';
 import { IstioCaClient } from '../lib/mesh/identity/ca-client.ts';
 import { CertificateManager } from '../lib/mesh/identity/certificate-manager.ts';
 import { WorkloadStore } from '../lib/mesh/state/workload-store.ts';
+import { ADDRESS_TYPE, AUTHORIZATION_TYPE } from '../lib/mesh/xds/delta-service.ts';
 import { Subscription } from '../lib/mesh/xds/subscription.ts';
 import { XdsClient } from '../lib/mesh/xds/xds-client.ts';
 import { spiffeUri, type Identity } from '../lib/spiffe.ts';
@@ -22,6 +23,12 @@ import { SharedBuckets } from './resilience/shared-buckets.ts';
 const SESSION_KEY_BYTES = 32;
 /** A scrape does not wait longer than this for the workers' newest counts. */
 const SCRAPE_WAIT_MS = 500;
+
+const XDS_GATES = [
+  [ADDRESS_TYPE, 'xds-workloads'],
+  [AUTHORIZATION_TYPE, 'xds-policies'],
+  [RESOURCE_TYPE, 'xds-config'],
+] as const;
 
 /** The waypoint: the main thread's parts, and the connection workers. */
 export class Waypoint {
@@ -219,6 +226,9 @@ export class Waypoint {
         this.#workloads.apply(delta);
         for (const worker of this.#workers) worker.post({ type: 'addresses', delta });
       },
+      onPolicies: (delta) => {
+        for (const worker of this.#workers) worker.post({ type: 'policies', delta });
+      },
       more: [
         new Subscription<NamedResource>({
           typeUrl: RESOURCE_TYPE,
@@ -262,10 +272,10 @@ export class Waypoint {
   }
 
   #addGates(): void {
-    for (const [index, name] of ['xds-workloads', 'xds-config'].entries()) {
+    for (const [typeUrl, name] of XDS_GATES) {
       this.#readiness.add(name, () => {
         const status = this.#xds.status();
-        const ready = status.types[index]?.ready === true;
+        const ready = status.types.find((type) => type.typeUrl === typeUrl)?.ready === true;
         const offline = status.connected ? undefined : (status.lastError ?? 'connecting');
         if (!ready) return { ready, reason: offline ?? 'waiting for the first response' };
         return { ready, reason: offline === undefined ? 'in force' : `last state in force; ${offline}` };

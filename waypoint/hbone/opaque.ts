@@ -4,6 +4,8 @@ import { answerStatus } from '../../lib/mesh/hbone/hbone-acceptor.ts';
 import type { HostPort } from '../../lib/mesh/hbone/hbone-headers.ts';
 import { ProxyError } from '../../lib/mesh/hbone/proxy-error.ts';
 import { Relay } from '../../lib/mesh/hbone/relay.ts';
+import { evaluate } from '../../lib/mesh/policy/evaluate.ts';
+import { denialAtPod } from '../http/pod-policy.ts';
 import { resetStream } from '../../lib/mesh/hbone/stream-reset.ts';
 import { errorText } from '../../lib/loam-error.ts';
 import type { Workload } from '../../lib/mesh/state/model.ts';
@@ -92,6 +94,7 @@ export class OpaqueRelay {
       upstream: undefined,
     };
     await this.#carry(stream, connection, 'answer', async () => {
+      this.#requireAdmitted(connection, source, destination, workload);
       const path = pathTo(workload, destination.ip, destination.port, [spiffeUri(workload.identity)]);
       const opened = await this.#dialer.open(path, undefined, CONNECT_TIMEOUT_MS, told(source));
       const upstream: UpstreamEndpoint = {
@@ -101,6 +104,29 @@ export class OpaqueRelay {
       };
       return { stream: opened, upstream, done: () => undefined };
     });
+  }
+
+  /** The pod's own node sees the waypoint: all its L4 policies are asked here for the true client. @throws Refusal */
+  #requireAdmitted(
+    connection: OpaqueConnection,
+    source: Source,
+    destination: HostPort,
+    workload: Workload,
+  ): void {
+    const verdict = evaluate(
+      this.#engine.policies,
+      workload,
+      {
+        sourceIdentity: source.identity,
+        sourceIp: source.ip,
+        destIp: destination.ip,
+        destPort: destination.port,
+      },
+      { mayWait: false },
+    );
+    if (verdict.verdict === 'allow') return;
+    connection.deniedBy = verdict.verdict === 'deny' ? verdict.policy : undefined;
+    throw new Refusal('DENY', 401, verdict.verdict === 'deny' ? verdict.reason : 'policies are missing');
   }
 
   async #carry(
@@ -188,6 +214,11 @@ export class OpaqueRelay {
       const { endpoint, peer } = picked;
       tried.add(endpointKey(endpoint));
       connection.upstream = { address: peer.address, workload: peer.workload, identity: peer.identity };
+      const denial = denialAtPod(this.#engine.policies, peer, context.source);
+      if (denial !== undefined) {
+        connection.deniedBy = denial.policy;
+        throw new Refusal('DENY', 401, denial.reason);
+      }
       const startedMs = performance.now();
       cluster.cluster.begin(endpoint);
       try {

@@ -16,6 +16,7 @@ import type { Exchange } from './exchange.ts';
 import { writeForwarded } from './forwarded.ts';
 import { removeHopByHop } from './headers.ts';
 import type { LocalReply } from './local-reply.ts';
+import { denialAtPod } from './pod-policy.ts';
 import { sendMirrors } from './mirror.ts';
 import { header, type Headers, type RequestHead } from './request.ts';
 import { RequestBody } from './request-body.ts';
@@ -179,6 +180,7 @@ export class Dispatcher {
     if (!('peer' in picked)) return { outcome: picked, error: undefined };
     const { endpoint, peer } = picked;
     this.#tried.add(endpointKey(endpoint));
+    if (this.#isDeniedAt(peer, head, body)) return undefined;
     const sent = copyHead(head);
     const changed = applyBackendFilters(sent, target.filters);
     const timeout = deadline.attempt({
@@ -279,6 +281,19 @@ export class Dispatcher {
         return peer === undefined ? { kind: 'no-endpoint' } : { endpoint, peer };
       }
     }
+  }
+
+  /** @returns true after the request was refused */
+  #isDeniedAt(peer: EndpointPeer, head: RequestHead, body: RequestBody | undefined): boolean {
+    const { engine, log, reply } = this.#options;
+    const denial = denialAtPod(engine.policies, peer, head.source);
+    if (denial === undefined) return false;
+    log.deniedBy = denial.policy;
+    log.error = denial.reason;
+    engine.telemetry.runtime.count('denied', [head.service, denial.policy]);
+    body?.drain();
+    reply({ status: 403, text: 'denied by policy', flags: ['DENY'] });
+    return true;
   }
 
   /** All attempts are over: the client gets the last response where there is one, else one of ours. */

@@ -1,3 +1,4 @@
+import type { PolicyStore } from '../../lib/mesh/state/policy-store.ts';
 import type { WorkloadStore } from '../../lib/mesh/state/workload-store.ts';
 import type { Log } from '../../lib/mesh/log.ts';
 import type { ConfigStore } from '../state/config-store.ts';
@@ -12,6 +13,8 @@ export interface Engine {
   readonly runtimes: RuntimeStore;
   readonly clusters: ClusterStore;
   readonly workloads: WorkloadStore;
+  /** L4 policies of the mesh: a DENY at a pod holds for clients that come through the waypoint too. */
+  readonly policies: PolicyStore;
   readonly telemetry: WorkerTelemetry;
   readonly limits: HttpLimits;
   readonly identityUri: string;

@@ -1,6 +1,7 @@
 import type { Backend } from '../../proto/gen/loam/waypoint/v1/waypoint_pb.js';
 import type { Engine } from './engine.ts';
 import { copyHead } from '../routing/filters/apply-filters.ts';
+import { denialAtPod } from './pod-policy.ts';
 import type { RequestBody } from './request-body.ts';
 import type { RequestHead } from './request.ts';
 import { Protocol } from '../../proto/gen/loam/waypoint/v1/waypoint_pb.js';
@@ -41,7 +42,11 @@ async function mirror(
   const cluster = engine.clusters.get(service, port);
   const endpoint = cluster.cluster.pick();
   const peer = typeof endpoint === 'string' ? undefined : cluster.peer(endpoint);
-  if (typeof endpoint === 'string' || peer === undefined) {
+  if (
+    typeof endpoint === 'string' ||
+    peer === undefined ||
+    denialAtPod(engine.policies, peer, head.source) !== undefined
+  ) {
     drop();
     return;
   }

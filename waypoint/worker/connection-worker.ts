@@ -17,6 +17,9 @@ port.on('message', (message: ToWorker) => {
     case 'addresses':
       worker.applyAddresses(message.delta);
       return;
+    case 'policies':
+      worker.policies.apply(message.delta);
+      return;
     case 'resources':
       worker.config.apply(message.delta);
       return;

@@ -1,5 +1,5 @@
 import type { CertificateBundle } from '../../lib/mesh/identity/certificate-bundle.ts';
-import type { AddressDelta } from '../../lib/mesh/state/model.ts';
+import type { AddressDelta, PolicyDelta } from '../../lib/mesh/state/model.ts';
 import type { TelemetryBatch } from '../telemetry/worker-telemetry.ts';
 import type { ResourceDelta } from '../state/config-store.ts';
 
@@ -39,6 +39,7 @@ export type Question = 'upstreams' | 'flush';
 /** Main thread to worker. Messages are handled in order. */
 export type ToWorker =
   | { readonly type: 'addresses'; readonly delta: AddressDelta }
+  | { readonly type: 'policies'; readonly delta: PolicyDelta }
   | { readonly type: 'resources'; readonly delta: ResourceDelta }
   /** The first state of all types was sent: from here on, what is missing does not exist. */
   | { readonly type: 'first-state' }

@@ -7,6 +7,7 @@ import { HbonePool } from '../../lib/mesh/hbone/hbone-pool.ts';
 import type { Log } from '../../lib/mesh/log.ts';
 import { FirstState } from '../../lib/mesh/state/first-state.ts';
 import type { AddressDelta, Workload } from '../../lib/mesh/state/model.ts';
+import { PolicyStore } from '../../lib/mesh/state/policy-store.ts';
 import { WorkloadStore } from '../../lib/mesh/state/workload-store.ts';
 import { spiffeUri } from '../../lib/spiffe.ts';
 import { Inbound } from '../hbone/inbound.ts';
@@ -32,6 +33,7 @@ const RANK: Record<LogLevel, number> = { debug: 0, info: 1, warn: 2, error: 3 };
 /** One worker's world, as its thread drives it. */
 export interface WaypointWorker {
   readonly config: ConfigStore;
+  readonly policies: PolicyStore;
   readonly firstState: FirstState;
   readonly certificates: CertificateStore;
   applyAddresses(delta: AddressDelta): void;
@@ -58,6 +60,7 @@ export function createWaypointWorker(
   const identityUri = spiffeUri({ trustDomain, namespace: gateway.namespace, serviceAccount: gateway.name });
   const ownService = `${gateway.namespace}/${gateway.name}.${gateway.namespace}.svc.cluster.local`;
   const workloads = new WorkloadStore();
+  const policies = new PolicyStore();
   const config = new ConfigStore();
   const firstState = new FirstState();
   const certificates = new CertificateStore((identity) => post({ type: 'certificate-wanted', identity }));
@@ -116,6 +119,7 @@ export function createWaypointWorker(
     runtimes,
     clusters,
     workloads,
+    policies,
     telemetry,
     limits: HTTP_LIMITS,
     identityUri,
@@ -156,6 +160,7 @@ export function createWaypointWorker(
 
   return {
     config,
+    policies,
     firstState,
     certificates,
     applyAddresses: (delta) => workloads.apply(delta),

@@ -1,4 +1,4 @@
-import { evaluate, type ConnectionFacts } from '../policy/evaluate.ts';
+import { evaluate, type ConnectionFacts } from '../../lib/mesh/policy/evaluate.ts';
 import { waitForState } from '../../lib/mesh/state/wait.ts';
 import type { Pod } from './pod.ts';
 import { ProxyError, type ProxyErrorCode } from '../../lib/mesh/hbone/proxy-error.ts';

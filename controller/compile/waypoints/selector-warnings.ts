@@ -29,12 +29,10 @@ export function selectorWarning(
       const advice = 'attach the policy to their Service by targetRefs, so that the waypoint enforces it';
       if (l7Fields.length > 0)
         return `pods of it are behind waypoint ${key}, and requests cannot be seen at the pods (${l7Fields.join(', ')}): ${advice}`;
-      if (uri === undefined || (authorization.action !== Action.ALLOW && authorization.rules.length === 0))
-        continue;
+      // A DENY holds all the same: the waypoint asks it on behalf of its clients (decision 0073).
+      if (uri === undefined || authorization.action !== Action.ALLOW) continue;
       if (mayMatch(authorization, parseSpiffeUri(uri))) continue;
-      return authorization.action === Action.ALLOW
-        ? `pods of it are behind waypoint ${key}, whose identity it does not allow, so that nothing gets through: ${advice}, or allow ${uri.slice(SPIFFE_SCHEME.length)}`
-        : `pods of it are behind waypoint ${key}, whose identity they see in place of the client's, so that whom it denies gets through by the waypoint: ${advice}`;
+      return `pods of it are behind waypoint ${key}, whose identity it does not allow, so that nothing gets through: ${advice}, or allow ${uri.slice(SPIFFE_SCHEME.length)}`;
     }
   }
   return undefined;

@@ -10,7 +10,7 @@ import {
 import { packageRoot } from '../../../../../lib/package-root.ts';
 import { AuthorizationSchema } from '../../../../../proto/gen/istio/security/authorization_pb.js';
 import { AddressSchema } from '../../../../../proto/gen/istio/workload/workload_pb.js';
-import { evaluate } from '../../../../../ztunnel/policy/evaluate.ts';
+import { evaluate } from '../../../../../lib/mesh/policy/evaluate.ts';
 import { decodeAddress, decodePolicy } from '../../../../../lib/mesh/state/decode.ts';
 import { PolicyStore } from '../../../../../lib/mesh/state/policy-store.ts';
 import { resolveUpstream } from '../../../../../ztunnel/state/upstream.ts';

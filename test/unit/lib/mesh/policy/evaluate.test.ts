@@ -1,12 +1,17 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, it } from 'mocha';
-import { parseSpiffeUri, type Identity } from '../../../../lib/spiffe.ts';
-import { evaluate, type ConnectionFacts, type Verdict } from '../../../../ztunnel/policy/evaluate.ts';
-import { cidrFromBytes } from '../../../../lib/mesh/state/ip.ts';
-import type { Match, Policy } from '../../../../lib/mesh/state/model.ts';
-import { PolicyStore } from '../../../../lib/mesh/state/policy-store.ts';
-import { policy } from '../../lib/mesh/state/mesh.ts';
+import { parseSpiffeUri, type Identity } from '../../../../../lib/spiffe.ts';
+import {
+  denialOfClient,
+  evaluate,
+  type ConnectionFacts,
+  type Verdict,
+} from '../../../../../lib/mesh/policy/evaluate.ts';
+import { cidrFromBytes } from '../../../../../lib/mesh/state/ip.ts';
+import type { Match, Policy } from '../../../../../lib/mesh/state/model.ts';
+import { PolicyStore } from '../../../../../lib/mesh/state/policy-store.ts';
+import { policy } from '../state/mesh.ts';
 import { policies, seen } from './arbitraries.ts';
 import { expectedVerdict, policyTruth } from './reference-evaluator.ts';
 
@@ -246,5 +251,41 @@ describe('policy', () => {
   it('denies a connection whose addresses cannot be read', () => {
     assert.equal(judge([], { sourceIp: 'nonsense' }).verdict, 'deny');
     assert.equal(judge([], { destIp: '' }).verdict, 'deny');
+  });
+});
+
+describe('a DENY for clients that come through a waypoint', () => {
+  function denied(all: Policy[], listed: string[] = []) {
+    const store = new PolicyStore();
+    store.apply({ upserts: all, removed: [] });
+    return denialOfClient(store, { namespace: 'shop', authorizationPolicies: listed }, CONNECTION);
+  }
+  const ofWeb = rules({ principals: [{ how: 'exact', text: 'cluster.local/ns/shop/sa/web' }] });
+
+  it('meets the client that it was written against', () => {
+    assert.deepEqual(denied([policy('shop/no-web', { action: 'deny', rules: ofWeb })]), {
+      policy: 'shop/no-web',
+      reason: 'denied by policy shop/no-web',
+    });
+    const other = rules({ principals: [{ how: 'exact', text: 'cluster.local/ns/shop/sa/db' }] });
+    assert.equal(denied([policy('shop/no-db', { action: 'deny', rules: other })]), undefined);
+  });
+
+  it('is none of those that keep a port to waypoints, nor on trial, nor an ALLOW', () => {
+    const everyone = [{ clauses: [] }];
+    assert.equal(
+      denied([policy('shop/loam_waypoint_80_shop_wp', { action: 'deny', rules: everyone })]),
+      undefined,
+    );
+    assert.equal(
+      denied([policy('shop/trial', { action: 'deny', dryRun: true, rules: everyone })]),
+      undefined,
+    );
+    assert.equal(denied([policy('shop/allow-nobody', { rules: [] })]), undefined);
+  });
+
+  it('holds while a policy that is listed is not known', () => {
+    assert.equal(denied([], ['shop/late'])?.policy, 'shop/late');
+    assert.equal(denied([], ['shop/loam_waypoint_80_shop_wp']), undefined);
   });
 });

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import type { Match, Policy, TextMatch } from '../../../../lib/mesh/state/model.ts';
+import type { Match, Policy, TextMatch } from '../../../../../lib/mesh/state/model.ts';
 import type { Seen } from './reference-evaluator.ts';
 
 // Small alphabets, so that things meet.

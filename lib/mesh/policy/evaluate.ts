@@ -1,6 +1,6 @@
-import { spiffeUri, type Identity } from '../../lib/spiffe.ts';
-import { parseWaypointGuardName } from '../../lib/waypoint-guard.ts';
-import { canonicalIp, cidrContains, ipToBytes, type Cidr } from '../../lib/mesh/state/ip.ts';
+import { spiffeUri, type Identity } from '../../spiffe.ts';
+import { parseWaypointGuardName } from '../../waypoint-guard.ts';
+import { canonicalIp, cidrContains, ipToBytes, type Cidr } from '../state/ip.ts';
 import type {
   Clause,
   Match,
@@ -9,8 +9,8 @@ import type {
   ServiceAccountMatch,
   TextMatch,
   Workload,
-} from '../../lib/mesh/state/model.ts';
-import type { PolicyStore } from '../../lib/mesh/state/policy-store.ts';
+} from '../state/model.ts';
+import type { PolicyStore } from '../state/policy-store.ts';
 
 const STATIC_STRICT = 'istio_converted_static_strict';
 const CONVERTED_PREFIX = 'converted_peer_authentication_';
@@ -104,6 +104,33 @@ export function evaluate(
   // The rule that denied is that none of these allowed: whoever looks for it must find their names.
   const policy = allows.map((p) => p.key).join(', ');
   return { verdict: 'deny', policy, reason: 'allow policies exist, but none allowed', ...consulted };
+}
+
+/**
+ * Whether a DENY at a pod means a client whose connection somebody else makes in its place: a waypoint, which the pod's
+ * own node sees as the peer. What keeps a port to waypoints is meant for those who go round them, and left out. A policy
+ * that is listed but not known denies.
+ *
+ * @returns the denial; undefined when none matches
+ */
+export function denialOfClient(
+  store: PolicyStore,
+  destination: Pick<Workload, 'namespace' | 'authorizationPolicies'>,
+  connection: ConnectionFacts,
+): { readonly policy: string; readonly reason: string } | undefined {
+  const { policies, missing } = store.applicable(destination);
+  const denies = policies.filter((p) => p.action === 'deny' && !p.dryRun && !isGuard(p.key));
+  const unknown = missing.find((key) => !isGuard(key));
+  if (unknown !== undefined) return { policy: unknown, reason: `policy ${unknown} is not known` };
+  if (denies.length === 0) return undefined;
+  const facts = readFacts(connection);
+  if (facts === undefined) return { policy: '', reason: 'an address of the connection cannot be read' };
+  const denying = denies.find((p) => policyMatches(p, facts));
+  return denying && { policy: denying.key, reason: denialReason(denying.key, facts.destPort) };
+}
+
+function isGuard(key: string): boolean {
+  return parseWaypointGuardName(key.slice(key.indexOf('/') + 1)) !== undefined;
 }
 
 /**

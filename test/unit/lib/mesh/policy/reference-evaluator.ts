@@ -1,5 +1,5 @@
-import type { Cidr } from '../../../../lib/mesh/state/ip.ts';
-import type { Clause, Match, Policy, Rule, TextMatch } from '../../../../lib/mesh/state/model.ts';
+import type { Cidr } from '../../../../../lib/mesh/state/ip.ts';
+import type { Clause, Match, Policy, Rule, TextMatch } from '../../../../../lib/mesh/state/model.ts';
 
 /**
  * The meaning of policies said a second time, in three-valued logic: what cannot be seen is `unknown`, and only at the
