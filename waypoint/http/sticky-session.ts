@@ -7,7 +7,13 @@ import type {
 import { SessionPersistence, type Session } from '../resilience/session-persistence.ts';
 import type { Headers, RequestHead } from './request.ts';
 
-const made = new WeakMap<Settings, { readonly key: Uint8Array; readonly persistence: SessionPersistence }>();
+interface Made {
+  readonly key: Uint8Array;
+  /** By the Service that sessions are bound to: several may share the settings of one route or policy. */
+  readonly byService: Map<string, SessionPersistence>;
+}
+
+const made = new WeakMap<Settings, Made>();
 
 /** The session of one request: where it was before, and what the client is told. */
 export class StickySession {
@@ -34,11 +40,11 @@ export class StickySession {
     key: Uint8Array,
   ): StickySession {
     let known = made.get(settings);
-    if (known === undefined || known.key !== key) {
-      known = { key, persistence: new SessionPersistence(settings, service, key) };
-      made.set(settings, known);
-    }
-    return new StickySession(known.persistence, known.persistence.read(head), workloads);
+    if (known?.key !== key) made.set(settings, (known = { key, byService: new Map() }));
+    let persistence = known.byService.get(service);
+    if (persistence === undefined)
+      known.byService.set(service, (persistence = new SessionPersistence(settings, service, key)));
+    return new StickySession(persistence, persistence.read(head), workloads);
   }
 
   /** The endpoint that the client was sent to before. */
