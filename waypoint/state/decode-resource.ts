@@ -4,10 +4,13 @@ import { MeshError } from '../../lib/mesh/errors.ts';
 import { shown } from '../../lib/mesh/state/resource-error.ts';
 import { ResourceSchema, type Resource } from '../../proto/gen/loam/waypoint/v1/waypoint_pb.js';
 import { FaultInjector } from '../resilience/fault.ts';
+import { SessionPersistence, type SessionSettings } from '../resilience/session-persistence.ts';
 import { compileRoute } from '../routing/compile-route.ts';
 import type { NamedResource } from './config-store.ts';
 
 export const RESOURCE_TYPE = 'type.googleapis.com/loam.waypoint.v1.Resource';
+
+const ANY_KEY = new Uint8Array(32);
 
 /**
  * Understands one resource and tries whether it can be put to use, so that what cannot is refused as a whole and its
@@ -21,13 +24,31 @@ export function decodeResource(name: string, bytes: Uint8Array): NamedResource {
     resource = fromBinary(ResourceSchema, bytes);
     const expected = nameOf(resource);
     if (expected !== name) throw new Error(`its content is that of ${shown(expected)}`);
-    if (resource.kind.case === 'route') compileRoute(resource.kind.value);
-    if (resource.kind.case === 'trafficPolicy' && resource.kind.value.fault !== undefined)
-      new FaultInjector(resource.kind.value.fault);
+    tryOut(resource);
   } catch (error) {
     throw new MeshError('RESOURCE_INVALID', `${shown(name)}: ${errorText(error)}`, { cause: error });
   }
   return { name, resource };
+}
+
+/** @throws Error what would be thrown at the first request */
+function tryOut({ kind }: Resource): void {
+  if (kind.case === 'route') {
+    compileRoute(kind.value);
+    for (const { sessionPersistence } of kind.value.rules) trySession(sessionPersistence);
+  } else if (kind.case === 'trafficPolicy') {
+    const { fault, sessionPersistence } = kind.value;
+    if (fault !== undefined) new FaultInjector(fault);
+    trySession(sessionPersistence);
+  } else if (kind.case === 'settings') {
+    const { length } = kind.value.sessionKey;
+    if (length > 0 && length < ANY_KEY.length)
+      throw new Error(`sessionKey has ${length} bytes, allowed: none, or at least ${ANY_KEY.length}`);
+  }
+}
+
+function trySession(settings: SessionSettings | undefined): void {
+  if (settings !== undefined) new SessionPersistence(settings, 'any/service', ANY_KEY);
 }
 
 function nameOf({ kind }: Resource): string {

@@ -72,9 +72,10 @@ function servicePortOf(
   targetPort: number,
 ): number | undefined {
   for (const { port } of served.ports) {
+    // 0 is a target port by name, which the pod itself must say.
     const own = ports.find((p) => p.servicePort === port && p.targetPort !== 0)?.targetPort;
     const general = service?.ports.find((p) => p.servicePort === port)?.targetPort;
-    if ((own ?? (general || port)) === targetPort) return port;
+    if ((own ?? general ?? port) === targetPort) return port;
   }
   return undefined;
 }

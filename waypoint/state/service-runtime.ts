@@ -32,7 +32,8 @@ export class RuntimeStore {
   readonly #jwks: JwksCache;
   readonly #buckets: SharedBuckets | undefined;
   readonly #logError: LogError;
-  readonly #made = new Map<string, Runtime>();
+  /** Undefined where none could be made yet. */
+  readonly #made = new Map<string, Runtime | undefined>();
   readonly #stale = new Set<string>();
   readonly #memory = new Map<string, PolicyMemory>();
   readonly #policies = new WeakMap<AuthorizationPolicy, CompiledPolicy>();
@@ -50,7 +51,7 @@ export class RuntimeStore {
   /** @returns undefined for a Service that this waypoint does not know */
   get(key: string): ServiceRuntime | undefined {
     const known = this.#made.get(key);
-    if (known !== undefined && !this.#stale.has(key)) return known;
+    if (this.#made.has(key) && !this.#stale.has(key)) return known;
     const service = this.#config.service(key);
     if (service === undefined) return undefined;
     this.#stale.delete(key);
@@ -64,6 +65,7 @@ export class RuntimeStore {
         service: key,
         error: errorText(error),
       });
+      this.#made.set(key, known);
       return known;
     }
   }
