@@ -69,3 +69,39 @@ const PROTECTED: ReadonlySet<string> = new Set([
 export function copyHeaders(headers: Headers): Headers {
   return Object.assign(Object.create(null) as Headers, headers);
 }
+
+/** Fields that must not come after the body, since somebody has decided by them before (RFC 9110 section 6.5.1). */
+const NOT_IN_TRAILERS: ReadonlySet<string> = new Set([
+  ...HOP_BY_HOP,
+  'content-length',
+  'content-type',
+  'content-encoding',
+  'content-range',
+  'trailer',
+  'host',
+  'authorization',
+  'cookie',
+  'set-cookie',
+  'expect',
+  'range',
+  'max-forwards',
+  'cache-control',
+  'forwarded',
+  'x-forwarded-for',
+  'x-forwarded-proto',
+  'x-forwarded-host',
+  'x-forwarded-port',
+  'x-forwarded-client-cert',
+  'x-real-ip',
+  'x-request-id',
+  'traceparent',
+  'tracestate',
+  'baggage',
+]);
+
+/** Trailers as they may be handed on. A recipient may merge them into the headers, so those that decide things go. */
+export function trailersOf(trailers: Readonly<Record<string, string | string[] | undefined>>): Headers {
+  const kept = withoutPrototype(trailers);
+  for (const name of Object.keys(kept)) if (NOT_IN_TRAILERS.has(name)) delete kept[name];
+  return kept;
+}

@@ -1,27 +1,32 @@
 import http from 'node:http';
 import type { Duplex } from 'node:stream';
 import { resetStream } from '../../lib/mesh/hbone/stream-reset.ts';
+import { findHttp1Problem } from './http1-checks.ts';
+import { Http1Connection } from './http1-connection.ts';
 import type { Exchange, ExchangeHandler, IncomingHead } from './exchange.ts';
 import type { Headers } from './request.ts';
-import { isToken, withoutPrototype } from './headers.ts';
+import { isToken, trailersOf, withoutPrototype } from './headers.ts';
 import type { HttpLimits } from './limits.ts';
 import { takeTextsAsBytes } from './byte-writes.ts';
-import { answerRaw } from './raw-response.ts';
 
 /** Called when a client broke the protocol before there was a request; the connection is answered and closed. */
 export type ProtocolErrorHandler = (connection: Duplex, status: number, reason: string) => void;
 
 /**
  * HTTP/1.1 on connections that come as byte streams. Node's parser is strict here: conflicting lengths, obsolete line
- * folding, bare line feeds and the like are refused with 400 (RFC 9112 sections 2.2, 5.2 and 6.3).
+ * folding, bare line feeds and the like are refused with 400 (RFC 9112 sections 2.2, 5.2 and 6.3); see http1-checks.ts for
+ * what it is not strict about.
  */
 export class Http1Server {
   readonly #server: http.Server;
-  readonly #handlers = new WeakMap<Duplex, ExchangeHandler>();
-  readonly #connections = new Set<Duplex>();
+  readonly #connections = new Map<Duplex, Http1Connection>();
+  readonly #limits: HttpLimits;
+  readonly #onProtocolError: ProtocolErrorHandler;
   #draining = false;
 
   constructor(limits: HttpLimits, onProtocolError: ProtocolErrorHandler) {
+    this.#limits = limits;
+    this.#onProtocolError = onProtocolError;
     this.#server = http.createServer({
       maxHeaderSize: limits.maxHeaderBytes,
       headersTimeout: limits.headersTimeoutMs,
@@ -31,29 +36,32 @@ export class Http1Server {
       connectionsCheckingInterval: 1_000,
       insecureHTTPParser: false,
       requireHostHeader: true,
-      shouldUpgradeCallback: (request) => upgradeOf(request) !== undefined,
+      // Behind a request that waits for its answer, an upgrade is not taken up (RFC 9110 section 7.8 allows that).
+      shouldUpgradeCallback: (request) =>
+        upgradeOf(request) !== undefined &&
+        this.#connections.get(request.socket)?.busy === false &&
+        findHttp1Problem(request, limits) === undefined,
     });
-    this.#server.maxHeadersCount = limits.maxHeaders;
+    // Counted by findHttp1Problem; Node would drop those beyond its own bound.
+    this.#server.maxHeadersCount = 0;
     this.#server.timeout = 0;
-    this.#server.on('request', (request, response) => this.#serve(request, response, false));
+    this.#server.on('request', (request, response) => this.#serve(request, response, 'none'));
     this.#server.on('checkContinue', (request: http.IncomingMessage, response: http.ServerResponse) =>
-      this.#serve(request, response, true),
+      this.#serve(request, response, 'continue'),
     );
-    this.#server.on('checkExpectation', (_request, response: http.ServerResponse) => {
-      response.writeHead(417, { 'content-length': 0 });
-      response.end();
-    });
+    this.#server.on('checkExpectation', (request: http.IncomingMessage, response: http.ServerResponse) =>
+      this.#serve(request, response, 'unknown'),
+    );
     this.#server.on('upgrade', (request: http.IncomingMessage, socket: Duplex, head: Buffer) =>
       this.#serveUpgrade(request, socket, head),
     );
-    this.#server.on('connect', (_request, socket: Duplex) => answerRaw(socket, 405));
+    this.#server.on('connect', (_request, socket: Duplex) => this.#fail(socket, 405));
     this.#server.on('dropRequest', (_request, socket: Duplex) => socket.destroy());
     this.#server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
-      if (socket.destroyed) return;
+      if (socket.destroyed || this.#connections.get(socket)?.readable === false) return;
       const status = statusOfParseError(error.code);
       onProtocolError(socket, status, error.code ?? error.message);
-      if (socket.writable) answerRaw(socket, status);
-      else resetStream(socket);
+      this.#fail(socket, status);
     });
     // Node watches the time of heads, and knows which connections are idle, only from this event on; it never listens.
     this.#server.emit('listening');
@@ -61,8 +69,7 @@ export class Http1Server {
 
   /** Serves HTTP/1.1 on a connection until it ends. */
   accept(connection: Duplex, handler: ExchangeHandler): void {
-    this.#handlers.set(connection, handler);
-    this.#connections.add(connection);
+    this.#connections.set(connection, new Http1Connection(connection, handler));
     connection.once('close', () => this.#connections.delete(connection));
     this.#server.emit('connection', takeTextsAsBytes(connection));
     // It was paused while its protocol was found out, which a data listener alone does not undo.
@@ -78,23 +85,41 @@ export class Http1Server {
   close(): void {
     this.#server.close();
     this.#server.closeAllConnections();
-    for (const connection of this.#connections) connection.destroy();
+    for (const connection of this.#connections.keys()) connection.destroy();
   }
 
-  #serve(request: http.IncomingMessage, response: http.ServerResponse, expectsContinue: boolean): void {
-    const handler = this.#handlers.get(request.socket);
-    if (handler === undefined) {
+  #fail(socket: Duplex, status: number): void {
+    const connection = this.#connections.get(socket);
+    if (connection !== undefined && socket.writable) connection.fail(status);
+    else resetStream(socket);
+  }
+
+  #serve(
+    request: http.IncomingMessage,
+    response: http.ServerResponse,
+    expectation: 'none' | 'continue' | 'unknown',
+  ): void {
+    const connection = this.#connections.get(request.socket);
+    if (connection === undefined) {
       request.socket.destroy();
       return;
     }
     response.sendDate = false;
-    if (this.#draining) response.shouldKeepAlive = false;
-    handler(new Http1Exchange(request, response, expectsContinue, undefined));
+    const run = (): void => {
+      if (this.#draining) response.shouldKeepAlive = false;
+      const problem = findHttp1Problem(request, this.#limits);
+      if (problem !== undefined) {
+        this.#onProtocolError(request.socket, problem.status, problem.reason);
+        refuse(request, response, problem.status);
+      } else if (expectation === 'unknown') refuse(request, response, 417);
+      else connection.handler(new Http1Exchange(request, response, expectation === 'continue', undefined));
+    };
+    connection.take({ request, response, run });
   }
 
   #serveUpgrade(request: http.IncomingMessage, socket: Duplex, head: Buffer): void {
-    const handler = this.#handlers.get(socket);
-    if (handler === undefined) {
+    const connection = this.#connections.get(socket);
+    if (connection === undefined) {
       socket.destroy();
       return;
     }
@@ -108,8 +133,20 @@ export class Http1Server {
       if (!socket.destroyed) socket.end();
     });
     socket.on('error', () => undefined);
-    handler(new Http1Exchange(request, response, false, upgradeOf(request)));
+    connection.handler(
+      new Http1Exchange(request, response, false, upgradeOf(request), () => connection.release()),
+    );
   }
+}
+
+/** Ends the connection too: what follows such a request is not to be trusted. */
+function refuse(request: http.IncomingMessage, response: http.ServerResponse, status: number): void {
+  request.on('error', () => undefined);
+  response.on('error', () => undefined);
+  request.resume();
+  response.shouldKeepAlive = false;
+  response.writeHead(status, { 'content-length': 0 });
+  response.end();
 }
 
 /** The one protocol that a request asks to switch to; h2c is none that we would leave HTTP for (RFC 9113 section 3.1). */
@@ -142,6 +179,7 @@ class Http1Exchange implements Exchange {
   readonly upgrade: string | undefined;
   readonly #request: http.IncomingMessage;
   readonly #response: http.ServerResponse;
+  readonly #onSwitch: () => void;
   #headSent = false;
   #switched = false;
 
@@ -150,8 +188,10 @@ class Http1Exchange implements Exchange {
     response: http.ServerResponse,
     expectsContinue: boolean,
     upgrade: string | undefined,
+    onSwitch: () => void = () => undefined,
   ) {
     this.#request = request;
+    this.#onSwitch = onSwitch;
     this.#response = response;
     this.expectsContinue = expectsContinue;
     this.upgrade = upgrade;
@@ -185,7 +225,7 @@ class Http1Exchange implements Exchange {
   }
 
   requestTrailers(): Headers {
-    return withoutPrototype(this.#request.trailers);
+    return trailersOf(this.#request.trailers);
   }
 
   informational(status: number, headers: Headers): void {
@@ -220,6 +260,7 @@ class Http1Exchange implements Exchange {
   switchProtocols(headers: Headers): Duplex {
     this.#headSent = true;
     this.#switched = true;
+    this.#onSwitch();
     const socket = this.#request.socket;
     this.#response.detachSocket(socket);
     const lines = ['HTTP/1.1 101 Switching Protocols'];

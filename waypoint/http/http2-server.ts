@@ -1,7 +1,7 @@
 import http2 from 'node:http2';
 import type { Duplex } from 'node:stream';
 import type { Exchange, ExchangeHandler, IncomingHead } from './exchange.ts';
-import { withoutPrototype } from './headers.ts';
+import { trailersOf, withoutPrototype } from './headers.ts';
 import type { ProtocolErrorHandler } from './http1-server.ts';
 import type { HttpLimits } from './limits.ts';
 import type { Headers } from './request.ts';
@@ -105,7 +105,7 @@ class Http2Exchange implements Exchange {
       headers,
     };
     stream.on('trailers', (trailers) => {
-      this.#requestTrailers = withoutPrototype(trailers);
+      this.#requestTrailers = trailersOf(trailers);
     });
     stream.on('wantTrailers', () => {
       if (!stream.destroyed) stream.sendTrailers(this.#trailers ?? {});

@@ -37,12 +37,11 @@ export function relayBody(
       if (!out.write(chunk)) body.pause();
     });
     out.on('drain', onDrain);
-    const onEnd = (): void => {
+    body.once('end', () => {
       // HTTP/2 says `end` also just before it says that the stream was reset.
       if (isHttp2Stream(body as never)) setImmediate(() => finish(body));
       else finish(body);
-    };
-    body.once('end', onEnd);
+    });
     const finish = (from: Readable): void => {
       if (settled) return;
       if (isBroken(from)) {
@@ -65,9 +64,7 @@ export function relayBody(
     });
     exchange.onAbort(() => settle('client-gone'));
     if (exchange.aborted) settle('client-gone');
-    // An HTTP/2 stream without a byte says `end` by itself, maybe before anybody listens.
-    if (body.readableEnded) onEnd();
-    else body.resume();
+    body.resume();
   });
 }
 

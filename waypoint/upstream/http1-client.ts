@@ -9,7 +9,7 @@ import {
   type UpstreamClient,
   type UpstreamResponse,
 } from '../http/exchange.ts';
-import { removeHopByHop, withoutPrototype } from '../http/headers.ts';
+import { removeHopByHop, trailersOf, withoutPrototype } from '../http/headers.ts';
 import type { Headers } from '../http/request.ts';
 import type { Connector } from './connector.ts';
 
@@ -125,7 +125,8 @@ class EndpointAgent extends http.Agent {
       stream.off('data', guard);
       stream.off('end', guard);
     }
-    (request as http.ClientRequest & { reusedSocket: boolean }).reusedSocket = true;
+    // Node's own takes its listeners off too; it asks for a method that only sockets have.
+    super.reuseSocket(Object.assign(stream, { ref: () => stream }), request);
     (stream as Duplex & { setTimeout?: (ms: number) => void }).setTimeout?.(0);
   }
 }
@@ -179,10 +180,10 @@ class Http1Attempt implements UpstreamAttempt {
         upgraded: socket,
       });
     });
-    // 100 comes here too, beside an event of its own.
     request.on('information', (info) => {
       if (info.statusCode !== 101) onInformational(info.statusCode, withoutPrototype(info.headers));
     });
+    request.on('continue', () => onInformational(100, Object.create(null) as Headers));
     if (hasBody) {
       this.body = request;
       request.flushHeaders();
@@ -220,7 +221,7 @@ function upstreamResponse(response: http.IncomingMessage): UpstreamResponse {
     status: response.statusCode ?? 502,
     headers,
     body: response,
-    trailers: () => withoutPrototype(response.trailers),
+    trailers: () => trailersOf(response.trailers),
     upgraded: undefined,
   };
 }

@@ -8,7 +8,7 @@ import {
   type UpstreamClient,
   type UpstreamResponse,
 } from '../http/exchange.ts';
-import { removeHopByHop, withoutPrototype } from '../http/headers.ts';
+import { removeHopByHop, trailersOf, withoutPrototype } from '../http/headers.ts';
 import type { Headers } from '../http/request.ts';
 import { BodyWriter } from './body-writer.ts';
 import type { Connector } from './connector.ts';
@@ -211,7 +211,7 @@ class Http2Attempt implements UpstreamAttempt {
       stream.once('response', (raw, flags) => {
         stream.off('close', onClose);
         let trailers: Headers = Object.create(null) as Headers;
-        stream.on('trailers', (received) => (trailers = plain(received)));
+        stream.on('trailers', (received) => (trailers = trailersOf(received)));
         const headers = plain(raw);
         removeHopByHop(headers);
         const ended = (flags & 1) !== 0;

@@ -15,7 +15,7 @@ import { OpaqueRelay } from '../hbone/opaque.ts';
 import type { Engine } from '../http/engine.ts';
 import { Http1Server } from '../http/http1-server.ts';
 import { Http2Server } from '../http/http2-server.ts';
-import { HTTP_LIMITS } from '../http/limits.ts';
+import { HTTP_LIMITS, type HttpLimits } from '../http/limits.ts';
 import { JwksCache } from '../security/jwks-cache.ts';
 import { ConfigStore } from '../state/config-store.ts';
 import { SharedBuckets } from '../resilience/shared-buckets.ts';
@@ -44,10 +44,15 @@ export interface WaypointWorker {
   drain(deadlineMs: number): Promise<number>;
 }
 
-/** Makes a worker's parts and begins to listen. */
+/**
+ * Makes a worker's parts and begins to listen.
+ *
+ * @param limits others than the usual ones are for tests, which cannot wait so long
+ */
 export function createWaypointWorker(
   start: WorkerStart,
   post: (message: FromWorker) => void,
+  limits: HttpLimits = HTTP_LIMITS,
 ): WaypointWorker {
   const { gateway, trustDomain, network, clusterId } = start;
   let level = start.logLevel;
@@ -121,15 +126,15 @@ export function createWaypointWorker(
     workloads,
     policies,
     telemetry,
-    limits: HTTP_LIMITS,
+    limits,
     identityUri,
     log,
     active: new Set(),
     sessionKey: () => sharedKey ?? start.sessionKey,
   };
   const protocolError = (reason: string): void => telemetry.runtime.count('protocolErrors', [reason]);
-  const http1 = new Http1Server(HTTP_LIMITS, (_connection, _status, reason) => protocolError(reason));
-  const http2 = new Http2Server(HTTP_LIMITS, (_connection, _status, reason) => protocolError(reason));
+  const http1 = new Http1Server(limits, (_connection, _status, reason) => protocolError(reason));
+  const http2 = new Http2Server(limits, (_connection, _status, reason) => protocolError(reason));
   const opaque = new OpaqueRelay(engine, dialer);
   const inbound = new Inbound({
     ...{ config, workloads, network, ownService, engine, firstState, http1, http2, opaque },
