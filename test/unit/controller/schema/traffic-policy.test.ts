@@ -1,16 +1,17 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { Ajv } from 'ajv';
+import { join } from 'node:path';
 import { describe, it } from 'mocha';
 import { parse } from 'yaml';
 import { SECURE_PREFIXES, TAKEN_HEADERS } from '../../../../controller/sources/check-traffic-policy.ts';
 import { readManifest } from '../../../../controller/sources/read-object.ts';
+import { packageRoot } from '../../../../lib/package-root.ts';
 import { FORMATS } from '../../../../controller/schema/formats.ts';
 import { TRAFFIC_POLICY_SPEC } from '../../../../controller/schema/traffic-policy.ts';
 import { DEFAULTS, DURATIONS } from '../../../../controller/schema/traffic-policy-values.ts';
 
-const ROOT = new URL('../../../../', import.meta.url);
-const read = (path: string): string => readFileSync(new URL(path, ROOT), 'utf8');
+const read = (path: string): string => readFileSync(join(packageRoot(), path), 'utf8');
 
 /** As much of JSON schema as both schemas use. */
 interface Node {

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { toJson } from '@bufbuild/protobuf';
+import { packageRoot } from '../../../../../lib/package-root.ts';
+import { join } from 'node:path';
 import { describe, it } from 'mocha';
 import { parse } from 'yaml';
 import { compileTrafficPolicy } from '../../../../../controller/compile/waypoints/traffic-message.ts';
@@ -107,10 +109,7 @@ describe('what a waypoint is told of a TrafficPolicy', () => {
   });
 
   it('tells every field of the example', () => {
-    const text = readFileSync(
-      new URL('../../../../../deploy/examples/traffic-policy.yaml', import.meta.url),
-      'utf8',
-    );
+    const text = readFileSync(join(packageRoot(), 'deploy/examples/traffic-policy.yaml'), 'utf8');
     const compiled = readManifest('e.yaml', text).flatMap((document) => {
       assert(document.type === 'object');
       return document.object.kind === 'TrafficPolicy'

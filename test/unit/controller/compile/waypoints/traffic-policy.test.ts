@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { fromBinary } from '@bufbuild/protobuf';
+import { packageRoot } from '../../../../../lib/package-root.ts';
+import { join } from 'node:path';
 import { describe, it } from 'mocha';
 import { compileMesh, type CompiledMesh, type Outcome } from '../../../../../controller/compile/mesh.ts';
 import { group } from '../../../../../controller/compile/group.ts';
@@ -337,7 +339,7 @@ describe('the TrafficPolicy of a route', () => {
 
 describe('the example of TrafficPolicy', () => {
   it('puts its policies before their Services', () => {
-    const url = new URL('../../../../../deploy/examples/traffic-policy.yaml', import.meta.url);
+    const url = join(packageRoot(), 'deploy/examples/traffic-policy.yaml');
     const addresses = { 'bank/accounts': '10.0.0.1', 'bank/accounts-readonly': '10.0.0.2' };
     const services = Object.fromEntries(
       Object.entries(addresses).map(([name, clusterIP]) => [name, { clusterIP }]),
