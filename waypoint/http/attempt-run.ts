@@ -8,6 +8,7 @@ import {
   type UpstreamAttempt,
   type UpstreamResponse,
 } from './exchange.ts';
+import { Cancellation } from './cancellation.ts';
 import type { RequestBody } from './request-body.ts';
 
 /** How an attempt came out, up to the head of its response. */
@@ -18,7 +19,7 @@ export type AttemptResult =
 /**
  * Sends a request to one endpoint and waits for the head of the response.
  *
- * @param signal the client went away
+ * @param gone told when the client went away
  */
 export async function runAttempt(
   peer: EndpointPeer,
@@ -26,13 +27,13 @@ export async function runAttempt(
   request: AttemptRequest,
   body: RequestBody | undefined,
   timeout: AttemptTimeout | undefined,
-  signal: AbortSignal,
+  gone: Cancellation,
 ): Promise<AttemptResult> {
-  const bound = new AbortController();
+  const bound = new Cancellation();
   let timedOut = false;
   let attempt: UpstreamAttempt | undefined;
   const stop = (): void => {
-    bound.abort();
+    bound.cancel();
     attempt?.abort();
   };
   const timer =
@@ -41,13 +42,14 @@ export async function runAttempt(
       timedOut = true;
       stop();
     }, timeout.ms);
-  signal.addEventListener('abort', stop, { once: true });
+  gone.onCancel(stop);
   const failed = (outcome: Outcome, error?: Error): AttemptResult => ({ kind: 'failed', outcome, error });
   try {
-    if (signal.aborted) return failed({ kind: 'client-gone' });
-    const admitted = await peer.admit(protocol, bound.signal);
-    if (!admitted && !bound.signal.aborted) return failed({ kind: 'circuit-open' });
-    if (admitted && !bound.signal.aborted) {
+    if (gone.cancelled) return failed({ kind: 'client-gone' });
+    const admission = peer.admit(protocol, bound);
+    const admitted = typeof admission === 'boolean' ? admission : await admission;
+    if (!admitted && !bound.cancelled) return failed({ kind: 'circuit-open' });
+    if (admitted && !bound.cancelled) {
       attempt = peer.client(protocol).request(request);
       body?.sendTo(attempt);
       const response = await attempt.response;
@@ -55,14 +57,14 @@ export async function runAttempt(
     }
     throw new AttemptError({ kind: 'aborted' });
   } catch (error) {
-    if (signal.aborted) return failed({ kind: 'client-gone' });
+    if (gone.cancelled) return failed({ kind: 'client-gone' });
     if (timedOut && timeout !== undefined) return failed(timeout.means);
     const failure: AttemptFailure =
       error instanceof AttemptError ? error.failure : { kind: 'reset', error: error as Error };
     return failed(outcomeOf(failure), error as Error);
   } finally {
     clearTimeout(timer);
-    signal.removeEventListener('abort', stop);
+    gone.off(stop);
   }
 }
 

@@ -11,6 +11,8 @@ import type { RequestBody } from './request-body.ts';
 import type { RequestLog } from './request-log.ts';
 import { relayBody } from './response-relay.ts';
 
+const EMPTY = Buffer.alloc(0);
+
 export interface Delivery {
   readonly engine: Engine;
   readonly exchange: Exchange;
@@ -41,11 +43,17 @@ export async function deliver(delivery: Delivery): Promise<void> {
     await relayUpgrade(delivery, response.upgraded);
     return;
   }
-  exchange.respond(status, headers, response.body === undefined);
-  if (response.body === undefined) {
+  const whole = response.body === undefined ? EMPTY : response.takeWhole();
+  if (whole !== undefined) {
+    if (whole.length === 0) exchange.respond(status, headers, true);
+    else {
+      log.onResponseChunk(whole);
+      exchange.respondWhole(status, headers, whole);
+    }
     ended(delivery, 'complete');
     return;
   }
+  exchange.respond(status, headers, false);
   await relayResponse(delivery);
 }
 

@@ -11,6 +11,7 @@ import { epochMs } from '../telemetry/request-record.ts';
 import type { EndpointPeer } from '../upstream/endpoint-peer.ts';
 import type { UpstreamCluster } from '../upstream/upstream-cluster.ts';
 import { runAttempt, type AttemptResult } from './attempt-run.ts';
+import { Cancellation } from './cancellation.ts';
 import type { Engine } from './engine.ts';
 import type { Exchange } from './exchange.ts';
 import { writeForwarded } from './forwarded.ts';
@@ -49,14 +50,14 @@ interface Picked {
 /** Sends a request to a backend: attempt after attempt, then to the fallback, and answers in any case. */
 export class Dispatcher {
   readonly #options: DispatchOptions;
-  readonly #gone = new AbortController();
+  readonly #gone = new Cancellation();
   readonly #tried = new Set<string>();
   mirrors: readonly Backend[] = [];
 
   constructor(options: DispatchOptions) {
     this.#options = options;
-    options.exchange.onAbort(() => this.#gone.abort());
-    if (options.exchange.aborted) this.#gone.abort();
+    options.exchange.onAbort(() => this.#gone.cancel());
+    if (options.exchange.aborted) this.#gone.cancel();
   }
 
   /** The session that the request keeps, where sessions are configured. */
@@ -138,7 +139,7 @@ export class Dispatcher {
     log.backend = engine.config.service(target.service) ?? log.backend;
     const retries = policy.retries(rule);
     for (let n = 0; ; n += 1) {
-      if (this.#gone.signal.aborted) return { outcome: { kind: 'client-gone' }, error: undefined };
+      if (this.#gone.cancelled) return { outcome: { kind: 'client-gone' }, error: undefined };
       const result = await this.#attempt(head, target, rule, session, body, deadline, cluster);
       if (result === undefined) return undefined;
       const { outcome } = result;
@@ -223,7 +224,7 @@ export class Dispatcher {
       },
       body,
       timeout,
-      this.#gone.signal,
+      this.#gone,
     );
     log.upstreamMs = epochMs() - startMs;
     if (result.kind === 'failed') {

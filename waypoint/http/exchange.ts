@@ -28,6 +28,8 @@ export interface Exchange {
   informational(status: number, headers: Headers): void;
   /** Sends the head. With `endStream` the response is complete. To be called once. */
   respond(status: number, headers: Headers, endStream: boolean): void;
+  /** Sends head and whole body as one, in place of {@link respond}; there are no trailers. */
+  respondWhole(status: number, headers: Headers, body: Buffer): void;
   /** Where the body of the response goes after {@link respond}. */
   readonly out: Writable;
   /** Ends the body, with trailers where there are some. */
@@ -51,6 +53,8 @@ export interface UpstreamResponse {
   readonly headers: Headers;
   /** Undefined when there is none (HEAD, 204, 304, or an end with the head). */
   readonly body: Readable | undefined;
+  /** Takes the body if all of it is here already, without trailers: then {@link body} gives nothing more. */
+  readonly takeWhole: () => Buffer | undefined;
   /** Empty until the body ended. */
   readonly trailers: () => Headers;
   /** Set for 101: raw bytes both ways. */

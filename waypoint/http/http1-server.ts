@@ -249,6 +249,13 @@ class Http1Exchange implements Exchange {
     else this.#response.flushHeaders();
   }
 
+  respondWhole(status: number, headers: Headers, body: Buffer): void {
+    if (this.#headSent || this.aborted) return;
+    this.#headSent = true;
+    this.#response.writeHead(status, headers);
+    this.#response.end(body);
+  }
+
   endWithTrailers(trailers: Headers): void {
     const names = Object.keys(trailers);
     if (names.length > 0 && !this.#response.writableEnded && this.#response.chunkedEncoding) {

@@ -134,7 +134,15 @@ class Http2Exchange implements Exchange {
   }
 
   respond(status: number, headers: Headers, endStream: boolean): void {
-    if (this.#headSent || this.aborted) return;
+    this.#respond(status, headers, endStream, !endStream);
+  }
+
+  respondWhole(status: number, headers: Headers, body: Buffer): void {
+    if (this.#respond(status, headers, false, false)) this.#stream.end(body);
+  }
+
+  #respond(status: number, headers: Headers, endStream: boolean, waitForTrailers: boolean): boolean {
+    if (this.#headSent || this.aborted) return false;
     this.#headSent = true;
     delete headers['connection'];
     delete headers['keep-alive'];
@@ -142,13 +150,14 @@ class Http2Exchange implements Exchange {
     headers[':status' as string] = String(status);
     this.#stream.respond(headers, {
       endStream,
-      waitForTrailers: !endStream,
+      waitForTrailers,
       sendDate: false,
     } as http2.ServerStreamResponseOptions);
     // An early answer, all of it: the client need not send the rest (RFC 9113 section 8.1).
     if (endStream && this.body !== undefined && !this.#stream.readableEnded) {
       this.#stream.once('finish', () => this.#stream.close(http2.constants.NGHTTP2_NO_ERROR));
     }
+    return true;
   }
 
   endWithTrailers(trailers: Headers): void {

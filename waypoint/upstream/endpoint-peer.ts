@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream';
 import type { Workload } from '../../lib/mesh/state/model.ts';
 import { ProxyError } from '../../lib/mesh/hbone/proxy-error.ts';
+import type { Cancellation } from '../http/cancellation.ts';
 import type { UpstreamClient } from '../http/exchange.ts';
 import type { CircuitBreaker } from '../resilience/circuit-breaker.ts';
 import { CONNECT_TIMEOUT_MS } from '../resilience/timeouts.ts';
@@ -80,22 +81,30 @@ export class EndpointPeer implements Connector {
   /**
    * Waits until a connection is free or one more may be made, within the backend's bounds.
    *
-   * @returns false when too many wait already, or the wait was ended
+   * @returns false when too many wait already, or the wait was ended; a promise only where there is a wait
    */
-  async admit(protocol: 'http1' | 'http2', signal: AbortSignal): Promise<boolean> {
+  admit(protocol: 'http1' | 'http2', bound: Cancellation): boolean | Promise<boolean> {
+    return this.#hasRoom(protocol) || this.#waitForRoom(protocol, bound.signal);
+  }
+
+  async #waitForRoom(protocol: 'http1' | 'http2', signal: AbortSignal): Promise<boolean> {
     const { circuit, siblings } = this.#options;
-    for (;;) {
-      if (protocol === 'http1' ? this.#http1.hasFree : this.#http2.hasRoom) return true;
-      if (circuit.tryConnection()) {
-        // Counted by the connection itself when it is made.
-        circuit.endConnection();
-        return true;
-      }
+    do {
       for (const peer of siblings()) {
         if (peer !== this && peer.#http1.closeOneIdle()) break;
       }
       if ((await circuit.pending.wait(signal)) !== 'ready') return false;
-    }
+    } while (!this.#hasRoom(protocol));
+    return true;
+  }
+
+  #hasRoom(protocol: 'http1' | 'http2'): boolean {
+    if (protocol === 'http1' ? this.#http1.hasFree : this.#http2.hasRoom) return true;
+    const { circuit } = this.#options;
+    if (!circuit.tryConnection()) return false;
+    // Counted by the connection itself when it is made.
+    circuit.endConnection();
+    return true;
   }
 
   /** A pooled connection. @throws ProxyError */

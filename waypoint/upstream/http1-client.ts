@@ -13,6 +13,7 @@ import { removeHopByHop, trailersOf, withoutPrototype } from '../http/headers.ts
 import type { Headers } from '../http/request.ts';
 import type { Connector } from './connector.ts';
 
+const EMPTY = Buffer.alloc(0);
 const IDLE_CONNECTION_MS = 60_000;
 const MAX_RESPONSE_HEADER_BYTES = 64 * 1024;
 /** RFC 9110 section 9.2.2. */
@@ -141,6 +142,7 @@ class Http1Attempt implements UpstreamAttempt {
   readonly body: http.ClientRequest | undefined;
   readonly response: Promise<UpstreamResponse>;
   readonly #request: http.ClientRequest;
+  readonly #chunked: boolean;
   #aborted = false;
 
   constructor(agent: EndpointAgent, { head, headers, hasBody, upgrade, onInformational }: AttemptRequest) {
@@ -154,12 +156,13 @@ class Http1Attempt implements UpstreamAttempt {
       outgoing['connection'] = 'te';
     }
     // A length that is not known needs chunks, whatever the method.
-    if (hasBody && outgoing['content-length'] === undefined) outgoing['transfer-encoding'] = 'chunked';
+    this.#chunked = hasBody && outgoing['content-length'] === undefined;
+    if (this.#chunked) outgoing['transfer-encoding'] = 'chunked';
     const request = http.request({
       agent,
       method,
       path: head.query === '' ? head.path : `${head.path}?${head.query}`,
-      headers: outgoing as http.OutgoingHttpHeaders,
+      headers: headerList(outgoing),
       setHost: false,
       setDefaultHeaders: false,
       maxHeaderSize: MAX_RESPONSE_HEADER_BYTES,
@@ -176,6 +179,7 @@ class Http1Attempt implements UpstreamAttempt {
         status: 101,
         headers: upgradeHeaders(response),
         body: undefined,
+        takeWhole: () => undefined,
         trailers: () => ({}),
         upgraded: socket,
       });
@@ -191,7 +195,7 @@ class Http1Attempt implements UpstreamAttempt {
   }
 
   endBody(trailers: Headers): void {
-    if (Object.keys(trailers).length > 0 && this.#request.getHeader('transfer-encoding') === 'chunked') {
+    if (this.#chunked && Object.keys(trailers).length > 0) {
       this.#request.addTrailers(trailers);
     }
     this.#request.end();
@@ -214,6 +218,17 @@ class Http1Attempt implements UpstreamAttempt {
   }
 }
 
+/** Names and values in turn: Node writes a list at once, and copies an object into its own form before. */
+function headerList(headers: Headers): string[] {
+  const list: string[] = [];
+  for (const name in headers) {
+    const value = headers[name];
+    if (typeof value === 'string') list.push(name, value);
+    else for (const each of value ?? []) list.push(name, each);
+  }
+  return list;
+}
+
 function upstreamResponse(response: http.IncomingMessage): UpstreamResponse {
   const headers = withoutPrototype(response.headers);
   removeHopByHop(headers);
@@ -221,9 +236,16 @@ function upstreamResponse(response: http.IncomingMessage): UpstreamResponse {
     status: response.statusCode ?? 502,
     headers,
     body: response,
+    takeWhole: () => takeWhole(response),
     trailers: () => trailersOf(response.trailers),
     upgraded: undefined,
   };
+}
+
+/** Small responses mostly come with one read: what is complete needs no listeners and no timers. */
+function takeWhole(response: http.IncomingMessage): Buffer | undefined {
+  if (!response.complete || response.rawTrailers.length > 0 || response.destroyed) return undefined;
+  return (response.read() as Buffer | null) ?? EMPTY;
 }
 
 function upgradeHeaders(response: http.IncomingMessage): Headers {

@@ -220,6 +220,7 @@ class Http2Attempt implements UpstreamAttempt {
           status: Number(raw[':status']),
           headers,
           body: ended ? undefined : stream,
+          takeWhole: () => undefined,
           trailers: () => trailers,
           upgraded: undefined,
         });

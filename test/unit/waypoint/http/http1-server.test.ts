@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { afterEach, beforeEach, describe, it } from 'mocha';
 import { detectProtocol } from '../../../../waypoint/http/detect.ts';
@@ -66,6 +67,16 @@ describe('waypoint/http/http1-server', () => {
     second.respond(202, headers({ 'content-length': '0' }), true);
     const seen = await readUntil(near, 'HTTP/1.1 202');
     assert.ok(seen.startsWith('HTTP/1.1 201'), seen);
+  });
+
+  it('sends a response that is whole in one piece', async () => {
+    const near = await connect();
+    near.write('GET / HTTP/1.1\r\nhost: a\r\n\r\n');
+    const exchange = await exchanges.next();
+    exchange.respondWhole(200, headers({ 'content-length': '4' }), Buffer.from('body'));
+    assert.equal(exchange.headSent, true);
+    const [piece] = (await once(near, 'data')) as [Buffer];
+    assert.match(piece.toString('latin1'), /^HTTP\/1\.1 200 OK\r\n[^]*\r\n\r\nbody$/);
   });
 
   it('has no body where a request has none, and the body of a chunked one with its trailers', async () => {
