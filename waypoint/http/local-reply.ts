@@ -13,6 +13,7 @@ export interface LocalReply {
   readonly grpcStatus?: number;
 }
 
+const BODILESS: ReadonlySet<number> = new Set([204, 205, 304]);
 const GRPC_INTERNAL = 13;
 /** gRPC's own table for responses of proxies ("HTTP to gRPC status code mapping"), but for timeouts, which are ours. */
 const GRPC_STATUS: Readonly<Record<number, number>> = {
@@ -42,6 +43,8 @@ export function localReply(
     headers['grpc-message'] = encodeURIComponent(reply.text).replaceAll('%20', ' ');
     return { status: 200, headers, body: '' };
   }
+  // A fault may ask for a status that has no body (RFC 9110 sections 15.3.5 and 15.4.5), nor then a length.
+  if (BODILESS.has(reply.status)) return { status: reply.status, headers, body: '' };
   const body = reply.text === '' ? '' : `${reply.text}\n`;
   if (body !== '') headers['content-type'] = 'text/plain; charset=utf-8';
   headers['content-length'] = String(Buffer.byteLength(body));

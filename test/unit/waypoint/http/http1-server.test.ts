@@ -4,7 +4,7 @@ import type { Duplex } from 'node:stream';
 import { afterEach, beforeEach, describe, it } from 'mocha';
 import { detectProtocol } from '../../../../waypoint/http/detect.ts';
 import { Http1Server } from '../../../../waypoint/http/http1-server.ts';
-import { Exchanges, headers, limits, NONE } from '../support/exchanges.ts';
+import { Exchanges, headers, limits } from '../support/exchanges.ts';
 import { happened, readAll, readUntil, StreamPairs, turns } from '../support/streams.ts';
 
 describe('waypoint/http/http1-server', () => {
@@ -52,7 +52,7 @@ describe('waypoint/http/http1-server', () => {
     assert.equal(await readAll(exchange.body), 'body');
     exchange.respond(200, headers({ 'content-length': '2' }), false);
     exchange.out.write('ok');
-    exchange.endWithTrailers(NONE);
+    exchange.endWithTrailers(headers());
     assert.match(await readUntil(near, 'ok'), /^HTTP\/1\.1 200 OK\r\ncontent-length: 2\r\n/);
   });
 
@@ -84,7 +84,7 @@ describe('waypoint/http/http1-server', () => {
     near.write('GET / HTTP/1.1\r\nhost: a\r\n\r\n');
     const get = await exchanges.next();
     assert.equal(get.body, undefined);
-    get.respond(204, NONE, true);
+    get.respond(204, headers(), true);
     near.write(
       'PUT / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nx-sum: 7\r\n\r\n',
     );
@@ -122,7 +122,7 @@ describe('waypoint/http/http1-server', () => {
     const exchange = await exchanges.next();
     exchange.respond(200, headers({ 'content-length': '5' }), false);
     exchange.out.write('never');
-    exchange.endWithTrailers(NONE);
+    exchange.endWithTrailers(headers());
     const seen = await readAll(near);
     assert.match(seen, /content-length: 5\r\n/);
     assert.ok(seen.endsWith('\r\n\r\n'), seen);
@@ -134,15 +134,15 @@ describe('waypoint/http/http1-server', () => {
     const exchange = await exchanges.next();
     assert.equal(exchange.expectsContinue, true);
     exchange.informational(103, headers({ link: '</a.css>; rel=preload' }));
-    exchange.informational(100, NONE);
+    exchange.informational(100, headers());
     const seen = await readUntil(near, '100 Continue\r\n\r\n');
     assert.match(seen, /^HTTP\/1\.1 103 Early Hints\r\nlink: <\/a\.css>; rel=preload\r\n/i);
     near.write('x');
     assert.ok(exchange.body);
     assert.equal(await readAll(exchange.body), 'x');
-    exchange.respond(200, NONE, true);
+    exchange.respond(200, headers(), true);
     await readUntil(near, 'HTTP/1.1 200');
-    exchange.informational(100, NONE);
+    exchange.informational(100, headers());
   });
 
   it('sends no interim response to HTTP/1.0, and closes after the response', async () => {
@@ -150,9 +150,9 @@ describe('waypoint/http/http1-server', () => {
     near.write('GET / HTTP/1.0\r\nhost: a\r\n\r\n');
     const exchange = await exchanges.next();
     exchange.informational(103, headers({ link: '</a>; rel=preload' }));
-    exchange.respond(200, NONE, false);
+    exchange.respond(200, headers(), false);
     exchange.out.write('all');
-    exchange.endWithTrailers(NONE);
+    exchange.endWithTrailers(headers());
     const seen = await readAll(near);
     assert.ok(seen.startsWith('HTTP/1.1 200'), seen);
     assert.doesNotMatch(seen, /chunked/);
@@ -188,7 +188,7 @@ describe('waypoint/http/http1-server', () => {
     await aborted;
     assert.equal(second.aborted, true);
     assert.equal(aborts, 0);
-    second.respond(200, NONE, true);
+    second.respond(200, headers(), true);
     assert.equal(second.headSent, false);
   });
 
@@ -221,7 +221,7 @@ describe('waypoint/http/http1-server', () => {
       const exchange = await exchanges.next();
       exchange.respond(403, headers({ 'content-length': '2' }), false);
       exchange.out.write('no');
-      exchange.endWithTrailers(NONE);
+      exchange.endWithTrailers(headers());
       const seen = await readAll(near);
       assert.match(seen, /^HTTP\/1\.1 403 Forbidden\r\n/);
       assert.ok(seen.endsWith('\r\n\r\nno'));

@@ -33,8 +33,6 @@ export function headers(values: Record<string, string | string[]> = {}): Headers
   return Object.assign(Object.create(null) as Headers, values);
 }
 
-export const NONE: Headers = headers();
-
 /** The waypoint's limits, with others in place of some. */
 export function limits(changes: Partial<HttpLimits> = {}): HttpLimits {
   return { ...HTTP_LIMITS, ...changes };
