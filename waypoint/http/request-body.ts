@@ -87,12 +87,18 @@ export class RequestBody {
   #start(): void {
     this.#started = true;
     this.#source.once('close', () => this.#whole.resolve(false));
-    this.#source.on('data', (chunk: Buffer) => this.#take(chunk));
-    this.#source.once('end', () => {
+    const end = (): void => {
       this.#ended = true;
       this.#whole.resolve(!this.#overflowed);
       this.#attempt?.endBody(this.#trailers());
-    });
+    };
+    // An HTTP/2 stream without a byte says `end` by itself, maybe before anybody listens.
+    if (this.#source.readableEnded) {
+      end();
+      return;
+    }
+    this.#source.on('data', (chunk: Buffer) => this.#take(chunk));
+    this.#source.once('end', end);
     this.#source.resume();
   }
 

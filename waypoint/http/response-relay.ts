@@ -37,11 +37,12 @@ export function relayBody(
       if (!out.write(chunk)) body.pause();
     });
     out.on('drain', onDrain);
-    body.once('end', () => {
+    const onEnd = (): void => {
       // HTTP/2 says `end` also just before it says that the stream was reset.
       if (isHttp2Stream(body as never)) setImmediate(() => finish(body));
       else finish(body);
-    });
+    };
+    body.once('end', onEnd);
     const finish = (from: Readable): void => {
       if (settled) return;
       if (isBroken(from)) {
@@ -64,7 +65,9 @@ export function relayBody(
     });
     exchange.onAbort(() => settle('client-gone'));
     if (exchange.aborted) settle('client-gone');
-    body.resume();
+    // An HTTP/2 stream without a byte says `end` by itself, maybe before anybody listens.
+    if (body.readableEnded) onEnd();
+    else body.resume();
   });
 }
 

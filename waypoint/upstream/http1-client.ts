@@ -184,10 +184,10 @@ class Http1Attempt implements UpstreamAttempt {
         upgraded: socket,
       });
     });
+    // 100 comes here too, beside an event of its own.
     request.on('information', (info) => {
       if (info.statusCode !== 101) onInformational(info.statusCode, withoutPrototype(info.headers));
     });
-    request.on('continue', () => onInformational(100, Object.create(null) as Headers));
     if (hasBody) {
       this.body = request;
       request.flushHeaders();
