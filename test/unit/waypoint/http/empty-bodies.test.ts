@@ -47,6 +47,7 @@ describe('bodies that ended before they were read', () => {
       status: 200,
       headers: {},
       body: await ended(),
+      takeWhole: () => undefined,
       trailers: () => ({}),
       upgraded: undefined,
     };
