@@ -1,4 +1,5 @@
-import { appFile } from './harness.ts';
+import { readFileSync } from 'node:fs';
+import { appFile, eventually, type Mesh } from './harness.ts';
 import { gatewayManifest, namespaceManifest, podManifest } from './manifests.ts';
 
 export const WAY_PORTS = [8080, 8081, 9090, 7000, 7001, 8443] as const;
@@ -94,3 +95,30 @@ export const WAY_BASE: Readonly<Record<string, string>> = {
   'gateway.yaml': gatewayManifest('way'),
   'client.yaml': podManifest('client'),
 };
+
+/** Requests for a Service as one line each of the waypoint's log has them: flags by path. */
+export interface WayLine {
+  readonly path?: string;
+  readonly response_flags?: string;
+  readonly response_code?: number;
+  readonly route?: string;
+  readonly policy?: string;
+  readonly error?: string;
+  readonly 'dst.service'?: string;
+  readonly 'dst.backend'?: string;
+}
+
+/** The access log of the waypoint's first instance. */
+export function wayLog(mesh: Mesh): WayLine[] {
+  return readFileSync(mesh.paths.waypointLog('m', 'way', 0), 'utf8')
+    .split('\n')
+    .filter((line) => line.includes('"scope":"access"'))
+    .map((line) => JSON.parse(line) as WayLine);
+}
+
+/** Waits until a request with this path is in the log, the last of them. */
+export function wayLine(mesh: Mesh, path: string): Promise<WayLine> {
+  return eventually(`${path} in the waypoint's log`, () =>
+    wayLog(mesh).findLast((line) => line.path === path),
+  );
+}

@@ -31,6 +31,13 @@ const handle = (request, response) => {
       response.statusCode = Number(arg('code', '200'));
       if (arg('header') !== '') response.setHeader(...arg('header').split(':'));
       return void response.end(`status of ${POD}\n`);
+    // Says whether it came by way of a waypoint.
+    case 'via': {
+      const via = /^By=(\S+);URI=/.exec(request.headers['x-forwarded-client-cert'] ?? '')?.[1] ?? 'nobody';
+      request.resume();
+      response.setHeader('x-pod', `${POD} via ${via.split('/').at(-1)}`);
+      return void response.end(POD);
+    }
     // Fails by a fixed share: so many of ten.
     case 'flaky':
       request.resume();
@@ -47,6 +54,7 @@ const handle = (request, response) => {
       return void response.end(POD);
     case 'hold':
       request.resume();
+      if (POD !== arg('pod', POD)) return void response.end(POD);
       return void held.set(arg('id'), () => response.end(POD));
     case 'release': {
       const release = held.get(arg('id'));
