@@ -2,7 +2,8 @@ import { Gauge } from 'prom-client';
 import type { HistogramDelta } from './request-metrics.ts';
 import { labelKey } from './series-table.ts';
 
-interface State {
+/** What is shown of one label set. */
+export interface HistogramState {
   readonly labels: Readonly<Record<string, string>>;
   readonly buckets: number[];
   sum: number;
@@ -28,7 +29,7 @@ export class BucketHistogram extends Gauge {
   readonly #help: string;
   readonly #labelNames: readonly string[];
   readonly #bounds: readonly number[];
-  readonly #states = new Map<string, State>();
+  readonly #states = new Map<string, HistogramState>();
 
   constructor(options: BucketHistogramOptions) {
     const { name, help, labelNames, bounds, registers } = options;
@@ -39,18 +40,17 @@ export class BucketHistogram extends Gauge {
     this.#bounds = bounds;
   }
 
-  /** Adds what a worker counted. */
-  add(labels: readonly string[], delta: HistogramDelta): void {
+  /** Where what workers count under a label set is added, until it is forgotten. */
+  state(labels: readonly string[]): HistogramState {
     const key = labelKey(labels);
     let state = this.#states.get(key);
     if (state === undefined) {
       const named = Object.fromEntries(this.#labelNames.map((name, at) => [name, labels[at] ?? '']));
-      state = { labels: named, buckets: delta.buckets.map(() => 0), sum: 0, count: 0 };
+      const buckets = new Array<number>(this.#bounds.length + 1).fill(0);
+      state = { labels: named, buckets, sum: 0, count: 0 };
       this.#states.set(key, state);
     }
-    for (const [at, count] of delta.buckets.entries()) state.buckets[at] = (state.buckets[at] ?? 0) + count;
-    state.sum += delta.sum;
-    state.count += delta.count;
+    return state;
   }
 
   /** Forgets a label set. */
@@ -83,4 +83,13 @@ export class BucketHistogram extends Gauge {
       ReturnType<Gauge['get']>
     >;
   }
+}
+
+/** Adds what a worker counted. */
+export function addTo(state: HistogramState, delta: HistogramDelta): void {
+  for (let at = 0; at < delta.buckets.length; at += 1) {
+    state.buckets[at] = (state.buckets[at] ?? 0) + (delta.buckets[at] ?? 0);
+  }
+  state.sum += delta.sum;
+  state.count += delta.count;
 }

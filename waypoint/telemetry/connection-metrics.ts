@@ -55,7 +55,8 @@ export class ConnectionMetrics {
   }
 
   takeBatch(evict: boolean, now: number = performance.now()): SeriesBatch<ConnectionCounts> {
-    return { changed: this.#table.take(now), evicted: evict ? this.#table.evict(now) : [] };
+    const evicted = evict ? this.#table.evict(now) : [];
+    return { changed: this.#table.take(now), evicted: evicted.map(({ labels }) => labels) };
   }
 }
 

@@ -1,8 +1,9 @@
 import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client';
 import type { GateState } from '../../lib/admin/readiness.ts';
-import { BucketHistogram } from './bucket-histogram.ts';
+import { addTo, BucketHistogram, type HistogramState } from './bucket-histogram.ts';
 import { CONNECTION_LABELS, type ConnectionCounts } from './connection-metrics.ts';
-import { BUCKETS, REQUEST_LABELS, type RequestCounts } from './request-metrics.ts';
+import { unpackCounts, type RequestBatch } from './request-batch.ts';
+import { BUCKETS, REQUEST_LABELS } from './request-metrics.ts';
 import {
   RUNTIME_COUNTERS,
   RUNTIME_GAUGES,
@@ -15,7 +16,7 @@ import { labelKey, type SeriesBatch } from './series-table.ts';
 
 /** What one worker counted since its last batch. */
 export interface MetricsBatch {
-  readonly requests: SeriesBatch<RequestCounts>;
+  readonly requests: RequestBatch;
   readonly connections: SeriesBatch<ConnectionCounts>;
   readonly runtime: RuntimeBatch;
 }
@@ -105,6 +106,8 @@ export class MetricsRegistry {
   readonly #users = new Map<string, Set<string>>();
   /** Series whose last worker ended, with when they go: what it counted last is still to be read. */
   readonly #orphans = new Map<string, number>();
+  /** Of each worker, its label sets of requests by the numbers that it gave them. */
+  readonly #requestSeries = new Map<string, Map<number, RequestSeries>>();
   readonly #workerGauges = new Map<string, readonly RuntimeValue<RuntimeGauge>[]>();
 
   constructor(version: string) {
@@ -138,16 +141,7 @@ export class MetricsRegistry {
    * @param worker tells workers apart; a replaced worker comes with another one
    */
   apply(worker: string, batch: MetricsBatch): void {
-    for (const { labels, counts } of batch.requests.changed) {
-      this.#use('request', labels, worker);
-      const values = [...labels];
-      this.#requests.labels(...values).inc(counts.requests);
-      this.#duration.add(labels, counts.duration);
-      this.#requestBytes.add(labels, counts.requestBytes);
-      this.#responseBytes.add(labels, counts.responseBytes);
-      if (counts.requestMessages > 0) this.#requestMessages.labels(...values).inc(counts.requestMessages);
-      if (counts.responseMessages > 0) this.#responseMessages.labels(...values).inc(counts.responseMessages);
-    }
+    this.#applyRequests(worker, batch.requests);
     for (const { labels, counts } of batch.connections.changed) {
       this.#use('connection', labels, worker);
       const values = [...labels];
@@ -157,7 +151,6 @@ export class MetricsRegistry {
       if (counts.sent > 0) this.#sent.labels(...values).inc(counts.sent);
       if (counts.received > 0) this.#received.labels(...values).inc(counts.received);
     }
-    for (const labels of batch.requests.evicted) this.#release('request', labels, worker);
     for (const labels of batch.connections.evicted) this.#release('connection', labels, worker);
     for (const { metric, labels, value } of batch.runtime.counters) {
       this.#runtimeCounters[metric].labels(...labels).inc(value);
@@ -168,6 +161,7 @@ export class MetricsRegistry {
   /** A worker that ended: its gauges go, and what it counted stays for a while. */
   workerGone(worker: string, now: number = performance.now()): void {
     this.#workerGauges.delete(worker);
+    this.#requestSeries.delete(worker);
     this.#loopDelay.remove({ worker });
     this.#stalled.remove({ worker });
     for (const [key, users] of this.#users) {
@@ -224,6 +218,37 @@ export class MetricsRegistry {
 
   accessLinesLost(count: number): void {
     this.#accessLost.inc(count);
+  }
+
+  #applyRequests(worker: string, { fresh, counts: packed, evicted }: RequestBatch): void {
+    const series = this.#requestSeries.get(worker) ?? new Map<number, RequestSeries>();
+    this.#requestSeries.set(worker, series);
+    for (const { id, labels } of fresh) {
+      this.#use('request', labels, worker);
+      series.set(id, {
+        labels,
+        requests: this.#requests.labels(...labels),
+        duration: this.#duration.state(labels),
+        requestBytes: this.#requestBytes.state(labels),
+        responseBytes: this.#responseBytes.state(labels),
+      });
+    }
+    for (const { id, counts } of unpackCounts(packed)) {
+      const known = series.get(id);
+      if (known === undefined) continue;
+      const { labels } = known;
+      known.requests.inc(counts.requests);
+      addTo(known.duration, counts.duration);
+      addTo(known.requestBytes, counts.requestBytes);
+      addTo(known.responseBytes, counts.responseBytes);
+      if (counts.requestMessages > 0) this.#requestMessages.labels(...labels).inc(counts.requestMessages);
+      if (counts.responseMessages > 0) this.#responseMessages.labels(...labels).inc(counts.responseMessages);
+    }
+    for (const id of evicted) {
+      const known = series.get(id);
+      series.delete(id);
+      if (known !== undefined) this.#release('request', known.labels, worker);
+    }
   }
 
   #use(kind: SeriesKind, labels: readonly string[], worker: string): void {
@@ -293,6 +318,15 @@ export class MetricsRegistry {
 }
 
 type SeriesKind = 'request' | 'connection';
+
+/** Where the counts of one label set go, found once. */
+interface RequestSeries {
+  readonly labels: readonly string[];
+  readonly requests: Counter.Internal;
+  readonly duration: HistogramState;
+  readonly requestBytes: HistogramState;
+  readonly responseBytes: HistogramState;
+}
 
 function mapMetrics<K extends string, V>(
   metrics: Readonly<Record<K, RuntimeMetric>>,

@@ -1,5 +1,6 @@
 import type { RequestRecord } from './request-record.ts';
-import { SeriesTable, type Series, type SeriesBatch } from './series-table.ts';
+import { packCounts, type RequestBatch } from './request-batch.ts';
+import { SeriesTable, type Series } from './series-table.ts';
 import { PEER_LABELS, peerLabelValues, securityPolicy, UNKNOWN, unknownPeers } from './workload-labels.ts';
 
 /** Labels of the HTTP metrics: Istio's standard set, and `route`. */
@@ -49,6 +50,8 @@ export class RequestMetrics {
   /** From a short key of objects' numbers to the series, so that a request does not build all its labels. */
   readonly #shortcuts = new Map<string, Series<RequestCounts>>();
   readonly #numbers = new WeakMap<object, number>();
+  /** The main thread knows label sets up to this number. */
+  #told = 0;
   #nextNumber = 1;
 
   constructor(maxLabelSets?: number) {
@@ -73,11 +76,22 @@ export class RequestMetrics {
   }
 
   /** What grew since the last call; `evict` also forgets idle label sets, which costs a walk over all of them. */
-  takeBatch(evict: boolean, now: number = performance.now()): SeriesBatch<RequestCounts> {
-    const changed = this.#table.take(now);
+  takeBatch(evict: boolean, now: number = performance.now()): RequestBatch {
+    const fresh: { id: number; labels: readonly string[] }[] = [];
+    const counts: number[] = [];
+    let told = this.#told;
+    this.#table.drain((series) => {
+      const { id, labels } = series;
+      // A series is counted under as soon as it is made, so that none is skipped.
+      if (id > this.#told) fresh.push({ id, labels });
+      told = Math.max(told, id);
+      packCounts(counts, id, series.counts);
+      reset(series.counts);
+    }, now);
+    this.#told = told;
     const evicted = evict ? this.#table.evict(now) : [];
     if (evicted.length > 0) this.#shortcuts.clear();
-    return { changed, evicted };
+    return { fresh, counts: Float64Array.from(counts), evicted: evicted.map(({ id }) => id) };
   }
 
   #series(record: RequestRecord): Series<RequestCounts> {
@@ -145,6 +159,17 @@ function observe(histogram: HistogramDelta, value: number): void {
   histogram.buckets[at] = (histogram.buckets[at] ?? 0) + 1;
   histogram.sum += sane;
   histogram.count += 1;
+}
+
+function reset(counts: RequestCounts): void {
+  counts.requests = 0;
+  counts.requestMessages = 0;
+  counts.responseMessages = 0;
+  for (const histogram of [counts.duration, counts.requestBytes, counts.responseBytes]) {
+    histogram.buckets.fill(0);
+    histogram.sum = 0;
+    histogram.count = 0;
+  }
 }
 
 function zero(): RequestCounts {

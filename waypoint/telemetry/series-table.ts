@@ -5,6 +5,8 @@ const IDLE_EVICTION_MS = 600_000;
 
 /** Counts of one label set; `counts` holds what grew since the last hand-over. */
 export interface Series<C> {
+  /** Tells it apart from every other of this table, those that are forgotten too. */
+  readonly id: number;
   readonly labels: readonly string[];
   counts: C;
   /** Users that hold it and may still add to it: it is not forgotten meanwhile. */
@@ -44,6 +46,7 @@ export class SeriesTable<C> {
   readonly #max: number;
   readonly #series = new Map<string, Series<C>>();
   readonly #dirty = new Set<Series<C>>();
+  #nextId = 1;
 
   constructor(options: SeriesTableOptions<C>) {
     this.#zero = options.zero;
@@ -61,7 +64,10 @@ export class SeriesTable<C> {
     const known = this.#series.get(key);
     if (known !== undefined) return known;
     if (this.#series.size >= this.#max && labels !== this.#overflow) return this.get(this.#overflow);
-    const series: Series<C> = { labels, counts: this.#zero(), held: 0, lastUsed: performance.now() };
+    const series: Series<C> = {
+      ...{ id: this.#nextId++, labels, counts: this.#zero() },
+      ...{ held: 0, lastUsed: performance.now() },
+    };
     this.#series.set(key, series);
     return series;
   }
@@ -74,22 +80,29 @@ export class SeriesTable<C> {
   /** What grew since the last call. */
   take(now: number = performance.now()): SeriesDelta<C>[] {
     const changed: SeriesDelta<C>[] = [];
-    for (const series of this.#dirty) {
+    this.drain((series) => {
       changed.push({ labels: series.labels, counts: series.counts });
       series.counts = this.#zero();
-      series.lastUsed = now;
-    }
-    this.#dirty.clear();
+    }, now);
     return changed;
   }
 
+  /** Gives each series that grew since the last call, to be read and set back to zero. */
+  drain(read: (series: Series<C>) => void, now: number): void {
+    for (const series of this.#dirty) {
+      read(series);
+      series.lastUsed = now;
+    }
+    this.#dirty.clear();
+  }
+
   /** Forgets what was idle for long enough. */
-  evict(now: number = performance.now()): (readonly string[])[] {
-    const evicted: (readonly string[])[] = [];
+  evict(now: number = performance.now()): Series<C>[] {
+    const evicted: Series<C>[] = [];
     for (const [key, series] of this.#series) {
       if (series.held > 0 || this.#dirty.has(series) || now - series.lastUsed <= IDLE_EVICTION_MS) continue;
       this.#series.delete(key);
-      evicted.push(series.labels);
+      evicted.push(series);
     }
     return evicted;
   }

@@ -126,7 +126,7 @@ function isEmpty({ metrics, access, spans, lostAccess, lostSpans }: TelemetryBat
   const { requests, connections, runtime } = metrics;
   return (
     access.length + spans.length + lostAccess + lostSpans === 0 &&
-    requests.changed.length + requests.evicted.length === 0 &&
+    requests.counts.length + requests.evicted.length === 0 &&
     connections.changed.length + connections.evicted.length === 0 &&
     runtime.counters.length === 0 &&
     runtime.gauges === undefined

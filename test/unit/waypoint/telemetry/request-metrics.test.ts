@@ -10,6 +10,7 @@ import {
 import { ConnectionMetrics } from '../../../../waypoint/telemetry/connection-metrics.ts';
 import { RuntimeMetrics } from '../../../../waypoint/telemetry/runtime-metrics.ts';
 import type { MetricsBatch } from '../../../../waypoint/telemetry/metrics-registry.ts';
+import { unpackCounts } from '../../../../waypoint/telemetry/request-batch.ts';
 import { toyRequest, toyWorkload } from './records.ts';
 
 const HOUR_MS = 3_600_000;
@@ -127,8 +128,40 @@ describe('waypoint/telemetry/request-metrics', () => {
   it('hands over each request once', () => {
     const metrics = new RequestMetrics();
     metrics.record(toyRequest());
-    assert.equal(metrics.takeBatch(false).changed[0]?.counts.requests, 1);
-    assert.deepEqual(metrics.takeBatch(false), { changed: [], evicted: [] });
+    assert.equal(changesOf(metrics)[0]?.counts.requests, 1);
+    assert.deepEqual(metrics.takeBatch(false), { fresh: [], counts: new Float64Array(), evicted: [] });
+  });
+
+  it('tells a label set once, and counts under it from then on', async () => {
+    const registry = new MetricsRegistry('test');
+    const metrics = new RequestMetrics();
+    const first = { durationMs: 3, requestBytes: 10, responseBytes: 0, route: 'a' };
+    metrics.record(toyRequest(first));
+    registry.apply('1', batch(metrics));
+    metrics.record(toyRequest(first));
+    metrics.record(toyRequest({ route: 'b' }));
+    const second = batch(metrics);
+    assert.deepEqual(
+      second.requests.fresh.map(({ labels }) => labels.at(-1)),
+      ['b'],
+    );
+    registry.apply('1', second);
+    metrics.record(toyRequest({ ...first, durationMs: 0.1 }));
+    registry.apply('1', batch(metrics));
+    const text = await registry.text();
+    assert.equal(sample(text, 'istio_requests_total', 'route="a"'), 3);
+    assert.equal(sample(text, 'istio_requests_total', 'route="b"'), 1);
+    const lines = text.split('\n').filter((line) => line.includes('route="a"'));
+    const value = (start: string) =>
+      Number(
+        lines
+          .find((line) => line.startsWith(start))
+          ?.split(' ')
+          .at(-1),
+      );
+    assert.equal(value('istio_request_bytes_sum'), 30);
+    assert.equal(value('istio_request_duration_milliseconds_count'), 3);
+    assert.equal(value('istio_request_duration_milliseconds_sum'), 6.1);
   });
 
   it('sees a workload that changed under the same uid', () => {
@@ -139,7 +172,7 @@ describe('waypoint/telemetry/request-metrics', () => {
       toyRequest({ upstream: { ...upstream, workload: toyWorkload('b', { canonicalRevision: 'v9' }) } }),
     );
     metrics.record(toyRequest({ upstream: { ...upstream, workload: toyWorkload('b') } }));
-    const { changed } = metrics.takeBatch(false);
+    const changed = changesOf(metrics);
     assert.deepEqual(
       changed.map(({ labels, counts }) => [
         labels[REQUEST_LABELS.indexOf('destination_version')],
@@ -155,7 +188,7 @@ describe('waypoint/telemetry/request-metrics', () => {
   it('puts what goes beyond its bound into one set of unknowns', () => {
     const metrics = new RequestMetrics(2);
     for (let i = 0; i < 10; i++) metrics.record(toyRequest({ status: 200 + i }));
-    const { changed } = metrics.takeBatch(false);
+    const changed = changesOf(metrics);
     assert.deepEqual(changed.map(({ counts }) => counts.requests).sort(), [1, 1, 8]);
     assert.deepEqual(new Set(changed[2]?.labels), new Set(['waypoint', 'unknown']));
     assert.equal(changed[2]?.labels.length, REQUEST_LABELS.length);
@@ -203,6 +236,15 @@ function batch(metrics: RequestMetrics, evictAt?: number): MetricsBatch {
     connections: new ConnectionMetrics().takeBatch(false),
     runtime: new RuntimeMetrics().takeBatch(),
   });
+}
+
+/** What a worker hands over, where all of its label sets are new. */
+function changesOf(metrics: RequestMetrics) {
+  const { fresh, counts } = metrics.takeBatch(false);
+  return unpackCounts(counts).map(({ id, counts: grown }) => ({
+    labels: fresh.find((series) => series.id === id)?.labels ?? [],
+    counts: grown,
+  }));
 }
 
 /** The value of the one line of a metric that has this label. */
