@@ -32,6 +32,8 @@ export class UpstreamCluster {
   #stale = true;
   /** The Service of another waypoint that stands before it. */
   #via: string | undefined;
+  /** Only its address is known, and no Service that has it: any that comes may be it. */
+  #viaUnknown = false;
 
   constructor(service: string, port: number, context: ClusterContext) {
     this.service = service;
@@ -101,6 +103,7 @@ export class UpstreamCluster {
 
   /** Whether a change of one of these Services concerns it. */
   dependsOn(services: ReadonlySet<string>): boolean {
+    if (this.#viaUnknown && services.size > 0) return true;
     return services.has(this.service) || (this.#via !== undefined && services.has(this.#via));
   }
 
@@ -128,6 +131,8 @@ export class UpstreamCluster {
   #resolve(): Resolved[] {
     const { workloads, network, self } = this.#context;
     const service = workloads.service(this.service);
+    this.#via = undefined;
+    this.#viaUnknown = false;
     if (service === undefined) return [];
     const other = this.#otherWaypoint(service);
     if (other !== undefined) return this.#behindWaypoint(service, other);
@@ -187,6 +192,7 @@ export class UpstreamCluster {
         ? waypoint.service
         : workloads.serviceAtExactly(network, waypoint.address.ip)?.key;
     this.#via = key;
+    this.#viaUnknown = key === undefined;
     const vip = service.addresses.find((a) => a.network === network && a.range === undefined)?.ip;
     if (key === undefined || vip === undefined) return [];
     const instances: MeshEndpoint[] = [...workloads.endpoints(key).values()];
