@@ -22,6 +22,14 @@ export interface ResourceDelta {
   readonly removed: readonly string[];
 }
 
+/** Services that a delta concerns, and those of them that it concerns by more than their routes. */
+class Touched {
+  readonly all = new Set<string>();
+  readonly beyondRoutes = new Set<string>();
+}
+
+type Listener = (services: ReadonlySet<string>, beyondRoutes: ReadonlySet<string>) => void;
+
 /**
  * What the controller told this waypoint, by object. A change of one object marks the Services that it concerns, whose
  * compiled form is then made anew at their next request; all others keep theirs.
@@ -33,22 +41,22 @@ export class ConfigStore {
   readonly #routes = new Map<string, Map<string, Route>>();
   /** By the name of a resource: the Services that refer to it, themselves or by their routes, and how often. */
   readonly #users = new Map<string, Map<string, number>>();
-  readonly #listeners = new Set<(services: ReadonlySet<string>) => void>();
+  readonly #listeners = new Set<Listener>();
 
   /** Applies upserts, then removals, and tells which Services are concerned. */
   apply(delta: ResourceDelta): void {
-    const touched = new Set<string>();
+    const touched = new Touched();
     for (const { name, resource } of delta.upserts) {
       this.#keepSequence(name, resource);
       this.#drop(name, touched);
       this.#put(name, resource, touched);
     }
     for (const name of delta.removed) this.#drop(name, touched);
-    for (const listener of this.#listeners) listener(touched);
+    for (const listener of this.#listeners) listener(touched.all, touched.beyondRoutes);
   }
 
-  /** Calls back after each delta with the keys of the Services that it concerns. */
-  onChange(listener: (services: ReadonlySet<string>) => void): void {
+  /** Calls back after each delta with the keys of the Services that it concerns, and which of them by more than routes. */
+  onChange(listener: Listener): void {
     this.#listeners.add(listener);
   }
 
@@ -98,7 +106,7 @@ export class ConfigStore {
     if (kind.case === 'route' && former?.case === 'route') compileRoute(kind.value, former.value);
   }
 
-  #put(name: string, resource: Resource, touched: Set<string>): void {
+  #put(name: string, resource: Resource, touched: Touched): void {
     this.#resources.set(name, resource);
     const { kind } = resource;
     if (kind.case === 'service') {
@@ -114,7 +122,7 @@ export class ConfigStore {
     this.#touch(name, resource, touched);
   }
 
-  #drop(name: string, touched: Set<string>): void {
+  #drop(name: string, touched: Touched): void {
     const resource = this.#resources.get(name);
     if (resource === undefined) return;
     this.#touch(name, resource, touched);
@@ -143,10 +151,16 @@ export class ConfigStore {
     if (users.size === 0) this.#users.delete(resource);
   }
 
-  #touch(name: string, { kind }: Resource, touched: Set<string>): void {
-    if (kind.case === 'service') touched.add(kind.value.key);
-    else if (kind.case === 'route') for (const { service } of kind.value.parents) touched.add(service);
-    else for (const service of this.#users.get(name)?.keys() ?? []) touched.add(service);
+  #touch(name: string, { kind }: Resource, touched: Touched): void {
+    if (kind.case === 'route') {
+      for (const { service } of kind.value.parents) touched.all.add(service);
+      return;
+    }
+    const services = kind.case === 'service' ? [kind.value.key] : (this.#users.get(name)?.keys() ?? []);
+    for (const service of services) {
+      touched.all.add(service);
+      touched.beyondRoutes.add(service);
+    }
   }
 }
 

@@ -23,13 +23,15 @@ describe('waypoint/state/service-runtime', () => {
   let config: ConfigStore;
   let runtimes: RuntimeStore;
   let errors: string[];
+  let now: number;
 
   beforeEach(() => {
     config = new ConfigStore();
     errors = [];
-    runtimes = new RuntimeStore(config, new JwksCache(), undefined, (_message, fields) =>
-      errors.push(String(fields['error'])),
-    );
+    now = 0;
+    const logError = (_message: string, fields: Readonly<Record<string, unknown>>): void =>
+      void errors.push(String(fields['error']));
+    runtimes = new RuntimeStore(config, new JwksCache(), undefined, logError, () => now);
   });
 
   const verdict = (): string | undefined =>
@@ -103,6 +105,29 @@ describe('waypoint/state/service-runtime', () => {
     assert.match(errors[0] ?? '', /shop\/bad/);
     config.apply(remove(route('bad', [])));
     assert.ok(runtimes.get(PAY) !== former && match() === 'matched');
+  });
+
+  it('makes the table of many routes once for many changes, and holds a policy at once', () => {
+    const routes = Array.from({ length: 1_000 }, (_, i) => route(`r${i}`, ['pay'], { rules: [{}] }));
+    config.apply(upsert(service('pay'), ...routes));
+    const first = runtimes.get(PAY);
+    // The first table stands for 20 ms; a change is not lost meanwhile.
+    config.apply(remove(...routes));
+    now = 19;
+    assert.equal(runtimes.get(PAY), first);
+    assert.equal(match(), 'matched');
+    now = 21;
+    assert.equal(match(), 'no-routes');
+    // A small table is made at once.
+    config.apply(upsert(route('small', ['pay'], { rules: [{}] })));
+    assert.equal(match(), 'matched');
+    // Neither does a policy wait, nor a route change that waits behind it.
+    config.apply(upsert(...routes));
+    assert.equal(match(), 'matched');
+    config.apply(remove(...routes, route('small', [])));
+    config.apply(upsert(service('pay', { authorization: ['shop/unknown'] })));
+    assert.equal(verdict(), 'deny');
+    assert.equal(match(), 'no-routes');
   });
 
   it('has none where none could ever be made, and does not try at each request', () => {
