@@ -94,8 +94,6 @@ export class MeshNetwork {
       `addr add ${place.gateway.ip6}/64 dev ${PODS_BRIDGE} nodad`,
       `link set ${PODS_BRIDGE} up`,
     ]);
-    // Waypoints stand among the pods and speak with the controller, whose answers must find them.
-    await ipBatch(this.control, routesTo(place));
     for (const [other, otherPlace] of this.#nodes) {
       await ipBatch(netns, routesTo(otherPlace));
       await ipBatch(this.node(other), routesTo(place));
