@@ -1,5 +1,6 @@
 import type { AttemptTimeout } from '../resilience/timeouts.ts';
 import type { Outcome } from '../resilience/outcome.ts';
+import { isOverBound } from '../upstream/connector.ts';
 import type { EndpointPeer } from '../upstream/endpoint-peer.ts';
 import {
   AttemptError,
@@ -17,7 +18,7 @@ export type AttemptResult =
   | { readonly kind: 'failed'; readonly outcome: Outcome; readonly error: Error | undefined };
 
 /**
- * Sends a request to one endpoint and waits for the head of the response.
+ * Sends a request to one endpoint and waits for the head of the response. Rejects only with errors of ours.
  *
  * @param gone told when the client went away
  */
@@ -46,22 +47,22 @@ export async function runAttempt(
   const failed = (outcome: Outcome, error?: Error): AttemptResult => ({ kind: 'failed', outcome, error });
   try {
     if (gone.cancelled) return failed({ kind: 'client-gone' });
-    const admission = peer.admit(protocol, bound);
-    const admitted = typeof admission === 'boolean' ? admission : await admission;
-    if (!admitted && !bound.cancelled) return failed({ kind: 'circuit-open' });
-    if (admitted && !bound.cancelled) {
-      attempt = peer.client(protocol).request(request);
-      body?.sendTo(attempt);
-      const response = await attempt.response;
-      return { kind: 'response', response, attempt };
-    }
-    throw new AttemptError({ kind: 'aborted' });
+    const began = peer.begin(protocol, request, bound);
+    const begun = began instanceof Promise ? await began : began;
+    if (begun === 'refused') return failed({ kind: 'circuit-open' });
+    if (begun === 'aborted') throw new AttemptError({ kind: 'aborted' });
+    attempt = begun;
+    // Time may have run out just as its turn came.
+    if (bound.cancelled) attempt.abort();
+    else body?.sendTo(attempt);
+    const response = await attempt.response;
+    return { kind: 'response', response, attempt };
   } catch (error) {
+    // An error of ours: whoever waits must not take it for the endpoint's.
+    if (!(error instanceof AttemptError)) throw error;
     if (gone.cancelled) return failed({ kind: 'client-gone' });
     if (timedOut && timeout !== undefined) return failed(timeout.means);
-    const failure: AttemptFailure =
-      error instanceof AttemptError ? error.failure : { kind: 'reset', error: error as Error };
-    return failed(outcomeOf(failure), error as Error);
+    return failed(outcomeOf(error.failure), error);
   } finally {
     clearTimeout(timer);
     gone.off(stop);
@@ -71,7 +72,7 @@ export async function runAttempt(
 function outcomeOf(failure: AttemptFailure): Outcome {
   switch (failure.kind) {
     case 'connect':
-      return { kind: 'connect-failure' };
+      return isOverBound(failure.error) ? { kind: 'circuit-open' } : { kind: 'connect-failure' };
     case 'refused':
       return { kind: 'refused-stream' };
     case 'reset':

@@ -36,6 +36,7 @@ export async function deliver(delivery: Delivery): Promise<void> {
     finish({ kind: 'client-gone' }, status);
     return;
   }
+  delivery.body?.commit();
   for (const change of changes) applyResponseChanges(headers, change);
   log.status = status;
   log.grpcStatus = grpcStatusOf(headers);
@@ -82,13 +83,15 @@ async function relayResponse(delivery: Delivery): Promise<void> {
 }
 
 function ended(
-  { log, response, body, deadline, finish }: Delivery,
+  { log, response, attempt, body, deadline, finish }: Delivery,
   end: 'complete' | 'upstream-broke' | 'client-gone' | 'timeout' | 'idle',
 ): void {
   const trailers = response.trailers();
   log.grpcStatus ??= grpcStatusOf(trailers);
   // The rest of a request that was answered early is of no use to anybody.
   if (body !== undefined && !body.ended) body.drain();
+  // Nor is the connection that waits for it.
+  if (end === 'complete') attempt.complete();
   switch (end) {
     case 'complete': {
       const { grpcStatus } = log;

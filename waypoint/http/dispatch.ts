@@ -212,6 +212,11 @@ export class Dispatcher {
         epochMs(),
       );
     };
+    // An error of ours ends the attempt too: what is not ended would count as in flight for ever.
+    const abandon = (error: unknown): never => {
+      finish({ kind: 'client-gone' }, undefined);
+      throw error;
+    };
     const result: AttemptResult = await runAttempt(
       peer,
       upstreamProtocol(engine, cluster, exchange),
@@ -225,7 +230,7 @@ export class Dispatcher {
       body,
       timeout,
       this.#gone,
-    );
+    ).catch(abandon);
     log.upstreamMs = epochMs() - startMs;
     if (result.kind === 'failed') {
       finish(result.outcome, undefined);
@@ -233,15 +238,22 @@ export class Dispatcher {
     }
     const { response, attempt } = result;
     const outcome = outcomeOfHead(response.status, response.headers, response.body === undefined);
-    const deliverNow = async (): Promise<undefined> => {
+    const deliverNow = async (): Promise<void> => {
       if (this.#tried.size > 1 && !log.fallback)
         engine.telemetry.runtime.count('retries', [cluster.service, 'success']);
       if (changed !== undefined) changes.unshift(changed);
-      session?.write(response.headers, endpoint.uid);
-      await deliver({ engine, exchange, log, response, attempt, changes, deadline, policy, body, finish });
-      return undefined;
+      try {
+        session?.write(response.headers, endpoint.uid);
+        await deliver({ engine, exchange, log, response, attempt, changes, deadline, policy, body, finish });
+      } catch (error) {
+        attempt.abort();
+        abandon(error);
+      }
     };
-    if (isSuccess(outcome)) return deliverNow();
+    if (isSuccess(outcome)) {
+      await deliverNow();
+      return undefined;
+    }
     // Whether it is good enough for the client is for retries and fallback to say; till then it waits, unread.
     return {
       outcome,
@@ -322,7 +334,7 @@ interface Failure {
   /** Set where there is a response: takes it away. */
   readonly discard?: () => void;
   /** Set where there is a response: gives it to the client after all. */
-  readonly deliver?: () => Promise<undefined>;
+  readonly deliver?: () => Promise<void>;
 }
 
 /** Kept for a fallback or a mirror where no policy says how much (docs/traffic-policy.md). */

@@ -87,8 +87,10 @@ export interface UpstreamAttempt {
   /** Rejects with {@link AttemptError}. */
   readonly response: Promise<UpstreamResponse>;
   endBody(trailers: Headers): void;
-  /** Gives it up; its connection is not used again where the answer would come by it. */
+  /** Gives it up; its connection is not used again where the answer would come by it. {@link response} rejects at once. */
   abort(): void;
+  /** Its response is complete: what of the request was not sent yet never will be. */
+  complete(): void;
 }
 
 export interface AttemptRequest {

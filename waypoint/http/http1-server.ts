@@ -257,8 +257,7 @@ class Http1Exchange implements Exchange {
   }
 
   endWithTrailers(trailers: Headers): void {
-    const names = Object.keys(trailers);
-    if (names.length > 0 && !this.#response.writableEnded && this.#response.chunkedEncoding) {
+    if (Object.keys(trailers).length > 0 && !this.#response.writableEnded && this.#response.chunkedEncoding) {
       this.#response.addTrailers(trailers);
     }
     this.#response.end();

@@ -5,6 +5,7 @@ import { trailersOf, withoutPrototype } from './headers.ts';
 import type { ProtocolErrorHandler } from './http1-server.ts';
 import type { HttpLimits } from './limits.ts';
 import type { Headers } from './request.ts';
+import { answerWantTrailers } from './want-trailers.ts';
 
 const STREAM_WINDOW_BYTES = 256 * 1024;
 const CONNECTION_WINDOW_BYTES = 4 * 1024 * 1024;
@@ -107,9 +108,7 @@ class Http2Exchange implements Exchange {
     stream.on('trailers', (trailers) => {
       this.#requestTrailers = trailersOf(trailers);
     });
-    stream.on('wantTrailers', () => {
-      if (!stream.destroyed) stream.sendTrailers(this.#trailers ?? {});
-    });
+    stream.on('wantTrailers', () => answerWantTrailers(stream, this.#trailers));
   }
 
   get out(): http2.ServerHttp2Stream {

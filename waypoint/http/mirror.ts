@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import type { Backend } from '../../proto/gen/loam/waypoint/v1/waypoint_pb.js';
 import type { Engine } from './engine.ts';
 import { copyHead } from '../routing/filters/apply-filters.ts';
@@ -57,35 +58,42 @@ async function mirror(
   head.authority = `${head.authority.replace(/:\d+$/, '')}-shadow`;
   delete head.headers['expect'];
   const startedMs = performance.now();
-  cluster.cluster.begin(endpoint);
-  const attempt = peer.client(http2 ? 'http2' : 'http1').request({
-    head,
-    headers: head.headers,
-    hasBody: bytes !== undefined,
-    upgrade: undefined,
-    onInformational: () => undefined,
-  });
-  const timer = setTimeout(() => attempt.abort(), MIRROR_TIMEOUT_MS);
-  if (bytes !== undefined) {
-    attempt.body?.on('error', () => undefined);
-    attempt.body?.write(bytes);
-    attempt.endBody({});
-  }
+  const { cluster: balanced } = cluster;
+  balanced.begin(endpoint);
+  let timer: NodeJS.Timeout | undefined;
   try {
-    const response = await attempt.response;
+    const attempt = peer.client(http2 ? 'http2' : 'http1').request({
+      head,
+      headers: head.headers,
+      hasBody: bytes !== undefined,
+      upgrade: undefined,
+      onInformational: () => undefined,
+    });
+    timer = setTimeout(() => attempt.abort(), MIRROR_TIMEOUT_MS);
+    if (bytes !== undefined) {
+      attempt.body?.on('error', () => undefined);
+      attempt.body?.write(bytes);
+      attempt.endBody({});
+    }
+    const { status, body: answer } = await attempt.response;
     runtime.count('mirrored', [service, 'sent']);
-    cluster.cluster.done(
-      endpoint,
-      { kind: 'status', status: response.status },
-      performance.now() - startedMs,
-    );
-    response.body?.on('error', () => undefined);
-    response.body?.once('close', () => clearTimeout(timer));
-    response.body?.resume();
-    if (response.body === undefined) clearTimeout(timer);
+    if (answer !== undefined) await dropped(answer);
+    attempt.complete();
+    balanced.done(endpoint, { kind: 'status', status }, performance.now() - startedMs);
   } catch {
-    clearTimeout(timer);
-    cluster.cluster.done(endpoint, { kind: 'client-gone' }, performance.now() - startedMs);
+    balanced.done(endpoint, { kind: 'client-gone' }, performance.now() - startedMs);
     drop();
+  } finally {
+    clearTimeout(timer);
   }
+}
+
+/** Reads a body to its end, however it ends. */
+function dropped(body: Readable): Promise<void> {
+  return new Promise((resolve) => {
+    body.on('error', () => undefined);
+    body.once('close', () => resolve());
+    if (body.closed) resolve();
+    body.resume();
+  });
 }

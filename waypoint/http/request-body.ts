@@ -16,6 +16,7 @@ export class RequestBody {
   #overflowed = false;
   #started = false;
   #ended = false;
+  #committed = false;
   readonly #whole = Promise.withResolvers<boolean>();
   #attempt: UpstreamAttempt | undefined;
   #target: Writable | undefined;
@@ -59,8 +60,9 @@ export class RequestBody {
       if (this.#target === target) this.#source.resume();
     });
     target.once('close', () => {
-      // An endpoint that wants no more of it may still answer; the client's bytes are then read and dropped.
-      if (this.#target === target) this.#source.resume();
+      if (this.#target !== target) return;
+      if (this.#committed || this.#overflowed) this.#source.resume();
+      else this.#source.pause();
     });
     for (const chunk of this.#kept) target.write(chunk);
     if (this.#ended) attempt.endBody(this.#trailers());
@@ -68,11 +70,20 @@ export class RequestBody {
     else if (!target.writableNeedDrain) this.#source.resume();
   }
 
-  /** The attempt gets no more. What still comes waits for the next one, so that it stays {@link replayable}. */
+  /** The attempt takes no more of it. What still comes waits for the next one, which must get it as a whole. */
   detach(): void {
     this.#attempt = undefined;
     this.#target = undefined;
     this.#source.pause();
+  }
+
+  /**
+   * There will be no other attempt. An endpoint that answers may want no more of the body: the rest is then read and
+   * dropped, since clients may read no response before they have sent it all.
+   */
+  commit(): void {
+    this.#committed = true;
+    if (this.#target?.closed === true || this.#target?.destroyed === true) this.#source.resume();
   }
 
   /** Reads and drops what still comes. */

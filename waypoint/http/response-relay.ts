@@ -66,7 +66,9 @@ export function relayBody(
     exchange.onAbort(() => settle('client-gone'));
     if (exchange.aborted) settle('client-gone');
     // An HTTP/2 stream without a byte says `end` by itself, maybe before anybody listens.
-    if (body.readableEnded) onEnd();
+    else if (body.readableEnded) onEnd();
+    // It broke off before anybody looked: no event would tell.
+    else if (body.destroyed) broke();
     else body.resume();
   });
 }

@@ -73,6 +73,13 @@ export class CircuitBreaker {
     return false;
   }
 
+  /** Whether {@link tryConnection} would admit one now. */
+  mayConnect(): boolean {
+    if (!over(this.#limits.maxConnections, this.#connections)) return true;
+    this.#refusedConnections++;
+    return false;
+  }
+
   /** A connection that {@link tryConnection} admitted is closed or never came to be. Lets one that waits go. */
   endConnection(): void {
     if (this.#connections === 0) return;

@@ -2,7 +2,7 @@ import type { Duplex } from 'node:stream';
 import type { Workload } from '../../lib/mesh/state/model.ts';
 import { ProxyError } from '../../lib/mesh/hbone/proxy-error.ts';
 import type { Cancellation } from '../http/cancellation.ts';
-import type { UpstreamClient } from '../http/exchange.ts';
+import type { AttemptRequest, UpstreamAttempt, UpstreamClient } from '../http/exchange.ts';
 import type { CircuitBreaker } from '../resilience/circuit-breaker.ts';
 import { CONNECT_TIMEOUT_MS } from '../resilience/timeouts.ts';
 import type { Connector } from './connector.ts';
@@ -26,6 +26,8 @@ export interface PeerOptions {
   readonly siblings: () => Iterable<EndpointPeer>;
 }
 
+export type Begun = UpstreamAttempt | 'refused' | 'aborted';
+
 /** One endpoint and the connections to it. */
 export class EndpointPeer implements Connector {
   readonly #dialer: EndpointDialer;
@@ -41,9 +43,13 @@ export class EndpointPeer implements Connector {
     this.workload = options.workload;
     this.#connectTimeoutMs = options.connectTimeoutMs;
     const usedUp = (requests: number): boolean => options.circuit.connectionUsedUp(requests);
-    const released = (): void => void options.circuit.pending.wake();
-    this.#http1 = new Http1Client(this, usedUp, released);
-    this.#http2 = new Http2Client(this, usedUp);
+    const onRoom = (places = 1): void => void options.circuit.pending.wake(places);
+    this.#http1 = new Http1Client(this, usedUp, onRoom);
+    this.#http2 = new Http2Client(this, {
+      usedUp,
+      onRoom,
+      waitForRoom: (signal) => options.circuit.pending.wait(signal),
+    });
   }
 
   get path(): Path {
@@ -74,37 +80,53 @@ export class EndpointPeer implements Connector {
     this.#connectTimeoutMs = connectTimeoutMs;
   }
 
+  /** Sends a request at once, without waiting for its turn. */
   client(protocol: 'http1' | 'http2'): UpstreamClient {
     return protocol === 'http1' ? this.#http1 : this.#http2;
   }
 
   /**
-   * Waits until a connection is free or one more may be made, within the backend's bounds.
+   * Sends a request as soon as a connection is free or one more may be made, within the backend's bounds. Looks and begins
+   * in one turn of the event loop, so that no other request takes the place between.
    *
-   * @returns false when too many wait already, or the wait was ended; a promise only where there is a wait
+   * @returns refused: too many wait already; aborted: it was cancelled; a promise only where there is a wait
    */
-  admit(protocol: 'http1' | 'http2', bound: Cancellation): boolean | Promise<boolean> {
-    return this.#hasRoom(protocol) || this.#waitForRoom(protocol, bound.signal);
+  begin(protocol: 'http1' | 'http2', request: AttemptRequest, bound: Cancellation): Begun | Promise<Begun> {
+    if (bound.cancelled) return 'aborted';
+    if (this.#hasRoom(protocol)) return this.client(protocol).request(request);
+    return this.#beginInTurn(protocol, request, bound);
   }
 
-  async #waitForRoom(protocol: 'http1' | 'http2', signal: AbortSignal): Promise<boolean> {
-    const { circuit, siblings } = this.#options;
+  async #beginInTurn(
+    protocol: 'http1' | 'http2',
+    request: AttemptRequest,
+    bound: Cancellation,
+  ): Promise<Begun> {
+    const { pending } = this.#options.circuit;
     do {
-      for (const peer of siblings()) {
-        if (peer !== this && peer.#http1.closeOneIdle()) break;
+      this.#closeAnIdle(protocol);
+      const result = await pending.wait(bound.signal);
+      if (result !== 'ready') return result;
+      if (bound.cancelled) {
+        // A turn that is not used is somebody else's.
+        pending.wake();
+        return 'aborted';
       }
-      if ((await circuit.pending.wait(signal)) !== 'ready') return false;
     } while (!this.#hasRoom(protocol));
-    return true;
+    return this.client(protocol).request(request);
   }
 
   #hasRoom(protocol: 'http1' | 'http2'): boolean {
     if (protocol === 'http1' ? this.#http1.hasFree : this.#http2.hasRoom) return true;
-    const { circuit } = this.#options;
-    if (!circuit.tryConnection()) return false;
-    // Counted by the connection itself when it is made.
-    circuit.endConnection();
-    return true;
+    return this.#options.circuit.mayConnect();
+  }
+
+  /** Makes room for a connection where all that the bound allows are open, but idle ones are of no use here. */
+  #closeAnIdle(wanted: 'http1' | 'http2'): void {
+    for (const peer of this.#options.siblings()) {
+      if ((peer !== this || wanted !== 'http1') && peer.#http1.closeOneIdle()) return;
+      if ((peer !== this || wanted !== 'http2') && peer.#http2.closeOneIdle()) return;
+    }
   }
 
   /** A pooled connection. @throws ProxyError */
@@ -114,6 +136,8 @@ export class EndpointPeer implements Connector {
       throw new ProxyError('TOO_MANY_CONNECTIONS', 'the circuit breaker admits no further connection');
     try {
       const stream = await this.#dialer.open(path, service, this.#timeoutMs);
+      // One that ended meanwhile says so no more.
+      if (stream.destroyed) throw new ProxyError('CONNECTION_LOST', 'the connection closed as it was made');
       stream.once('close', () => circuit.endConnection());
       return stream;
     } catch (error) {

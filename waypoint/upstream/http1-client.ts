@@ -15,6 +15,8 @@ import type { Connector } from './connector.ts';
 
 const EMPTY = Buffer.alloc(0);
 const IDLE_CONNECTION_MS = 60_000;
+/** For so long the other side may take to close a connection whose last response is complete. */
+const LINGER_MS = 1_000;
 const MAX_RESPONSE_HEADER_BYTES = 64 * 1024;
 /** RFC 9110 section 9.2.2. */
 const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']);
@@ -33,12 +35,13 @@ export class Http1Client implements UpstreamClient {
 
   /** Whether the next request needs no new connection. */
   get hasFree(): boolean {
-    return (this.#agent.freeSockets['']?.length ?? 0) > 0;
+    // Node takes the one that was used last.
+    return this.#agent.freeSockets['']?.at(-1)?.destroyed === false;
   }
 
   /** Makes room for a connection elsewhere. @returns false when none is idle */
   closeOneIdle(): boolean {
-    const idle = this.#agent.freeSockets['']?.[0];
+    const idle = this.#agent.freeSockets['']?.find((socket) => !socket.destroyed);
     idle?.destroy();
     return idle !== undefined;
   }
@@ -90,6 +93,7 @@ class EndpointAgent extends http.Agent {
       (stream) => {
         this.open += 1;
         stream.once('close', () => (this.open -= 1));
+        endSoon(stream);
         callback?.(null, takeTextsAsBytes(stream));
       },
       (error: Error) => callback?.(new ConnectError(error), undefined as unknown as Duplex),
@@ -132,6 +136,19 @@ class EndpointAgent extends http.Agent {
   }
 }
 
+/**
+ * Gives a stream the method by which Node closes a connection after its last response. One that the other side leaves half
+ * open would else stay.
+ */
+function endSoon(stream: Duplex): void {
+  if (stream instanceof Socket) return;
+  (stream as Duplex & { destroySoon?: () => void }).destroySoon = () => {
+    stream.end();
+    const timer = setTimeout(() => stream.destroy(), LINGER_MS);
+    stream.once('close', () => clearTimeout(timer));
+  };
+}
+
 class ConnectError extends Error {
   constructor(cause: Error) {
     super(cause.message, { cause });
@@ -143,7 +160,7 @@ class Http1Attempt implements UpstreamAttempt {
   readonly response: Promise<UpstreamResponse>;
   readonly #request: http.ClientRequest;
   readonly #chunked: boolean;
-  #aborted = false;
+  readonly #settled = Promise.withResolvers<UpstreamResponse>();
 
   constructor(agent: EndpointAgent, { head, headers, hasBody, upgrade, onInformational }: AttemptRequest) {
     const { method } = head;
@@ -169,11 +186,30 @@ class Http1Attempt implements UpstreamAttempt {
       insecureHTTPParser: false,
     });
     this.#request = request;
-    const settled = Promise.withResolvers<UpstreamResponse>();
+    const settled = this.#settled;
     this.response = settled.promise;
+    // Whoever aborts may not look at it any more.
+    this.response.catch(() => undefined);
     request.on('error', (error: NodeJS.ErrnoException) => settled.reject(this.#failure(error, method)));
+    request.on('socket', (stream: Duplex) => {
+      // It ended between being chosen and being used, and will say so to nobody any more.
+      if (!stream.destroyed && !stream.readableEnded) return;
+      settled.reject(
+        new AttemptError({ kind: 'refused', error: new Error('the connection closed before it was used') }),
+      );
+      stream.destroy();
+      request.destroy();
+    });
     request.on('response', (response) => settled.resolve(upstreamResponse(response)));
     request.on('upgrade', (response: http.IncomingMessage, socket: Duplex, first: Buffer) => {
+      if (upgrade === undefined) {
+        // Nobody asked: what follows belongs to no protocol that the client speaks.
+        const error = new Error('the endpoint switched protocols without being asked');
+        settled.reject(new AttemptError({ kind: 'protocol', error }));
+        socket.on('error', () => undefined);
+        socket.destroy();
+        return;
+      }
       if (first.length > 0) socket.unshift(first);
       settled.resolve({
         status: 101,
@@ -202,12 +238,16 @@ class Http1Attempt implements UpstreamAttempt {
   }
 
   abort(): void {
-    this.#aborted = true;
+    // At once: a connection that is being made may take longer than whoever gave up would wait.
+    this.#settled.reject(new AttemptError({ kind: 'aborted' }));
     this.#request.destroy();
   }
 
+  complete(): void {
+    if (!this.#request.writableFinished) this.abort();
+  }
+
   #failure(error: NodeJS.ErrnoException, method: string): AttemptError {
-    if (this.#aborted) return new AttemptError({ kind: 'aborted' });
     if (error instanceof ConnectError) return new AttemptError({ kind: 'connect', error });
     if (error.code?.startsWith('HPE_') === true) return new AttemptError({ kind: 'protocol', error });
     // The server closed an idle connection just when it was used again; nothing answered, and to repeat does no harm

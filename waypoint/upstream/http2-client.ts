@@ -1,5 +1,4 @@
 import http2 from 'node:http2';
-import type { Duplex } from 'node:stream';
 import {
   AttemptError,
   type AttemptFailure,
@@ -8,46 +7,46 @@ import {
   type UpstreamClient,
   type UpstreamResponse,
 } from '../http/exchange.ts';
+import type { PendingResult } from '../resilience/pending-queue.ts';
 import { removeHopByHop, trailersOf, withoutPrototype } from '../http/headers.ts';
 import type { Headers } from '../http/request.ts';
+import { answerWantTrailers } from '../http/want-trailers.ts';
 import { BodyWriter } from './body-writer.ts';
-import type { Connector } from './connector.ts';
+import { isOverBound, type Connector } from './connector.ts';
+import { openSession, UpstreamSession } from './http2-session.ts';
 
-const STREAM_WINDOW_BYTES = 1024 * 1024;
-const CONNECTION_WINDOW_BYTES = 8 * 1024 * 1024;
-const MAX_SESSION_MEMORY_MB = 64;
-const MAX_HEADER_BYTES = 64 * 1024;
-/** Beyond so many requests at once a further connection is made. */
-const MAX_STREAMS_PER_SESSION = 100;
-const SETTINGS_TIMEOUT_MS = 10_000;
-const IDLE_SESSION_MS = 300_000;
+/** For so long one request may find all places taken, connection after connection, before it gives up. */
+const MAX_WAIT_MS = 20_000;
 
 const { NGHTTP2_REFUSED_STREAM, NGHTTP2_CANCEL, NGHTTP2_NO_ERROR } = http2.constants;
 
-interface Session {
-  readonly session: http2.ClientHttp2Session;
-  streams: number;
-  carried: number;
-  gone: boolean;
+export interface Http2ClientOptions {
+  /** Whether a connection that has carried so many requests takes no more. */
+  readonly usedUp: (requests: number) => boolean;
+  /** Called when so many requests more may find a place. */
+  readonly onRoom: (places: number) => void;
+  /** Waits in the backend's queue for {@link onRoom}; `ready` must try, or hand the turn on by `onRoom(1)`. */
+  readonly waitForRoom: (signal: AbortSignal) => Promise<PendingResult>;
 }
 
 /** HTTP/2 with prior knowledge to one endpoint, over as many connections as its limits ask for. */
 export class Http2Client implements UpstreamClient {
   readonly #connector: Connector;
-  readonly #sessions = new Set<Session>();
-  readonly #usedUp: (requests: number) => boolean;
+  readonly #options: Http2ClientOptions;
+  /** Those that take requests. */
+  readonly #sessions = new Set<UpstreamSession>();
   #connecting: Promise<void> | undefined;
   #retired = false;
 
-  /** @param usedUp whether a connection that has carried so many requests takes no more */
-  constructor(connector: Connector, usedUp: (requests: number) => boolean) {
+  constructor(connector: Connector, options: Http2ClientOptions) {
     this.#connector = connector;
-    this.#usedUp = usedUp;
+    this.#options = options;
   }
 
   /** Whether the next request needs no new connection. */
   get hasRoom(): boolean {
-    return [...this.#sessions].some(hasRoom);
+    for (const session of this.#sessions) if (session.room > 0) return true;
+    return false;
   }
 
   get connections(): number {
@@ -55,104 +54,78 @@ export class Http2Client implements UpstreamClient {
   }
 
   request(request: AttemptRequest): UpstreamAttempt {
-    return new Http2Attempt(() => this.#checkout(), request);
+    return new Http2Attempt((signal) => this.#checkout(signal), request);
   }
 
-  /** No new requests; each connection closes with its last one. */
+  /** Makes room for a connection elsewhere. @returns false when none is idle */
+  closeOneIdle(): boolean {
+    for (const session of this.#sessions) {
+      if (!session.isIdle) continue;
+      session.leave();
+      return true;
+    }
+    return false;
+  }
+
+  /** Each connection closes with its last request; one that is being made serves those who wait for it. */
   retire(): void {
     this.#retired = true;
-    for (const session of this.#sessions) session.session.close();
+    for (const session of [...this.#sessions]) session.leave();
   }
 
-  /** A session with room, with a place taken. */
-  async #checkout(): Promise<Session> {
-    for (;;) {
+  /** A session with a place taken. @throws AttemptError when the signal fires; Error when there is no connection */
+  async #checkout(signal: AbortSignal): Promise<UpstreamSession> {
+    let giveUpAt = performance.now() + MAX_WAIT_MS;
+    do {
       for (const session of this.#sessions) {
-        if (!hasRoom(session)) continue;
-        session.streams += 1;
-        session.carried += 1;
-        if (this.#usedUp(session.carried)) {
-          session.gone = true;
-          this.#sessions.delete(session);
-        }
+        if (session.room === 0) continue;
+        if (this.#options.usedUp(session.reserve())) session.leave();
         return session;
       }
-      this.#connecting ??= this.#connect().finally(() => (this.#connecting = undefined));
-      await this.#connecting;
-    }
+      try {
+        this.#connecting ??= this.#connect().finally(() => (this.#connecting = undefined));
+        await this.#connecting;
+      } catch (error) {
+        // More came than the connections that were made have places for.
+        if (!isOverBound(error) || (await this.#options.waitForRoom(signal)) === 'refused') throw error;
+        giveUpAt = performance.now() + MAX_WAIT_MS;
+        if (signal.aborted) this.#options.onRoom(1);
+      }
+      if (signal.aborted) throw new AttemptError({ kind: 'aborted' });
+    } while (performance.now() < giveUpAt);
+    throw new Error('no connection to the endpoint has a place');
   }
 
   async #connect(): Promise<void> {
-    const stream = await this.#connector.connect();
-    const session = http2.connect('http://upstream', {
-      createConnection: () => stream,
-      maxSessionMemory: MAX_SESSION_MEMORY_MB,
-      maxReservedRemoteStreams: 0,
-      peerMaxConcurrentStreams: MAX_STREAMS_PER_SESSION,
-      settings: {
-        enablePush: false,
-        initialWindowSize: STREAM_WINDOW_BYTES,
-        maxHeaderListSize: MAX_HEADER_BYTES,
-      },
+    const http2Session = await openSession(this.#connector);
+    const session = new UpstreamSession(http2Session, {
+      onRoom: () => this.#options.onRoom(1),
+      onGone: (gone) => this.#sessions.delete(gone),
     });
-    const entry: Session = { session, streams: 0, carried: 0, gone: false };
-    const leave = (): void => {
-      entry.gone = true;
-      this.#sessions.delete(entry);
-    };
-    session.on('goaway', leave);
-    session.once('close', leave);
-    session.on('error', leave);
-    stream.on('error', () => undefined);
-    await settingsReceived(session, stream);
-    session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
-    session.setTimeout(IDLE_SESSION_MS, () => {
-      if (entry.streams > 0) return;
-      leave();
-      session.close();
+    if (session.room === 0) throw new Error('the endpoint closed the connection as soon as it was made');
+    this.#sessions.add(session);
+    // First those who waited for this very connection take their places.
+    setImmediate(() => {
+      if (this.#retired) session.leave();
+      else if (session.room > 0) this.#options.onRoom(session.room);
     });
-    if (!entry.gone) this.#sessions.add(entry);
-    if (this.#retired) session.close();
   }
-}
-
-function hasRoom({ session, streams, gone }: Session): boolean {
-  if (gone || session.closed || session.destroyed) return false;
-  const peer = session.remoteSettings?.maxConcurrentStreams ?? MAX_STREAMS_PER_SESSION;
-  return streams < Math.min(peer, MAX_STREAMS_PER_SESSION);
-}
-
-function settingsReceived(session: http2.ClientHttp2Session, stream: Duplex): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const fail = (error: Error): void => {
-      clearTimeout(timer);
-      session.destroy();
-      stream.destroy();
-      reject(error);
-    };
-    const timer = setTimeout(
-      () => fail(new Error('the endpoint did not speak HTTP/2 in time')),
-      SETTINGS_TIMEOUT_MS,
-    );
-    session.once('remoteSettings', () => {
-      clearTimeout(timer);
-      resolve();
-    });
-    session.once('error', fail);
-    session.once('close', () => fail(new Error('the connection was closed before HTTP/2 began')));
-  });
 }
 
 class Http2Attempt implements UpstreamAttempt {
   readonly body: BodyWriter | undefined;
   readonly response: Promise<UpstreamResponse>;
+  readonly #aborted = new AbortController();
+  readonly #settled = Promise.withResolvers<UpstreamResponse>();
   #stream: http2.ClientHttp2Stream | undefined;
   #trailers: Headers | undefined;
-  #aborted = false;
 
-  constructor(checkout: () => Promise<Session>, request: AttemptRequest) {
+  constructor(checkout: (signal: AbortSignal) => Promise<UpstreamSession>, request: AttemptRequest) {
     this.body = request.hasBody ? new BodyWriter() : undefined;
-    this.response = this.#run(checkout, request);
+    this.response = this.#settled.promise;
+    // Whoever aborts may not look at it any more.
+    this.response.catch(() => undefined);
+    this.#run(checkout, request).catch((error: AttemptError) => this.#settled.reject(error));
   }
 
   endBody(trailers: Headers): void {
@@ -161,84 +134,105 @@ class Http2Attempt implements UpstreamAttempt {
   }
 
   abort(): void {
-    this.#aborted = true;
-    this.#stream?.close(NGHTTP2_CANCEL);
+    if (this.#aborted.signal.aborted) return;
+    this.#aborted.abort();
+    // At once: a connection that is being made may take longer than whoever gave up would wait.
+    this.#settled.reject(new AttemptError({ kind: 'aborted' }));
+    if (this.#stream !== undefined) cancel(this.#stream);
     this.body?.destroy();
   }
 
-  async #run(checkout: () => Promise<Session>, request: AttemptRequest): Promise<UpstreamResponse> {
-    let session: Session;
+  complete(): void {
+    if (this.body !== undefined && this.#stream?.writableFinished === false) this.abort();
+  }
+
+  async #run(
+    checkout: (signal: AbortSignal) => Promise<UpstreamSession>,
+    request: AttemptRequest,
+  ): Promise<void> {
+    const { signal } = this.#aborted;
+    let session: UpstreamSession;
     try {
-      session = await checkout();
+      session = await checkout(signal);
     } catch (error) {
-      throw new AttemptError({ kind: 'connect', error: error as Error });
+      throw error instanceof AttemptError
+        ? error
+        : new AttemptError({ kind: 'connect', error: error as Error });
     }
-    if (this.#aborted) {
-      session.streams -= 1;
+    if (signal.aborted) {
+      session.release();
       throw new AttemptError({ kind: 'aborted' });
     }
     let stream: http2.ClientHttp2Stream;
     try {
-      stream = session.session.request(requestHeaders(request), {
+      stream = session.http2.request(requestHeaders(request), {
         endStream: !request.hasBody,
         waitForTrailers: request.hasBody,
       });
     } catch (error) {
-      session.streams -= 1;
+      session.release();
       throw new AttemptError({ kind: 'refused', error: error as Error });
     }
     this.#stream = stream;
-    stream.once('close', () => {
-      session.streams -= 1;
-      if (session.gone && session.streams === 0 && !session.session.closed) session.session.close();
-    });
-    stream.on('wantTrailers', () => {
-      if (!stream.destroyed) stream.sendTrailers(this.#trailers ?? {});
-    });
+    stream.once('close', () => session.release());
+    stream.on('wantTrailers', () => answerWantTrailers(stream, this.#trailers));
     stream.on('headers', (headers: http2.IncomingHttpHeaders) => {
       request.onInformational(Number(headers[':status']), plain(headers));
     });
     this.body?.attach(stream);
-    return this.#whenResponse(stream, session);
+    this.#whenResponse(stream, session);
   }
 
-  #whenResponse(stream: http2.ClientHttp2Stream, session: Session): Promise<UpstreamResponse> {
-    return new Promise((resolve, reject) => {
-      let failure: Error | undefined;
-      stream.on('error', (error) => (failure = error));
-      const onClose = (): void => reject(new AttemptError(this.#failure(stream, session, failure)));
-      stream.once('close', onClose);
-      stream.once('response', (raw, flags) => {
-        stream.off('close', onClose);
-        let trailers: Headers = Object.create(null) as Headers;
-        stream.on('trailers', (received) => (trailers = trailersOf(received)));
-        const headers = plain(raw);
-        removeHopByHop(headers);
-        const ended = (flags & 1) !== 0;
-        if (ended) stream.resume();
-        resolve({
-          status: Number(raw[':status']),
-          headers,
-          body: ended ? undefined : stream,
-          takeWhole: () => undefined,
-          trailers: () => trailers,
-          upgraded: undefined,
-        });
+  #whenResponse(stream: http2.ClientHttp2Stream, session: UpstreamSession): void {
+    let failure: Error | undefined;
+    stream.on('error', (error) => (failure = error));
+    stream.once('close', () =>
+      this.#settled.reject(new AttemptError(this.#failure(stream, session, failure))),
+    );
+    stream.once('response', (raw, flags) => {
+      let trailers: Headers = Object.create(null) as Headers;
+      stream.on('trailers', (received) => (trailers = trailersOf(received)));
+      const headers = plain(raw);
+      removeHopByHop(headers);
+      const ended = (flags & 1) !== 0;
+      if (ended) stream.resume();
+      this.#settled.resolve({
+        status: Number(raw[':status']),
+        headers,
+        body: ended ? undefined : stream,
+        takeWhole: () => undefined,
+        trailers: () => trailers,
+        upgraded: undefined,
       });
     });
   }
 
-  #failure(stream: http2.ClientHttp2Stream, session: Session, failure: Error | undefined): AttemptFailure {
-    if (this.#aborted) return { kind: 'aborted' };
+  #failure(
+    stream: http2.ClientHttp2Stream,
+    session: UpstreamSession,
+    failure: Error | undefined,
+  ): AttemptFailure {
     const code = stream.rstCode ?? NGHTTP2_NO_ERROR;
     const error = failure ?? new Error(`the stream ended with code ${code} before a response`);
-    // After a GOAWAY Node closes streams above its last id with REFUSED_STREAM or without having sent them.
-    if (code === NGHTTP2_REFUSED_STREAM || stream.id === undefined) return { kind: 'refused', error };
+    // After a GOAWAY without an error Node closes streams above its last id with REFUSED_STREAM.
+    if (code === NGHTTP2_REFUSED_STREAM || stream.id === undefined || session.hasDisowned(stream.id))
+      return { kind: 'refused', error };
     if ((failure as NodeJS.ErrnoException | undefined)?.code === 'ERR_HTTP2_ERROR')
       return { kind: 'protocol', error };
-    if (session.gone && failure === undefined && code === NGHTTP2_CANCEL) return { kind: 'reset', error };
     return { kind: 'reset', error };
   }
+}
+
+/**
+ * Gives a stream up. One that its peer has ended already, but nobody has read to its end, is over only by being destroyed; one
+ * that still sends must not be: Node dies when HTTP/2 then asks for the trailers of a destroyed stream. For the same
+ * reason not from within an event of its session, when Node would put the RST_STREAM off (docs/decisions/0085).
+ */
+function cancel(stream: http2.ClientHttp2Stream): void {
+  setImmediate(() => {
+    if (stream.closed) stream.destroy();
+    else stream.close(NGHTTP2_CANCEL);
+  });
 }
 
 function plain(headers: http2.IncomingHttpHeaders): Headers {

@@ -21,6 +21,7 @@ describe('bodies that ended before they were read', () => {
       response: new Promise<UpstreamResponse>(() => undefined),
       endBody: () => (ends += 1),
       abort: () => undefined,
+      complete: () => undefined,
     });
     const body = new RequestBody(
       await ended(),

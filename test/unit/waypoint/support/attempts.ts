@@ -42,4 +42,8 @@ export class KeepingAttempt implements UpstreamAttempt {
     this.aborted = true;
     this.body.destroy();
   }
+
+  complete(): void {
+    if (!this.body.writableFinished) this.abort();
+  }
 }

@@ -1,0 +1,150 @@
+import assert from 'node:assert/strict';
+import net from 'node:net';
+import { PassThrough, type Duplex } from 'node:stream';
+import { afterEach, describe, it } from 'mocha';
+import { Http1Client } from '../../../../waypoint/upstream/http1-client.ts';
+import { CountingConnector, failureOf, listen, request } from '../support/endpoints.ts';
+import { headers } from '../support/exchanges.ts';
+import { eventually, readAll, readUntil, StreamPairs } from '../support/streams.ts';
+
+const OK = 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok';
+
+describe('waypoint: connections of HTTP/1.1 to an endpoint', () => {
+  const ends: (() => void)[] = [];
+  afterEach(() => {
+    for (const end of ends.splice(0)) end();
+  });
+
+  /** @param serve what it does with each connection */
+  async function endpoint(
+    serve: (socket: net.Socket) => void,
+  ): Promise<{ client: Http1Client; connector: CountingConnector }> {
+    const sockets = new Set<net.Socket>();
+    const server = net.createServer({ allowHalfOpen: true }, (socket) => {
+      sockets.add(socket);
+      socket.on('error', () => undefined);
+      serve(socket);
+    });
+    const connector = new CountingConnector(await listen(server));
+    ends.push(() => {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+    });
+    return {
+      connector,
+      client: new Http1Client(
+        connector,
+        () => false,
+        () => undefined,
+      ),
+    };
+  }
+
+  /** Answers each head as it comes. */
+  const answers =
+    (text: string): ((socket: net.Socket) => void) =>
+    (socket) =>
+      socket.on('data', (chunk) => {
+        if (chunk.includes('\r\n\r\n')) socket.write(text);
+      });
+
+  it('gives an attempt up at once that still waits for its connection, which serves whoever comes next', async () => {
+    const { client, connector } = await endpoint(answers(OK));
+    let go!: () => void;
+    connector.hold = new Promise((resolve) => (go = resolve));
+    const attempt = client.request(request());
+    attempt.abort();
+    assert.deepEqual(await failureOf(attempt), { kind: 'aborted' });
+    assert.equal(connector.made, 0);
+    go();
+    await eventually(() => client.hasFree);
+    await readAll((await client.request(request()).response).body as never);
+    assert.equal(connector.made, 1);
+  });
+
+  it('serves those who wait when it is retired while it connects, and then closes', async () => {
+    const { client, connector } = await endpoint(answers(OK));
+    const { response } = client.request(request());
+    client.retire();
+    const { body } = await response;
+    assert.equal((await readAll(body as never)).toString(), 'ok');
+    await eventually(() => connector.made === 1 && connector.open === 0);
+  });
+
+  it('fails at once where the connection ended as it was handed over', async () => {
+    const gone = new PassThrough();
+    gone.destroy();
+    const client = new Http1Client(
+      { connect: () => Promise.resolve(gone as Duplex) },
+      () => false,
+      () => undefined,
+    );
+    const { kind } = await failureOf(client.request(request({ method: 'POST' })));
+    assert.equal(kind, 'refused');
+  });
+
+  it('does not use a connection that ended as it was chosen', async () => {
+    const { client, connector } = await endpoint(answers(OK));
+    await readAll((await client.request(request()).response).body as never);
+    await eventually(() => client.hasFree);
+    client.closeOneIdle();
+    const late = client.request(request({ method: 'POST' }));
+    // Either it was seen in time, and another was made, or nothing was sent.
+    const result = await late.response.then(
+      ({ status }) => status,
+      () => failureOf(late).then(({ kind }) => kind),
+    );
+    assert.ok(result === 200 || result === 'refused', String(result));
+    assert.ok(connector.made <= 2);
+  });
+
+  it('closes the connection of a request that was answered before all of it was sent', async () => {
+    const { client, connector } = await endpoint(answers(OK));
+    const attempt = client.request(request({ method: 'POST', hasBody: true }));
+    attempt.body?.write('first');
+    await readAll((await attempt.response).body as never);
+    attempt.complete();
+    await eventually(() => connector.open === 0);
+  });
+
+  it('lets a complete request be: its connection is used again', async () => {
+    const { client, connector } = await endpoint((socket) =>
+      socket.on('data', (chunk) => {
+        if (chunk.includes('0\r\n\r\n')) socket.write(OK);
+      }),
+    );
+    for (let i = 0; i < 2; i += 1) {
+      const attempt = client.request(request({ method: 'POST', hasBody: true }));
+      attempt.body?.write('all');
+      attempt.endBody(headers());
+      await readAll((await attempt.response).body as never);
+      attempt.complete();
+      await eventually(() => client.hasFree);
+    }
+    assert.equal(connector.made, 1);
+  });
+
+  it('closes a tunnel after its last response, whether or not the other side does', async () => {
+    const pairs = new StreamPairs();
+    ends.push(() => pairs.close());
+    const { near, far } = await pairs.http2();
+    const client = new Http1Client(
+      { connect: () => Promise.resolve(near) },
+      () => false,
+      () => undefined,
+    );
+    const { response } = client.request(request());
+    await readUntil(far, '\r\n\r\n');
+    far.write('HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok');
+    await readAll((await response).body as never);
+    await eventually(() => near.destroyed && client.connections === 0);
+  });
+
+  it('takes a switch of protocols that nobody asked for as a broken answer', async () => {
+    const { client, connector } = await endpoint(
+      answers('HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\nbytes'),
+    );
+    assert.equal((await failureOf(client.request(request()))).kind, 'protocol');
+    await eventually(() => connector.open === 0);
+  });
+});
