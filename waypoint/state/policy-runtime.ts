@@ -74,7 +74,7 @@ export class PolicyRuntime {
     this.fallback = parts.fallback && new FallbackPolicy(parts.fallback);
     this.fault = parts.fault && new FaultInjector(parts.fault);
     // A limit is its own policy's: all that share the policy share the buckets.
-    const limiting = route?.rateLimit === undefined ? service : route;
+    const limiting = route?.rateLimit !== undefined && parts.rateLimit === route.rateLimit ? route : service;
     this.rateLimitPolicy = limiting === undefined ? '' : `${limiting.namespace}/${limiting.name}`;
     if (parts.rateLimit === undefined) this.rateLimit = undefined;
     else {
@@ -116,6 +116,9 @@ export function mergeParts(
     const value = route[part] ?? service[part];
     if (value !== undefined) Object.assign(parts, { [part]: value });
   }
+  // What protects a Service from its clients is not theirs to lift: a consumer's route is of another namespace.
+  if (route.namespace !== service.namespace && service.rateLimit !== undefined)
+    parts.rateLimit = service.rateLimit;
   return parts;
 }
 

@@ -60,6 +60,19 @@ describe('waypoint/state/policy-runtime', () => {
     assert.equal(limited(memory, c).rateLimitPolicy, 'shop/c');
   });
 
+  it("does not let another namespace's route lift the Service's limits", () => {
+    const memory = new PolicyMemory('s', undefined);
+    const foreign = policy({ namespace: 'guest', name: 'lift', rateLimit: { rules: [] } });
+    const first = limited(memory, foreign);
+    assert.equal(first.rateLimitPolicy, 'shop/own');
+    assert.equal(first.rateLimit?.check(head()).admit, true);
+    assert.equal(first.rateLimit?.check(head()).admit, false);
+    assert.equal(limited(memory, undefined).rateLimit?.check(head()).admit, false, 'the same bucket');
+    const free = policy({ namespace: 'shop', name: 'own', timeouts: { request: 1 } });
+    const own = limited(memory, policy({ namespace: 'guest', name: 'own', rateLimit: ONE_EVER }), free);
+    assert.equal(own.rateLimitPolicy, 'guest/own', 'limits of its own are its own affair');
+  });
+
   it('forgets the buckets that no policy uses any more', () => {
     const memory = new PolicyMemory('s', undefined);
     limited(memory, undefined).rateLimit?.check(head());
