@@ -108,7 +108,7 @@ export class Inbound {
     }
     stream.respond({ ':status': 200 });
     const handler: ExchangeHandler = (exchange) => void serveRequest(engine, context, exchange);
-    const spoken = await spokenProtocol(stream, destination.protocol, engine.limits);
+    const spoken = await spokenProtocol(stream, protocolToRead(destination), engine.limits);
     if (stream.destroyed) return;
     if (stream.readableEnded && spoken !== 'opaque') {
       // It left without a request.
@@ -132,6 +132,14 @@ export class Inbound {
     this.#options.engine.telemetry.runtime.count('refusedTunnels', [reason]);
     answerStatus(stream, status);
   }
+}
+
+/**
+ * A Service with RequestAuthentication is read at every port that is not declared opaque. Else a client that begins late
+ * would reach it with tokens that nobody verified, and with forged headers that only the waypoint may write.
+ */
+function protocolToRead({ protocol, service }: Extract<Destination, { kind: 'service' }>): Protocol {
+  return protocol === Protocol.DETECT && service.authentication.length > 0 ? Protocol.HTTP1 : protocol;
 }
 
 /** A Service that says HTTP gets HTTP: what else comes is answered with an error, and never passes unread. */

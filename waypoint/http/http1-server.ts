@@ -152,8 +152,10 @@ function refuse(request: http.IncomingMessage, response: http.ServerResponse, st
 /** The one protocol that a request asks to switch to; h2c is none that we would leave HTTP for (RFC 9113 section 3.1). */
 function upgradeOf(request: http.IncomingMessage): string | undefined {
   const upgrade = request.headers.upgrade?.toLowerCase().trim();
-  if (upgrade === undefined || !isToken(upgrade.split('/')[0] ?? '') || upgrade.startsWith('h2c'))
-    return undefined;
+  if (upgrade === undefined || upgrade.startsWith('h2c')) return undefined;
+  const [name = '', version, ...more] = upgrade.split('/');
+  // A list could offer h2c behind another protocol.
+  if (!isToken(name) || (version !== undefined && !isToken(version)) || more.length > 0) return undefined;
   const hasBody =
     request.headers['transfer-encoding'] !== undefined || Number(request.headers['content-length'] ?? 0) > 0;
   return hasBody ? undefined : upgrade;

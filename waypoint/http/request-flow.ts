@@ -18,8 +18,7 @@ import type { Exchange } from './exchange.ts';
 import { remoteAddress } from './forwarded.ts';
 import { localReply, sendReply, type LocalReply } from './local-reply.ts';
 import { isAuthority, normaliseTarget } from './normalise-path.ts';
-import { copyHeaders } from './headers.ts';
-import { isToken } from './headers.ts';
+import { copyHeaders, isToken, removeHopByHop } from './headers.ts';
 import type { RequestHead, Source } from './request.ts';
 import { RequestLog } from './request-log.ts';
 
@@ -144,6 +143,9 @@ class RequestFlow {
     const authority = target.authority ?? incoming.authority;
     if (!isAuthority(authority)) return refuse('authority');
     const headers = copyHeaders(incoming.headers);
+    // Before anything of ours is written or decided: a client that lists a header of ours in `connection` must not have
+    // it taken out of what the application gets.
+    removeHopByHop(headers);
     const trustedHops = this.#engine.config.settings?.trustedHops ?? 0;
     log.authority = authority;
     log.path = target.path;

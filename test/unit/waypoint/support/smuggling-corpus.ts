@@ -230,6 +230,12 @@ export const SMUGGLING_CASES: readonly SmugglingCase[] = [
     lacks: ['upgrade', 'http2-settings', 'connection'],
   },
   {
+    name: 'an upgrade to h2c behind another protocol',
+    send: get('Connection: Upgrade\r\nUpgrade: websocket/1, h2c'),
+    ...taken('GET /x HTTP/1.1|'),
+    lacks: ['upgrade', 'connection'],
+  },
+  {
     name: 'an upgrade of a request with a body',
     send: post('Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 3', 'abc'),
     ...taken('POST /x HTTP/1.1|abc'),
