@@ -2,7 +2,14 @@ import { tcpPorts } from '../compile/services.ts';
 import { gatewayNameOf, USE_WAYPOINT_LABEL } from '../compile/waypoints/labels.ts';
 import { WAYPOINT_CLASS } from '../model/gateway-api.ts';
 import type { ObjectReference } from '../model/gateway-api.ts';
-import { type GRPCRoute, type HTTPRoute, type KubeObject, namespaceOf, objectKey } from '../model/objects.ts';
+import {
+  type Gateway,
+  type GRPCRoute,
+  type HTTPRoute,
+  type KubeObject,
+  namespaceOf,
+  objectKey,
+} from '../model/objects.ts';
 import { didYouMean } from '../schema/did-you-mean.ts';
 import { show } from '../schema/validate.ts';
 import { namesOf } from './references.ts';
@@ -11,6 +18,7 @@ import type { Doubt } from './warnings.ts';
 
 type Objects = ReadonlyMap<string, AcceptedObject>;
 const MAX_NAMES = 20;
+const ISTIO_WAYPOINT_CLASS = 'istio-waypoint';
 
 /** A label that names a waypoint which does not exist: what has it is out of reach. */
 export function waypointWarnings(object: KubeObject, objects: Objects): Doubt[] {
@@ -28,6 +36,15 @@ export function waypointWarnings(object: KubeObject, objects: Objects): Doubt[] 
   if (found.kind !== 'Gateway' || found.spec.gatewayClassName === WAYPOINT_CLASS) return [];
   const message = `Gateway ${namespace}/${name} is of class ${found.spec.gatewayClassName}, so connections are refused`;
   return [{ field, value: show(name), message, allowed: `a Gateway of class ${WAYPOINT_CLASS}` }];
+}
+
+/** A class that is nearly Loam's, or Istio's for the same thing: such a Gateway is nobody's, and no waypoint runs for it. */
+export function classWarnings({ spec: { gatewayClassName } }: Gateway): Doubt[] {
+  const nearly = didYouMean(gatewayClassName, [WAYPOINT_CLASS]) !== undefined;
+  if (gatewayClassName === WAYPOINT_CLASS || !(nearly || gatewayClassName === ISTIO_WAYPOINT_CLASS))
+    return [];
+  const message = `no waypoint runs for a Gateway of this class; did you mean ${show(WAYPOINT_CLASS)}?`;
+  return [{ field: 'spec.gatewayClassName', value: show(gatewayClassName), message }];
 }
 
 /** Services that a route names and that do not exist, or not with that port. Whether it may name them is status. */

@@ -19,7 +19,7 @@ import {
 } from '../model/objects.ts';
 import { didYouMean } from '../schema/did-you-mean.ts';
 import { show } from '../schema/validate.ts';
-import { routeWarnings, waypointWarnings } from './gateway-warnings.ts';
+import { classWarnings, routeWarnings, waypointWarnings } from './gateway-warnings.ts';
 import { peerWarnings } from './peer-warnings.ts';
 import type { AcceptedObject, Problem } from './source.ts';
 import { trafficWarnings } from './traffic-warnings.ts';
@@ -100,10 +100,11 @@ function kindDoubts(
     case 'HTTPRoute':
     case 'GRPCRoute':
       return routeWarnings(object, objects);
+    case 'Gateway':
+      return classWarnings(object);
     case 'Namespace':
     case 'ServiceAccount':
     case 'RequestAuthentication':
-    case 'Gateway':
     case 'GatewayClass':
     case 'ReferenceGrant':
       return [];
