@@ -12,7 +12,7 @@ import {
   readFlags,
   TRUST_DOMAIN,
 } from '../lib/flags.ts';
-import type { LogLevel } from './worker/messages.ts';
+import type { LogLevel } from '../lib/mesh/log.ts';
 
 export interface WaypointConfig {
   /** The Gateway that this process is an instance of. */

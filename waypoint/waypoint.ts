@@ -11,13 +11,14 @@ import { ADDRESS_TYPE, AUTHORIZATION_TYPE } from '../lib/mesh/xds/delta-service.
 import { Subscription } from '../lib/mesh/xds/subscription.ts';
 import { XdsClient } from '../lib/mesh/xds/xds-client.ts';
 import { spiffeUri, type Identity } from '../lib/spiffe.ts';
-import { adminRoutes, metricsRoute, readyRoute } from './admin/routes.ts';
+import { metricsRoute, readyRoute } from '../lib/admin/program-routes.ts';
+import { adminRoutes } from './admin/routes.ts';
 import type { WaypointConfig } from './config.ts';
 import { ConfigStore, type NamedResource } from './state/config-store.ts';
 import { decodeResource, RESOURCE_TYPE } from './state/decode-resource.ts';
 import { TelemetryHub } from './telemetry/telemetry-hub.ts';
 import type { WorkerStart, WorkerStatus } from './worker/messages.ts';
-import { WorkerHost } from './worker/worker-host.ts';
+import { startWorker, type ConnectionWorker } from './worker/worker-host.ts';
 import { SharedBuckets } from './resilience/shared-buckets.ts';
 
 const SESSION_KEY_BYTES = 32;
@@ -40,7 +41,7 @@ export class Waypoint {
   readonly #identity: Identity;
   readonly #readiness = new Readiness();
   readonly #telemetry: TelemetryHub;
-  readonly #workers: readonly WorkerHost[];
+  readonly #workers: readonly ConnectionWorker[];
   readonly #certificates: CertificateManager;
   readonly #xds: XdsClient;
   // The main thread's own copies, for admin; each worker decides by its own.
@@ -95,7 +96,7 @@ export class Waypoint {
         Promise.all(
           this.#workers.map(async (worker) => ({
             worker: worker.name,
-            upstreams: await worker.ask('upstreams'),
+            upstreams: await worker.request('upstreams', {}),
           })),
         ),
       logLevel: () => this.#log.level,
@@ -137,11 +138,11 @@ export class Waypoint {
     await Promise.all(this.#workers.map((worker) => worker.stop()));
   }
 
-  #startWorker(name: string, shared: Pick<WorkerStart, 'sessionKey' | 'buckets'>): WorkerHost {
+  #startWorker(name: string, shared: Pick<WorkerStart, 'sessionKey' | 'buckets'>): ConnectionWorker {
     const { gateway, node, clusterId, network, trustDomain, listen, logLevel } = this.#config;
     const { maxTunnels, maxConnections, workerHeapMb } = this.#config;
     const { metrics } = this.#telemetry;
-    return new WorkerHost(
+    return startWorker(
       name,
       {
         gateway,
@@ -157,8 +158,10 @@ export class Waypoint {
       },
       workerHeapMb,
       {
-        listening: () => (this.#listening += 1),
-        telemetry: (batch) => this.#telemetry.apply(name, batch),
+        own: {
+          listening: () => (this.#listening += 1),
+          telemetry: ({ batch }) => this.#telemetry.apply(name, batch),
+        },
         status: (status) => {
           metrics.workerStatus(name, status.maxLoopDelayMs);
           this.#noteKeys(status);
@@ -322,7 +325,9 @@ export class Waypoint {
       timer = setTimeout(() => resolve(undefined), SCRAPE_WAIT_MS);
     });
     // Batches that come after the wait are counted all the same.
-    const flushed = Promise.all(this.#workers.map((worker) => worker.ask('flush').catch(() => undefined)));
+    const flushed = Promise.all(
+      this.#workers.map((worker) => worker.request('flush', {}).catch(() => undefined)),
+    );
     await Promise.race([flushed, late]);
     clearTimeout(timer);
     return this.#telemetry.metrics.text();

@@ -4,7 +4,8 @@ import { parseSpiffeUri } from '../lib/spiffe.ts';
 import { configDump } from './admin/config-dump.ts';
 import { serveRoutes } from '../lib/admin/http-routes.ts';
 import { Readiness } from '../lib/admin/readiness.ts';
-import { adminRoutes, metricsRoute, readyRoute, type AdminActions } from './admin/routes.ts';
+import { metricsRoute, readyRoute } from '../lib/admin/program-routes.ts';
+import { adminRoutes, type AdminActions } from './admin/routes.ts';
 import type { ZtunnelConfig } from './config.ts';
 import { startCertificates, startState, type Certificates, type StateFeed } from './control-plane.ts';
 import type { Logger } from './log.ts';
@@ -14,8 +15,8 @@ import type { Log } from './proxy/mesh.ts';
 import { PolicyStore } from '../lib/mesh/state/policy-store.ts';
 import { WorkloadStore } from '../lib/mesh/state/workload-store.ts';
 import { MetricsRegistry } from './telemetry/metrics-registry.ts';
-import type { LogLevel } from './worker/messages.ts';
-import { WorkerHost } from './worker/worker-host.ts';
+import type { LogLevel } from '../lib/mesh/log.ts';
+import { startWorker, type ConnectionWorker } from './worker/worker-host.ts';
 
 /** For own workload, policies and certificates (ambient-facts C3, DESIGN §6). */
 const STATE_WAIT_MS = 5_000;
@@ -31,7 +32,7 @@ export class Ztunnel {
   readonly #onQuit: () => void;
   readonly #readiness = new Readiness();
   readonly #metrics: MetricsRegistry;
-  readonly #worker: WorkerHost;
+  readonly #worker: ConnectionWorker;
   readonly #certificates: Certificates;
   readonly #pods: PodDirectory;
   readonly #zds: ZdsClient;
@@ -138,10 +139,10 @@ export class Ztunnel {
     await this.#worker.stop();
   }
 
-  #startWorker(): WorkerHost {
+  #startWorker(): ConnectionWorker {
     const { clusterId, trustDomain, logLevel, connectionsPerPod, tunnelsPerPod, workerHeapMb } = this.#config;
     const access = this.#log.child({ scope: 'access' });
-    return new WorkerHost(
+    return startWorker(
       {
         clusterId,
         trustDomain,
@@ -150,11 +151,13 @@ export class Ztunnel {
       },
       workerHeapMb,
       {
-        metrics: (batch) => this.#metrics.apply(batch),
-        status: (status) => this.#metrics.workerStatus(status),
-        access: (records) => {
-          for (const { level, message, fields } of records) access[level](fields, message);
+        own: {
+          metrics: ({ batch }) => this.#metrics.apply(batch),
+          access: ({ records }) => {
+            for (const { level, message, fields } of records) access[level](fields, message);
+          },
         },
+        status: (status) => this.#metrics.workerStatus(status),
         log: (level, message, fields) => this.#log[level](fields, message),
         certificateWanted: (identity) => this.#certificates.prioritize(parseSpiffeUri(identity)),
         stalled: (stalled) => {

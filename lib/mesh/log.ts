@@ -1,3 +1,5 @@
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
+
 /** Logging as a data path needs it; never handed a key or token. */
 export interface Log {
   debug(message: string, fields?: Readonly<Record<string, unknown>>): void;

@@ -2,8 +2,9 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { parentPort, workerData } from 'node:worker_threads';
 import { assertNever } from '../../lib/assert-never.ts';
+import { errorText } from '../../lib/loam-error.ts';
 import { createWaypointWorker } from './waypoint-worker.ts';
-import type { FromWorker, ToWorker, WorkerStart } from './messages.ts';
+import type { FromWorker, Requests, ToWorker, WorkerStart } from './messages.ts';
 
 const STATUS_INTERVAL_MS = 1_000;
 
@@ -11,6 +12,14 @@ if (parentPort === null) throw new Error('connection-worker is a worker thread, 
 const port = parentPort;
 const post = (message: FromWorker): void => port.postMessage(message);
 const worker = createWaypointWorker(workerData as WorkerStart, post);
+
+function answer(id: number, what: keyof Requests): void {
+  try {
+    post({ type: 'answer', id, value: worker.answer(what) });
+  } catch (error) {
+    post({ type: 'failed', id, error: errorText(error) });
+  }
+}
 
 port.on('message', (message: ToWorker) => {
   switch (message.type) {
@@ -35,8 +44,8 @@ port.on('message', (message: ToWorker) => {
     case 'log-level':
       worker.setLogLevel(message.level);
       return;
-    case 'ask':
-      post({ type: 'answer', id: message.id, value: worker.answer(message.what) });
+    case 'request':
+      answer(message.id, message.what);
       return;
     case 'drain':
       void worker.drain(message.deadlineMs).then((cut) => post({ type: 'drained', cut }));

@@ -1,9 +1,8 @@
-import type { CertificateBundle } from '../../lib/mesh/identity/certificate-bundle.ts';
+import type { LogLevel } from '../../lib/mesh/log.ts';
 import type { AddressDelta, PolicyDelta } from '../../lib/mesh/state/model.ts';
+import type { CommonFromWorker, CommonToWorker } from '../../lib/mesh/worker/messages.ts';
 import type { TelemetryBatch } from '../telemetry/worker-telemetry.ts';
 import type { ResourceDelta } from '../state/config-store.ts';
-
-export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
 /** What one worker is started with. */
 export interface WorkerStart {
@@ -33,33 +32,22 @@ export interface WorkerStatus {
   readonly maxLoopDelayMs: number;
 }
 
-/** What can be asked of a worker. */
-export type Question = 'upstreams' | 'flush';
+/** What can be asked of a worker, and the type of the answer. */
+export interface Requests {
+  readonly upstreams: { readonly request: Record<never, never>; readonly answer: readonly object[] };
+  /** Sends all telemetry that waits. */
+  readonly flush: { readonly request: Record<never, never>; readonly answer: 'ok' };
+}
 
-/** Main thread to worker. Messages are handled in order. */
-export type ToWorker =
+/** What only a waypoint's worker is told. */
+export type OwnToWorker =
   | { readonly type: 'addresses'; readonly delta: AddressDelta }
   | { readonly type: 'policies'; readonly delta: PolicyDelta }
-  | { readonly type: 'resources'; readonly delta: ResourceDelta }
-  /** The first state of all types was sent: from here on, what is missing does not exist. */
-  | { readonly type: 'first-state' }
-  | { readonly type: 'certificate'; readonly bundle: CertificateBundle }
-  | { readonly type: 'certificate-gone'; readonly identity: string }
-  | { readonly type: 'log-level'; readonly level: LogLevel }
-  | { readonly type: 'ask'; readonly id: number; readonly what: Question }
-  | { readonly type: 'drain'; readonly deadlineMs: number };
+  | { readonly type: 'resources'; readonly delta: ResourceDelta };
 
-/** Worker to main thread. */
-export type FromWorker =
-  | { readonly type: 'listening' }
-  | { readonly type: 'answer'; readonly id: number; readonly value: unknown }
-  | { readonly type: 'certificate-wanted'; readonly identity: string }
-  | { readonly type: 'status'; readonly status: WorkerStatus }
-  | { readonly type: 'telemetry'; readonly batch: TelemetryBatch }
-  | {
-      readonly type: 'log';
-      readonly level: LogLevel;
-      readonly message: string;
-      readonly fields: Readonly<Record<string, unknown>>;
-    }
-  | { readonly type: 'drained'; readonly cut: number };
+/** What only a waypoint's worker tells. */
+export type OwnFromWorker =
+  { readonly type: 'listening' } | { readonly type: 'telemetry'; readonly batch: TelemetryBatch };
+
+export type ToWorker = CommonToWorker<Requests> | OwnToWorker;
+export type FromWorker = CommonFromWorker<WorkerStatus> | OwnFromWorker;

@@ -4,7 +4,7 @@ import { CertificateStore } from '../../lib/mesh/hbone/certificate-store.ts';
 import { HboneAcceptor } from '../../lib/mesh/hbone/hbone-acceptor.ts';
 import { baggageHeader } from '../../lib/mesh/hbone/hbone-headers.ts';
 import { HbonePool } from '../../lib/mesh/hbone/hbone-pool.ts';
-import type { Log } from '../../lib/mesh/log.ts';
+import type { Log, LogLevel } from '../../lib/mesh/log.ts';
 import { FirstState } from '../../lib/mesh/state/first-state.ts';
 import type { AddressDelta, Workload } from '../../lib/mesh/state/model.ts';
 import { PolicyStore } from '../../lib/mesh/state/policy-store.ts';
@@ -23,7 +23,7 @@ import { RuntimeStore } from '../state/service-runtime.ts';
 import { WorkerTelemetry } from '../telemetry/worker-telemetry.ts';
 import { ClusterStore } from '../upstream/cluster-store.ts';
 import { EndpointDialer } from '../upstream/endpoint-connector.ts';
-import type { FromWorker, LogLevel, Question, WorkerStart, WorkerStatus } from './messages.ts';
+import type { FromWorker, Requests, WorkerStart, WorkerStatus } from './messages.ts';
 
 const LISTEN_BACKLOG = 4_096;
 const DRAIN_POLL_MS = 50;
@@ -39,7 +39,7 @@ export interface WaypointWorker {
   applyAddresses(delta: AddressDelta): void;
   setLogLevel(level: LogLevel): void;
   status(): Omit<WorkerStatus, 'maxLoopDelayMs'>;
-  answer(what: Question): unknown;
+  answer(what: keyof Requests): Requests[keyof Requests]['answer'];
   /** @returns how many client connections had to be cut */
   drain(deadlineMs: number): Promise<number>;
 }

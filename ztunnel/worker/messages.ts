@@ -1,14 +1,13 @@
 import type { AddressDelta, PolicyDelta } from '../../lib/mesh/state/model.ts';
 import type { AccessRecord } from '../telemetry/access-record.ts';
 import type { MetricsBatch } from '../telemetry/flow-metrics.ts';
-import type { CertificateBundle } from '../../lib/mesh/identity/certificate-bundle.ts';
+import type { LogLevel } from '../../lib/mesh/log.ts';
+import type { CommonFromWorker, CommonToWorker } from '../../lib/mesh/worker/messages.ts';
 import type { ConnectionRow, Direction } from '../proxy/connection-registry.ts';
 import type { Limits } from '../proxy/mesh.ts';
 import type { ListenerFds } from '../proxy/pod-proxy.ts';
 import type { MapFds } from '../proxy/kernel-sockets.ts';
 import type { PodInfo } from '../proxy/pod.ts';
-
-export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
 /** What the connection worker is started with. */
 export interface WorkerStart {
@@ -37,40 +36,17 @@ export interface WorkerStatus {
   readonly maxLoopDelayMs: number;
 }
 
-/** Main thread to connection worker. Messages are handled in order. */
-export type ToWorker =
-  | {
-      [K in keyof Requests]: {
-        readonly type: 'request';
-        readonly id: number;
-        readonly what: K;
-        readonly body: Requests[K]['request'];
-      };
-    }[keyof Requests]
+/** What only a ztunnel's worker is told. */
+export type OwnToWorker =
   | { readonly type: 'maps'; readonly fds: MapFds }
   | { readonly type: 'remove-pod'; readonly uid: string }
   | { readonly type: 'addresses'; readonly delta: AddressDelta }
-  | { readonly type: 'policies'; readonly delta: PolicyDelta }
-  /** The first addresses and policies were all sent. */
-  | { readonly type: 'first-state' }
-  | { readonly type: 'certificate'; readonly bundle: CertificateBundle }
-  | { readonly type: 'certificate-gone'; readonly identity: string }
-  | { readonly type: 'log-level'; readonly level: LogLevel }
-  | { readonly type: 'drain'; readonly deadlineMs: number };
+  | { readonly type: 'policies'; readonly delta: PolicyDelta };
 
-/** Connection worker to main thread. */
-export type FromWorker =
-  | { readonly type: 'answer'; readonly id: number; readonly value: unknown }
-  | { readonly type: 'failed'; readonly id: number; readonly error: string }
-  /** A connection waits for the certificate of this SPIFFE URI. */
-  | { readonly type: 'certificate-wanted'; readonly identity: string }
+/** What only a ztunnel's worker tells. */
+export type OwnFromWorker =
   | { readonly type: 'metrics'; readonly batch: MetricsBatch }
-  | { readonly type: 'status'; readonly status: WorkerStatus }
-  | { readonly type: 'access'; readonly records: readonly AccessRecord[] }
-  | {
-      readonly type: 'log';
-      readonly level: LogLevel;
-      readonly message: string;
-      readonly fields: Readonly<Record<string, unknown>>;
-    }
-  | { readonly type: 'drained'; readonly cut: number };
+  | { readonly type: 'access'; readonly records: readonly AccessRecord[] };
+
+export type ToWorker = CommonToWorker<Requests> | OwnToWorker;
+export type FromWorker = CommonFromWorker<WorkerStatus> | OwnFromWorker;

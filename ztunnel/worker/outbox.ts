@@ -1,7 +1,8 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { AccessRecord } from '../telemetry/access-record.ts';
 import type { Log } from '../proxy/mesh.ts';
-import type { FromWorker, LogLevel } from './messages.ts';
+import type { LogLevel } from '../../lib/mesh/log.ts';
+import type { FromWorker } from './messages.ts';
 
 const FLUSH_MS = 50;
 /** Lines that wait at once; beyond it the oldest are kept and a count of the lost ones is reported. */
