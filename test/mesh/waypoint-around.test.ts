@@ -17,11 +17,15 @@ describe('mesh: no way round a waypoint', function () {
       'v1.yaml': wayServer('v1', { run: 'web' }),
       'v2.yaml': wayServer('v2', { run: 'lost' }),
       'near.yaml': wayServer('near', { run: 'web' }, 'node-a'),
-      'web.yaml': wayService('web', { waypoint: 'way', selector: { run: 'web' }, ports: { 80: 8080 } }),
+      'web.yaml': wayService('web', {
+        waypoint: 'way',
+        selector: { run: 'web' },
+        ports: { 80: [8080, 'http'] },
+      }),
       'lost.yaml': wayService('lost', {
         waypoint: 'nowhere',
         selector: { run: 'lost' },
-        ports: { 80: 8080 },
+        ports: { 80: [8080, 'http'] },
       }),
     });
     client = await Driver.in(mesh, 'client');

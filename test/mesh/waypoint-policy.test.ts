@@ -24,7 +24,7 @@ describe('mesh: policy at a waypoint', function () {
         .setExpirationTime('10m')
         .sign(privateKey);
     const service = (name: string): string =>
-      wayService(name, { waypoint: 'way', selector: { run: 'web' }, ports: { 80: 8080 } });
+      wayService(name, { waypoint: 'way', selector: { run: 'web' }, ports: { 80: [8080, 'http'] } });
     mesh = await Mesh.up({
       ...WAY_BASE,
       'other.yaml': podManifest('other'),

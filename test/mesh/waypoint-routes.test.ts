@@ -153,12 +153,12 @@ describe('mesh: routes', function () {
         wayService('web', {
           waypoint: 'way',
           selector: { run: 'web' },
-          ports: { 80: 8080, 83: [9090, 'grpc'] },
+          ports: { 80: [8080, 'http'], 83: [9090, 'grpc'] },
         }),
-        wayService('both', { selector: { run: 'web' }, ports: { 80: 8080, 83: [9090, 'grpc'] } }),
-        wayService('v1', { selector: { app: 'v1' }, ports: { 80: 8080, 83: [9090, 'grpc'] } }),
-        wayService('v2', { selector: { app: 'v2' }, ports: { 80: 8080, 83: [9090, 'grpc'] } }),
-        wayService('far', { namespace: 'c', selector: { app: 'far' }, ports: { 80: 8080 } }),
+        wayService('both', { selector: { run: 'web' }, ports: { 80: [8080, 'http'], 83: [9090, 'grpc'] } }),
+        wayService('v1', { selector: { app: 'v1' }, ports: { 80: [8080, 'http'], 83: [9090, 'grpc'] } }),
+        wayService('v2', { selector: { app: 'v2' }, ports: { 80: [8080, 'http'], 83: [9090, 'grpc'] } }),
+        wayService('far', { namespace: 'c', selector: { app: 'far' }, ports: { 80: [8080, 'http'] } }),
       ].join('---\n'),
       'route.yaml': httpRoute('features', 'web', RULES, { port: 80 }),
       'host.yaml': object('HTTPRoute', 'host', {

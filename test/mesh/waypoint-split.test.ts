@@ -15,13 +15,13 @@ describe('mesh: a canary', function () {
   let client: Driver;
   before(async () => {
     const service = (name: string): string =>
-      wayService(name, { selector: { app: name }, ports: { 80: 8080 } });
+      wayService(name, { selector: { app: name }, ports: { 80: [8080, 'http'] } });
     mesh = await Mesh.up({
       ...WAY_BASE,
       'v1.yaml': wayServer('v1', { run: 'web' }),
       'v2.yaml': wayServer('v2', { run: 'web' }),
       'services.yaml': [
-        wayService('web', { waypoint: 'way', selector: { run: 'web' }, ports: { 80: 8080 } }),
+        wayService('web', { waypoint: 'way', selector: { run: 'web' }, ports: { 80: [8080, 'http'] } }),
         service('v1'),
         service('v2'),
       ].join('---\n'),

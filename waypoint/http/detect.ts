@@ -15,7 +15,9 @@ const SPACE = 0x20;
 export function detectProtocol(connection: Duplex, timeoutMs: number): Promise<Detected> {
   return new Promise((resolve) => {
     let seen: Buffer = Buffer.alloc(0);
+    let settled = false;
     const settle = (what: Detected): void => {
+      settled = true;
       clearTimeout(timer);
       connection.off('readable', onReadable);
       connection.off('close', onClose);
@@ -35,7 +37,11 @@ export function detectProtocol(connection: Duplex, timeoutMs: number): Promise<D
       if (what !== undefined) settle(what);
     };
     const onClose = (): void => settle('opaque');
-    const timer = setTimeout(() => settle('opaque'), timeoutMs);
+    // When this thread was busy, the first bytes may have come in time without having been read.
+    const timer = setTimeout(() => setImmediate(onTimeout), timeoutMs);
+    const onTimeout = (): void => {
+      if (!settled) settle('opaque');
+    };
     connection.on('readable', onReadable);
     connection.once('close', onClose);
   });

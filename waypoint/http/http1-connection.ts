@@ -28,6 +28,7 @@ export class Http1Connection {
   #failure: number | undefined;
   #linger: NodeJS.Timeout | undefined;
   #switched = false;
+  #idleSince = performance.now();
 
   constructor(stream: Duplex, handler: ExchangeHandler) {
     this.#stream = stream;
@@ -42,6 +43,12 @@ export class Http1Connection {
   /** Whether a request waits for its answer. */
   get busy(): boolean {
     return this.#turn !== undefined;
+  }
+
+  /** Closes it when it has had no request for so long. */
+  closeIfIdle(idleMs: number): void {
+    const idle = this.#turn === undefined && !this.#switched && !this.#stream.writableEnded;
+    if (idle && this.#idleSince <= performance.now() - idleMs) this.#stream.end();
   }
 
   /** Serves a request when all before it were answered. */
@@ -94,6 +101,7 @@ export class Http1Connection {
 
   #next(): void {
     this.#turn = undefined;
+    this.#idleSince = performance.now();
     if (this.#stream.destroyed || this.#stream.writableEnded) return;
     const turn = this.#waiting.shift();
     if (turn !== undefined) this.#start(turn);

@@ -76,10 +76,17 @@ export class Http1Server {
     connection.resume();
   }
 
-  /** From now on each connection closes after its next response; those without a request close now. */
+  /**
+   * From now on each connection closes after its next response. One without a request stays open for that: a request may
+   * be on its way to it, and would be lost.
+   */
   drain(): void {
     this.#draining = true;
-    this.#server.closeIdleConnections();
+  }
+
+  /** Closes the connections that have had no request for so long that none is likely to be on its way. */
+  closeIdle(idleMs: number): void {
+    for (const connection of this.#connections.values()) connection.closeIfIdle(idleMs);
   }
 
   close(): void {

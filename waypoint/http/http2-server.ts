@@ -11,6 +11,7 @@ const STREAM_WINDOW_BYTES = 256 * 1024;
 const CONNECTION_WINDOW_BYTES = 4 * 1024 * 1024;
 const MAX_SESSION_MEMORY_MB = 32;
 const MAX_INVALID_FRAMES = 100;
+const MAX_STREAM_ID = 2 ** 31 - 1;
 const GRPC = /^application\/grpc($|[;+])/;
 
 /** HTTP/2 with prior knowledge (RFC 9113 section 3.3) on connections that come as byte streams. */
@@ -51,9 +52,15 @@ export class Http2Server {
     this.#server.off('session', onSession);
   }
 
-  /** GOAWAY on all; each closes with its last stream. */
+  /** Asks all clients to open no more streams; those on their way are still served (RFC 9113 section 6.8). */
   drain(): void {
-    for (const session of this.#sessions) session.close();
+    for (const session of this.#sessions)
+      if (!session.destroyed) session.goaway(http2.constants.NGHTTP2_NO_ERROR, MAX_STREAM_ID);
+  }
+
+  /** What comes now is refused as not served; each session closes with its last stream. */
+  closeIdle(): void {
+    for (const session of this.#sessions) if (!session.closed) session.close();
   }
 
   close(): void {

@@ -27,6 +27,8 @@ import type { FromWorker, Requests, WorkerStart, WorkerStatus } from './messages
 
 const LISTEN_BACKLOG = 4_096;
 const DRAIN_POLL_MS = 50;
+/** Whoever used a connection within this time before may be about to use it again. */
+const IDLE_AT_DRAIN_MS = 1_000;
 const CERTIFICATE_WAIT_MS = 5_000;
 const RANK: Record<LogLevel, number> = { debug: 0, info: 1, warn: 2, error: 3 };
 
@@ -207,8 +209,12 @@ export function createWaypointWorker(
       http1.drain();
       http2.drain();
       acceptor.drain();
-      while ((engine.active.size > 0 || inbound.size > 0) && performance.now() < deadline)
+      const noMoreStreams = performance.now() + IDLE_AT_DRAIN_MS;
+      while ((engine.active.size > 0 || inbound.size > 0) && performance.now() < deadline) {
+        http1.closeIdle(IDLE_AT_DRAIN_MS);
+        if (performance.now() >= noMoreStreams) http2.closeIdle();
         await sleep(DRAIN_POLL_MS);
+      }
       const cut = inbound.size;
       http1.close();
       http2.close();

@@ -288,7 +288,7 @@ describe('waypoint/http/http1-server', () => {
     assert.match(await readAll(near), /^HTTP\/1\.1 200 /);
   });
 
-  it('drains: an idle connection closes now, a busy one after its next response', async () => {
+  it('drains: a busy connection closes after its next response, an idle one when no request came to it', async () => {
     const [idle, busy] = [await connect(), await connect()];
     for (const near of [idle, busy]) near.write('GET / HTTP/1.1\r\nhost: a\r\n\r\n');
     const [first, second] = [await exchanges.next(), await exchanges.next()];
@@ -297,6 +297,10 @@ describe('waypoint/http/http1-server', () => {
     await turns(3);
     const idleClosed = happened(idle, 'close');
     server.drain();
+    server.closeIdle(3_600_000);
+    await turns(3);
+    assert.equal(idle.destroyed, false, 'a request may be on its way to it');
+    server.closeIdle(0);
     await idleClosed;
     assert.equal(busy.destroyed, false);
     second.respond(200, headers({ 'content-length': '0' }), true);

@@ -179,14 +179,18 @@ describe('waypoint/http/http2-server', () => {
     assert.notEqual(enableConnectProtocol, true);
   });
 
-  it('drains: requests under way end, new ones are not taken', async () => {
+  it('drains: requests under way end, new ones are not asked for', async () => {
     const session = await connect();
     const stream = ask(session);
     const exchange = await exchanges.next();
     const left = happened(session, 'goaway');
     const closed = happened(session, 'close');
+    const lastIds: unknown[] = [];
+    session.on('goaway', (_code, lastStreamId) => lastIds.push(lastStreamId));
     server.drain();
     await left;
+    assert.equal(lastIds[0], 2 ** 31 - 1, 'requests on their way to it are still served');
+    server.closeIdle();
     exchange.respond(200, headers(), false);
     exchange.endWithTrailers(headers());
     assert.equal(await readAll(stream), '');
