@@ -43,10 +43,11 @@ spec: ${spec}
 describe('warnings about waypoints and routes', () => {
   it("name a class that is nearly Loam's, or Istio's waypoint, and no other", () => {
     for (const wrong of ['loam-waypont', 'istio-waypoint'])
-      assert.deepEqual(warningsOf(gateway(wrong)), [
+      assert.deepEqual(warningsOf(namespace('{}'), gateway(wrong)), [
         'spec.gatewayClassName: no waypoint runs for a Gateway of this class; did you mean "loam-waypoint"?; ',
       ]);
-    for (const right of ['loam-waypoint', 'nginx']) assert.deepEqual(warningsOf(gateway(right)), []);
+    for (const right of ['loam-waypoint', 'nginx'])
+      assert.deepEqual(warningsOf(namespace('{}'), gateway(right)), []);
   });
 
   it('name a waypoint that does not exist, with the one that is meant', () => {
