@@ -23,8 +23,15 @@ export interface Delivery {
   readonly deadline: Deadline;
   readonly policy: PolicyRuntime;
   readonly body: RequestBody | undefined;
+  /** What watched the request till now; touched by its body. */
+  readonly idle: { current: IdleTimeout | undefined };
   /** Tells how the attempt ended; to be called once. */
   readonly finish: (outcome: Outcome, status: number | undefined, grpcStatus?: number) => void;
+}
+
+/** How long nothing may move either way, in milliseconds. */
+export function idleMs({ limits }: Engine, policy: PolicyRuntime): number {
+  return policy.parts.timeouts?.idle || limits.streamIdleTimeoutMs;
 }
 
 /** Gives a response to the client, to its end. Never rejects. */
@@ -66,9 +73,8 @@ async function relayResponse(delivery: Delivery): Promise<void> {
     attempt.abort();
     exchange.reset();
   };
-  const idle = new IdleTimeout(policy.parts.timeouts?.idle || engine.limits.streamIdleTimeoutMs, () =>
-    stop('SI'),
-  );
+  delivery.idle.current?.stop();
+  const idle = (delivery.idle.current = new IdleTimeout(idleMs(engine, policy), () => stop('SI')));
   const left = deadline.remainingMs();
   const timer = left === undefined ? undefined : setTimeout(() => stop('DT'), left);
   const end = await relayBody(response, exchange, (chunk) => {
@@ -127,14 +133,27 @@ async function relayUpgrade(
   delivery: Delivery,
   upstream: NonNullable<UpstreamResponse['upgraded']>,
 ): Promise<void> {
-  const { exchange, engine, log, response, finish } = delivery;
+  const { exchange, engine, log, response, finish, policy } = delivery;
+  delivery.idle.current?.stop();
   const client = exchange.switchProtocols(response.headers);
   engine.telemetry.runtime.step('activeConnections', [], 1);
   const relay = new Relay(client, upstream, {
-    onForward: (bytes) => (log.requestBytes += bytes),
-    onBackward: (bytes) => (log.responseBytes += bytes),
+    onForward: (bytes) => {
+      idle.touch();
+      log.requestBytes += bytes;
+    },
+    onBackward: (bytes) => {
+      idle.touch();
+      log.responseBytes += bytes;
+    },
+  });
+  // Without a policy's word such a connection may be silent, as any opaque one.
+  const idle = new IdleTimeout(policy.parts.timeouts?.idle ?? 0, () => {
+    log.flags.add('SI');
+    relay.abort('idle');
   });
   await relay.done;
+  idle.stop();
   engine.telemetry.runtime.step('activeConnections', [], -1);
   finish({ kind: 'status', status: response.status }, response.status);
 }

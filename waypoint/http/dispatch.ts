@@ -4,6 +4,7 @@ import type { Backend, Filter, RouteRule } from '../../proto/gen/loam/waypoint/v
 import { endpointKey, type Endpoint } from '../resilience/endpoint.ts';
 import { hashKeyOf } from '../resilience/hash-key.ts';
 import type { Outcome } from '../resilience/outcome.ts';
+import { IdleTimeout } from '../resilience/idle-timeout.ts';
 import { Deadline } from '../resilience/timeouts.ts';
 import { applyRequestFilters, copyHead, type ResponseChanges } from '../routing/filters/apply-filters.ts';
 import type { PolicyRuntime } from '../state/policy-runtime.ts';
@@ -23,7 +24,7 @@ import { header, type Headers, type RequestHead } from './request.ts';
 import { RequestBody } from './request-body.ts';
 import type { ConnectionContext } from './request-flow.ts';
 import type { RequestLog } from './request-log.ts';
-import { deliver } from './deliver.ts';
+import { deliver, idleMs } from './deliver.ts';
 import { failureReply } from './failure-reply.ts';
 import { sessionSettings, StickySession } from './sticky-session.ts';
 import { pinnedPeer, upstreamProtocol } from './upstream-choice.ts';
@@ -52,6 +53,9 @@ export class Dispatcher {
   readonly #options: DispatchOptions;
   readonly #gone = new Cancellation();
   readonly #tried = new Set<string>();
+  /** Which one watches the request now: till the response's head this one's, then that of the delivery. */
+  readonly #idle: { current: IdleTimeout | undefined } = { current: undefined };
+  #ranIdle = false;
   mirrors: readonly Backend[] = [];
 
   constructor(options: DispatchOptions) {
@@ -84,13 +88,40 @@ export class Dispatcher {
     );
     const body =
       exchange.body &&
-      new RequestBody(exchange.body, () => exchange.requestTrailers(), limit, log.onRequestChunk);
+      new RequestBody(
+        exchange.body,
+        () => exchange.requestTrailers(),
+        limit,
+        (chunk) => {
+          this.#idle.current?.touch();
+          log.onRequestChunk(chunk);
+        },
+      );
+    this.#idle.current = new IdleTimeout(idleMs(engine, policy), () => {
+      this.#ranIdle = true;
+      this.#gone.cancel();
+    });
+    try {
+      await this.#sendBody(head, target, rule, kept, body);
+    } finally {
+      this.#idle.current.stop();
+    }
+  }
+
+  async #sendBody(
+    head: RequestHead,
+    target: Target,
+    rule: RouteRule | undefined,
+    kept: StickySession | undefined,
+    body: RequestBody | undefined,
+  ): Promise<void> {
+    const { engine, policy, exchange, log } = this.#options;
     const deadline = new Deadline({
       timeouts: policy.parts.timeouts,
       routeRequest: rule?.requestTimeout ?? 0,
       grpcTimeout: head.protocol === 'grpc' ? header(head.headers, 'grpc-timeout') : undefined,
     });
-    retries.onRequest();
+    policy.retries(rule).onRequest();
     removeHopByHop(head.headers);
     writeForwarded(
       head.headers,
@@ -242,9 +273,22 @@ export class Dispatcher {
       if (this.#tried.size > 1 && !log.fallback)
         engine.telemetry.runtime.count('retries', [cluster.service, 'success']);
       if (changed !== undefined) changes.unshift(changed);
+      const idle = this.#idle;
       try {
         session?.write(response.headers, endpoint.uid);
-        await deliver({ engine, exchange, log, response, attempt, changes, deadline, policy, body, finish });
+        await deliver({
+          engine,
+          exchange,
+          log,
+          response,
+          attempt,
+          changes,
+          deadline,
+          policy,
+          body,
+          idle,
+          finish,
+        });
       } catch (error) {
         attempt.abort();
         abandon(error);
@@ -317,6 +361,11 @@ export class Dispatcher {
       return;
     }
     if (failure.error !== undefined) log.error = errorText(failure.error);
+    if (this.#ranIdle && !exchange.aborted) {
+      body?.drain();
+      reply({ status: 408, text: 'nothing moved for too long', flags: ['SI'] });
+      return;
+    }
     if (failure.outcome.kind === 'client-gone') {
       log.flags.add('DC');
       if (!exchange.aborted) exchange.reset();

@@ -38,6 +38,17 @@ describe('waypoint/http/request-body', () => {
     assert.equal(body.ended, true);
   });
 
+  it('ends an attempt that begins when an empty body is over', async () => {
+    const body = bodyOf(100);
+    source.end();
+    source.resume();
+    await eventually(() => source.readableEnded);
+    const attempt = new KeepingAttempt();
+    body.sendTo(attempt);
+    assert.deepEqual({ ...attempt.trailers }, { 'x-sum': '7' });
+    assert.equal(await body.whole().then((bytes) => bytes?.length), 0);
+  });
+
   it('sends all of it to another attempt from the start, and no more to the former', async () => {
     const body = bodyOf(100);
     const first = new KeepingAttempt();
