@@ -24,6 +24,7 @@ import { header, type Headers, type RequestHead } from './request.ts';
 import { RequestBody } from './request-body.ts';
 import type { ConnectionContext } from './request-flow.ts';
 import type { RequestLog } from './request-log.ts';
+import { isSuccess, outcomeOfHead } from './response-outcome.ts';
 import { deliver, idleMs } from './deliver.ts';
 import { failureReply } from './failure-reply.ts';
 import { sessionSettings, StickySession } from './sticky-session.ts';
@@ -398,15 +399,4 @@ function applyBackendFilters(head: RequestHead, filters: readonly Filter[]): Res
 function setGrpcTimeout(headers: Headers, value: string | undefined): void {
   if (value === undefined) delete headers['grpc-timeout'];
   else headers['grpc-timeout'] = value;
-}
-
-function outcomeOfHead(status: number, headers: Headers, ended: boolean): Outcome {
-  const grpcStatus = header(headers, 'grpc-status');
-  if (ended && grpcStatus !== undefined) return { kind: 'grpc-status', grpcStatus: Number(grpcStatus) };
-  return { kind: 'status', status, retryAfter: header(headers, 'retry-after') };
-}
-
-function isSuccess(outcome: Outcome): boolean {
-  if (outcome.kind === 'grpc-status') return outcome.grpcStatus === 0;
-  return outcome.kind === 'status' && outcome.status < 400;
 }
