@@ -181,7 +181,9 @@ describe('traces of the shop, as an OpenTelemetry Collector received them', () =
       'an order while auth was down',
       (signIn) => attribute(signIn.server, 'backend') === hostOf('auth-fallback'),
     );
-    assert.ok((attribute(auth.server, 'response_flags') as string[]).includes('FB'));
+    const flags = attribute(auth.server, 'response_flags') as string[];
+    assert.equal(flags.at(-1), 'FB');
+    assert.match(flags.join(), /^U[CFR],FB$/, 'and why the Service itself did not answer');
     assert.equal(auth.server.attributes['http.response.status_code'], 200);
     const [tried, answered] = auth.tries;
     assert.ok(tried && answered);

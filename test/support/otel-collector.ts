@@ -53,7 +53,7 @@ export function buildCollector(): string {
     // Whole or not at all: several runs may build at a time.
     renameSync(fresh, program);
   } catch (error) {
-    throw new Error('the OpenTelemetry Collector could not be built; it needs Go 1.25 or newer in PATH', {
+    throw new Error('the OpenTelemetry Collector could not be built; it needs Go 1.26 or newer in PATH', {
       cause: error,
     });
   } finally {

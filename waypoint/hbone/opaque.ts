@@ -213,7 +213,8 @@ export class OpaqueRelay {
       if (picked === 'circuit-open') throw new Refusal('UO', 503, 'too many connections at once');
       const { endpoint, peer } = picked;
       tried.add(endpointKey(endpoint));
-      connection.upstream = { address: peer.address, workload: peer.workload, identity: peer.identity };
+      // Who it is, only its handshake proves.
+      connection.upstream = { address: peer.address, workload: peer.workload, identity: undefined };
       const denial = denialAtPod(this.#engine.policies, peer, context.source);
       if (denial !== undefined) {
         connection.deniedBy = denial.policy;
@@ -226,7 +227,7 @@ export class OpaqueRelay {
         const connectMs = performance.now() - startedMs;
         return {
           stream,
-          upstream: connection.upstream,
+          upstream: { ...connection.upstream, identity: peer.identity },
           done: (failed) =>
             cluster.cluster.done(
               endpoint,

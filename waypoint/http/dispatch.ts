@@ -3,7 +3,7 @@ import { errorText } from '../../lib/loam-error.ts';
 import type { Backend, Filter, RouteRule } from '../../proto/gen/loam/waypoint/v1/waypoint_pb.js';
 import { endpointKey, type Endpoint } from '../resilience/endpoint.ts';
 import { hashKeyOf } from '../resilience/hash-key.ts';
-import type { Outcome } from '../resilience/outcome.ts';
+import { type Outcome, reachedEndpoint } from '../resilience/outcome.ts';
 import { IdleTimeout } from '../resilience/idle-timeout.ts';
 import { Deadline } from '../resilience/timeouts.ts';
 import { applyRequestFilters, copyHead, type ResponseChanges } from '../routing/filters/apply-filters.ts';
@@ -143,6 +143,7 @@ export class Dispatcher {
     const decision = policy.fallback?.shouldFallBack(last.outcome, facts);
     if (decision?.fallBack === true) {
       log.fallback = true;
+      for (const flag of failureReply(last.outcome).flags) log.flags.add(flag);
       log.flags.add('FB');
       engine.telemetry.runtime.count('fallbacks', [head.service, decision.service]);
       this.#tried.clear();
@@ -225,7 +226,8 @@ export class Dispatcher {
     const startMs = epochMs();
     const endTrace = log.trace?.attempt(sent.headers, startMs);
     log.attempts += 1;
-    log.tried(peer.address, peer.workload, peer.identity);
+    log.tried(peer.address, peer.workload, undefined);
+    let proved: string | undefined;
     cluster.cluster.begin(endpoint);
     let done = false;
     const finish = (outcome: Outcome, status: number | undefined, grpcStatus?: number): void => {
@@ -236,7 +238,7 @@ export class Dispatcher {
         {
           address: peer.address,
           service: cluster.hostname,
-          identity: peer.identity,
+          identity: proved,
           status,
           grpcStatus,
           error: outcome.kind === 'status' || outcome.kind === 'grpc-status' ? undefined : outcome.kind,
@@ -264,6 +266,10 @@ export class Dispatcher {
       this.#gone,
     ).catch(abandon);
     log.upstreamMs = epochMs() - startMs;
+    if (result.kind === 'response' || reachedEndpoint(result.outcome)) {
+      proved = peer.identity;
+      log.tried(peer.address, peer.workload, proved);
+    }
     if (result.kind === 'failed') {
       finish(result.outcome, undefined);
       return { outcome: result.outcome, error: result.error };
@@ -271,8 +277,6 @@ export class Dispatcher {
     const { response, attempt } = result;
     const outcome = outcomeOfHead(response.status, response.headers, response.body === undefined);
     const deliverNow = async (): Promise<void> => {
-      if (this.#tried.size > 1 && !log.fallback)
-        engine.telemetry.runtime.count('retries', [cluster.service, 'success']);
       if (changed !== undefined) changes.unshift(changed);
       const idle = this.#idle;
       try {
@@ -296,6 +300,8 @@ export class Dispatcher {
       }
     };
     if (isSuccess(outcome)) {
+      if (log.attempts > 1 && !log.fallback)
+        engine.telemetry.runtime.count('retries', [cluster.service, 'success']);
       await deliverNow();
       return undefined;
     }

@@ -160,3 +160,25 @@ function isGatewayStatus(status: number): boolean {
 function isServerError(status: number): boolean {
   return status >= 500 && status <= 599;
 }
+
+/**
+ * Whether the endpoint was surely reached, so that its handshake has proved who it is. A try that ran out of time may not
+ * have come so far.
+ */
+export function reachedEndpoint(outcome: Outcome): boolean {
+  switch (outcome.kind) {
+    case 'refused-stream':
+    case 'reset':
+    case 'protocol-error':
+    case 'status':
+    case 'grpc-status':
+      return true;
+    case 'no-endpoint':
+    case 'circuit-open':
+    case 'connect-failure':
+    case 'try-timeout':
+    case 'request-timeout':
+    case 'client-gone':
+      return false;
+  }
+}
