@@ -32,3 +32,6 @@ export const HTTP_LIMITS: HttpLimits = {
   resetBurst: 200,
   resetRatePerS: 50,
 };
+
+/** 1xx responses that an endpoint may send before the final one. */
+export const MAX_INTERIM_RESPONSES = 32;

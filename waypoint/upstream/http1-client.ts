@@ -1,6 +1,7 @@
 import http from 'node:http';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { MAX_INTERIM_RESPONSES } from '../http/limits.ts';
 import { takeTextsAsBytes } from '../http/byte-writes.ts';
 import {
   AttemptError,
@@ -200,7 +201,17 @@ class Http1Attempt implements UpstreamAttempt {
       stream.destroy();
       request.destroy();
     });
-    request.on('response', (response) => settled.resolve(upstreamResponse(response)));
+    const refuse = (why: string): void => {
+      const error = new Error(why);
+      settled.reject(new AttemptError({ kind: 'protocol', error }));
+      request.destroy(error);
+    };
+    request.on('response', (response) => {
+      response.on('error', () => undefined);
+      // Node's parser knows more versions than a server may answer with (RFC 9112 section 2.3).
+      if (response.httpVersionMajor !== 1) refuse(`a response of HTTP/${response.httpVersion}`);
+      else settled.resolve(upstreamResponse(response));
+    });
     request.on('upgrade', (response: http.IncomingMessage, socket: Duplex, first: Buffer) => {
       if (upgrade === undefined) {
         // Nobody asked: what follows belongs to no protocol that the client speaks.
@@ -221,7 +232,11 @@ class Http1Attempt implements UpstreamAttempt {
       });
     });
     // 100 comes here too, beside an event of its own.
+    let interim = 0;
     request.on('information', (info) => {
+      interim += 1;
+      if (interim === MAX_INTERIM_RESPONSES + 1) refuse('too many interim responses');
+      if (interim > MAX_INTERIM_RESPONSES) return;
       if (info.statusCode !== 101) onInformational(info.statusCode, withoutPrototype(info.headers));
     });
     if (hasBody) {

@@ -11,6 +11,7 @@ import type { PendingResult } from '../resilience/pending-queue.ts';
 import { removeHopByHop, trailersOf, withoutPrototype } from '../http/headers.ts';
 import type { Headers } from '../http/request.ts';
 import { answerWantTrailers } from '../http/want-trailers.ts';
+import { MAX_INTERIM_RESPONSES } from '../http/limits.ts';
 import { BodyWriter } from './body-writer.ts';
 import { isOverBound, type Connector } from './connector.ts';
 import { openSession, UpstreamSession } from './http2-session.ts';
@@ -176,7 +177,13 @@ class Http2Attempt implements UpstreamAttempt {
     this.#stream = stream;
     stream.once('close', () => session.release());
     stream.on('wantTrailers', () => answerWantTrailers(stream, this.#trailers));
+    let interim = 0;
     stream.on('headers', (headers: http2.IncomingHttpHeaders) => {
+      interim += 1;
+      if (interim > MAX_INTERIM_RESPONSES) {
+        stream.destroy(Object.assign(new Error('too many interim responses'), { code: 'ERR_HTTP2_ERROR' }));
+        return;
+      }
       request.onInformational(Number(headers[':status']), plain(headers));
     });
     this.body?.attach(stream);
