@@ -230,7 +230,7 @@ export class Controller {
       gates: this.#gates(),
       objects: reportObjects(set, this.#mesh.outcomes, refusalsOf(streams)),
       files: reportFiles(set),
-      warnings: reportWarnings(set),
+      warnings: reportWarnings(set, this.#mesh.outcomes),
       nodes: reportNodes(this.#mesh.identities.keys(), streams, lastSeen),
       gateways: reportGateways(this.#mesh, streams, lastSeen),
     };

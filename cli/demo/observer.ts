@@ -13,7 +13,7 @@ import { RequestChanges } from './request-changes.ts';
 import type { RequestsSeen } from './request-expectations.ts';
 import { parseRequestLine } from './request-log.ts';
 import { RequestBook } from './requests.ts';
-import { configuredShares, splits, type ConfiguredShares } from './splits.ts';
+import { changedRoutes, configuredShares, splits, type ConfiguredShares } from './splits.ts';
 import type { EventView, PodView, View, WaypointView } from './view.ts';
 
 /** An edge without a call for so long is idle. */
@@ -83,7 +83,9 @@ export class Observer {
         const line = parseRequestLine(json);
         if (line !== undefined) this.#requests.add(line);
       }
-    this.#configured = await acceptedShares(meshPaths(this.#mesh).controllerStatus, this.#configured);
+    const before = this.#configured;
+    this.#configured = await acceptedShares(meshPaths(this.#mesh).controllerStatus, before);
+    for (const route of changedRoutes(before, this.#configured)) this.#requests.forgetShares(route);
     const live = await Promise.all(this.#status.report.nodes.map(({ netns }) => liveConnections(netns)));
     this.#book.setLive(live.flat());
     this.#noteChanges();

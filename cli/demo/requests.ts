@@ -104,6 +104,11 @@ export class RequestBook {
     return sorted([...this.#shares.values()], ({ route, backend }) => `${route} ${backend}`);
   }
 
+  /** Begins to count a route's shares anew: its weights are others now. */
+  forgetShares(route: string): void {
+    for (const [key, share] of this.#shares) if (share.route === route) this.#shares.delete(key);
+  }
+
   #deniedKind(from: string, to: string, { method, path }: RequestLine): DeniedRequests {
     const key = `${from} ${to} ${method} ${path}`;
     const known = this.#denied.has(key) || this.#denied.size < MAX_DENIED_KINDS;

@@ -48,6 +48,13 @@ export function configuredShares(routes: readonly unknown[]): ConfiguredShares {
   return all;
 }
 
+/** The routes that were known before and split otherwise now. */
+export function changedRoutes(before: ConfiguredShares, now: ConfiguredShares): string[] {
+  const text = (shares: ReadonlyMap<string, number> | undefined): string =>
+    JSON.stringify([...(shares ?? [])]);
+  return [...before.keys()].filter((route) => text(before.get(route)) !== text(now.get(route)));
+}
+
 /** Joins what is configured with what was counted. */
 export function splits(configured: ConfiguredShares, shares: readonly Share[]): SplitView[] {
   return [...configured].flatMap(([route, backends]) => {

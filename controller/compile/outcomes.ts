@@ -16,6 +16,8 @@ export interface Outcome {
   readonly message: string;
   readonly compiledTo: readonly string[];
   readonly conditions?: readonly Condition[];
+  /** Legal, and probably not meant: shown to a person who did not ask for this object. */
+  readonly warnings?: readonly string[];
 }
 
 /** What one part of the compiler has to say about an object. */
@@ -25,6 +27,8 @@ export interface Note {
   readonly message?: string;
   readonly compiledTo?: readonly string[];
   readonly conditions?: readonly Condition[];
+  /** Part of the message, too. */
+  readonly warning?: string;
 }
 
 /** Gathers what the parts of the compiler say about each object, in the order in which they say it. */
@@ -45,12 +49,18 @@ export class Outcomes {
 }
 
 function merge(notes: readonly Note[]): Outcome {
-  const texts = notes.flatMap(({ pending, message }) => [pending ?? '', message ?? '']);
+  const texts = notes.flatMap(({ pending, message, warning }) => [
+    pending ?? '',
+    message ?? '',
+    warning ?? '',
+  ]);
+  const warnings = new Set(notes.flatMap(({ warning }) => warning ?? []));
   const conditions = notes.flatMap((note) => note.conditions ?? []);
   return {
     state: notes.some(({ pending }) => pending !== undefined) ? 'pending' : 'accepted',
     message: [...new Set(texts.filter((text) => text !== ''))].join('; '),
     compiledTo: [...new Set(notes.flatMap(({ compiledTo }) => compiledTo ?? []))],
     ...(conditions.length === 0 ? {} : { conditions }),
+    ...(warnings.size === 0 ? {} : { warnings: [...warnings] }),
   };
 }

@@ -138,8 +138,14 @@ function nameText({ namespace, name }: ObjectRef): string {
 }
 
 /** All warnings, in the order of the files and of the lines in them. */
-export function reportWarnings(set: ObjectSet): WarningReport[] {
-  const warnings = set.problems.filter(({ severity }) => severity === 'warning');
+export function reportWarnings(
+  set: ObjectSet,
+  outcomes: ReadonlyMap<string, Outcome> = new Map(),
+): WarningReport[] {
+  const warnings = [
+    ...set.problems.filter(({ severity }) => severity === 'warning'),
+    ...[...outcomes].flatMap(([key, outcome]) => compilerWarnings(set, key, outcome)),
+  ];
   const place = ({ line = 0 }: Problem): number => line;
   return warnings
     .sort((a, b) => (a.file < b.file ? -1 : a.file > b.file ? 1 : place(a) - place(b)))
@@ -154,6 +160,15 @@ export function reportWarnings(set: ObjectSet): WarningReport[] {
         text: `${file}${line === undefined ? '' : `:${line}`}: ${problemText(withoutLine)}`,
       };
     });
+}
+
+/** What only the compiler can see, at the place of the object. */
+function compilerWarnings(set: ObjectSet, key: string, { warnings = [] }: Outcome): Problem[] {
+  const accepted = set.objects.get(key);
+  if (accepted === undefined) return [];
+  const { file, line, object } = accepted;
+  const place = { file, ...(line !== undefined && { line }), object: refOf(object) };
+  return warnings.map((message) => ({ severity: 'warning', ...place, message }));
 }
 
 /** A document that is passed over for its kind may not even have a proper name. */

@@ -33,8 +33,8 @@ export function guardPod(
     if (message !== undefined) outcomes.add(service, { message });
   }
   for (const compiled of policies) {
-    const message = selectorWarning(compiled, pod, ports);
-    if (message !== undefined) outcomes.add(compiled.policy, { message });
+    const warning = selectorWarning(compiled, pod, ports);
+    if (warning !== undefined) outcomes.add(compiled.policy, { warning });
   }
   return guardPolicies(pod, ports);
 }

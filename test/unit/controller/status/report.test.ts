@@ -52,4 +52,20 @@ describe('status/report', () => {
       ['a.yaml:1', 'a.yaml:6', 'b.yaml:1'],
     );
   });
+
+  it('lists what only the compiler can see, at the place of the object', () => {
+    const set = setOf({ 'shop.yaml': MANIFESTS });
+    const [key = ''] = set.objects.keys();
+    const accepted = set.objects.get(key);
+    const outcome = {
+      state: 'accepted',
+      message: '',
+      compiledTo: [],
+      warnings: ['is probably not meant'],
+    } as const;
+    const found = reportWarnings(set, new Map([[key, outcome]]));
+    assert.equal(found.length, 1);
+    assert.equal(found[0]?.line, accepted?.line);
+    assert.match(found[0]?.text ?? '', /^shop\.yaml:\d+: .*is probably not meant$/);
+  });
 });
