@@ -1,0 +1,73 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'mocha';
+import { count, type Counts, Driver } from './driver.ts';
+import { eventually, Mesh } from './harness.ts';
+import { gatewayManifest } from './manifests.ts';
+import { WAY_BASE, wayServer, wayService } from './waypoint-manifests.ts';
+
+describe('mesh: a waypoint that ends', function () {
+  this.timeout(120_000);
+  let mesh: Mesh;
+  let client: Driver;
+  before(async () => {
+    mesh = await Mesh.up({
+      ...WAY_BASE,
+      'v1.yaml': wayServer('v1', { run: 'web' }),
+      'web.yaml': wayService('web', {
+        waypoint: 'way',
+        selector: { run: 'web' },
+        ports: { 80: [8080, 'http'] },
+      }),
+    });
+    client = await Driver.in(mesh, 'client');
+  });
+  after(async () => {
+    client?.stop();
+    await mesh?.down();
+  });
+
+  const target = { host: 'web', port: 80, path: '/via' } as const;
+  const good = (counts: Counts): number => count(counts, '200 v1 via way');
+  const reach = async (): Promise<boolean> =>
+    good(await client.burst({ ...target, n: 1, fresh: true })) === 1;
+  const running = (index = 0) => mesh.program('waypoint', undefined, `m/way-${index}`);
+  const readyBoth = async (): Promise<boolean> => {
+    const { waypoints } = (await mesh.status()).readiness;
+    return waypoints['m/way-0']?.ready === true && waypoints['m/way-1']?.ready === true;
+  };
+
+  it('killed under load: clients get errors until it is back at its address, and nobody passes it by', async () => {
+    await eventually('the first request', reach);
+    const before = (await mesh.status()).report.waypoints;
+    await client.loadStart({ id: 'kill', ...target, sockets: 4 });
+    const { pid } = await running();
+    process.kill(pid, 'SIGKILL');
+    await eventually('another process', async () => (await running()).pid !== pid);
+    await eventually('requests to pass again', reach);
+    const counts = await client.loadStop('kill');
+    assert.ok(good(counts) > 0, JSON.stringify(counts));
+    const answered = Object.keys(counts).filter((key) => key.startsWith('200'));
+    assert.deepEqual(answered, ['200 v1 via way'], 'nothing came by another way');
+    assert.deepEqual((await mesh.status()).report.waypoints, before);
+  });
+
+  it('ended in good order beside a second one: no request is lost, on connections old and new', async () => {
+    mesh.write('gateway.yaml', gatewayManifest('way', { 'local.loam.dev/replicas': '2' }));
+    await eventually('both to be ready', readyBoth);
+    await eventually('a request', reach);
+    await client.loadStart({ id: 'kept', ...target, sockets: 4 });
+    await client.loadStart({ id: 'fresh', ...target, sockets: 2, fresh: true });
+    for (const index of [0, 1]) {
+      const { pid } = await running(index);
+      const line = await client.burst({ ...target, n: 50 });
+      assert.equal(good(line), 50, JSON.stringify(line));
+      process.kill(pid, 'SIGTERM');
+      await eventually('another process', async () => (await running(index)).pid !== pid);
+      await eventually('both to be ready', readyBoth);
+    }
+    for (const id of ['kept', 'fresh']) {
+      const counts = await client.loadStop(id);
+      assert.deepEqual(Object.keys(counts), ['200 v1 via way'], `${id}: ${JSON.stringify(counts)}`);
+    }
+  });
+});
