@@ -30,6 +30,19 @@ interface Opened {
   readonly stream: Duplex;
   readonly upstream: UpstreamEndpoint;
   readonly done: (failed: boolean) => void;
+  /** Why it would not be admitted now; undefined: it would. */
+  readonly judge: () => Denial | undefined;
+}
+
+interface Denial {
+  readonly policy: string | undefined;
+  readonly reason: string;
+}
+
+/** A connection that is open, as far as a change of policies concerns it. */
+interface Live {
+  readonly judge: () => Denial | undefined;
+  readonly cut: (denial: Denial) => void;
 }
 
 interface OpaqueConnection {
@@ -55,10 +68,17 @@ class Refusal extends Error {
 export class OpaqueRelay {
   readonly #engine: Engine;
   readonly #dialer: EndpointDialer;
+  readonly #live = new Set<Live>();
 
+  /** Every change of policies is held against the connections that are open, as at nodes. */
   constructor(engine: Engine, dialer: EndpointDialer) {
     this.#engine = engine;
     this.#dialer = dialer;
+    const recheck = (): void => {
+      for (const live of this.#live) recheckOne(live);
+    };
+    engine.config.onChange(recheck);
+    engine.policies.onChange(recheck);
   }
 
   /**
@@ -102,7 +122,8 @@ export class OpaqueRelay {
         workload,
         identity: path.via === 'hbone' ? path.expectedIdentities[0] : undefined,
       };
-      return { stream: opened, upstream, done: () => undefined };
+      const judge = (): Denial | undefined => this.#denialAtWorkload(source, destination, workload, true);
+      return { stream: opened, upstream, done: () => undefined, judge };
     });
   }
 
@@ -113,20 +134,34 @@ export class OpaqueRelay {
     destination: HostPort,
     workload: Workload,
   ): void {
-    const verdict = evaluate(
-      this.#engine.policies,
-      workload,
-      {
-        sourceIdentity: source.identity,
-        sourceIp: source.ip,
-        destIp: destination.ip,
-        destPort: destination.port,
-      },
-      { mayWait: false },
-    );
-    if (verdict.verdict === 'allow') return;
-    connection.deniedBy = verdict.verdict === 'deny' ? verdict.policy : undefined;
-    throw new Refusal('DENY', 401, verdict.verdict === 'deny' ? verdict.reason : 'policies are missing');
+    const denial = this.#denialAtWorkload(source, destination, workload, false);
+    if (denial === undefined) return;
+    connection.deniedBy = denial.policy;
+    throw new Refusal('DENY', 401, denial.reason);
+  }
+
+  #denialAtWorkload(
+    source: Source,
+    destination: HostPort,
+    workload: Workload,
+    mayWait: boolean,
+  ): Denial | undefined {
+    const facts = {
+      sourceIdentity: source.identity,
+      sourceIp: source.ip,
+      destIp: destination.ip,
+      destPort: destination.port,
+    };
+    const verdict = evaluate(this.#engine.policies, workload, facts, { mayWait });
+    switch (verdict.verdict) {
+      case 'allow':
+        return undefined;
+      case 'deny':
+        return { policy: verdict.policy, reason: verdict.reason };
+      case 'wait':
+        // A connection that was admitted is not cut for a policy that is still on its way.
+        return mayWait ? undefined : { policy: undefined, reason: 'policies are missing' };
+    }
   }
 
   async #carry(
@@ -159,7 +194,19 @@ export class OpaqueRelay {
           handle.response(bytes);
         },
       });
+      const live: Live = {
+        judge: opened.judge,
+        cut: ({ policy, reason }) => {
+          connection.deniedBy = policy;
+          error = `closed due to policy change: ${reason}`;
+          flags.push('DENY');
+          relay.abort('policy');
+        },
+      };
+      this.#live.add(live);
+      recheckOne(live);
       const end = await relay.done;
+      this.#live.delete(live);
       telemetry.runtime.step('activeConnections', [], -1);
       if (end.kind === 'reset') flags.push(end.side === 'a' ? 'DC' : 'UC');
       handle.close(flags);
@@ -190,19 +237,23 @@ export class OpaqueRelay {
     });
   }
 
+  /** Undefined too for a Service that is known no more: its pods admit this waypoint no more then. */
+  #denialAtService({ service, source, port, destination }: ConnectionContext) {
+    const decision = this.#engine.runtimes
+      .get(service.key)
+      ?.authorizer.evaluateConnection({ source, port, destinationIp: destination.ip });
+    return decision?.verdict === 'deny' ? decision : undefined;
+  }
+
   async #openToService(context: ConnectionContext, connection: OpaqueConnection): Promise<Opened> {
     const { runtimes, clusters, telemetry } = this.#engine;
-    const runtime = runtimes.get(context.service.key);
-    if (runtime === undefined) throw new Refusal('NC', 503, 'the Service is not known to the waypoint');
-    const decision = runtime.authorizer.evaluateConnection({
-      source: context.source,
-      port: context.port,
-      destinationIp: context.destination.ip,
-    });
-    if (decision.verdict === 'deny') {
-      connection.deniedBy = decision.policy;
-      telemetry.runtime.count('denied', [context.service.key, decision.policy]);
-      throw new Refusal('DENY', 401, decision.reason);
+    if (runtimes.get(context.service.key) === undefined)
+      throw new Refusal('NC', 503, 'the Service is not known to the waypoint');
+    const denied = this.#denialAtService(context);
+    if (denied !== undefined) {
+      connection.deniedBy = denied.policy;
+      telemetry.runtime.count('denied', [context.service.key, denied.policy]);
+      throw new Refusal('DENY', 401, denied.reason);
     }
     const cluster = clusters.get(context.service.key, context.port);
     const tried = new Set<string>();
@@ -228,6 +279,8 @@ export class OpaqueRelay {
         return {
           stream,
           upstream: { ...connection.upstream, identity: peer.identity },
+          judge: () =>
+            this.#denialAtService(context) ?? denialAtPod(this.#engine.policies, peer, context.source),
           done: (failed) =>
             cluster.cluster.done(
               endpoint,
@@ -252,6 +305,11 @@ function pick(cluster: UpstreamCluster, tried: ReadonlySet<string>) {
   if (typeof endpoint === 'string') return undefined;
   const peer = cluster.peer(endpoint);
   return peer && { endpoint, peer };
+}
+
+function recheckOne({ judge, cut }: Live): void {
+  const denial = judge();
+  if (denial !== undefined) cut(denial);
 }
 
 function told(source: Source): ToldClient {
