@@ -44,6 +44,8 @@ const PROBE_MS = 3_000;
 const bundle = readBundle(process.argv[2] ?? '.', 'client');
 const carriers = new Map<Way, Carrier>();
 const held: HttpClient[] = [];
+/** The route that was asked last: one run goes on where the former ended. */
+let asked = 0;
 
 function carrier(way: Way): Carrier {
   const known = carriers.get(way) ?? carrierOf(way, bundle);
@@ -82,22 +84,21 @@ async function run(command: Extract<Command, { do: 'run' }>): Promise<Answer> {
   const clients = await open(command.way, command.connections);
   const micros: number[] = [];
   let failed = 0;
-  let next = 0;
   const start = performance.now();
   const end = start + command.seconds * 1000;
   await Promise.all(
     clients.map(async (client) => {
       while (performance.now() < end) {
         // A step that is coprime to usual route counts goes through all of them, and never in order.
-        next = (next + 7919) % command.routes;
-        const asked = performance.now();
+        asked = (asked + 7919) % command.routes;
+        const since = performance.now();
         try {
-          if ((await client.get(`${routePath(next)}x`)) !== 200) failed += 1;
+          if ((await client.get(`${routePath(asked)}x`)) !== 200) failed += 1;
         } catch {
           failed += 1;
           return;
         }
-        micros.push((performance.now() - asked) * 1000);
+        micros.push((performance.now() - since) * 1000);
       }
     }),
   );
