@@ -52,7 +52,7 @@ export const RINGS: readonly Ring[] = [
     ],
   },
   { kind: 'planned', name: 'vm', missing: 'the virtual machines with other kernels' },
-  { kind: 'planned', name: 'soak', missing: 'the long-running load' },
+  { kind: 'mocha', name: 'soak', folder: 'soak', needs: nothing },
   { kind: 'planned', name: 'cluster', missing: 'the real Kubernetes cluster' },
   { kind: 'planned', name: 'browser', missing: 'the dashboard and its browser' },
 ];
