@@ -249,6 +249,10 @@ class RequestFlow {
       this.#refuse(404, 'no route matches', 'NR');
       return;
     }
+    if (routed.kind === 'too-costly') {
+      this.#refuse(400, 'too long for the regular expressions of the routes', 'DPE');
+      return;
+    }
     if (routed.kind === 'no-routes') {
       await dispatcher.send(
         head,

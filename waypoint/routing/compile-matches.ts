@@ -7,6 +7,8 @@ import type { Refuse } from './route-error.ts';
 /** A test of a whole text, in time linear in its length. */
 export interface FullMatch {
   readonly pattern: string;
+  /** Size of its program: a test takes at most time in proportion to this and the length of the text. */
+  readonly cost: number;
   test(text: string): boolean;
 }
 
@@ -123,7 +125,7 @@ function compileValues(
 function compileRegex(pattern: string, field: string, refuse: Refuse): FullMatch {
   try {
     const compiled = RE2JS.compile(pattern);
-    return { pattern, test: (text) => compiled.testExact(text) };
+    return { pattern, cost: compiled.programSize(), test: (text) => compiled.testExact(text) };
   } catch (error) {
     return refuse(field, pattern, 'a regular expression of RE2', error);
   }

@@ -11,6 +11,8 @@ export type RouteResult =
   | { readonly kind: 'no-routes' }
   /** There are routes, and none takes the request: 404 (GEP-1426). */
   | { readonly kind: 'no-match' }
+  /** The regular expressions of its routes would take too long on this request: 400. */
+  | { readonly kind: 'too-costly' }
   | Matched;
 
 export interface Matched {
@@ -25,6 +27,7 @@ export interface Matched {
 
 const NO_ROUTES: RouteResult = { kind: 'no-routes' };
 const NO_MATCH: RouteResult = { kind: 'no-match' };
+const TOO_COSTLY: RouteResult = { kind: 'too-costly' };
 
 /** Routes that one group of clients uses, by port of the Service; 0 stands for every port. */
 type ByPort = Map<number, HostIndex>;
@@ -88,6 +91,7 @@ export class RouteTable {
     const view = new RequestView(head);
     const host = hostOf(head.authority);
     const entry = firstOf(onPort?.find(view, host), onAll?.find(view, host));
+    if (view.tooCostly) return TOO_COSTLY;
     return entry?.result ?? NO_MATCH;
   }
 }

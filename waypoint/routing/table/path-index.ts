@@ -103,7 +103,7 @@ export class PathIndex {
       // Patterns of one length are equal in rank: what decides between their matches is method, headers and so on.
       if (found !== undefined && regex.pattern.length < length) break;
       const fitting = bucket.find(view);
-      if (fitting === undefined || !regex.test(view.head.path)) continue;
+      if (fitting === undefined || !view.test(regex, view.head.path)) continue;
       found = firstOf(found, fitting);
       length = regex.pattern.length;
     }

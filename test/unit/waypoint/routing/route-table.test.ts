@@ -314,4 +314,24 @@ describe('a table of routes', () => {
       assert.notEqual(next.rules[2]?.choice.phase, undefined);
     });
   });
+
+  describe('what regular expressions may cost', () => {
+    const greedy = Array.from({ length: 10 }, (_, n) => routeOf(`r${n}`, regex(`/.*a.{${990 + n}}b`)));
+    const long = `/${'ac'.repeat(8_000)}`;
+
+    it('is bounded for one request, which is refused and falls through to nothing', () => {
+      assert.equal(taker([...greedy, routeOf('rest', prefix('/'))], head(long)), 'too-costly');
+      assert.equal(taker([...greedy, routeOf('rest', prefix('/'))], head('/short')), 'rest[0]');
+    });
+
+    it('counts headers and parameters too', () => {
+      const byHeader = routeOf('h', { headers: [like('x-a', '.*a.{900}b')] });
+      assert.equal(taker([byHeader], head('/', { headers: { 'x-a': 'ac'.repeat(8_000) } })), 'too-costly');
+    });
+
+    it('leaves ordinary ones alone on long paths', () => {
+      const ordinary = Array.from({ length: 20 }, (_, n) => routeOf(`r${n}`, regex(`/v${n}/users/[0-9]+`)));
+      assert.equal(taker(ordinary, head(`/v7/users/${'1'.repeat(400)}`)), 'r7[0]');
+    });
+  });
 });
