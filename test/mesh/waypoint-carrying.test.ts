@@ -16,6 +16,7 @@ const BANNER_DECLARED = 7002;
 const HALF_CLOSE = 7001;
 const TLS = 443;
 const BIG = 64 * 1024 * 1024;
+const HUGE = 192 * 1024 * 1024;
 const sha256 = (text: string | Buffer): string => createHash('sha256').update(text).digest('hex');
 
 describe('mesh: what a waypoint carries', function () {
@@ -143,7 +144,7 @@ describe('mesh: what a waypoint carries', function () {
     [HTTP, 'h1'],
     [H2, 'h2'],
   ] as const) {
-    it(`carries 64 MB by ${proto} both ways at once, without holding them`, async () => {
+    it(`carries 192 MB by ${proto} both ways at once, without holding them`, async () => {
       const before = await peak();
       const answer = await client.request({
         ...{
@@ -152,16 +153,17 @@ describe('mesh: what a waypoint carries', function () {
           proto,
           method: 'POST',
           path: '/pipe',
-          size: BIG,
+          size: HUGE,
           chunked: true,
           timeoutMs: 60_000,
         },
       });
       assert.equal(answer.error, undefined);
-      assert.equal(answer.bytes, BIG);
-      assert.equal(answer.sha256, sha256(Buffer.alloc(BIG, 'u')));
+      assert.equal(answer.bytes, HUGE);
+      assert.equal(answer.sha256, sha256(Buffer.alloc(HUGE, 'u')));
       const grown = (await peak()) - before;
-      assert.ok(grown < BIG, `the waypoint grew by ${grown} bytes`);
+      // Windows of all hops, and garbage not yet collected, are some tens of MB; one direction held would be all of it.
+      assert.ok(grown < HUGE, `the waypoint grew by ${grown} bytes`);
     });
   }
 
