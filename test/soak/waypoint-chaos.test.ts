@@ -20,6 +20,9 @@ const RSS_SLACK = 1.25;
 const FD_SLACK = 40;
 
 interface Failure {
+  readonly path: string;
+  readonly at: string;
+  readonly ms: number;
   readonly method: string;
   readonly how: string;
   readonly status?: number;
@@ -178,6 +181,13 @@ describe('soak: a waypoint through chaos', function () {
     };
     console.log(`      ${JSON.stringify(figures)}`);
     const promised = counted.failures.filter(wasPromised);
+    // What a person needs to find out why: what the client saw, and what the waypoint did for it.
+    const lines = log.split('\n');
+    for (const failure of promised.slice(0, 20)) {
+      console.log(`      LOST ${JSON.stringify(failure)}`);
+      const line = lines.find((each) => each.includes(`"path":"${failure.path}"`));
+      console.log(`        ${line ?? 'not in the access log'}`);
+    }
     assert.deepEqual(promised.slice(0, 5), [], `${promised.length} requests were lost that were promised`);
     assert.ok(counted.good > counted.sent / 2, 'most of it worked');
     assert.equal((await waypoint()).pid, first.pid, 'it is the same process');

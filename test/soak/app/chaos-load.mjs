@@ -44,16 +44,13 @@ function byHttp1(what, agent) {
     clearTimeout(timer);
     settle(what, started, status, flags, bytes, why);
   };
-  const request = http.request(
-    { host, port, method: what.method, agent, path: `/${result.sent}` },
-    (response) => {
-      let text = '';
-      const flags = response.headers['x-loam-response-flags'];
-      response.on('data', (chunk) => (text += chunk));
-      response.on('error', () => end(response.statusCode, flags, text, 'broke off'));
-      response.on('end', () => end(response.statusCode, flags, text.trim()));
-    },
-  );
+  const request = http.request({ host, port, method: what.method, agent, path: what.path }, (response) => {
+    let text = '';
+    const flags = response.headers['x-loam-response-flags'];
+    response.on('data', (chunk) => (text += chunk));
+    response.on('error', () => end(response.statusCode, flags, text, 'broke off'));
+    response.on('end', () => end(response.statusCode, flags, text.trim()));
+  });
   const timer = setTimeout(() => {
     end(undefined, undefined, undefined, 'no answer');
     request.destroy();
@@ -71,7 +68,7 @@ function byHttp2(what) {
   }
   const started = performance.now();
   const stream = session.request(
-    { ':method': what.method, ':path': `/${result.sent}` },
+    { ':method': what.method, ':path': what.path },
     { endStream: what.body === 0 },
   );
   let status;
@@ -103,6 +100,7 @@ const timer = setInterval(
     n += 1;
     const method = n % 4 === 0 ? 'POST' : n % 4 === 2 ? 'PUT' : 'GET';
     const what = {
+      path: `/${n}`,
       method,
       how: ['kept', 'http2', 'kept', 'http2', 'new'][n % 5],
       body: method === 'GET' ? 0 : 1 + ((n * 7919) % 20_000),
