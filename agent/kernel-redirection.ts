@@ -31,8 +31,8 @@ export class KernelRedirection implements RedirectionPort {
     return this.#redirection.originalDstMapFd;
   }
 
-  enrol({ netnsFd, cookie, ip, listeners }: Enrolment): void {
-    this.#redirection.enrol({ netnsFd, cookie, ip, listeners: { ...listeners } });
+  enrol({ netnsFd, cookie, ips, listeners }: Enrolment): void {
+    this.#redirection.enrol({ netnsFd, cookie, ips, listeners: { ...listeners } });
   }
 
   setListeners(cookie: bigint, listeners: Listeners): void {
@@ -47,7 +47,7 @@ export class KernelRedirection implements RedirectionPort {
   enrolled(): KernelPod[] {
     return this.#redirection
       .enrolled()
-      .map(({ cookie, ip, link }) => ({ cookie, ip, steering: STEERING[link] }));
+      .map(({ cookie, ips, link }) => ({ cookie, ips, steering: STEERING[link] }));
   }
 
   repair(): string[] {

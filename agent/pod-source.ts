@@ -9,6 +9,7 @@ export interface PodSpec {
   readonly serviceAccount: string;
   /** Path of the file of its network namespace. */
   readonly netns: string;
+  /** One or two, at most one of each family, the primary first; in the form of lib/linux/ip.ts. */
   readonly ips: readonly string[];
   readonly labels: Labels;
   readonly namespaceLabels: Labels;

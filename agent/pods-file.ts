@@ -1,5 +1,5 @@
 /** Reads the text of pods.json strictly: each entry by itself, so that a wrong one costs no other. */
-import ipaddr from 'ipaddr.js';
+import { canonicalIp, ipFamily } from '../lib/linux/ip.ts';
 import type { PodSpec, SourceProblem } from './pod-source.ts';
 
 const FIELDS = ['uid', 'name', 'namespace', 'serviceAccount', 'netns', 'ips', 'labels', 'namespaceLabels'];
@@ -92,20 +92,18 @@ const RULES: Readonly<Record<string, Rule>> = {
   serviceAccount: DNS_SUBDOMAIN,
   netns: { allowed: 'an absolute path', holds: matches(/^\/[^\0]{1,4000}$/) },
   ips: {
-    allowed: 'a list of 1 to 16 IP addresses, one of them IPv4',
-    holds: (value) =>
-      Array.isArray(value) &&
-      value.length <= 16 &&
-      value.every((ip) => typeof ip === 'string' && (isIpv4(ip) || ipaddr.IPv6.isValid(ip))) &&
-      value.some((ip) => isIpv4(ip as string)),
+    allowed: 'a list of one IP address, or of one IPv4 and one IPv6 address, the primary first',
+    holds: isPodIps,
   },
   labels: LABELS,
   namespaceLabels: LABELS,
 };
 
-/** True for dotted IPv4 text of four decimal parts. */
-export function isIpv4(ip: string): boolean {
-  return ipaddr.IPv4.isValidFourPartDecimal(ip);
+/** As Kubernetes' podIPs: at most one address of each family. */
+function isPodIps(value: unknown): boolean {
+  if (!Array.isArray(value) || value.length < 1 || value.length > 2) return false;
+  const families = value.map((ip) => (typeof ip === 'string' ? ipFamily(ip) : undefined));
+  return !families.includes(undefined) && new Set(families).size === families.length;
 }
 
 function wrongField(entry: unknown): Omit<SourceProblem, 'where'> | undefined {
@@ -124,7 +122,8 @@ function wrongField(entry: unknown): Omit<SourceProblem, 'where'> | undefined {
 }
 
 function toPod(entry: Record<string, unknown>): PodSpec {
-  return { labels: {}, namespaceLabels: {}, ...entry } as unknown as PodSpec;
+  const ips = (entry['ips'] as string[]).map((ip) => canonicalIp(ip) ?? ip);
+  return { labels: {}, namespaceLabels: {}, ...entry, ips } as unknown as PodSpec;
 }
 
 function identityOf(entry: unknown): BadEntry {

@@ -17,7 +17,6 @@ import {
 } from './node-port.ts';
 import { newRecord, podName, type PodProblem, type PodRecord, type PodState } from './pod-record.ts';
 import type { PodSource, PodSpec } from './pod-source.ts';
-import { isIpv4 } from './pods-file.ts';
 import type { KernelPod, KernelProblem, RedirectionPort } from './redirection-port.ts';
 import type { Workload, WorkloadHandover } from './zds/workload.ts';
 
@@ -220,16 +219,16 @@ export class Reconciler {
       }
       // It may be a wanted pod whose namespace cannot be opened just now, or one whose entry in the source cannot be
       // read, enrolled by an earlier process of ours: to be kept while anything may live in it.
-      const doubt = unresolved.has(pod.ip) || !this.#options.source.state.complete;
+      const doubt = pod.ips.some((ip) => unresolved.has(ip)) || !this.#options.source.state.complete;
       if (doubt && pod.steering !== 'dead' && !this.#released.has(cookie)) continue;
       try {
         this.#options.redirection.unenrol(cookie);
         kernel.delete(cookie);
         this.#released.delete(cookie);
-        this.#options.log.info({ cookie: String(cookie), ip: pod.ip }, 'switched redirection off');
+        this.#options.log.info({ cookie: String(cookie), ips: pod.ips }, 'switched redirection off');
       } catch (error) {
         problems.push(
-          `cannot switch redirection of ${pod.ip} (netns cookie ${cookie}) off: ${errorText(error)}`,
+          `cannot switch redirection of ${pod.ips.join(', ')} (netns cookie ${cookie}) off: ${errorText(error)}`,
         );
       }
     }
@@ -240,9 +239,7 @@ export class Reconciler {
     const { node, redirection, log } = this.#options;
     const { netns, spec } = record;
     if (netns === undefined) return;
-    const ip = spec.ips.find(isIpv4);
-    if (ip === undefined)
-      throw new AgentError('NO_IPV4', 'the pod has no IPv4 address, and only IPv4 is supported yet');
+    const { ips } = spec;
     if (record.listeners !== undefined && !node.areListening(record.listeners)) {
       log.warn({ pod: podName(spec) }, 'listeners were destroyed inside the pod; making new ones');
       this.#dropListeners(record);
@@ -253,13 +250,13 @@ export class Reconciler {
     }
     const { listeners } = record;
     const found = kernel.get(netns.cookie);
-    if (found === undefined || found.ip !== ip || found.steering !== 'attached') {
+    if (found === undefined || !sameIps(found.ips, ips) || found.steering !== 'attached') {
       // Not enrolled before its listeners stand: connections would be refused.
-      redirection.enrol({ netnsFd: netns.fd, cookie: netns.cookie, ip, listeners });
-      log.info({ pod: podName(spec), ip, netns: String(netns.inode.ino) }, 'switched redirection on');
+      redirection.enrol({ netnsFd: netns.fd, cookie: netns.cookie, ips, listeners });
+      log.info({ pod: podName(spec), ips, netns: String(netns.inode.ino) }, 'switched redirection on');
     } else if (record.steeredTo !== listeners) {
       redirection.setListeners(netns.cookie, listeners);
-      log.info({ pod: podName(spec), ip }, 'took over redirection that was in force');
+      log.info({ pod: podName(spec), ips }, 'took over redirection that was in force');
     }
     record.steeredTo = listeners;
     record.backoff.reset();
@@ -278,7 +275,7 @@ export class Reconciler {
       const pod = kernel.get(netns.cookie);
       const wrong = found.filter(({ cookie }) => cookie === netns.cookie).map(({ message }) => message);
       if (pod === undefined) wrong.push('the kernel has no entry for it');
-      else if (!spec.ips.includes(pod.ip)) wrong.push(`the kernel has ${pod.ip} as its address`);
+      else if (!sameIps(spec.ips, pod.ips)) wrong.push(`the kernel has ${pod.ips.join(', ')} as its address`);
       if (wrong.length === 0 && record.steeredTo !== undefined) {
         this.#setState(record, 'verified');
         if (record.problem === undefined) record.logged = undefined;
@@ -387,4 +384,9 @@ export class Reconciler {
       this.reconcile();
     });
   }
+}
+
+/** The kernel keeps addresses by family and does not know which is the primary. */
+function sameIps(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((ip) => b.includes(ip));
 }

@@ -14,15 +14,15 @@ export interface Listeners {
 export interface Enrolment {
   readonly netnsFd: number;
   readonly cookie: bigint;
-  /** The pod's IPv4 address. */
-  readonly ip: string;
+  /** One or two, at most one of each family, the primary first. */
+  readonly ips: readonly string[];
   readonly listeners: Listeners;
 }
 
 /** A pod that the kernel redirects now, whoever enrolled it. */
 export interface KernelPod {
   readonly cookie: bigint;
-  readonly ip: string;
+  readonly ips: readonly string[];
   /** Whether the pod's sk_lookup program is attached; 'dead': its namespace is gone. */
   readonly steering: 'attached' | 'missing' | 'dead';
 }

@@ -117,7 +117,11 @@ static __always_inline int redirect(struct bpf_sock_addr *ctx, bool v6)
 	}
 	/* Not carried yet, so refused with what a host without an IPv6 route says: clients go on to IPv4 at once. */
 	if (!is_mapped(to.ip)) {
-		count(REFUSED_IPV6);
+		count(REFUSED_FAMILY);
+		return refuse(ENETUNREACH);
+	}
+	if (!pod->own.v4) {
+		count(REFUSED_FAMILY);
 		return refuse(ENETUNREACH);
 	}
 	if (at_cap(pod, use, RECORD_OUTBOUND)) {
@@ -128,7 +132,7 @@ static __always_inline int redirect(struct bpf_sock_addr *ctx, bool v6)
 		count(REFUSED_STORAGE);
 		return refuse(ENOBUFS);
 	}
-	set_mapped(to.ip, pod->ip);
+	set_mapped(to.ip, pod->own.v4);
 	to.port = bpf_htons(spread_port(pod, sk->src_port));
 	write_user_address(ctx, v6, &to);
 	count(CAPTURED);

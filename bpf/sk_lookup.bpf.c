@@ -16,7 +16,7 @@
 const volatile struct {
 	__u64 netns;
 	__u64 generation;
-	__be32 ip;
+	struct own_addresses own;
 	__u32 zero;
 } self = {};
 
@@ -100,7 +100,7 @@ static __always_inline int lookup4(struct bpf_sk_lookup *ctx)
 	} else if (is_loopback4(local) && ctx->ingress_ifindex == LOOPBACK_IFINDEX) {
 		/* Within the pod. A packet from outside has another interface, whatever its addresses say. */
 		return pass(ctx, PASSED_LOOPBACK);
-	} else if (is_loopback4(local) || is_loopback4(remote) || remote == local || remote == self.ip) {
+	} else if (is_loopback4(local) || is_loopback4(remote) || remote == local || remote == self.own.v4) {
 		/*
 		 * Whoever dials an address of its own pod was recorded, ztunnel too. So this one is forged, or its
 		 * record could not be written.

@@ -16,10 +16,16 @@ struct address {
 	__u16 zero;
 };
 
+/* What a pod has by itself, one of each family at most; zero: none. */
+struct own_addresses {
+	__be32 v4;
+	__be32 v6[4];
+};
+
 /* An enrolled pod, keyed by its netns cookie. Its presence here is what switches redirection on. */
 struct pod {
 	__u64 generation; /* of this enrolment: an entry of an earlier one is not valid */
-	__be32 ip;
+	struct own_addresses own;
 	__u32 cap; /* most connections of each direction that may be under way to our listeners */
 	__u16 port_low; /* rewritten destination ports are spread from here … */
 	__u16 port_count; /* … over so many */

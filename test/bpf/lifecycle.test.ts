@@ -105,7 +105,7 @@ describe('bpf: life of an instance', () => {
     const redirection = Redirection.open({ instance });
     const [known] = redirection.enrolled();
     assert.equal(known?.cookie, pod.cookie);
-    assert.equal(known?.ip, pod.ip);
+    assert.deepEqual(known?.ips, [pod.ip]);
     assert.equal(known?.link, 'alive');
     assert.deepEqual(known?.listeners, []);
     const listeners = openListeners(pod);
@@ -235,11 +235,15 @@ describe('bpf: life of an instance', () => {
     assert.deepEqual(two.redirection.verify(), []);
     assert.deepEqual(one.redirection.verify(), []);
     const b = lab.pod('b');
-    fails('BPF_ARGUMENT', () => two.enrol({ ...b, ip: '198.18.80.99' }));
+    fails('BPF_ARGUMENT', () => two.enrol({ ...b, ips: ['198.18.80.99'] }));
     fails('BPF_ARGUMENT', () => two.enrol({ ...b, cookie: a.pod.cookie }));
-    fails('BPF_ARGUMENT', () => two.enrol({ ...b, ip: 'fd00::1' }));
+    for (const ips of [['fd00:80::99'], [b.ip, 'fd00:80::99'], [], [b.ip, b.ip], ['localhost']]) {
+      fails('BPF_ARGUMENT', () => two.enrol({ ...b, ips }));
+    }
     const netnsFd = openCurrentNetns();
-    fails('BPF_ARGUMENT', () => two.enrol({ ...b, netnsFd, cookie: netnsCookie(netnsFd), ip: '127.0.0.1' }));
+    fails('BPF_ARGUMENT', () =>
+      two.enrol({ ...b, netnsFd, cookie: netnsCookie(netnsFd), ips: ['127.0.0.1'] }),
+    );
     closeFd(netnsFd);
     assert.deepEqual(two.redirection.enrolled(), []);
   });

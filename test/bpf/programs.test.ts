@@ -72,7 +72,7 @@ describe('bpf: the sk_lookup program alone (BPF_PROG_TEST_RUN)', () => {
   before(() => {
     const constants = encodeSelf(COOKIE, {
       generation: GENERATION,
-      ip: SELF,
+      ips: [SELF],
       cap: 0,
       portLow: 0,
       portCount: 0,

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, it } from 'mocha';
 import { buffer, RECORD_BYTES, TUPLE_BYTES } from '../../lib/linux/bpf/layout.ts';
 import { libbpf } from '../../lib/linux/bpf/libbpf.ts';
 import { BpfMap } from '../../lib/linux/bpf/map.ts';
-import { DEFAULT_BPFFS } from '../../lib/linux/bpf/pins.ts';
+import { CURRENT_LAYOUT, DEFAULT_BPFFS } from '../../lib/linux/bpf/pins.ts';
 import { DEFAULT_CAP } from '../../lib/linux/bpf/pod-store.ts';
 import { closeFd } from '../../lib/linux/libc.ts';
 import { Lab } from './support/lab.ts';
@@ -109,7 +109,9 @@ describe('bpf: records of connections under way', () => {
   it('that find the map full make connect() fail, counted for the pod, and nothing passes', () => {
     const a = mesh.enrol(lab.pod('a'));
     using app = Sock.listen(a.pod.netnsFd, '0.0.0.0', 9103);
-    const fd = libbpf().openPin(join(DEFAULT_BPFFS, 'loam', mesh.instance, 'v1', 'maps', 'records'));
+    const fd = libbpf().openPin(
+      join(DEFAULT_BPFFS, 'loam', mesh.instance, CURRENT_LAYOUT, 'maps', 'records'),
+    );
     const records = new BpfMap('records', fd, TUPLE_BYTES, RECORD_BYTES);
     const keys = Array.from({ length: MAX_RECORDS }, (_, i) => {
       const key = buffer(TUPLE_BYTES);

@@ -2,29 +2,29 @@
  * The structures that the BPF programs and user space share, as bpf/types.h has them, byte for byte.
  * The machine is little endian throughout (x86-64, arm64); addresses and ports of sockets are in network order.
  */
-import ipaddr from 'ipaddr.js';
+import { IP_BYTES, ipFamily, ipFromBytes, ipToBytes } from '../ip.ts';
 import { BpfError } from './errors.ts';
 
 /** Changes whenever bpf/types.h or bpf/maps.h changes a layout: pins of different layouts never mix. */
-export const LAYOUT_VERSION = 1;
+export const LAYOUT_VERSION = 2;
 
-/** An IPv4 address in dotted form, and a port. */
+/** An IP address in its one form (lib/linux/ip.ts), and a port. */
 export interface Endpoint {
   readonly ip: string;
   readonly port: number;
 }
 
 export const ADDRESS_BYTES = 20;
-export const POD_BYTES = 24;
+export const POD_BYTES = 40;
 export const POD_USE_BYTES = 40;
 export const TUPLE_BYTES = 48;
 export const RECORD_BYTES = 48;
 export const OWN_SOCKET_BYTES = 24;
 export const LISTENER_KEY_BYTES = 16;
-export const SELF_BYTES = 24;
+export const SELF_BYTES = 40;
 
 const OWN_SOCKET_TRUE_PEER = 1;
-const MAPPED_BYTES = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
+const V4_AT = IP_BYTES - 4;
 
 /** The roles of a pod's listeners and their numbers in the map. */
 export const LISTENER_ROLES = { outbound: 0, plaintext: 1, hbone: 2 } as const;
@@ -38,7 +38,7 @@ export const COUNTERS = [
   'captured',
   'ownConnects',
   'loopbackConnects',
-  'refusedIpv6',
+  'refusedFamily',
   'refusedCap',
   'refusedStorage',
   'recorded',
@@ -63,7 +63,8 @@ export type Counter = (typeof COUNTERS)[number];
 /** What a pod's entry says. */
 export interface PodEntry {
   readonly generation: bigint;
-  readonly ip: string;
+  /** One or two, at most one of each family. */
+  readonly ips: readonly string[];
   readonly cap: number;
   readonly portLow: number;
   readonly portCount: number;
@@ -74,36 +75,28 @@ export function buffer(bytes: number): Buffer<ArrayBuffer> {
   return Buffer.from(new ArrayBuffer(bytes));
 }
 
-/**
- * The four bytes of an IPv4 address, which may be given v4-mapped.
- *
- * @throws BpfError BPF_ARGUMENT for anything else
- */
-export function ipv4Bytes(ip: string): number[] {
-  if (ipaddr.IPv4.isValidFourPartDecimal(ip)) return ipaddr.IPv4.parse(ip).octets;
-  if (ipaddr.IPv6.isValid(ip)) {
-    const v6 = ipaddr.IPv6.parse(ip);
-    if (v6.isIPv4MappedAddress()) return v6.toIPv4Address().octets;
-  }
-  throw new BpfError('BPF_ARGUMENT', `${JSON.stringify(ip)} is not an IPv4 address in dotted form`);
-}
-
-/** Writes `struct address` at an offset. */
+/** Writes `struct address` at an offset. @throws BpfError BPF_ARGUMENT for what is no address or no port */
 export function writeAddress(out: Buffer, offset: number, endpoint: Endpoint): void {
   if (!Number.isInteger(endpoint.port) || endpoint.port < 0 || endpoint.port > 0xffff) {
     throw new BpfError('BPF_ARGUMENT', `${endpoint.port} is not a port; allowed: 0 to 65535`);
   }
-  out.set(MAPPED_BYTES, offset);
-  out.set(ipv4Bytes(endpoint.ip), offset + 12);
-  out.writeUInt16BE(endpoint.port, offset + 16);
-  out.writeUInt16LE(0, offset + 18);
+  out.set(addressBytes(endpoint.ip), offset);
+  out.writeUInt16BE(endpoint.port, offset + IP_BYTES);
+  out.writeUInt16LE(0, offset + IP_BYTES + 2);
 }
 
-/** Reads `struct address`; undefined when it is not an IPv4 address. */
-export function readAddress(bytes: Buffer, offset: number): Endpoint | undefined {
-  if (!MAPPED_BYTES.every((byte, i) => bytes[offset + i] === byte)) return undefined;
-  const ip = bytes.subarray(offset + 12, offset + 16).join('.');
-  return { ip, port: bytes.readUInt16BE(offset + 16) };
+/** Reads `struct address`. */
+export function readAddress(bytes: Buffer, offset: number): Endpoint {
+  return {
+    ip: ipFromBytes(bytes.subarray(offset, offset + IP_BYTES)),
+    port: bytes.readUInt16BE(offset + IP_BYTES),
+  };
+}
+
+function addressBytes(ip: string): number[] {
+  const bytes = ipToBytes(ip);
+  if (bytes !== undefined) return bytes;
+  throw new BpfError('BPF_ARGUMENT', `${JSON.stringify(ip)} is no IP address; allowed: IPv4 dotted, or IPv6`);
 }
 
 /** A map key that is a netns cookie. */
@@ -117,10 +110,10 @@ export function cookieKey(cookie: bigint): Buffer {
 export function encodePod(pod: PodEntry): Buffer {
   const out = buffer(POD_BYTES);
   out.writeBigUInt64LE(pod.generation, 0);
-  out.set(ipv4Bytes(pod.ip), 8);
-  out.writeUInt32LE(pod.cap, 12);
-  out.writeUInt16LE(pod.portLow, 16);
-  out.writeUInt16LE(pod.portCount, 18);
+  writeOwnAddresses(out, 8, pod.ips);
+  out.writeUInt32LE(pod.cap, 28);
+  out.writeUInt16LE(pod.portLow, 32);
+  out.writeUInt16LE(pod.portCount, 34);
   return out;
 }
 
@@ -128,10 +121,10 @@ export function encodePod(pod: PodEntry): Buffer {
 export function decodePod(bytes: Buffer): PodEntry {
   return {
     generation: bytes.readBigUInt64LE(0),
-    ip: bytes.subarray(8, 12).join('.'),
-    cap: bytes.readUInt32LE(12),
-    portLow: bytes.readUInt16LE(16),
-    portCount: bytes.readUInt16LE(18),
+    ips: readOwnAddresses(bytes, 8),
+    cap: bytes.readUInt32LE(28),
+    portLow: bytes.readUInt16LE(32),
+    portCount: bytes.readUInt16LE(34),
   };
 }
 
@@ -140,8 +133,26 @@ export function encodeSelf(cookie: bigint, pod: PodEntry): Buffer {
   const out = buffer(SELF_BYTES);
   out.writeBigUInt64LE(cookie, 0);
   out.writeBigUInt64LE(pod.generation, 8);
-  out.set(ipv4Bytes(pod.ip), 16);
+  writeOwnAddresses(out, 16, pod.ips);
   return out;
+}
+
+/** `struct own_addresses`: the IPv4 address, then the IPv6 address, of which zero means that there is none. */
+function writeOwnAddresses(out: Buffer, offset: number, ips: readonly string[]): void {
+  for (const ip of ips) {
+    const bytes = addressBytes(ip);
+    if (ipFamily(ip) === 4) out.set(bytes.slice(V4_AT), offset);
+    else out.set(bytes, offset + 4);
+  }
+}
+
+function readOwnAddresses(bytes: Buffer, offset: number): string[] {
+  const v4 = bytes.subarray(offset, offset + 4);
+  const v6 = bytes.subarray(offset + 4, offset + 4 + IP_BYTES);
+  return [
+    ...(v4.some((byte) => byte !== 0) ? [v4.join('.')] : []),
+    ...(v6.some((byte) => byte !== 0) ? [ipFromBytes(v6)] : []),
+  ];
 }
 
 /** `struct listener_key`. */

@@ -1,13 +1,18 @@
 /** What must be true of a pod before anything of it is redirected. */
-import { readFileSync } from 'node:fs';
-import { closeFd, check, sys } from '../libc.ts';
+import { existsSync, readFileSync } from 'node:fs';
+import { closeFd, sys } from '../libc.ts';
 import { inNetns, netnsCookie, netnsInode, openCurrentNetns, sameNetns } from '../netns.ts';
 import { BpfError } from './errors.ts';
-import { buffer, ipv4Bytes } from './layout.ts';
+import { ipFamily, ipToBytes, type IpFamily } from '../ip.ts';
+import { buffer } from './layout.ts';
 
-const AF_INET = 2;
+const FAMILY = { 4: 2, 6: 10 };
 const SOCK_DGRAM_CLOEXEC = 0o2000002;
-const SOCKADDR_IN_BYTES = 16;
+const SOCKADDR_BYTES = { 4: 16, 6: 28 };
+const NONLOCAL_BIND = {
+  4: '/proc/sys/net/ipv4/ip_nonlocal_bind',
+  6: '/proc/sys/net/ipv6/ip_nonlocal_bind',
+};
 
 /**
  * Refuses a request that would redirect the wrong sockets, or to the wrong place: the namespace of this process
@@ -19,8 +24,13 @@ const SOCKADDR_IN_BYTES = 16;
 export function checkPod(pod: {
   readonly netnsFd: number;
   readonly cookie: bigint;
-  readonly ip: string;
+  readonly ips: readonly string[];
 }): void {
+  const families = pod.ips.map(ipFamily);
+  if (families.length === 0 || families.includes(undefined) || new Set(families).size < families.length) {
+    const allowed = 'one IPv4 address, one IPv6 address, or one of each';
+    throw new BpfError('BPF_ARGUMENT', `addresses ${JSON.stringify(pod.ips)} of a pod; allowed: ${allowed}`);
+  }
   const here = openCurrentNetns();
   try {
     if (sameNetns(netnsInode(here), netnsInode(pod.netnsFd))) {
@@ -36,27 +46,39 @@ export function checkPod(pod: {
   if (cookie !== pod.cookie) {
     throw new BpfError('BPF_ARGUMENT', `the namespace has cookie ${cookie}, not ${pod.cookie}`);
   }
-  if (!hasAddress(pod.netnsFd, pod.ip)) {
-    throw new BpfError(
-      'BPF_ARGUMENT',
-      `the network namespace with cookie ${cookie} has no address ${pod.ip}`,
-    );
+  for (const ip of pod.ips) {
+    if (hasAddress(pod.netnsFd, ip)) continue;
+    throw new BpfError('BPF_ARGUMENT', `the network namespace with cookie ${cookie} has no address ${ip}`);
   }
 }
 
-/** By asking the kernel to bind to it. */
+/** By asking the kernel to bind to it. An IPv6 address that is still tentative (RFC 4862) is not there yet. */
 function hasAddress(netnsFd: number, ip: string): boolean {
+  const family = ipFamily(ip) ?? 4;
   return inNetns(netnsFd, () => {
     // With this switch any address could be bound, and the answer would say nothing.
-    if (readFileSync('/proc/sys/net/ipv4/ip_nonlocal_bind', 'utf8').trim() !== '0') return true;
-    const fd = check(sys.socket(AF_INET, SOCK_DGRAM_CLOEXEC, 0), 'socket', 'AF_INET', 'SOCK_DGRAM');
+    if (isSet(NONLOCAL_BIND[family])) return true;
+    const fd = sys.socket(FAMILY[family], SOCK_DGRAM_CLOEXEC, 0);
+    // EAFNOSUPPORT: a kernel without IPv6 has no IPv6 address either.
+    if (fd < 0) return false;
     try {
-      const address = buffer(SOCKADDR_IN_BYTES);
-      address.writeUInt16LE(AF_INET, 0);
-      address.set(ipv4Bytes(ip), 4);
+      const address = socketAddress(family, ip);
       return sys.bind(fd, address, address.length) === 0;
     } finally {
       closeFd(fd);
     }
   });
+}
+
+function isSet(path: string): boolean {
+  return existsSync(path) && readFileSync(path, 'utf8').trim() !== '0';
+}
+
+function socketAddress(family: IpFamily, ip: string): Uint8Array {
+  const bytes = ipToBytes(ip) ?? [];
+  const address = buffer(SOCKADDR_BYTES[family]);
+  address.writeUInt16LE(FAMILY[family], 0);
+  if (family === 4) address.set(bytes.slice(-4), 4);
+  else address.set(bytes, 8);
+  return address;
 }

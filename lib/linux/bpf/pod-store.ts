@@ -46,8 +46,8 @@ export interface PodRequest {
   readonly netnsFd: number;
   /** Its netns cookie (`netnsCookie(netnsFd)`). */
   readonly cookie: bigint;
-  /** Its IPv4 address. */
-  readonly ip: string;
+  /** One or two, at most one of each family, the primary first. */
+  readonly ips: readonly string[];
   readonly listeners: Readonly<Record<ListenerRole, number>>;
   /** Most connections of each direction under way; {@link DEFAULT_CAP} by default. */
   readonly cap?: number;
@@ -56,7 +56,8 @@ export interface PodRequest {
 /** An enrolled pod. */
 export interface PodHandle {
   readonly cookie: bigint;
-  readonly ip: string;
+  /** IPv4 first, whichever is the primary. */
+  readonly ips: readonly string[];
 }
 
 /** A pod as the kernel has it. */
@@ -109,7 +110,7 @@ export class PodStore {
     const entry: PodEntry = {
       // Never used twice, so that nothing recorded in an earlier enrolment of this namespace is valid in this one.
       generation: before?.generation ?? process.hrtime.bigint(),
-      ip: pod.ip,
+      ips: pod.ips,
       cap: pod.cap ?? DEFAULT_CAP,
       portLow: spread.low,
       portCount: spread.count,
@@ -125,7 +126,7 @@ export class PodStore {
       if (!before) this.unenrol(pod.cookie);
       throw error;
     }
-    return { cookie: pod.cookie, ip: pod.ip };
+    return { cookie: pod.cookie, ips: pod.ips };
   }
 
   setListeners(cookie: bigint, listeners: Readonly<Record<ListenerRole, number>>): void {
@@ -160,7 +161,7 @@ export class PodStore {
         (role) => this.#maps.map('listeners').get(listenerKey(cookie, role)) !== undefined,
       );
       const use = this.#use(cookie);
-      return [{ cookie, ip: entry.ip, link: this.#linkState(cookie), ...inode, listeners, use }];
+      return [{ cookie, ips: entry.ips, link: this.#linkState(cookie), ...inode, listeners, use }];
     });
   }
 

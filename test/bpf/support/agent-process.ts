@@ -14,6 +14,6 @@ const listeners = {
   plaintext: listenTcp4({ netnsFd }),
   hbone: listenTcp4({ netnsFd }),
 };
-redirection.enrol({ netnsFd, cookie: netnsCookie(netnsFd), ip, listeners });
+redirection.enrol({ netnsFd, cookie: netnsCookie(netnsFd), ips: [ip], listeners });
 console.log('enrolled');
 setInterval(() => undefined, 60_000);

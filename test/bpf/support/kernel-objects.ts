@@ -3,13 +3,13 @@ import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { BpfErrorCode } from '../../../lib/linux/bpf/index.ts';
-import { DEFAULT_BPFFS } from '../../../lib/linux/bpf/pins.ts';
+import { CURRENT_LAYOUT, DEFAULT_BPFFS } from '../../../lib/linux/bpf/pins.ts';
 import { run } from './lab.ts';
 import type { TinyMesh } from './tiny-mesh.ts';
 
 /** Ids of an instance's links and of the programs attached by them, by its pins. */
 export function kernelObjects(instance: string): { links: number[]; programs: number[] } {
-  const root = join(DEFAULT_BPFFS, 'loam', instance, 'v1');
+  const root = join(DEFAULT_BPFFS, 'loam', instance, CURRENT_LAYOUT);
   const ids = ['links', 'pods'].flatMap((kind) =>
     readdirSync(join(root, kind)).map((name) => {
       const info = run(`bpftool link show pinned ${join(root, kind, name)}`);
@@ -21,7 +21,7 @@ export function kernelObjects(instance: string): { links: number[]; programs: nu
 
 /** The path of a pin. */
 export function pinned(mesh: TinyMesh, kind: string, name: string): string {
-  return join(DEFAULT_BPFFS, 'loam', mesh.instance, 'v1', kind, name);
+  return join(DEFAULT_BPFFS, 'loam', mesh.instance, CURRENT_LAYOUT, kind, name);
 }
 
 /** Asserts that something throws an error with this code. */

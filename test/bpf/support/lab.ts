@@ -14,6 +14,8 @@ export interface Pod {
   readonly cookie: bigint;
   readonly ip: string;
   readonly ip6: string;
+  /** What it is enrolled with. */
+  readonly ips: readonly string[];
 }
 
 /** Runs a command line to its end. */
@@ -54,7 +56,7 @@ export class Lab implements Disposable {
       ip -n ${netns} link set eth0 up
       ip -n ${netns} route add default dev eth0`);
     const netnsFd = openNetns(`/run/netns/${netns}`);
-    const pod = { netns, netnsFd, cookie: netnsCookie(netnsFd), ip: ip4, ip6 };
+    const pod = { netns, netnsFd, cookie: netnsCookie(netnsFd), ip: ip4, ip6, ips: [ip4, ip6] };
     this.#pods.set(netns, pod);
     return pod;
   }

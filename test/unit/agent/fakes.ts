@@ -161,9 +161,9 @@ export class FakeRedirection implements RedirectionPort {
   /** Throws for calls whose text (for example `enrol 7`) contains this. */
   failing: string | undefined;
 
-  enrol({ cookie, ip, listeners }: Enrolment): void {
+  enrol({ cookie, ips, listeners }: Enrolment): void {
     this.#call(`enrol ${cookie}`);
-    this.pods.set(cookie, { cookie, ip, steering: 'attached', listeners });
+    this.pods.set(cookie, { cookie, ips, steering: 'attached', listeners });
   }
 
   setListeners(cookie: bigint, listeners: Listeners): void {

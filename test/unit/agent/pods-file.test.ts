@@ -25,11 +25,11 @@ describe('pods.json', () => {
   });
 
   it('names file, entry, field and what is allowed', () => {
-    const result = parse(pod('a'), { ...pod('b'), ips: ['fd00::1'] });
+    const result = parse(pod('a'), { ...pod('b'), ips: ['fd00::1', 'fd00::2'] });
     assert.ok(result.readable);
     assert.deepEqual([...result.pods.keys()], ['uid-a'], 'the good one goes on');
     assert.deepEqual(problems(result), [
-      'pods.json: pods[1] shop/b: ips: ["fd00::1"] is not allowed; allowed: a list of 1 to 16 IP addresses, one of them IPv4',
+      'pods.json: pods[1] shop/b: ips: ["fd00::1","fd00::2"] is not allowed; allowed: a list of one IP address, or of one IPv4 and one IPv6 address, the primary first',
     ]);
   });
 

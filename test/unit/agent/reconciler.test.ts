@@ -33,7 +33,7 @@ describe('reconciler', () => {
   });
 
   it('concludes nothing before the source was read: what is in force stays', () => {
-    redirection.pods.set(9n, { cookie: 9n, ip: '198.18.0.9', steering: 'attached' });
+    redirection.pods.set(9n, { cookie: 9n, ips: ['198.18.0.9'], steering: 'attached' });
     reconciler.reconcile();
     assert.deepEqual([...redirection.pods.keys()], [9n]);
     assert.equal(reconciler.passes, 0);
@@ -69,7 +69,7 @@ describe('reconciler', () => {
     redirection.pods.clear();
     clock.advance(RESYNC_MS);
     assert.equal(state('a'), 'verified');
-    redirection.pods.set(7n, { cookie: 7n, ip: '198.18.0.1', steering: 'missing' });
+    redirection.pods.set(7n, { cookie: 7n, ips: ['198.18.0.1'], steering: 'missing' });
     clock.advance(RESYNC_MS);
     assert.deepEqual(redirection.calls, ['enrol 7', 'enrol 7', 'enrol 7']);
   });
@@ -90,7 +90,7 @@ describe('reconciler', () => {
   });
 
   it('takes over after a restart: other listeners, no gap', () => {
-    redirection.pods.set(7n, { cookie: 7n, ip: '198.18.0.1', steering: 'attached' });
+    redirection.pods.set(7n, { cookie: 7n, ips: ['198.18.0.1'], steering: 'attached' });
     source.set(pod('a'));
     reconciler.reconcile();
     assert.deepEqual(redirection.calls, ['setListeners 7']);
@@ -100,7 +100,7 @@ describe('reconciler', () => {
   it('switches off what nobody wants, and leaves no descriptor open', () => {
     source.set(pod('a'), pod('b', { ips: ['198.18.0.2'] }));
     reconciler.reconcile();
-    redirection.pods.set(9n, { cookie: 9n, ip: '198.18.0.9', steering: 'attached' });
+    redirection.pods.set(9n, { cookie: 9n, ips: ['198.18.0.9'], steering: 'attached' });
     source.set(pod('b', { ips: ['198.18.0.2'] }));
     reconciler.reconcile();
     assert.deepEqual([...redirection.pods.keys()], [8n]);
@@ -251,23 +251,23 @@ describe('reconciler', () => {
     source.set(pod('a', { ips: ['198.18.0.99'] }));
     reconciler.reconcile();
     assert.deepEqual(redirection.calls, ['enrol 7', 'enrol 7']);
-    assert.equal(redirection.pods.get(7n)?.ip, '198.18.0.99');
+    assert.deepEqual(redirection.pods.get(7n)?.ips, ['198.18.0.99']);
   });
 
   it('keeps in force, after a restart, what may be a pod that cannot be told just now', () => {
-    redirection.pods.set(7n, { cookie: 7n, ip: '198.18.0.1', steering: 'attached' });
-    redirection.pods.set(9n, { cookie: 9n, ip: '198.18.0.9', steering: 'attached' });
+    redirection.pods.set(7n, { cookie: 7n, ips: ['198.18.0.1'], steering: 'attached' });
+    redirection.pods.set(9n, { cookie: 9n, ips: ['198.18.0.9'], steering: 'attached' });
     node.netns.delete('/run/netns/a');
     source.set(pod('a'));
     reconciler.reconcile();
     assert.deepEqual([...redirection.pods.keys()], [7n], 'its address is a wanted pod’s');
-    redirection.pods.set(7n, { cookie: 7n, ip: '198.18.0.1', steering: 'dead' });
+    redirection.pods.set(7n, { cookie: 7n, ips: ['198.18.0.1'], steering: 'dead' });
     clock.advance(RESYNC_MS);
     assert.equal(redirection.pods.size, 0);
   });
 
   it('keeps in force, after a restart, what an unreadable entry of the source may stand for', () => {
-    redirection.pods.set(9n, { cookie: 9n, ip: '198.18.0.9', steering: 'attached' });
+    redirection.pods.set(9n, { cookie: 9n, ips: ['198.18.0.9'], steering: 'attached' });
     source.set(pod('a'));
     source.state = { ...source.state, complete: false };
     reconciler.reconcile();
