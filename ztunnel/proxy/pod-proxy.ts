@@ -49,19 +49,24 @@ export class PodProxy {
   async setListeners(fds: ListenerFds): Promise<void> {
     const { pod } = this;
     const serve = [
-      [fds.outbound, (socket: Socket) => void serveOutbound(pod, socket)],
-      [fds.plaintext, (socket: Socket) => void servePlaintext(pod, socket)],
-      [fds.hbone, (socket: Socket) => void this.#hbone.accept(socket)],
+      [fds.outbound, 'applications', (socket: Socket) => void serveOutbound(pod, socket)],
+      [fds.plaintext, 'applications', (socket: Socket) => void servePlaintext(pod, socket)],
+      [fds.hbone, 'tunnels', (socket: Socket) => void this.#hbone.accept(socket)],
     ] as const;
     const fresh = serve.map(
-      ([fd, handler]) =>
-        new Listener(fd, pod.mesh.descriptors, {
-          connection: handler,
-          crowded: () => this.#crowded(),
-          failed: (error) => {
-            pod.mesh.log.error('listener failed', { pod: pod.info.uid, error: error.message });
+      ([fd, clientsAre, handler]) =>
+        new Listener(
+          fd,
+          pod.mesh.descriptors,
+          {
+            connection: handler,
+            crowded: () => this.#crowded(),
+            failed: (error) => {
+              pod.mesh.log.error('listener failed', { pod: pod.info.uid, error: error.message });
+            },
           },
-        }),
+          clientsAre,
+        ),
     );
     try {
       await Promise.all(fresh.map((listener) => listener.ready));

@@ -1,5 +1,6 @@
 import net from 'node:net';
 import type { DescriptorReserve } from './descriptor-reserve.ts';
+import { setResetOnClose } from '../../linux/reset-on-close.ts';
 import { DEFAULT_BACKLOG, isListening } from '../../linux/socket.ts';
 
 /** How long a destroyed listener may take this thread's time. */
@@ -23,7 +24,19 @@ export class Listener {
   /** Rejects when the descriptor cannot be listened on. */
   readonly ready: Promise<void>;
 
-  constructor(fd: number, reserve: DescriptorReserve, handlers: ListenerHandlers) {
+  /** @param clientsAre `applications`: their connections are reset when this process dies (see death-reset.ts) */
+  constructor(
+    fd: number,
+    reserve: DescriptorReserve,
+    handlers: ListenerHandlers,
+    clientsAre: 'applications' | 'tunnels' = 'tunnels',
+  ) {
+    try {
+      // Inherited by what is accepted, so that there is no moment without it.
+      setResetOnClose(fd, clientsAre === 'applications');
+    } catch {
+      // No socket: `ready` says so.
+    }
     this.#server = net.createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true });
     this.#server.on('connection', (socket) => {
       if (!reserve.isTouchedBy(socket)) {

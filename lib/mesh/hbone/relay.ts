@@ -1,4 +1,6 @@
+import net from 'node:net';
 import type { Duplex } from 'node:stream';
+import { resetIfKilled } from './death-reset.ts';
 import { isHttp2Stream, isPeerReset, resetStream } from './stream-reset.ts';
 
 /** How much may wait in one direction before its source is paused. With the kernel's and HTTP/2's own buffers it bounds memory. */
@@ -28,7 +30,8 @@ type Side = 'a' | 'b';
 /**
  * Carries bytes both ways between two byte streams until both halves are closed. A clean end on one side (FIN,
  * END_STREAM) is passed on and the other direction goes on; a reset or an abort of one side resets the other; a slow
- * reader pauses the writer. Owns both streams from its construction on: when `done` settles, both are closed.
+ * reader pauses the writer. Owns both streams from its construction on: when `done` settles, both are closed. What is cut
+ * before its end is never passed on as ended, not even by the death of this process (docs/decisions/0102).
  */
 export class Relay {
   /** Settles when both streams are closed; never rejects. */
@@ -40,6 +43,8 @@ export class Relay {
   #open = 2;
   #resolve!: (end: RelayEnd) => void;
   #moved = 0;
+  /** HTTP/2 streams that said `end` only because they were destroyed. */
+  readonly #broken = new Set<Duplex>();
   #idleTimer: NodeJS.Timeout | undefined;
 
   constructor(a: Duplex, b: Duplex, options: RelayOptions = {}) {
@@ -47,6 +52,7 @@ export class Relay {
     this.#b = b;
     this.#options = options;
     this.done = new Promise((resolve) => (this.#resolve = resolve));
+    for (const stream of [a, b]) if (stream instanceof net.Socket) resetIfKilled(stream);
     // Each side's listeners before any byte moves: an error without a listener would end the process.
     this.#watch('a', a, b);
     this.#watch('b', b, a);
@@ -87,9 +93,11 @@ export class Relay {
     });
     to.on('drain', () => from.resume());
     from.on('end', () => {
+      if (!isHttp2Stream(from)) this.#passEnd(from, to);
+      // Its session was destroyed, by us: Node then says `end` and no code of a reset.
+      else if (from.destroyed) this.#broken.add(from);
       // Node ends an HTTP/2 stream also just before it says that it was reset, which must not become a clean end.
-      if (isHttp2Stream(from)) setImmediate(() => this.#passEnd(from, to));
-      else this.#passEnd(from, to);
+      else setImmediate(() => this.#passEnd(from, to));
     });
     // Closed or ended before it was given to us: no event would tell.
     if (from.destroyed) queueMicrotask(() => resetStream(to));
@@ -115,7 +123,8 @@ export class Relay {
   }
 
   #closed(side: Side, stream: Duplex, other: Duplex): void {
-    const clean = stream.readableEnded && (!isHttp2Stream(stream) || stream.rstCode === 0);
+    const clean =
+      stream.readableEnded && !this.#broken.has(stream) && (!isHttp2Stream(stream) || stream.rstCode === 0);
     if (!clean) {
       this.#end ??= { kind: 'reset', side };
       resetStream(other);

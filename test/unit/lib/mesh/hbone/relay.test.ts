@@ -54,7 +54,7 @@ async function tunnel() {
     onBackward: (bytes) => (counted.backward += bytes),
   });
   const destination = new Relay(far, dialled);
-  return { client, server, source, destination, counted };
+  return { client, server, source, destination, counted, streams: { near, far } };
 }
 
 describe('ztunnel/proxy/relay', () => {
@@ -135,6 +135,26 @@ describe('ztunnel/proxy/relay', () => {
     for await (const chunk of server) chunks.push(chunk as Buffer);
     assert.ok(Buffer.concat(chunks).equals(sent));
   });
+
+  for (const end of ['near', 'far'] as const) {
+    for (const halfClosed of [false, true]) {
+      const how = halfClosed ? ', after the other half was closed in good order' : '';
+      it(`never takes the end of its own session (${end}) for the end of a stream${how}`, async () => {
+        const { client, server, streams } = await tunnel();
+        const [cut, other] = end === 'near' ? [client, server] : [server, client];
+        other.write('not all of it');
+        await once(cut, 'data');
+        if (halfClosed) {
+          cut.end();
+          await once(other, 'end');
+        }
+        const ended = errorCode(cut);
+        cut.once('end', () => assert.fail('what was cut looks whole'));
+        streams[end].session?.destroy();
+        assert.equal(await ended, 'ECONNRESET');
+      });
+    }
+  }
 
   it('gives up a half-closed connection on which nothing moves', async () => {
     const [client, accepted] = await tcpPair();
