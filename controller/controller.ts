@@ -5,6 +5,7 @@ import { TokenTable } from './auth/tokens.ts';
 import { loadAuthority } from './ca/root.ts';
 import { CA_SERVICE, CaService } from './ca/service.ts';
 import { ServingCertificate } from './ca/serving-certificate.ts';
+import { NO_EGRESS } from './compile/egress/compile.ts';
 import { type CompiledMesh, compileMesh } from './compile/mesh.ts';
 import type { Config } from './config.ts';
 import { ControllerError } from './errors.ts';
@@ -15,6 +16,7 @@ import type { Source, SourceGate } from './sources/source.ts';
 import { loadSessionSecret } from './session-secret.ts';
 import { prepareStateDir } from './state-dir.ts';
 import { refusalsOf, reportGateways, reportNodes } from './status/clients.ts';
+import { withEnforcement } from './status/enforcement.ts';
 import { reportFiles, reportObjects, reportWarnings, type StatusReport } from './status/report.ts';
 import { StatusServer } from './status/server.ts';
 import { XDS_SERVICE, XdsService } from './xds/service.ts';
@@ -34,6 +36,7 @@ const NOTHING: CompiledMesh = {
   identities: new Map(),
   waypoints: new Map(),
   served: new Map(),
+  egress: NO_EGRESS,
   waypointIdentities: new Map(),
 };
 
@@ -224,13 +227,15 @@ export class Controller {
   #report(): StatusReport {
     const set = this.#source.current;
     const { streams } = this.#xds;
+    const { generation } = this.#snapshot;
+    const outcomes = withEnforcement(this.#mesh.outcomes, this.#mesh.egress, streams, generation);
     const lastSeen = (principal: Principal): Date | undefined => this.#xds.lastSeen(principal);
     return {
-      generation: this.#snapshot.generation,
+      generation,
       gates: this.#gates(),
-      objects: reportObjects(set, this.#mesh.outcomes, refusalsOf(streams)),
+      objects: reportObjects(set, outcomes, refusalsOf(streams)),
       files: reportFiles(set),
-      warnings: reportWarnings(set, this.#mesh.outcomes),
+      warnings: reportWarnings(set, outcomes),
       nodes: reportNodes(this.#mesh.identities.keys(), streams, lastSeen),
       gateways: reportGateways(this.#mesh, streams, lastSeen),
     };

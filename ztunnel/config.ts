@@ -36,6 +36,8 @@ export interface ZtunnelConfig {
   readonly admin: ListenAddress;
   readonly metrics: ListenAddress;
   readonly ready: ListenAddress;
+  /** Whether to ask for egress rules: a control plane that is not Loam's does not answer for them. */
+  readonly egressRules: boolean;
   readonly logLevel: LogLevel;
   readonly drainDeadlineMs: number;
   readonly certTtlSeconds: number;
@@ -62,6 +64,7 @@ const FLAGS = {
   admin: LISTEN,
   metrics: LISTEN,
   ready: LISTEN,
+  'egress-rules': oneOfWords(['on', 'off']),
   'log-level': oneOfWords(LEVELS),
   'drain-deadline-ms': NUMBER,
   'cert-ttl-s': NUMBER,
@@ -79,6 +82,7 @@ const DEFAULTS: Partial<Record<Flag, string>> = {
   admin: '127.0.0.1:15000',
   metrics: '0.0.0.0:15020',
   ready: '0.0.0.0:15021',
+  'egress-rules': 'on',
   'log-level': 'info',
   'drain-deadline-ms': '5000',
   'cert-ttl-s': '86400',
@@ -119,6 +123,7 @@ export function readConfig(
     admin: listen('admin'),
     metrics: listen('metrics'),
     ready: listen('ready'),
+    egressRules: value('egress-rules') === 'on',
     logLevel: value('log-level') as LogLevel,
     drainDeadlineMs: number('drain-deadline-ms', 0),
     certTtlSeconds: number('cert-ttl-s', 10),

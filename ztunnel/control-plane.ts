@@ -4,7 +4,10 @@ import { IstioCaClient } from '../lib/mesh/identity/ca-client.ts';
 import type { CertificateBundle } from '../lib/mesh/identity/certificate-bundle.ts';
 import { CertificateManager, type CertificateStatus } from '../lib/mesh/identity/certificate-manager.ts';
 import type { AddressDelta, PolicyDelta } from '../lib/mesh/state/model.ts';
+import { decodeEgress } from './egress/decode.ts';
+import type { EgressDelta } from './egress/model.ts';
 import { readStaticState, StaticCertificates } from './static-source.ts';
+import { Subscription } from '../lib/mesh/xds/subscription.ts';
 import { XdsClient, type ControlLog, type XdsStatus } from '../lib/mesh/xds/xds-client.ts';
 
 /** What the rest of ztunnel needs of certificates; without access to keys. */
@@ -45,10 +48,19 @@ export function startCertificates(
   return manager;
 }
 
+/** What the pods of this node may call; Loam's own (proto/loam/egress/v1). */
+export const EGRESS_TYPE = 'type.googleapis.com/loam.egress.v1.Resource';
+
+/** Whether this control plane tells what the pods may call; another one than Loam's knows no such type. */
+export function followsEgress(config: ZtunnelConfig): boolean {
+  return config.state.from === 'xds' && config.egressRules;
+}
+
 export interface StateEvents {
   onAddresses(delta: AddressDelta): void;
   onPolicies(delta: PolicyDelta): void;
-  /** The first addresses and policies were all handed on. */
+  onEgress(delta: EgressDelta): void;
+  /** The first state of each type was handed on as a whole. */
   onFirstState(): void;
   onDisconnect(): void;
 }
@@ -91,6 +103,15 @@ export function startState(config: ZtunnelConfig, events: StateEvents, log: Cont
     },
     onAddresses: (delta) => events.onAddresses(delta),
     onPolicies: (delta) => events.onPolicies(delta),
+    more: followsEgress(config)
+      ? [
+          new Subscription({
+            typeUrl: EGRESS_TYPE,
+            decode: (name, bytes) => ({ value: decodeEgress(name, bytes), errors: [] }),
+            apply: (delta) => events.onEgress(delta),
+          }),
+        ]
+      : [],
     onReady: () => {
       events.onFirstState();
       log.info({}, 'xds: first state is in force');

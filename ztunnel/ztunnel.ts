@@ -7,11 +7,19 @@ import { Readiness } from '../lib/admin/readiness.ts';
 import { metricsRoute, readyRoute } from '../lib/admin/program-routes.ts';
 import { adminRoutes, type AdminActions } from './admin/routes.ts';
 import type { ZtunnelConfig } from './config.ts';
-import { startCertificates, startState, type Certificates, type StateFeed } from './control-plane.ts';
+import {
+  EGRESS_TYPE,
+  followsEgress,
+  startCertificates,
+  startState,
+  type Certificates,
+  type StateFeed,
+} from './control-plane.ts';
 import type { Logger } from './log.ts';
 import { PodDirectory } from './pods/pod-directory.ts';
 import { ZdsClient } from './pods/zds-client.ts';
 import type { Log } from './proxy/mesh.ts';
+import { EgressStore } from './egress/egress-store.ts';
 import { PolicyStore } from '../lib/mesh/state/policy-store.ts';
 import { WorkloadStore } from '../lib/mesh/state/workload-store.ts';
 import { MetricsRegistry } from './telemetry/metrics-registry.ts';
@@ -39,6 +47,7 @@ export class Ztunnel {
   // The main thread's own copies, for admin; the worker decides by its own.
   readonly #workloads = new WorkloadStore();
   readonly #policies = new PolicyStore();
+  readonly #egress = new EgressStore();
   readonly #servers: Server[] = [];
   #feed: StateFeed | undefined;
   #draining: Promise<void> | undefined;
@@ -110,6 +119,10 @@ export class Ztunnel {
           this.#policies.apply(delta);
           this.#worker.post({ type: 'policies', delta });
         },
+        onEgress: (delta) => {
+          this.#egress.apply(delta);
+          this.#worker.post({ type: 'egress', delta });
+        },
         onFirstState: () => this.#worker.post({ type: 'first-state' }),
         onDisconnect: () => this.#metrics.xdsDisconnected(),
       },
@@ -147,6 +160,7 @@ export class Ztunnel {
         clusterId,
         trustDomain,
         logLevel,
+        egress: followsEgress(this.#config),
         limits: { connectionsPerPod, tunnelsPerPod, stateWaitMs: STATE_WAIT_MS },
       },
       workerHeapMb,
@@ -193,6 +207,12 @@ export class Ztunnel {
       'xds-policies',
       xds(() => this.#feed?.status().policiesReady === true),
     );
+    if (followsEgress(this.#config)) {
+      this.#readiness.add(
+        'xds-egress',
+        xds(() => this.#feed?.status().types.find(({ typeUrl }) => typeUrl === EGRESS_TYPE)?.ready === true),
+      );
+    }
     this.#readiness.add('zds-snapshot', () => {
       const { status } = this.#zds;
       switch (status.state) {
@@ -235,6 +255,7 @@ export class Ztunnel {
           version: this.#version,
           workloads: this.#workloads,
           policies: this.#policies,
+          egress: this.#egress,
           certificates: this.#certificates,
           pods: this.#pods,
           feed,

@@ -1,9 +1,11 @@
 import {
   type AuthorizationPolicy,
+  type EgressPolicy,
   type Gateway,
   type GRPCRoute,
   type HTTPRoute,
   type KubeObject,
+  type MeshSettings,
   type Namespace,
   namespaceOf,
   type PeerAuthentication,
@@ -23,6 +25,9 @@ export interface Objects {
   readonly peerAuthentications: readonly PeerAuthentication[];
   readonly requestAuthentications: readonly RequestAuthentication[];
   readonly trafficPolicies: readonly TrafficPolicy[];
+  readonly egressPolicies: readonly EgressPolicy[];
+  /** One at the most, since there is one name. */
+  readonly meshSettings: readonly MeshSettings[];
   readonly gateways: readonly Gateway[];
   readonly routes: readonly (HTTPRoute | GRPCRoute)[];
   readonly grants: readonly ReferenceGrant[];
@@ -37,6 +42,8 @@ export function group(all: Iterable<KubeObject>): Objects {
   const peerAuthentications: PeerAuthentication[] = [];
   const requestAuthentications: RequestAuthentication[] = [];
   const trafficPolicies: TrafficPolicy[] = [];
+  const egressPolicies: EgressPolicy[] = [];
+  const meshSettings: MeshSettings[] = [];
   const gateways: Gateway[] = [];
   const routes: (HTTPRoute | GRPCRoute)[] = [];
   const grants: ReferenceGrant[] = [];
@@ -66,6 +73,12 @@ export function group(all: Iterable<KubeObject>): Objects {
       case 'TrafficPolicy':
         trafficPolicies.push(object);
         break;
+      case 'EgressPolicy':
+        egressPolicies.push(object);
+        break;
+      case 'MeshSettings':
+        meshSettings.push(object);
+        break;
       case 'Gateway':
         gateways.push(object);
         break;
@@ -89,6 +102,8 @@ export function group(all: Iterable<KubeObject>): Objects {
     peerAuthentications,
     requestAuthentications,
     trafficPolicies,
+    egressPolicies,
+    meshSettings,
     gateways,
     routes,
     grants,

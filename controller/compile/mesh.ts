@@ -6,6 +6,7 @@ import { WAYPOINT_CLASS } from '../model/gateway-api.ts';
 import { type KubeObject, namespaceOf, type Pod, type Service } from '../model/objects.ts';
 import type { Assignments } from '../sources/assignments.ts';
 import { compileAuthorization, type CompiledPolicy, isAttached, policyName } from './authorization.ts';
+import { compileEgress, type EgressPlan, type PlacedPod } from './egress/compile.ts';
 import { group } from './group.ts';
 import { type Outcome, Outcomes } from './outcomes.ts';
 import { planPeerAuthentication } from './peer-authentication.ts';
@@ -51,6 +52,8 @@ export interface CompiledMesh {
   readonly waypoints: WaypointResources;
   /** By Gateway: the Services that its waypoint stands before. */
   readonly served: ReadonlyMap<string, readonly Service[]>;
+  /** Who may call what, by node. */
+  readonly egress: EgressPlan;
   readonly outcomes: ReadonlyMap<string, Outcome>;
   /** By node: the identities (SPIFFE URIs) of the mesh pods that run there. Never that of a waypoint. */
   readonly identities: ReadonlyMap<string, ReadonlySet<string>>;
@@ -101,13 +104,15 @@ export function compileMesh(input: CompileInput): CompiledMesh {
   // What is assigned is known to be true, a manifest only claims.
   addGateways(build);
   addServices(build);
-  addPods(build, policies);
+  const pods = addPods(build, policies);
   const waypoints = compileWaypoints(world, build.outcomes);
+  const egress = compileEgress(world.objects, pods, input.rootNamespace, build.outcomes);
   return {
     addresses: build.addresses,
     authorizations: build.authorizations,
     waypoints: waypoints.resources,
     served: waypoints.served,
+    egress,
     outcomes: build.outcomes.all(),
     identities: build.identities,
     waypointIdentities: new Map([...world.waypoints].map(([key, { identity }]) => [key, identity])),
@@ -160,11 +165,13 @@ function addServices({ input, world, addresses, outcomes, claims, gateways }: Bu
   }
 }
 
-function addPods(build: Build, policies: readonly PolicyAtPods[]): void {
+/** @returns those that run somewhere in a network of their own */
+function addPods(build: Build, policies: readonly PolicyAtPods[]): PlacedPod[] {
   const { input, world, addresses, authorizations, identities, outcomes, claims, gateways } = build;
   const { objects } = world;
   const peers = planPeerAuthentication(objects.peerAuthentications, input.rootNamespace);
   const waypointIdentities = new Map([...world.waypoints.values()].map((each) => [each.identity, each.key]));
+  const placedPods: PlacedPod[] = [];
   let usesStaticStrict = false;
   for (const { pod, placed } of assignedFirst(objects.pods, input.assignments)) {
     if (placed.state === 'pending') {
@@ -200,6 +207,8 @@ function addPods(build: Build, policies: readonly PolicyAtPods[]): void {
     const address = create(AddressSchema, { type: { case: 'workload', value: workload } });
     addAddress(addresses, workload.uid, address, ips, Object.keys(workload.services));
     outcomes.add(pod, { compiledTo: [`Address ${workload.uid}`] });
+    if (pod.spec.hostNetwork !== true)
+      placedPods.push({ pod, uid, node: placement.node, inMesh: isMeshPod(pod, namespace) });
     if (!isMeshPod(pod, namespace)) {
       outcomes.add(pod, { message: 'not in the mesh' });
       continue;
@@ -221,6 +230,7 @@ function addPods(build: Build, policies: readonly PolicyAtPods[]): void {
     const compiledTo = isSent ? [addPolicy(authorizations, policy)] : [];
     outcomes.add(object, { message: peers.message(object), compiledTo });
   }
+  return placedPods;
 }
 
 function refText(object: KubeObject): string {

@@ -194,7 +194,11 @@ export function stringMatch(value: string): StringMatchInit {
   return { matchType: { case: 'exact', value } };
 }
 
-function accountMatch(value: string, namespace: string): { namespace: string; serviceAccount: string } {
+/** `account` of the policy's own namespace, or `namespace/account`. */
+export function accountMatch(
+  value: string,
+  namespace: string,
+): { namespace: string; serviceAccount: string } {
   const slash = value.indexOf('/');
   return slash < 0
     ? { namespace, serviceAccount: value }

@@ -13,6 +13,8 @@ export const KINDS = [
   'GRPCRoute',
   'ReferenceGrant',
   'TrafficPolicy',
+  'EgressPolicy',
+  'MeshSettings',
 ] as const;
 export type Kind = (typeof KINDS)[number];
 

@@ -2,14 +2,16 @@
  * The Kubernetes and Istio objects that the controller reads, with the fields it uses. The schemas in ../schema know
  * many more fields; an object here has passed them, so the types need no defence.
  */
+import type { EgressPolicy, MeshSettings } from './egress-policy.ts';
 import type { Gateway, GatewayClass, GRPCRoute, HTTPRoute, ReferenceGrant } from './gateway-api.ts';
-import type { Base, Labels } from './meta.ts';
+import type { Base, Kind, Labels } from './meta.ts';
 import type { RequestAuthentication } from './request-authentication.ts';
 import type { TrafficPolicy } from './traffic-policy.ts';
 
 export { KINDS } from './meta.ts';
 export type { Kind, Labels, Metadata, OwnerReference } from './meta.ts';
 export type { Gateway, GatewayClass, GRPCRoute, HTTPRoute, ReferenceGrant } from './gateway-api.ts';
+export type { EgressPolicy, MeshSettings } from './egress-policy.ts';
 export type { RequestAuthentication } from './request-authentication.ts';
 export type { TrafficPolicy } from './traffic-policy.ts';
 
@@ -154,7 +156,9 @@ export type KubeObject =
   | HTTPRoute
   | GRPCRoute
   | ReferenceGrant
-  | TrafficPolicy;
+  | TrafficPolicy
+  | EgressPolicy
+  | MeshSettings;
 
 /** What names one object: kind, namespace (empty for a Namespace) and name. */
 export interface ObjectRef {
@@ -163,10 +167,11 @@ export interface ObjectRef {
   readonly name: string;
 }
 
+const CLUSTER_WIDE: readonly Kind[] = ['Namespace', 'GatewayClass', 'MeshSettings'];
+
 /** The namespace of an object, with Kubernetes' default; empty for the kinds that have none. */
 export function namespaceOf(object: KubeObject): string {
-  const isClusterWide = object.kind === 'Namespace' || object.kind === 'GatewayClass';
-  return isClusterWide ? '' : (object.metadata.namespace ?? 'default');
+  return CLUSTER_WIDE.includes(object.kind) ? '' : (object.metadata.namespace ?? 'default');
 }
 
 export function refOf(object: KubeObject): ObjectRef {

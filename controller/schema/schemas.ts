@@ -1,6 +1,7 @@
 import type { Kind } from '../model/objects.ts';
 import { NAMESPACE, SERVICE, SERVICE_ACCOUNT } from './core.ts';
 import type { Schema } from './dsl.ts';
+import { EGRESS_POLICY, MESH_SETTINGS } from './egress-policy.ts';
 import { GATEWAY, GATEWAY_CLASS, REFERENCE_GRANT } from './gateway.ts';
 import { POD } from './pod.ts';
 import { REQUEST_AUTHENTICATION } from './request-authentication.ts';
@@ -11,6 +12,8 @@ import { TRAFFIC_POLICY } from './traffic-policy.ts';
 const CORE = ['v1'];
 const SECURITY = ['security.istio.io/v1', 'security.istio.io/v1beta1'];
 const GATEWAY_API = ['gateway.networking.k8s.io/v1', 'gateway.networking.k8s.io/v1beta1'];
+
+const LOAM = ['loam.dev/v1'];
 
 /** The schema of each kind and the apiVersions under which it may come. */
 export const SCHEMAS: Readonly<
@@ -29,5 +32,7 @@ export const SCHEMAS: Readonly<
   // v1 was its first version in the standard channel.
   GRPCRoute: { apiVersions: ['gateway.networking.k8s.io/v1'], schema: GRPC_ROUTE },
   ReferenceGrant: { apiVersions: GATEWAY_API, schema: REFERENCE_GRANT },
-  TrafficPolicy: { apiVersions: ['loam.dev/v1'], schema: TRAFFIC_POLICY },
+  TrafficPolicy: { apiVersions: LOAM, schema: TRAFFIC_POLICY },
+  EgressPolicy: { apiVersions: LOAM, schema: EGRESS_POLICY },
+  MeshSettings: { apiVersions: LOAM, schema: MESH_SETTINGS },
 };

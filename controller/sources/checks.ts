@@ -4,6 +4,7 @@ import { type KubeObject, type PeerAuthentication, type Pod, type Service } from
 import { didYouMean } from '../schema/did-you-mean.ts';
 import { FORMATS } from '../schema/formats.ts';
 import { type FieldProblem, show } from '../schema/validate.ts';
+import { OUTBOUND_LABEL, OUTBOUND_LABEL_VALUES } from '../compile/egress/settings.ts';
 import {
   USE_WAYPOINT_LABEL,
   USE_WAYPOINT_NAMESPACE_LABEL,
@@ -11,6 +12,7 @@ import {
   WAYPOINT_FOR_VALUES,
 } from '../compile/waypoints/labels.ts';
 import { checkAuthorization } from './check-authorization.ts';
+import { checkEgressPolicy } from './check-egress-policy.ts';
 import { checkGateway, checkGatewayClass, checkReferenceGrant } from './check-gateway.ts';
 import { duplicates, notAllowed, type Path, problem } from './check-helpers.ts';
 import { checkRequestAuthentication } from './check-request-authentication.ts';
@@ -25,11 +27,13 @@ const OWN_LABEL_NAMES = [
   USE_WAYPOINT_LABEL,
   USE_WAYPOINT_NAMESPACE_LABEL,
   WAYPOINT_FOR_LABEL,
+  OUTBOUND_LABEL,
 ];
 /** The labels that take certain values alone. */
 const LABEL_VALUES: ReadonlyMap<string, readonly string[]> = new Map([
   [DATAPLANE_MODE_LABEL, ['ambient', 'none']],
   [WAYPOINT_FOR_LABEL, WAYPOINT_FOR_VALUES],
+  [OUTBOUND_LABEL, OUTBOUND_LABEL_VALUES],
 ]);
 
 /** What a schema cannot say: rules between the fields of one object, and the labels that are ours. */
@@ -51,6 +55,8 @@ function checkKind(object: KubeObject): FieldProblem[] {
       return checkRequestAuthentication(object);
     case 'TrafficPolicy':
       return checkTrafficPolicy(object);
+    case 'EgressPolicy':
+      return checkEgressPolicy(object);
     case 'Gateway':
       return checkGateway(object);
     case 'GatewayClass':
@@ -62,14 +68,17 @@ function checkKind(object: KubeObject): FieldProblem[] {
       return checkReferenceGrant(object);
     case 'Namespace':
     case 'ServiceAccount':
+    case 'MeshSettings':
       return [];
   }
 }
 
 /** A typing error here would take a pod out of the mesh, and out of reach of its policies. */
-function checkOwnLabels({ metadata: { labels = {} } }: KubeObject): FieldProblem[] {
+function checkOwnLabels({ kind, metadata: { labels = {} } }: KubeObject): FieldProblem[] {
   return Object.entries(labels).flatMap(([key, value]) => {
     const path: Path = ['metadata', 'labels', key];
+    if (key === OUTBOUND_LABEL && kind !== 'Namespace')
+      return [{ ...problem(path, `the label ${key} has a meaning on a Namespace alone`), atKey: true }];
     const values = LABEL_VALUES.get(key);
     if (values !== undefined && !values.includes(value)) return [notAllowed(path, value, values.join(', '))];
     if (!key.startsWith(OWN_LABELS) || OWN_LABEL_NAMES.includes(key)) return [];

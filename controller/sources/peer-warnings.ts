@@ -9,7 +9,8 @@ const MAX_NAMES = 20;
 /** How Istio writes an identity in a policy. */
 const PRINCIPAL = /^([^/]+)\/ns\/([^/]+)\/sa\/([^/]+)$/;
 
-interface World {
+/** What a name is looked for in. */
+export interface World {
   readonly objects: ReadonlyMap<string, AcceptedObject>;
   readonly context: WarningContext;
 }
@@ -61,7 +62,8 @@ const WHEN_CHECKS: ReadonlyMap<string, typeof principalDoubt> = new Map([
   ['source.namespace', namespaceDoubt],
 ]);
 
-function principalDoubt(principal: string, world: World): Omit<Doubt, 'field' | 'value'> | undefined {
+/** Why this names nobody; undefined when it names somebody. */
+export function principalDoubt(principal: string, world: World): Omit<Doubt, 'field' | 'value'> | undefined {
   const { trustDomain } = world.context;
   const [, domain, namespace = '', name = ''] = PRINCIPAL.exec(principal) ?? [];
   if (domain === undefined) {
@@ -75,7 +77,8 @@ function principalDoubt(principal: string, world: World): Omit<Doubt, 'field' | 
   return accountDoubt(namespace, name, world);
 }
 
-function accountDoubt(
+/** Why this names nobody; undefined when it names somebody. */
+export function accountDoubt(
   namespace: string,
   name: string,
   world: World,
@@ -88,7 +91,8 @@ function accountDoubt(
   return missing('ServiceAccount', name, namespace, world);
 }
 
-function namespaceDoubt(name: string, world: World): Omit<Doubt, 'field' | 'value'> | undefined {
+/** Why this names nobody; undefined when it names somebody. */
+export function namespaceDoubt(name: string, world: World): Omit<Doubt, 'field' | 'value'> | undefined {
   const isKnown =
     name === world.context.rootNamespace ||
     BUILT_IN_NAMESPACES.includes(name) ||

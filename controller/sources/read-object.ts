@@ -31,6 +31,8 @@ const NULL_MATTERS: readonly Kind[] = [
   'PeerAuthentication',
   'RequestAuthentication',
   'TrafficPolicy',
+  'EgressPolicy',
+  'MeshSettings',
 ];
 const ORDINARY_KIND = /^[A-Za-z0-9]{1,63}$/;
 const NAME = FORMATS.find((format) => format.name === 'subdomain');

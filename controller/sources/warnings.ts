@@ -9,6 +9,7 @@ import { containerPort } from '../compile/workloads.ts';
 import { hasSelector, labelsMatch } from '../model/labels.ts';
 import {
   type AuthorizationPolicy,
+  type EgressPolicy,
   type KubeObject,
   type Labels,
   namespaceOf,
@@ -20,6 +21,7 @@ import {
 import { didYouMean } from '../schema/did-you-mean.ts';
 import { show } from '../schema/validate.ts';
 import { classWarnings, routeWarnings, waypointWarnings } from './gateway-warnings.ts';
+import { egressWarnings } from './egress-warnings.ts';
 import { peerWarnings } from './peer-warnings.ts';
 import type { AcceptedObject, Problem } from './source.ts';
 import { trafficWarnings } from './traffic-warnings.ts';
@@ -95,6 +97,11 @@ function kindDoubts(
       ];
     case 'PeerAuthentication':
       return selectorDoubts(object, pods, context.rootNamespace);
+    case 'EgressPolicy':
+      return [
+        ...selectorDoubts(object, pods, context.rootNamespace),
+        ...egressWarnings(object, objects, context),
+      ];
     case 'TrafficPolicy':
       return trafficWarnings(object, objects);
     case 'HTTPRoute':
@@ -107,6 +114,7 @@ function kindDoubts(
     case 'RequestAuthentication':
     case 'GatewayClass':
     case 'ReferenceGrant':
+    case 'MeshSettings':
       return [];
   }
 }
@@ -204,7 +212,7 @@ function portDoubt(targetPort: string, index: number, lacking: readonly Pod[]): 
 }
 
 function selectorDoubts(
-  policy: AuthorizationPolicy | PeerAuthentication,
+  policy: AuthorizationPolicy | PeerAuthentication | EgressPolicy,
   pods: Pods,
   rootNamespace: string,
 ): Doubt[] {
@@ -213,7 +221,7 @@ function selectorDoubts(
   const namespace = namespaceOf(policy);
   // In the root namespace a policy is for all namespaces, a PeerAuthentication with a selector is not (Istio's rules).
   const everywhere =
-    namespace === rootNamespace && (policy.kind === 'AuthorizationPolicy' || !hasSelector(spec?.selector));
+    namespace === rootNamespace && (policy.kind !== 'PeerAuthentication' || !hasSelector(spec?.selector));
   const candidates = everywhere ? [...pods.values()].flat() : (pods.get(namespace) ?? []);
   if (!hasSelector(spec?.selector)) {
     if (candidates.length > 0 || everywhere) return [];

@@ -1,9 +1,10 @@
 import { type Principal, principalText } from '../auth/principal.ts';
+import { egressLabel } from '../compile/egress/compile.ts';
 import type { CompiledMesh } from '../compile/mesh.ts';
 import { resourceLabel } from '../compile/waypoints/part.ts';
 import { keyOf } from '../compile/waypoints/world.ts';
 import type { ClientStream } from '../xds/service.ts';
-import { ADDRESS_TYPE, type TypeUrl, WAYPOINT_TYPE } from '../xds/snapshot.ts';
+import { ADDRESS_TYPE, EGRESS_TYPE, type TypeUrl, WAYPOINT_TYPE } from '../xds/snapshot.ts';
 
 /** What is known of one client of the controller. */
 interface ClientReport {
@@ -110,5 +111,6 @@ export function refusalsOf(streams: readonly ClientStream[]): Refusals {
 function labelOf(typeUrl: TypeUrl, name: string, principal: Principal): string {
   if (typeUrl === WAYPOINT_TYPE)
     return resourceLabel(principal.kind === 'gateway' ? principal.gateway : '', name);
+  if (typeUrl === EGRESS_TYPE) return egressLabel(name);
   return typeUrl === ADDRESS_TYPE ? `Address ${name}` : `Authorization ${name}`;
 }

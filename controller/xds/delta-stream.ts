@@ -7,6 +7,7 @@ import {
 import {
   ADDRESS_TYPE,
   AUTHORIZATION_TYPE,
+  EGRESS_TYPE,
   TYPES,
   TypeSnapshot,
   type TypeUrl,
@@ -40,6 +41,8 @@ const MAX_RESPONSE_BYTES = 3 * 1024 * 1024;
 const RESOURCE_OVERHEAD_BYTES = 256;
 const NAME_OVERHEAD_BYTES = 8;
 const MAX_NACK_TEXT = 500;
+/** What must be there before the workloads that it is for. */
+const RULE_TYPES = [AUTHORIZATION_TYPE, EGRESS_TYPE] as const;
 const NOTHING = new TypeSnapshot(new Map());
 
 interface TypeState {
@@ -56,8 +59,8 @@ interface TypeState {
 /**
  * One client's stream: decides what goes out next. Without I/O of its own.
  *
- * Order (a policy named by a workload must be there before it, and go after it): changed policies, then addresses,
- * then removed policies. What is for a waypoint comes after the addresses.
+ * Order (a policy named by a workload must be there before it, and go after it): changed policies and egress rules, then
+ * addresses, then what is removed of the former. What is for a waypoint comes after the addresses.
  */
 export class DeltaStream {
   readonly #options: DeltaStreamOptions;
@@ -117,16 +120,18 @@ export class DeltaStream {
 
   /** Sends all that may go now. */
   flush(): void {
-    const policies = this.#types.get(AUTHORIZATION_TYPE);
     const addresses = this.#types.get(ADDRESS_TYPE);
-    if (policies !== undefined)
-      this.#send(AUTHORIZATION_TYPE, policies, ({ upserts }) => ({ upserts, removed: [] }));
-    const policiesOut =
-      policies === undefined || this.#delta(AUTHORIZATION_TYPE, policies).upserts.length === 0;
-    if (addresses !== undefined && policiesOut) this.#send(ADDRESS_TYPE, addresses, (delta) => delta);
+    const rules = RULE_TYPES.flatMap((typeUrl) => {
+      const state = this.#types.get(typeUrl);
+      return state === undefined ? [] : [{ typeUrl, state }];
+    });
+    for (const { typeUrl, state } of rules)
+      this.#send(typeUrl, state, ({ upserts }) => ({ upserts, removed: [] }));
+    const rulesOut = rules.every(({ typeUrl, state }) => this.#delta(typeUrl, state).upserts.length === 0);
+    if (addresses !== undefined && rulesOut) this.#send(ADDRESS_TYPE, addresses, (delta) => delta);
     const addressesOut = addresses === undefined || isEmpty(this.#delta(ADDRESS_TYPE, addresses));
-    if (policies !== undefined && policiesOut && addressesOut)
-      this.#send(AUTHORIZATION_TYPE, policies, (delta) => delta);
+    if (rulesOut && addressesOut)
+      for (const { typeUrl, state } of rules) this.#send(typeUrl, state, (delta) => delta);
     // A waypoint learns of Services and routes when it knows where their pods are.
     const waypoint = this.#types.get(WAYPOINT_TYPE);
     if (waypoint !== undefined && addressesOut) this.#send(WAYPOINT_TYPE, waypoint, inWaypointOrder);
@@ -147,7 +152,11 @@ export class DeltaStream {
     if (known !== undefined && this.#view.types.has(known)) return known;
     const name = JSON.stringify(wanted.slice(0, 200));
     const why =
-      known === undefined ? 'is not served' : "is served only to a waypoint, by its Gateway's token";
+      known === undefined
+        ? 'is not served'
+        : known === EGRESS_TYPE
+          ? "is served only to a node, by the node's token"
+          : "is served only to a waypoint, by its Gateway's token";
     throw new Error(`type ${name} ${why}; allowed: ${[...this.#view.types.keys()].join(', ')}`);
   }
 

@@ -6,7 +6,9 @@ export const ADDRESS_TYPE = 'type.googleapis.com/istio.workload.Address';
 export const AUTHORIZATION_TYPE = 'type.googleapis.com/istio.security.Authorization';
 /** What a waypoint does (proto/loam/waypoint/v1), for waypoints alone. */
 export const WAYPOINT_TYPE = 'type.googleapis.com/loam.waypoint.v1.Resource';
-export const TYPES = [ADDRESS_TYPE, AUTHORIZATION_TYPE, WAYPOINT_TYPE] as const;
+/** What the pods of a node may call (proto/loam/egress/v1), for nodes alone. */
+export const EGRESS_TYPE = 'type.googleapis.com/loam.egress.v1.Resource';
+export const TYPES = [ADDRESS_TYPE, AUTHORIZATION_TYPE, EGRESS_TYPE, WAYPOINT_TYPE] as const;
 export type TypeUrl = (typeof TYPES)[number];
 
 export interface VersionedResource extends CompiledResource {
@@ -53,6 +55,8 @@ export interface Snapshot {
   readonly generation: number;
   readonly addresses: TypeSnapshot;
   readonly authorizations: TypeSnapshot;
+  /** By node: who may call what there. */
+  readonly egress: ReadonlyMap<string, TypeSnapshot>;
   /** By Gateway (`<namespace>/<name>`): what its waypoint gets. */
   readonly waypoints: ReadonlyMap<string, TypeSnapshot>;
 }
@@ -63,6 +67,7 @@ export const EMPTY_SNAPSHOT: Snapshot = {
   generation: 0,
   addresses: EMPTY_TYPE,
   authorizations: EMPTY_TYPE,
+  egress: new Map(),
   waypoints: new Map(),
 };
 
@@ -72,26 +77,29 @@ export interface View {
   readonly types: ReadonlyMap<TypeUrl, TypeSnapshot>;
 }
 
-/** A node sees the mesh; a waypoint moreover what is compiled for its own Gateway, and for no other. */
-export function viewOf({ generation, addresses, authorizations, waypoints }: Snapshot, who: Principal): View {
+/**
+ * All see the mesh; a node moreover what its own pods may call, and a waypoint what is compiled for its own Gateway, and
+ * for no other.
+ */
+export function viewOf(snapshot: Snapshot, who: Principal): View {
+  const { generation, addresses, authorizations, egress, waypoints } = snapshot;
   const types = new Map<TypeUrl, TypeSnapshot>([
     [ADDRESS_TYPE, addresses],
     [AUTHORIZATION_TYPE, authorizations],
   ]);
+  if (who.kind === 'node') types.set(EGRESS_TYPE, egress.get(who.node) ?? EMPTY_TYPE);
   if (who.kind === 'gateway') types.set(WAYPOINT_TYPE, waypoints.get(who.gateway) ?? EMPTY_TYPE);
   return { generation, types };
 }
 
 /** Gives each resource its version; what is unchanged since `before` is taken over as it is. */
 export function makeSnapshot(generation: number, mesh: CompiledMesh, before: Snapshot): Snapshot {
-  const waypoints = new Map<string, TypeSnapshot>();
-  for (const [gateway, resources] of mesh.waypoints)
-    waypoints.set(gateway, version(resources, before.waypoints.get(gateway) ?? EMPTY_TYPE));
   return {
     generation,
     addresses: version(mesh.addresses, before.addresses),
     authorizations: version(mesh.authorizations, before.authorizations),
-    waypoints,
+    egress: versionEach(mesh.egress.byNode, before.egress),
+    waypoints: versionEach(mesh.waypoints, before.waypoints),
   };
 }
 
@@ -100,8 +108,21 @@ export function sameContent(a: Snapshot, b: Snapshot): boolean {
   return (
     a.addresses === b.addresses &&
     a.authorizations === b.authorizations &&
-    a.waypoints.size === b.waypoints.size &&
-    [...a.waypoints].every(([gateway, resources]) => b.waypoints.get(gateway) === resources)
+    sameEach(a.egress, b.egress) &&
+    sameEach(a.waypoints, b.waypoints)
+  );
+}
+
+function sameEach(a: ReadonlyMap<string, TypeSnapshot>, b: ReadonlyMap<string, TypeSnapshot>): boolean {
+  return a.size === b.size && [...a].every(([who, resources]) => b.get(who) === resources);
+}
+
+function versionEach(
+  compiled: ReadonlyMap<string, ReadonlyMap<string, CompiledResource>>,
+  before: ReadonlyMap<string, TypeSnapshot>,
+): Map<string, TypeSnapshot> {
+  return new Map(
+    [...compiled].map(([who, resources]) => [who, version(resources, before.get(who) ?? EMPTY_TYPE)]),
   );
 }
 

@@ -1,6 +1,7 @@
 import { spiffeUri } from '../../lib/spiffe.ts';
 import type { ZtunnelConfig } from '../config.ts';
 import type { Certificates, StateFeed } from '../control-plane.ts';
+import type { EgressStore } from '../egress/egress-store.ts';
 import type { PodDirectory } from '../pods/pod-directory.ts';
 import type { ZdsClient } from '../pods/zds-client.ts';
 import type { PolicyStore } from '../../lib/mesh/state/policy-store.ts';
@@ -11,6 +12,7 @@ export interface DumpSources {
   readonly version: string;
   readonly workloads: WorkloadStore;
   readonly policies: PolicyStore;
+  readonly egress: EgressStore;
   readonly certificates: Certificates;
   readonly pods: PodDirectory;
   readonly feed: () => StateFeed;
@@ -31,6 +33,7 @@ export function configDump(sources: DumpSources): object {
     })),
     services: [...sources.workloads.services()],
     policies: [...sources.policies.policies()],
+    egress: { workloads: [...sources.egress.workloads()], policies: [...sources.egress.policies()] },
     certificates: sources.certificates.snapshot(),
   };
 }

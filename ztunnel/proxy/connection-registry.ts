@@ -6,7 +6,7 @@ export type Direction = 'inbound' | 'outbound';
 export interface LiveConnection {
   readonly podUid: string;
   readonly direction: Direction;
-  /** Asks the policies again; an inbound connection that is no longer allowed ends itself. Outbound: nothing. */
+  /** Asks the policies again, outbound the egress rules; a connection that is no longer allowed ends itself. */
   recheck(): void;
   /** Ends it at once, by reset, and reports the error. Must be harmless on one that ended already. */
   terminate(error: ProxyError): void;

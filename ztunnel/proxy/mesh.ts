@@ -5,6 +5,7 @@ import type { PolicyStore } from '../../lib/mesh/state/policy-store.ts';
 import type { CertificateStore } from '../../lib/mesh/hbone/certificate-store.ts';
 import type { DescriptorReserve } from '../../lib/mesh/hbone/descriptor-reserve.ts';
 import type { HbonePool } from '../../lib/mesh/hbone/hbone-pool.ts';
+import type { EgressStore } from '../egress/egress-store.ts';
 import type { Telemetry } from './tracked-connection.ts';
 
 export type { Log } from '../../lib/mesh/log.ts';
@@ -17,6 +18,8 @@ export interface Mesh extends Telemetry {
   readonly firstState: FirstState;
   readonly workloads: WorkloadStore;
   readonly policies: PolicyStore;
+  /** What the pods may call; undefined where the control plane does not tell it, and nothing is restricted. */
+  readonly egress: EgressStore | undefined;
   readonly certificates: CertificateStore;
   readonly pool: HbonePool;
   readonly log: Log;

@@ -4,6 +4,7 @@ import { assertNever } from '../../lib/assert-never.ts';
 import { resolveUpstream, type RefusalCode, type Upstream } from '../state/upstream.ts';
 import { plainIp, type HostPort } from '../../lib/mesh/hbone/hbone-headers.ts';
 import { ILLEGAL_PORTS } from './mesh.ts';
+import { admitEgress } from './egress-admission.ts';
 import { describeUpstream, type Outbound, type Waypointed } from './outbound-flow.ts';
 import { connectTunnel, connectWaypoint } from './outbound-tunnel.ts';
 import type { Pod } from './pod.ts';
@@ -43,7 +44,9 @@ export async function serveOutbound(pod: Pod, socket: Socket): Promise<void> {
     pod.requireRoom();
     const own = await pod.whenWorkload();
     connection.flow = { ...connection.flow, source: own };
-    const upstream = resolveUpstream(pod.mesh.workloads, own, destination);
+    const upstream = await admitEgress(connection, pod, own, destination, () =>
+      resolveUpstream(pod.mesh.workloads, own, destination),
+    );
     describeUpstream(connection, pod, upstream);
     const outbound = { pod, own, connection, client };
     const stream =

@@ -28,11 +28,14 @@ export interface AccessOutcome {
   readonly policy: string | undefined;
 }
 
+/** Flags of what a rule forbids; the others stand for what failed. */
+const DENIALS: ReadonlySet<ResponseFlag> = new Set(['DENY', 'EGRESS', 'REGISTRY_ONLY']);
+
 /** The line for a connection that ended. Identities appear only where mutual TLS proved them. */
 export function completionRecord(facts: AccessFacts, outcome: AccessOutcome, opened: boolean): AccessRecord {
   const failed = outcome.error !== undefined;
   return {
-    level: !failed ? 'info' : outcome.flag === 'DENY' ? 'warn' : 'error',
+    level: !failed ? 'info' : DENIALS.has(outcome.flag) ? 'warn' : 'error',
     message: opened ? 'connection complete' : 'connection failed',
     fields: {
       ...endpointFields(facts),

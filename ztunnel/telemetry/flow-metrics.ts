@@ -5,6 +5,11 @@ import { flowLabelValues, overflowLabelValues, withFlag, type Flow } from './flo
 const MAX_LABEL_SETS = 10_000;
 /** A label set without a connection for so long is forgotten here and in the registry. */
 const IDLE_EVICTION_MS = 600_000;
+/** So many egress policies, alone or together, are counted by name; the rest under no name. */
+const MAX_EGRESS_SETS = 1_000;
+
+/** Why an application's connection was refused or cut by the rules at its source. */
+export type EgressReason = 'policy' | 'registry-only' | 'not-told' | 'changed';
 
 /** Growth of the counters of one label set since the last batch. */
 export interface FlowDelta {
@@ -22,6 +27,15 @@ export interface MetricsBatch {
   /** Label sets to be removed from the registry. */
   readonly evicted: readonly (readonly string[])[];
   readonly refused: Readonly<Record<string, number>>;
+  readonly egress: readonly EgressRefusals[];
+}
+
+/** Connections refused or cut for one reason by the same policies. */
+export interface EgressRefusals {
+  readonly reason: EgressReason;
+  /** Names of the policies, joined by a comma and a space; empty where no policy has a say. */
+  readonly policy: string;
+  readonly count: number;
 }
 
 interface Counts {
@@ -113,6 +127,8 @@ export class FlowMetrics {
   readonly #handles = new Map<string, FlowHandle>();
   readonly #maxLabelSets: number;
   #refused: Record<string, number> = {};
+  readonly #egress = new Map<string, EgressRefusals>();
+  readonly #egressPolicies = new Set<string>();
 
   constructor(maxLabelSets: number = MAX_LABEL_SETS) {
     this.#maxLabelSets = maxLabelSets;
@@ -125,6 +141,15 @@ export class FlowMetrics {
   /** A connection that was refused before anything was known to label it with. */
   refused(reason: string): void {
     this.#refused[reason] = (this.#refused[reason] ?? 0) + 1;
+  }
+
+  /** A connection of an application that the rules at its source refused or cut. */
+  egressRefused(reason: EgressReason, policies = ''): void {
+    const known = this.#egressPolicies;
+    const policy = known.has(policies) || known.size < MAX_EGRESS_SETS ? policies : '';
+    known.add(policy);
+    const key = `${reason} ${policy}`;
+    this.#egress.set(key, { reason, policy, count: (this.#egress.get(key)?.count ?? 0) + 1 });
   }
 
   /** What grew since the last call, and what was idle for long enough to be forgotten. */
@@ -142,7 +167,9 @@ export class FlowMetrics {
     }
     const refused = this.#refused;
     this.#refused = {};
-    return { flows, evicted, refused };
+    const egress = [...this.#egress.values()];
+    this.#egress.clear();
+    return { flows, evicted, refused, egress };
   }
 
   #handleOf(values: string[], reporter: Flow['reporter']): FlowHandle {

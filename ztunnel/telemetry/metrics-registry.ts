@@ -26,6 +26,11 @@ export class MetricsRegistry {
     'Connections and tunnels refused before their ends were known',
     ['reason'],
   );
+  readonly #egressRefused = this.#counter(
+    'loam_egress_refused_total',
+    'Connections of applications that the rules at their source refused, or cut when the rules changed',
+    ['reason', 'policy'],
+  );
   readonly #socketsOpen = this.#gauge('istio_tcp_sockets_open', 'Open connections', ['reporter']);
   readonly #activeProxies = this.#gauge('istio_active_proxy_count_total', 'Pods that are served');
   readonly #pendingProxies = this.#gauge(
@@ -84,6 +89,7 @@ export class MetricsRegistry {
       }
     }
     for (const [reason, count] of Object.entries(batch.refused)) this.#refused.inc({ reason }, count);
+    for (const { reason, policy, count } of batch.egress) this.#egressRefused.inc({ reason, policy }, count);
   }
 
   workerStatus(status: WorkerStatus): void {

@@ -6,6 +6,7 @@ import { errorText } from '../../lib/loam-error.ts';
 import { CertificateStore } from '../../lib/mesh/hbone/certificate-store.ts';
 import { ConnectionRegistry } from '../proxy/connection-registry.ts';
 import { DescriptorReserve } from '../../lib/mesh/hbone/descriptor-reserve.ts';
+import { EgressStore } from '../egress/egress-store.ts';
 import { HbonePool } from '../../lib/mesh/hbone/hbone-pool.ts';
 import type { Mesh } from '../proxy/mesh.ts';
 import { FirstState } from '../../lib/mesh/state/first-state.ts';
@@ -32,6 +33,7 @@ const mesh: Mesh = {
   firstState: new FirstState(),
   workloads: new WorkloadStore(),
   policies: new PolicyStore(),
+  egress: start.egress ? new EgressStore() : undefined,
   certificates: new CertificateStore((identity) => outbox.post({ type: 'certificate-wanted', identity })),
   pool: new HbonePool(),
   registry: new ConnectionRegistry(),
@@ -42,6 +44,7 @@ const mesh: Mesh = {
 const pods = new PodSet(mesh);
 
 mesh.policies.onChange(() => mesh.registry.recheckSoon());
+mesh.egress?.onChange(() => mesh.registry.recheckSoon());
 mesh.workloads.onChange((delta) => {
   // A workload that left or changed may have left its address to another: no new stream on its old connections.
   for (const uid of delta.removed) mesh.pool.evictWorkload(uid);
@@ -87,6 +90,9 @@ function receive(message: ToWorker): void {
     case 'policies':
       mesh.policies.apply(message.delta);
       return;
+    case 'egress':
+      mesh.egress?.apply(message.delta);
+      return;
     case 'first-state':
       mesh.firstState.setComplete();
       return;
@@ -115,7 +121,8 @@ port.on('message', receive);
 
 setInterval(() => {
   const batch = mesh.metrics.takeBatch();
-  if (batch.flows.length + batch.evicted.length + Object.keys(batch.refused).length > 0) {
+  const { flows, evicted, refused, egress } = batch;
+  if (flows.length + evicted.length + egress.length + Object.keys(refused).length > 0) {
     outbox.post({ type: 'metrics', batch });
   }
 }, METRICS_INTERVAL_MS);

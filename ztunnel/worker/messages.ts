@@ -1,4 +1,5 @@
 import type { AddressDelta, PolicyDelta } from '../../lib/mesh/state/model.ts';
+import type { EgressDelta } from '../egress/model.ts';
 import type { AccessRecord } from '../telemetry/access-record.ts';
 import type { MetricsBatch } from '../telemetry/flow-metrics.ts';
 import type { LogLevel } from '../../lib/mesh/log.ts';
@@ -14,6 +15,8 @@ export interface WorkerStart {
   readonly clusterId: string;
   readonly trustDomain: string;
   readonly limits: Limits;
+  /** Whether the control plane tells what the pods may call: nothing is let out before it did. */
+  readonly egress: boolean;
   readonly logLevel: LogLevel;
 }
 
@@ -41,7 +44,8 @@ export type OwnToWorker =
   | { readonly type: 'maps'; readonly fds: MapFds }
   | { readonly type: 'remove-pod'; readonly uid: string }
   | { readonly type: 'addresses'; readonly delta: AddressDelta }
-  | { readonly type: 'policies'; readonly delta: PolicyDelta };
+  | { readonly type: 'policies'; readonly delta: PolicyDelta }
+  | { readonly type: 'egress'; readonly delta: EgressDelta };
 
 /** What only a ztunnel's worker tells. */
 export type OwnFromWorker =

@@ -17,6 +17,9 @@ export type ProxyErrorCode =
   | 'MAYBE_NETWORK_POLICY'
   | 'POLICY_DENIED'
   | 'POLICY_CHANGED'
+  | 'EGRESS_DENIED'
+  | 'EGRESS_CHANGED'
+  | 'REGISTRY_ONLY'
   | 'BAD_REQUEST'
   | 'PEER_REFUSED'
   | 'STREAM_REFUSED'
@@ -26,8 +29,10 @@ export type ProxyErrorCode =
   | 'DRAINED';
 
 /**
- * `response_flags` of metrics and access log (ambient-facts C12). `WAYPOINT` is Loam's own: the waypoint through which
- * the connection must go does not exist, has no healthy instance, or none that was tried could be connected.
+ * `response_flags` of metrics and access log (ambient-facts C12). Three are Loam's own. `WAYPOINT`: the waypoint through
+ * which the connection must go does not exist, has no healthy instance, or none that was tried could be connected.
+ * `EGRESS`: no EgressPolicy that selects the caller allows what it dialled. `REGISTRY_ONLY`: the mesh does not know what
+ * was dialled, and its settings refuse that.
  */
 export type ResponseFlag =
   | '-'
@@ -37,7 +42,9 @@ export type ResponseFlag =
   | 'H2_HANDSHAKE_FAILURE'
   | 'NETWORK_POLICY'
   | 'IDENTITY_ERROR'
-  | 'WAYPOINT';
+  | 'WAYPOINT'
+  | 'EGRESS'
+  | 'REGISTRY_ONLY';
 
 /**
  * The error family of the data path. `policy` names the policy that denied, where one did; `status` is what the peer
@@ -64,6 +71,11 @@ export function responseFlag(code: ProxyErrorCode): ResponseFlag {
     case 'POLICY_DENIED':
     case 'POLICY_CHANGED':
       return 'DENY';
+    case 'EGRESS_DENIED':
+    case 'EGRESS_CHANGED':
+      return 'EGRESS';
+    case 'REGISTRY_ONLY':
+      return 'REGISTRY_ONLY';
     case 'NO_CERTIFICATE':
       return 'IDENTITY_ERROR';
     case 'TLS_FAILURE':

@@ -46,13 +46,14 @@ class Bench {
     });
   }
 
-  publish(addresses: Content, authorizations: Content = {}): void {
+  publish(addresses: Content, authorizations: Content = {}, egress: Content = {}): void {
     const mesh = {
       addresses: resources(addresses),
       authorizations: resources(authorizations),
       outcomes: new Map(),
       identities: new Map(),
       waypoints: new Map(),
+      egress: { byNode: new Map([['node-a', resources(egress)]]), enforcers: new Map() },
       served: new Map(),
       waypointIdentities: new Map(),
     };

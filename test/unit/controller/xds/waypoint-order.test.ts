@@ -44,6 +44,7 @@ function meshOf(names: readonly string[], size: number): CompiledMesh {
     identities: none,
     waypointIdentities: none,
     served: none,
+    egress: { byNode: none, enforcers: none },
     waypoints: new Map([['n/w', resources]]),
   };
 }

@@ -8,6 +8,7 @@ import { spiffeUri } from '../../../../lib/spiffe.ts';
 import { CertificateStore } from '../../../../lib/mesh/hbone/certificate-store.ts';
 import { ConnectionRegistry } from '../../../../ztunnel/proxy/connection-registry.ts';
 import { DescriptorReserve } from '../../../../lib/mesh/hbone/descriptor-reserve.ts';
+import type { EgressStore } from '../../../../ztunnel/egress/egress-store.ts';
 import { HbonePool } from '../../../../lib/mesh/hbone/hbone-pool.ts';
 import type { HostPort } from '../../../../lib/mesh/hbone/hbone-headers.ts';
 import type { Mesh } from '../../../../ztunnel/proxy/mesh.ts';
@@ -24,7 +25,7 @@ export type ToyMesh = Mesh & { readonly records: AccessRecord[] };
 
 /** What one ztunnel's worker shares, without a control plane. Its first state counts as complete unless said otherwise. */
 export function toyMesh(
-  options: { pool?: HbonePool; stateWaitMs?: number; firstState?: FirstState } = {},
+  options: { pool?: HbonePool; stateWaitMs?: number; firstState?: FirstState; egress?: EgressStore } = {},
 ): ToyMesh {
   const firstState = options.firstState ?? new FirstState();
   if (options.firstState === undefined) firstState.setComplete();
@@ -38,6 +39,7 @@ export function toyMesh(
     firstState,
     workloads: new WorkloadStore(),
     policies: new PolicyStore(),
+    egress: options.egress,
     certificates: new CertificateStore(),
     pool: options.pool ?? new HbonePool(),
     registry: new ConnectionRegistry(),

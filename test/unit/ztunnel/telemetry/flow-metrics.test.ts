@@ -80,7 +80,7 @@ describe('ztunnel/telemetry', () => {
     assert.equal(batch.flows.length, 1);
     assert.equal(batch.flows[0]?.opened, 2);
     assert.deepEqual(batch.refused, { NO_ORIGINAL_DST: 1 });
-    assert.deepEqual(metrics.takeBatch(), { flows: [], evicted: [], refused: {} });
+    assert.deepEqual(metrics.takeBatch(), { flows: [], evicted: [], refused: {}, egress: [] });
   });
 
   it('forgets idle label sets, but none with an open connection', async () => {
