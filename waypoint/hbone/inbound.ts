@@ -1,7 +1,7 @@
 import type http2 from 'node:http2';
 import type { Duplex } from 'node:stream';
 import { answerStatus, type Peer } from '../../lib/mesh/hbone/hbone-acceptor.ts';
-import { parseAuthority } from '../../lib/mesh/hbone/hbone-headers.ts';
+import { hostPortText, parseAuthority } from '../../lib/mesh/hbone/hbone-headers.ts';
 import { waitForState } from '../../lib/mesh/state/wait.ts';
 import type { FirstState } from '../../lib/mesh/state/first-state.ts';
 import { Protocol } from '../../proto/gen/loam/waypoint/v1/waypoint_pb.js';
@@ -72,8 +72,8 @@ export class Inbound {
     switch (destination.kind) {
       case 'refused':
         engine.log.warn('connection refused', {
-          source: `${source.ip}:${source.port}`,
-          target: `${target.ip}:${target.port}`,
+          source: hostPortText(source),
+          target: hostPortText(target),
           reason: destination.reason,
         });
         this.#refuse(stream, destination.status, `status-${destination.status}`);

@@ -1,7 +1,7 @@
 import type http2 from 'node:http2';
 import type { Duplex } from 'node:stream';
 import { answerStatus } from '../../lib/mesh/hbone/hbone-acceptor.ts';
-import type { HostPort } from '../../lib/mesh/hbone/hbone-headers.ts';
+import { hostPortText, type HostPort } from '../../lib/mesh/hbone/host-port.ts';
 import { ProxyError } from '../../lib/mesh/hbone/proxy-error.ts';
 import { Relay } from '../../lib/mesh/hbone/relay.ts';
 import { evaluate } from '../../lib/mesh/policy/evaluate.ts';
@@ -124,7 +124,7 @@ export class OpaqueRelay {
       const path = pathTo(workload, destination.ip, destination.port, [spiffeUri(workload.identity)]);
       const opened = await this.#dialer.open(path, undefined, CONNECT_TIMEOUT_MS, told(source));
       const upstream: UpstreamEndpoint = {
-        address: `${destination.ip}:${destination.port}`,
+        address: hostPortText(destination),
         workload,
         identity: path.via === 'hbone' ? path.expectedIdentities[0] : undefined,
       };
@@ -243,7 +243,7 @@ export class OpaqueRelay {
       requested: service,
       backend: service,
       upstream: connection.upstream,
-      destinationAddress: `${connection.destination.ip}:${connection.destination.port}`,
+      destinationAddress: hostPortText(connection.destination),
       flags,
       durationMs: performance.now() - startedMs,
       requestBytes,
