@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { create, fromBinary, toBinary, type MessageInitShape } from '@bufbuild/protobuf';
+import { compileMesh } from '../../../controller/compile/mesh.ts';
 import { DeltaStream } from '../../../controller/xds/delta-stream.ts';
 import {
   ADDRESS_TYPE,
@@ -23,6 +24,14 @@ const request = (init: MessageInitShape<typeof DeltaDiscoveryRequestSchema>): Ui
 const ack = (nonce: string, typeUrl = ADDRESS_TYPE): Uint8Array => request({ typeUrl, responseNonce: nonce });
 const nack = (nonce: string): Uint8Array =>
   request({ typeUrl: ADDRESS_TYPE, responseNonce: nonce, errorDetail: { code: 3, message: 'a: bad' } });
+
+const NOTHING = compileMesh({
+  objects: [],
+  assignments: { pods: {}, services: {} },
+  clusterId: 'Kubernetes',
+  trustDomain: 'cluster.local',
+  rootNamespace: 'loam-system',
+});
 
 /** What a client of the controller sends on one stream; a number publishes another state of the mesh. */
 export const target: FuzzTarget = {
@@ -117,12 +126,5 @@ function next(before: Snapshot, number: number, known: Set<string>): Snapshot {
   );
   for (const name of [...names, 'p']) known.add(name);
   const authorizations = new Map([['p', { name: 'p', bytes: Buffer.of(number), aliases: [], members: [] }]]);
-  const rest = {
-    outcomes: new Map(),
-    identities: new Map(),
-    waypoints: new Map(),
-    served: new Map(),
-    waypointIdentities: new Map(),
-  };
-  return makeSnapshot(before.generation + 1, { addresses, authorizations, ...rest }, before);
+  return makeSnapshot(before.generation + 1, { ...NOTHING, addresses, authorizations }, before);
 }
