@@ -15,6 +15,8 @@ export interface AgentConfig {
   readonly cgroup: string | undefined;
   /** Where the BPF file system is mounted. */
   readonly bpffs: string | undefined;
+  /** How guards are attached; what the kernel has, unless given. */
+  readonly guard: 'tcx' | 'clsact' | undefined;
   readonly logLevel: string;
   /** Remove everything of the instance and exit. */
   readonly cleanup: boolean;
@@ -37,6 +39,7 @@ const FLAGS = {
   status: { pattern: /^[^\0]{1,107}$/, allowed: 'a path of at most 107 bytes' },
   cgroup: ABSOLUTE,
   bpffs: ABSOLUTE,
+  guard: { pattern: /^(tcx|clsact)$/, allowed: 'tcx, clsact' },
   'log-level': { pattern: new RegExp(`^(${LOG_LEVELS.join('|')})$`), allowed: LOG_LEVELS.join(', ') },
 } as const;
 
@@ -75,6 +78,7 @@ export function readConfig(
     status: required('status', !cleanup),
     cgroup: value('cgroup'),
     bpffs: value('bpffs'),
+    guard: value('guard') as AgentConfig['guard'],
     logLevel: value('log-level') ?? 'info',
     cleanup,
   };

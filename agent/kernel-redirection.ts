@@ -1,6 +1,13 @@
 /** {@link RedirectionPort} by lib/linux/bpf. */
-import { cgroup2Root, Redirection } from '../lib/linux/bpf/index.ts';
-import type { Enrolment, KernelPod, KernelProblem, Listeners, RedirectionPort } from './redirection-port.ts';
+import { cgroup2Root, Redirection, type GuardMethod } from '../lib/linux/bpf/index.ts';
+import type {
+  Enrolment,
+  Guard,
+  KernelPod,
+  KernelProblem,
+  Listeners,
+  RedirectionPort,
+} from './redirection-port.ts';
 
 const STEERING = { alive: 'attached', dead: 'dead', missing: 'missing' } as const;
 
@@ -13,13 +20,20 @@ export class KernelRedirection implements RedirectionPort {
    *
    * @throws BpfError for example BPF_INSTANCE_IN_USE
    */
-  constructor(options: { instance: string; cgroup: string | undefined; bpffs: string | undefined }) {
-    const { instance, cgroup, bpffs } = options;
+  constructor(options: {
+    instance: string;
+    cgroup: string | undefined;
+    bpffs: string | undefined;
+    guard: GuardMethod | undefined;
+  }) {
+    const { instance, cgroup, bpffs, guard } = options;
     this.cgroupPath = cgroup ?? cgroup2Root();
     this.#redirection = Redirection.open({
       instance,
       cgroupPath: this.cgroupPath,
       ...(bpffs === undefined ? {} : { bpffs }),
+      // The veths of the pods end where the agent itself is.
+      guard: guard === undefined ? {} : { method: guard },
     });
   }
 
@@ -31,8 +45,12 @@ export class KernelRedirection implements RedirectionPort {
     return this.#redirection.originalDstMapFd;
   }
 
-  enrol({ netnsFd, cookie, ips, listeners }: Enrolment): void {
-    this.#redirection.enrol({ netnsFd, cookie, ips, listeners: { ...listeners } });
+  enrol({ netnsFd, cookie, ips, listeners, guard }: Enrolment): void {
+    this.#redirection.enrol({ netnsFd, cookie, ips, listeners: { ...listeners }, guard });
+  }
+
+  guard({ netnsFd, cookie, ips, guard }: Omit<Enrolment, 'listeners'>): Guard | undefined {
+    return this.#redirection.guard({ netnsFd, cookie, ips }, guard);
   }
 
   setListeners(cookie: bigint, listeners: Listeners): void {
@@ -45,9 +63,12 @@ export class KernelRedirection implements RedirectionPort {
   }
 
   enrolled(): KernelPod[] {
-    return this.#redirection
-      .enrolled()
-      .map(({ cookie, ips, link }) => ({ cookie, ips, steering: STEERING[link] }));
+    return this.#redirection.enrolled().map(({ cookie, ips, link, guardDrops }) => ({
+      cookie,
+      ips,
+      steering: STEERING[link],
+      ...(guardDrops && { guardDrops }),
+    }));
   }
 
   repair(): string[] {

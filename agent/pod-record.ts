@@ -2,7 +2,7 @@
 import { Backoff } from '../lib/backoff.ts';
 import type { OpenNetns, UncoveredProcess } from './node-port.ts';
 import type { PodSpec } from './pod-source.ts';
-import type { Listeners } from './redirection-port.ts';
+import type { Guard, Listeners } from './redirection-port.ts';
 
 /** Waits between attempts to bring a pod that failed into order. */
 const RETRY = { initialMs: 100, maxMs: 2000 };
@@ -34,6 +34,8 @@ export interface PodRecord {
   /** The problem that was logged last, so that it is not logged in every pass. */
   logged: string | undefined;
   uncovered: readonly UncoveredProcess[];
+  /** What stood guard over it in the last pass; undefined: nothing. */
+  guard: Guard | undefined;
   /** Nothing is tried before, in ms since the epoch. */
   retryAt: number;
   readonly backoff: Backoff;
@@ -51,6 +53,7 @@ export function newRecord(spec: PodSpec, now: number): PodRecord {
     problem: undefined,
     logged: undefined,
     uncovered: [],
+    guard: undefined,
     retryAt: 0,
     backoff: new Backoff(RETRY),
   };

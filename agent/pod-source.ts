@@ -12,6 +12,8 @@ export interface PodSpec {
   /** One or two, at most one of each family, the primary first; in the form of lib/linux/ip.ts. */
   readonly ips: readonly string[];
   readonly labels: Labels;
+  /** Those of Loam (`loam.dev/…`). */
+  readonly annotations: Readonly<Record<string, string>>;
   readonly namespaceLabels: Labels;
 }
 

@@ -2,7 +2,10 @@
 import { canonicalIp, ipFamily } from '../lib/linux/ip.ts';
 import type { PodSpec, SourceProblem } from './pod-source.ts';
 
-const FIELDS = ['uid', 'name', 'namespace', 'serviceAccount', 'netns', 'ips', 'labels', 'namespaceLabels'];
+const FIELDS = [
+  ...['uid', 'name', 'namespace', 'serviceAccount', 'netns', 'ips'],
+  ...['labels', 'annotations', 'namespaceLabels'],
+];
 const REQUIRED = FIELDS.slice(0, 6);
 const MAX_SHOWN = 80;
 /** Several times what a node can have; each entry may cost a problem to be kept and logged. */
@@ -96,6 +99,7 @@ const RULES: Readonly<Record<string, Rule>> = {
     holds: isPodIps,
   },
   labels: LABELS,
+  annotations: LABELS,
   namespaceLabels: LABELS,
 };
 
@@ -123,7 +127,7 @@ function wrongField(entry: unknown): Omit<SourceProblem, 'where'> | undefined {
 
 function toPod(entry: Record<string, unknown>): PodSpec {
   const ips = (entry['ips'] as string[]).map((ip) => canonicalIp(ip) ?? ip);
-  return { labels: {}, namespaceLabels: {}, ...entry, ips } as unknown as PodSpec;
+  return { labels: {}, annotations: {}, namespaceLabels: {}, ...entry, ips } as unknown as PodSpec;
 }
 
 function identityOf(entry: unknown): BadEntry {

@@ -3,6 +3,7 @@
  * the differences. Nothing is concluded from what was done before. A pod that fails is tried again by itself, later.
  */
 import { isEnrolled } from '../lib/enrolment.ts';
+import { guardMode } from '../lib/guard-mode.ts';
 import { errorText, LoamError } from '../lib/loam-error.ts';
 import { sameNetns } from '../lib/linux/netns.ts';
 import { AgentError } from './agent-error.ts';
@@ -17,7 +18,7 @@ import {
 } from './node-port.ts';
 import { newRecord, podName, type PodProblem, type PodRecord, type PodState } from './pod-record.ts';
 import type { PodSource, PodSpec } from './pod-source.ts';
-import type { KernelPod, KernelProblem, RedirectionPort } from './redirection-port.ts';
+import type { Enrolment, KernelPod, KernelProblem, RedirectionPort } from './redirection-port.ts';
 import type { Workload, WorkloadHandover } from './zds/workload.ts';
 
 /** The kernel is read and compared at least this often. */
@@ -194,6 +195,7 @@ export class Reconciler {
       this.#closings.push(() => this.#options.node.closeNetns(netns));
     }
     record.netns = undefined;
+    record.guard = undefined;
     this.#setState(record, 'waiting');
   }
 
@@ -250,16 +252,37 @@ export class Reconciler {
     }
     const { listeners } = record;
     const found = kernel.get(netns.cookie);
+    const guard = guardMode(spec.annotations);
     if (found === undefined || !sameIps(found.ips, ips) || found.steering !== 'attached') {
       // Not enrolled before its listeners stand: connections would be refused.
-      redirection.enrol({ netnsFd: netns.fd, cookie: netns.cookie, ips, listeners });
+      redirection.enrol({ netnsFd: netns.fd, cookie: netns.cookie, ips, listeners, guard });
       log.info({ pod: podName(spec), ips, netns: String(netns.inode.ino) }, 'switched redirection on');
     } else if (record.steeredTo !== listeners) {
       redirection.setListeners(netns.cookie, listeners);
       log.info({ pod: podName(spec), ips }, 'took over redirection that was in force');
     }
     record.steeredTo = listeners;
+    this.#guard(record, { netnsFd: netns.fd, cookie: netns.cookie, ips: spec.ips, guard });
     record.backoff.reset();
+  }
+
+  /** Sees that the guard stands, which a process of the node may have taken away. */
+  #guard(record: PodRecord, pod: Omit<Enrolment, 'listeners'>): void {
+    const { redirection, log } = this.#options;
+    const before = record.guard;
+    const now = redirection.guard(pod);
+    record.guard = now;
+    const name = podName(record.spec);
+    for (const device of now?.repaired ?? [])
+      log.error(
+        { pod: name, device },
+        'put back a guard that somebody had taken away; the pod was unguarded',
+      );
+    if (before?.unguarded.join() !== now?.unguarded.join() && now !== undefined && now.unguarded.length > 0)
+      log.warn(
+        { pod: name, devices: now.unguarded },
+        'what leaves the pod by these interfaces is not guarded',
+      );
   }
 
   /** Compares once more, after all repairs: what counts is what the kernel says now. */

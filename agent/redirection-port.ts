@@ -2,6 +2,7 @@
  * What the agent needs of the kernel part (lib/linux/bpf), narrow, so that the reconciler can be tested without a
  * kernel. Every call is synchronous and may throw; nothing here remembers what the kernel can tell.
  */
+import type { GuardMode } from '../lib/guard-mode.ts';
 
 /** Descriptors of a pod's in-pod listeners, by what sk_lookup steers to them. */
 export interface Listeners {
@@ -17,6 +18,17 @@ export interface Enrolment {
   /** One or two, at most one of each family, the primary first. */
   readonly ips: readonly string[];
   readonly listeners: Listeners;
+  readonly guard: GuardMode;
+}
+
+/** What stands guard over a pod's packets on the node's side. */
+export interface Guard {
+  /** The pod's interfaces that are guarded, and how. */
+  readonly guarded: readonly { readonly name: string; readonly by: string }[];
+  /** Interfaces that lead out of the pod where no guard can stand. */
+  readonly unguarded: readonly string[];
+  /** Interfaces where somebody had taken it away: put back just now. */
+  readonly repaired: readonly string[];
 }
 
 /** A pod that the kernel redirects now, whoever enrolled it. */
@@ -25,6 +37,8 @@ export interface KernelPod {
   readonly ips: readonly string[];
   /** Whether the pod's sk_lookup program is attached; 'dead': its namespace is gone. */
   readonly steering: 'attached' | 'missing' | 'dead';
+  /** Packets that its guard dropped, by reason; undefined: it has none. */
+  readonly guardDrops?: Readonly<Record<string, number>>;
 }
 
 /** Something that is not as it must be. */
@@ -41,6 +55,12 @@ export interface RedirectionPort {
   readonly cgroupPath: string;
   /** Switches a pod's redirection on, or puts right what is missing of it; its listeners stand already. */
   enrol(pod: Enrolment): void;
+  /**
+   * Attaches what is missing of an enrolled pod's guard, or takes it away for `none`.
+   *
+   * @returns undefined for `none`
+   */
+  guard(pod: Pick<Enrolment, 'netnsFd' | 'cookie' | 'ips' | 'guard'>): Guard | undefined;
   /** Puts other listeners in the place of an enrolled pod's: new connections go there from now on. */
   setListeners(cookie: bigint, listeners: Listeners): void;
   /** Switches a pod's redirection off and leaves nothing of it in the kernel. */

@@ -1,10 +1,11 @@
 /** What the agent shows of itself: made from the state at the moment of asking. */
+import { guardMode, type GuardMode } from '../lib/guard-mode.ts';
 import { localAddress } from '../lib/linux/socket.ts';
 import { errorText } from '../lib/loam-error.ts';
 import { podName, type PodRecord } from './pod-record.ts';
 import type { PodSource, SourceProblem } from './pod-source.ts';
 import type { Reconciler } from './reconciler.ts';
-import type { RedirectionPort } from './redirection-port.ts';
+import type { KernelPod, RedirectionPort } from './redirection-port.ts';
 import type { ZdsServer } from './zds/server.ts';
 import type { HandoverState } from './zds/workload.ts';
 
@@ -36,6 +37,17 @@ export interface PodStatus {
   readonly zds: HandoverState;
   /** Processes of the pod that redirection does not cover. */
   readonly uncovered: PodRecord['uncovered'];
+  /**
+   * The guard on the node's side of the pod's interfaces. `on` with `unguarded` interfaces is a guard with gaps, which
+   * raw sockets and nested namespaces of the pod can use.
+   */
+  readonly guard: {
+    readonly mode: GuardMode;
+    readonly guarded: readonly { readonly name: string; readonly by: string }[];
+    readonly unguarded: readonly string[];
+    /** Packets dropped, by reason; those of which there were some. */
+    readonly dropped: Readonly<Record<string, number>>;
+  };
 }
 
 export interface Status {
@@ -60,11 +72,12 @@ export interface StatusParts {
 }
 
 export function statusOf({ node, instance, source, reconciler, redirection, zds }: StatusParts): Status {
+  const drops = guardDrops(redirection);
   return {
     node,
     instance,
     cgroup: redirection.cgroupPath,
-    pods: [...reconciler.records.values()].map((record) => podStatus(record, zds)),
+    pods: [...reconciler.records.values()].map((record) => podStatus(record, zds, drops)),
     source: { synced: source.state.synced, problems: source.state.problems },
     problems: reconciler.problems,
     proxies: zds.describe(),
@@ -86,7 +99,11 @@ function gate(name: string, ready: boolean, reason: string): Gate {
   return { name, ready, reason: ready ? '' : reason };
 }
 
-function podStatus(record: PodRecord, zds: ZdsServer): PodStatus {
+function podStatus(
+  record: PodRecord,
+  zds: ZdsServer,
+  drops: ReadonlyMap<bigint, Readonly<Record<string, number>>>,
+): PodStatus {
   const { spec, netns, listeners, problem } = record;
   return {
     uid: spec.uid,
@@ -110,7 +127,29 @@ function podStatus(record: PodRecord, zds: ZdsServer): PodStatus {
         }),
     zds: zds.stateOf(spec.uid),
     uncovered: record.uncovered,
+    guard: {
+      mode: guardMode(spec.annotations),
+      guarded: (record.guard?.guarded ?? []).map(({ name, by }) => ({ name, by })),
+      unguarded: record.guard?.unguarded ?? [],
+      dropped: netns === undefined ? {} : (drops.get(netns.cookie) ?? {}),
+    },
   };
+}
+
+/** Of each guarded pod, the reasons for which something was dropped. */
+export function guardDrops(redirection: RedirectionPort): Map<bigint, Readonly<Record<string, number>>> {
+  let pods: readonly KernelPod[];
+  try {
+    pods = redirection.enrolled();
+  } catch {
+    return new Map(); // The kernel's own part of the status says why.
+  }
+  return new Map(
+    pods.map(({ cookie, guardDrops: drops = {} }) => [
+      cookie,
+      Object.fromEntries(Object.entries(drops).filter(([, packets]) => packets > 0)),
+    ]),
+  );
 }
 
 function kernelStats(redirection: RedirectionPort): Status['kernel'] {

@@ -6,6 +6,7 @@
 #ifndef LOAM_MAPS_H
 #define LOAM_MAPS_H
 
+#include "guard.h"
 #include "types.h"
 #include <bpf/bpf_helpers.h>
 
@@ -71,5 +72,19 @@ struct {
 	__type(key, int);
 	__type(value, struct address);
 } true_peer SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_PODS);
+	__type(key, __u64);
+	__type(value, struct guard);
+} guards SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_PODS);
+	__type(key, __u64);
+	__type(value, struct guard_drops);
+} guard_drops SEC(".maps");
 
 #endif

@@ -24,8 +24,20 @@ enum { false = 0, true = 1 };
 
 #define NULL ((void *)0)
 
-/* uapi/linux/in.h, socket.h */
-enum { IPPROTO_TCP = 6 };
+/* uapi/linux/in.h, in6.h, socket.h */
+enum {
+	IPPROTO_HOPOPTS = 0,
+	IPPROTO_ICMP = 1,
+	IPPROTO_IGMP = 2,
+	IPPROTO_TCP = 6,
+	IPPROTO_UDP = 17,
+	IPPROTO_ROUTING = 43,
+	IPPROTO_FRAGMENT = 44,
+	IPPROTO_ICMPV6 = 58,
+	IPPROTO_DSTOPTS = 60,
+	IPPROTO_SCTP = 132,
+	IPPROTO_UDPLITE = 136,
+};
 enum { AF_INET = 2, AF_INET6 = 10 };
 
 /* asm-generic/errno*.h: what connect() reports when a hook refuses. */
@@ -156,5 +168,50 @@ struct bpf_sk_lookup {
 	__u32 local_port; /* host byte order */
 	__u32 ingress_ifindex;
 };
+
+/* Context of a tc program, up to the last field that is read. */
+struct __sk_buff {
+	__u32 len;
+	__u32 pkt_type;
+	__u32 mark;
+	__u32 queue_mapping;
+	__u32 protocol; /* network byte order */
+	__u32 vlan_present;
+	__u32 vlan_tci;
+	__u32 vlan_proto;
+	__u32 priority;
+	__u32 ingress_ifindex;
+	__u32 ifindex;
+	__u32 tc_index;
+	__u32 cb[5];
+	__u32 hash;
+	__u32 tc_classid;
+	__u32 data;
+	__u32 data_end;
+	__u32 napi_id;
+	__u32 family;
+	__u32 remote_ip4;
+	__u32 local_ip4;
+	__u32 remote_ip6[4];
+	__u32 local_ip6[4];
+	__u32 remote_port;
+	__u32 local_port;
+	__u32 data_meta;
+	union {
+		void *flow_keys;
+		__u64 : 64;
+	} __attribute__((aligned(8)));
+	__u64 tstamp;
+	__u32 wire_len;
+	__u32 gso_segs;
+	union {
+		struct bpf_sock *sk;
+		__u64 : 64;
+	} __attribute__((aligned(8)));
+	__u32 gso_size;
+};
+
+/* What a tc program decides: drop, or leave it to the next one. The same numbers for a clsact filter and for tcx. */
+enum { TC_ACT_UNSPEC = -1, TC_ACT_SHOT = 2 };
 
 #endif

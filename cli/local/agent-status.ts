@@ -6,6 +6,8 @@ export interface EnrolledPod {
   /** True only when the agent found everything in force in the kernel; else `problem` says what is not. */
   readonly verified: boolean;
   readonly problem?: string;
+  /** What is not guarded of what it sends; empty: nothing (the agent's `guard`). */
+  readonly unguarded: readonly string[];
 }
 
 /** The pods that the agent of a node reports. @throws LocalMeshError when it does not answer */
@@ -13,10 +15,19 @@ export async function agentPods(statusSocket: string): Promise<EnrolledPod[]> {
   const answer = (await askJson({ socketPath: statusSocket }, '/status')) as { pods?: unknown };
   if (!Array.isArray(answer.pods)) return [];
   return answer.pods.flatMap((value: unknown): EnrolledPod[] => {
-    const { uid, state, problem } = value as { uid?: unknown; state?: unknown; problem?: unknown };
+    const { uid, state, problem, guard } = value as Readonly<Record<string, unknown>>;
     if (typeof uid !== 'string') return [];
-    return [{ uid, verified: state === 'verified', ...(typeof problem === 'string' ? { problem } : {}) }];
+    const text = typeof problem === 'string' ? { problem } : {};
+    return [{ uid, verified: state === 'verified', unguarded: unguardedOf(guard), ...text }];
   });
+}
+
+/** All of it where the guard is switched off; where it is on, the interfaces at which none can stand. */
+function unguardedOf(guard: unknown): string[] {
+  if (typeof guard !== 'object' || guard === null) return [];
+  const { mode, unguarded } = guard as Readonly<Record<string, unknown>>;
+  if (mode === 'none') return ['all'];
+  return Array.isArray(unguarded) ? unguarded.filter((name) => typeof name === 'string') : [];
 }
 
 /** The uids of the pods that are verifiably enrolled. */

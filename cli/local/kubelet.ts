@@ -22,6 +22,8 @@ import { gatewayVipKey, type WaypointPool } from './waypoint-pool.ts';
 /** How often pods on their way (not enrolled yet, not listening yet) are looked at. */
 const WATCH_INTERVAL_MS = 100;
 const RETRY_MS = 1_000;
+/** Annotations that the agent may read. */
+const LOAM_PREFIX = 'loam.dev/';
 
 export interface KubeletOptions {
   readonly paths: MeshPaths;
@@ -265,6 +267,9 @@ function agentPod(pod: Pod): object {
     netns: netnsPath(pod.netns),
     ips: [pod.addresses.ip4],
     labels,
+    annotations: Object.fromEntries(
+      Object.entries(pod.manifest.annotations).filter(([key]) => key.startsWith(LOAM_PREFIX)),
+    ),
     namespaceLabels: pod.namespaceLabels,
   };
 }

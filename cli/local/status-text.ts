@@ -47,6 +47,10 @@ function readinessOf(program: ProgramReport, readiness: MeshStatus['readiness'])
   }
 }
 
+function guardText(unguarded: readonly string[]): string {
+  return unguarded.length === 0 ? '' : `, NOT GUARDED: ${unguarded.join(', ')}`;
+}
+
 function podRows(status: MeshStatus): string[][] {
   return [...status.report.pods]
     .sort((a, b) => (`${a.namespace}/${a.name}` < `${b.namespace}/${b.name}` ? -1 : 1))
@@ -54,7 +58,7 @@ function podRows(status: MeshStatus): string[][] {
       const kernel = status.enrolled[pod.uid];
       const enrolment = pod.wantsEnrolment
         ? kernel?.verified === true
-          ? 'enrolled, verified'
+          ? `enrolled, verified${guardText(kernel.unguarded)}`
           : 'claimed, NOT VERIFIED'
         : kernel?.verified === true
           ? 'STILL ENROLLED'

@@ -1,4 +1,5 @@
 import { DATAPLANE_MODE_LABEL } from '../../lib/enrolment.ts';
+import { GUARD_ANNOTATION, GUARD_MODES } from '../../lib/guard-mode.ts';
 import { hasSelector } from '../model/labels.ts';
 import { type KubeObject, type PeerAuthentication, type Pod, type Service } from '../model/objects.ts';
 import { didYouMean } from '../schema/did-you-mean.ts';
@@ -21,6 +22,7 @@ import { checkTrafficPolicy } from './check-traffic-policy.ts';
 
 const FORMAT = new Map(FORMATS.map((format) => [format.name, format]));
 
+const OWN_ANNOTATIONS: ReadonlyMap<string, readonly string[]> = new Map([[GUARD_ANNOTATION, GUARD_MODES]]);
 const OWN_LABELS = 'loam.dev/';
 const OWN_LABEL_NAMES = [
   DATAPLANE_MODE_LABEL,
@@ -100,7 +102,16 @@ function checkPod(pod: Pod): FieldProblem[] {
   const ports = containers.flatMap((container, i) =>
     duplicates(container.ports ?? [], (p) => p.name, ['spec', 'containers', i, 'ports'], 'port name'),
   );
-  return [...names, ...ports];
+  return [...checkAnnotations(pod), ...names, ...ports];
+}
+
+/** A typing error here would leave a pod without what its owner counts on. */
+function checkAnnotations({ metadata: { annotations = {} } }: Pod): FieldProblem[] {
+  return Object.entries(annotations).flatMap(([key, value]) => {
+    const values = OWN_ANNOTATIONS.get(key);
+    if (values === undefined || values.includes(value)) return [];
+    return [notAllowed(['metadata', 'annotations', key], value, values.join(', '))];
+  });
 }
 
 function checkService(service: Service): FieldProblem[] {

@@ -25,6 +25,11 @@ export class SystemCallError extends LoamError<'SYSTEM_CALL'> {
     this.args = args;
     this.errno = errno;
   }
+
+  /** By the number that the kernel gave in an answer. */
+  static of(call: string, args: readonly unknown[], errno: number): SystemCallError {
+    return new SystemCallError(call, args, ERRNO_NAMES.get(errno) ?? `errno ${errno}`);
+  }
 }
 
 /** True for a {@link SystemCallError} with one of the given errno names. */
@@ -99,6 +104,10 @@ export const sys = {
     'int mount(const char*, const char*, const char*, ulong, const void*)',
   ),
   syscall: bind<[number: number, a: number, b: number, c: number]>('long syscall(long, long, long, long)'),
+  /** bpf(2), for what libbpf's own functions cannot say; attributes as union bpf_attr has them. */
+  bpf: bind<[number: number, command: number, attributes: Bytes, length: number]>(
+    'long syscall(long, int, void*, uint)',
+  ),
   umount2: bind<[target: string, flags: number]>('int umount2(const char*, int)'),
 };
 

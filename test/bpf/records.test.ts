@@ -63,8 +63,8 @@ describe('bpf: records of connections under way', () => {
   }
 
   it('are capped for each pod, and connect() is refused beyond (F17)', () => {
-    const a = mesh.enrol(lab.pod('a'), 16);
-    const b = mesh.enrol(lab.pod('b'), 16);
+    const a = mesh.enrol(lab.pod('a'), { cap: 16 });
+    const b = mesh.enrol(lab.pod('b'), { cap: 16 });
     const sockets = stuck(a, 16);
     while (use(a).outstanding.outbound < 16) {
       const socket = Sock.open(a.pod.netnsFd).resetOnClose();

@@ -9,6 +9,9 @@
 export { BpfError, type BpfErrorCode } from './errors.ts';
 export { cgroup2Root } from './cgroup.ts';
 export type { Counter, Endpoint, ListenerRole } from './layout.ts';
+export { GUARD_REASONS, type GuardDrops, type GuardReason } from './guard-layout.ts';
+export type { GuardMethod } from './guard-pins.ts';
+export type { GuardRequest, GuardState } from './guard-store.ts';
 export { markOwnSocket, originalDst } from './own-sockets.ts';
 export type { EnrolledPod, PodHandle, PodRequest } from './pod-store.ts';
 export { Redirection, type OpenOptions, type Problem, type Stats } from './redirection.ts';

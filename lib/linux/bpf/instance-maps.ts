@@ -12,6 +12,7 @@ import {
   buffer,
   type Counter,
 } from './layout.ts';
+import { GUARD_BYTES, GUARD_DROPS_BYTES } from './guard-layout.ts';
 import { libbpf } from './libbpf.ts';
 import { BpfMap } from './map.ts';
 import type { PinFolder } from './pins.ts';
@@ -27,6 +28,8 @@ const SIZES = {
   dialled: [4, ADDRESS_BYTES],
   original_dst: [4, ADDRESS_BYTES],
   true_peer: [4, ADDRESS_BYTES],
+  guards: [8, GUARD_BYTES],
+  guard_drops: [8, GUARD_DROPS_BYTES],
   counters: [4, 8],
 } as const;
 export type MapName = keyof typeof SIZES;

@@ -103,6 +103,13 @@ function bindAll(bind: Bind) {
     >(
       'int bpf_prog_query(int target, int attach_type, uint32_t flags, void *attach_flags, void *ids, void *count)',
     ),
+    tcHookCreate: bind<(hook: Bytes) => number>('int bpf_tc_hook_create(void *hook)'),
+    tcHookDestroy: bind<(hook: Bytes) => number>('int bpf_tc_hook_destroy(void *hook)'),
+    tcAttach: bind<(hook: Bytes, opts: Bytes) => number>('int bpf_tc_attach(const void *hook, void *opts)'),
+    tcDetach: bind<(hook: Bytes, opts: Bytes) => number>(
+      'int bpf_tc_detach(const void *hook, const void *opts)',
+    ),
+    tcQuery: bind<(hook: Bytes, opts: Bytes) => number>('int bpf_tc_query(const void *hook, void *opts)'),
     testRun: bind<(program: number, opts: Bytes) => number>(
       'int bpf_prog_test_run_opts(int program, void *opts)',
     ),

@@ -12,12 +12,14 @@ export const ATTACH_TYPES = {
   getpeername4: 29,
   getpeername6: 30,
   sk_lookup: 36,
+  tcx_ingress: 46,
 } as const;
 export type AttachType = keyof typeof ATTACH_TYPES;
 
 /** enum bpf_link_type. */
 const LINK_TYPE_CGROUP = 3;
 const LINK_TYPE_NETNS = 5;
+const LINK_TYPE_TCX = 11;
 const LINK_INFO_BYTES = 64;
 const PROGRAM_INFO_BYTES = 80;
 const PROGRAM_NAME_OFFSET = 64;
@@ -40,6 +42,13 @@ export type LinkInfo =
       readonly alive: boolean;
       readonly netnsInode: number;
       readonly attachType: number;
+    }
+  | {
+      readonly kind: 'tcx';
+      readonly id: number;
+      readonly program: number;
+      readonly alive: boolean;
+      readonly interfaceIndex: number;
     }
   | { readonly kind: 'other'; readonly id: number; readonly program: number; readonly alive: boolean };
 
@@ -71,6 +80,10 @@ export function linkInfo(fd: number): LinkInfo {
       netnsInode,
       attachType: info.readUInt32LE(20),
     };
+  }
+  if (type === LINK_TYPE_TCX) {
+    const interfaceIndex = info.readUInt32LE(16);
+    return { kind: 'tcx', id, program, alive: interfaceIndex !== 0, interfaceIndex };
   }
   return { kind: 'other', id, program, alive: true };
 }

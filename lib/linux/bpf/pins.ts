@@ -1,7 +1,7 @@
 /**
  * An instance's folder in the BPF file system: what is pinned there stays in force when its process is gone.
  *
- *     <bpffs>/loam/<instance>/v<layout>/{maps,links,pods}/<name>
+ *     <bpffs>/loam/<instance>/v<layout>/{maps,links,pods,guards,filters}/<name>
  */
 import { existsSync, fstatSync, mkdirSync, readdirSync, rmdirSync, statSync, unlinkSync } from 'node:fs';
 import { basename, join } from 'node:path';
@@ -159,7 +159,7 @@ export class PinFolder {
   }
 }
 
-const KINDS = ['maps', 'links', 'pods'] as const;
+const KINDS = ['maps', 'links', 'pods', 'guards', 'filters'] as const;
 export type PinKind = (typeof KINDS)[number];
 export const CURRENT_LAYOUT = `v${LAYOUT_VERSION}`;
 

@@ -1,6 +1,9 @@
 /** The enrolled pods of an instance: entries, listeners, links and records, read from the kernel and kept right. */
+import type { GuardMode } from '../../guard-mode.ts';
 import { closeFd } from '../libc.ts';
 import { BpfError } from './errors.ts';
+import type { GuardDrops } from './guard-layout.ts';
+import type { GuardRequest, GuardState, GuardStore } from './guard-store.ts';
 import type { InstanceMaps } from './instance-maps.ts';
 import {
   buffer,
@@ -51,6 +54,8 @@ export interface PodRequest {
   readonly listeners: Readonly<Record<ListenerRole, number>>;
   /** Most connections of each direction under way; {@link DEFAULT_CAP} by default. */
   readonly cap?: number;
+  /** Whether its packets are judged on the host side of its veth (bpf/guard.bpf.c); `on` by default. */
+  readonly guard?: GuardMode;
 }
 
 /** An enrolled pod. */
@@ -74,16 +79,20 @@ export interface EnrolledPod extends PodHandle {
     readonly refusedCap: number;
     readonly refusedFull: number;
   };
+  /** Packets that its guard dropped; undefined: it has none. */
+  readonly guardDrops?: GuardDrops;
 }
 
 /** See the top of the file. */
 export class PodStore {
   readonly #pins: PinFolder;
   readonly #maps: InstanceMaps;
+  readonly #guards: GuardStore;
 
-  constructor(pins: PinFolder, maps: InstanceMaps) {
+  constructor(pins: PinFolder, maps: InstanceMaps, guards: GuardStore) {
     this.#pins = pins;
     this.#maps = maps;
+    this.#guards = guards;
   }
 
   /** Brings what an earlier process left to this version: programs replaced, dead and half-made pods removed. */
@@ -97,6 +106,7 @@ export class PodStore {
     }
     const stale = this.#strayCookies().filter((cookie) => !known.has(cookie));
     for (const cookie of stale) this.#forget(cookie);
+    this.#guards.adopt(new Set(this.#cookies()));
   }
 
   enrol(pod: PodRequest): PodHandle {
@@ -120,6 +130,7 @@ export class PodStore {
       this.#maps.map('pod_uses').add(cookieKey(pod.cookie), buffer(POD_USE_BYTES));
       this.setListeners(pod.cookie, pod.listeners);
       this.#attachLookup(pod.cookie, entry, pod.netnsFd);
+      this.guard(pod, pod.guard ?? 'on');
       this.#maps.map('pods').set(cookieKey(pod.cookie), encodePod(entry));
     } catch (error) {
       // A pod that was enrolled stays so: better redirected the old way than not at all.
@@ -127,6 +138,13 @@ export class PodStore {
       throw error;
     }
     return { cookie: pod.cookie, ips: pod.ips };
+  }
+
+  /** Puts right what is missing of a pod's guard. */
+  guard(pod: GuardRequest, mode: GuardMode): GuardState | undefined {
+    if (mode === 'on') return this.#guards.ensure(pod);
+    this.#guards.remove(pod.cookie);
+    return undefined;
   }
 
   setListeners(cookie: bigint, listeners: Readonly<Record<ListenerRole, number>>): void {
@@ -139,6 +157,8 @@ export class PodStore {
   }
 
   unenrol(cookie: bigint): void {
+    // Before redirection ends: what the pod dials from then on leaves it, and would be dropped.
+    this.#guards.remove(cookie);
     this.#maps.map('pods').delete(cookieKey(cookie));
     // From here on no program begins to record for this pod; those that are running must end before the purge.
     waitForPrograms();
@@ -161,7 +181,18 @@ export class PodStore {
         (role) => this.#maps.map('listeners').get(listenerKey(cookie, role)) !== undefined,
       );
       const use = this.#use(cookie);
-      return [{ cookie, ips: entry.ips, link: this.#linkState(cookie), ...inode, listeners, use }];
+      const guardDrops = this.#guards.drops(cookie);
+      return [
+        {
+          cookie,
+          ips: entry.ips,
+          link: this.#linkState(cookie),
+          ...inode,
+          listeners,
+          use,
+          ...(guardDrops && { guardDrops }),
+        },
+      ];
     });
   }
 
@@ -187,6 +218,7 @@ export class PodStore {
         });
       }
     }
+    problems.push(...this.#guards.problems());
     for (const cookie of this.#strayCookies()) {
       problems.push({ subject: `pod ${cookie}`, problem: 'entries of a pod that is not enrolled' });
     }
@@ -238,6 +270,7 @@ export class PodStore {
     const records = this.#maps.map('records');
     for (const key of records.keys()) if (key.readBigUInt64LE(0) === cookie) records.delete(key);
     this.#maps.map('pod_uses').delete(cookieKey(cookie));
+    this.#guards.remove(cookie);
   }
 
   /** Namespaces that have entries somewhere without being enrolled. */
@@ -249,7 +282,8 @@ export class PodStore {
         .keys()
         .map((key) => key.readBigUInt64LE(0)),
     );
-    return [...new Set(named)].filter((cookie) => !enrolled.has(cookie));
+    const strays = named.filter((cookie) => !enrolled.has(cookie));
+    return [...new Set([...strays, ...this.#guards.strayCookies(enrolled)])];
   }
 
   #cookies(): bigint[] {

@@ -3,9 +3,12 @@
  * that they stay in force without this process and a later one adopts them.
  */
 import { statSync } from 'node:fs';
+import type { GuardMode } from '../../guard-mode.ts';
 import { check, closeFd, O_CLOEXEC, O_RDONLY, sys } from '../libc.ts';
 import { cgroup2Root } from './cgroup.ts';
 import { BpfError } from './errors.ts';
+import { removeGuards, type GuardMethod } from './guard-pins.ts';
+import { GuardStore, type GuardRequest, type GuardState } from './guard-store.ts';
 import { InstanceMaps } from './instance-maps.ts';
 import type { Counter, ListenerRole } from './layout.ts';
 import { allLinks, attach, attachedPrograms, detach, linkInfo, replaceProgram } from './link.ts';
@@ -32,6 +35,8 @@ export interface OpenOptions {
   readonly cgroupPath?: string;
   /** Mount point of the BPF file system, by default /sys/fs/bpf; mounted when missing. */
   readonly bpffs?: string;
+  /** Where the pods' veths end, and how the guards are attached there; see {@link GuardStore}. */
+  readonly guard?: { readonly hostNetnsFd?: number; readonly method?: GuardMethod };
 }
 
 /** Something that is not as it must be, for the agent to repair and to show. */
@@ -54,13 +59,15 @@ export class Redirection {
   readonly #pins: PinFolder;
   readonly #maps: InstanceMaps;
   readonly #cgroupPath: string;
+  readonly #guards: GuardStore;
   readonly #pods: PodStore;
 
-  private constructor(pins: PinFolder, maps: InstanceMaps, cgroupPath: string) {
+  private constructor(pins: PinFolder, maps: InstanceMaps, guards: GuardStore, cgroupPath: string) {
     this.#pins = pins;
     this.#maps = maps;
     this.#cgroupPath = cgroupPath;
-    this.#pods = new PodStore(pins, maps);
+    this.#guards = guards;
+    this.#pods = new PodStore(pins, maps, guards);
   }
 
   /**
@@ -74,18 +81,21 @@ export class Redirection {
     const cgroupPath = options.cgroupPath ?? cgroup2Root();
     const pins = PinFolder.open(options.instance, options.bpffs ?? DEFAULT_BPFFS);
     let maps: InstanceMaps | undefined;
+    let guards: GuardStore | undefined;
     try {
       refuseOtherLayouts(pins, options.instance);
       pins.prepare();
       using present = InstanceMaps.pinned(pins);
       using object = loadObject({ file: 'redirect.bpf.o', maps: present.descriptors });
       maps = InstanceMaps.pinMissing(pins, present, object.maps);
-      const redirection = new Redirection(pins, maps, cgroupPath);
+      guards = new GuardStore(pins, maps, options.guard ?? {});
+      const redirection = new Redirection(pins, maps, guards, cgroupPath);
       redirection.#pods.adopt();
       attachHooks(pins, object, cgroupPath, HOOK_NAMES);
       redirection.#refuseUnattached();
       return redirection;
     } catch (error) {
+      guards?.close();
       maps?.[Symbol.dispose]();
       pins.close();
       throw error;
@@ -110,6 +120,16 @@ export class Redirection {
    */
   enrol(pod: PodRequest): PodHandle {
     return this.#pods.enrol(pod);
+  }
+
+  /**
+   * Attaches an enrolled pod's guard where it is missing, follows its addresses, or takes the guard away.
+   *
+   * @returns what stands now; undefined for `none`
+   * @throws BpfError BPF_ATTACH and others; the next call tries again
+   */
+  guard(pod: GuardRequest, mode: GuardMode): GuardState | undefined {
+    return this.#pods.guard(pod, mode);
   }
 
   /** Replaces a pod's listeners, each in one step. What waits in the old ones' backlog must be accepted there. */
@@ -161,6 +181,7 @@ export class Redirection {
 
   /** Ends this object and gives up the lock. Everything stays in force. */
   close(): void {
+    this.#guards.close();
     this.#maps[Symbol.dispose]();
     this.#pins.close();
   }
@@ -182,6 +203,8 @@ export class Redirection {
         closeFd(fd);
         pins.drop(kind, name, layout);
       };
+      // Guards would drop what is no longer redirected.
+      removeGuards(pins, layout);
       // connect first: from then on nothing is redirected to listeners that are no longer steered to.
       const links = pins.list('links', layout).sort((a, b) => order(a) - order(b));
       for (const name of links) end('links', name);

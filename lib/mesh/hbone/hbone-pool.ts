@@ -4,7 +4,6 @@ import { Backoff } from '../../backoff.ts';
 import { connectSession, HboneTunnel, type TunnelTarget } from './hbone-tunnel.ts';
 import type { Certificate } from './certificate-store.ts';
 import type { Dialer } from './dialer.ts';
-import { hostPortText } from './host-port.ts';
 import { ProxyError } from './proxy-error.ts';
 
 const FAILURE_BACKOFF = { initialMs: 50, maxMs: 1_000 };
@@ -202,7 +201,7 @@ function keyId(key: TunnelKey): string {
     key.sourcePodUid,
     key.sourceIdentity,
     key.destinationUid,
-    hostPortText(key.address),
+    `${key.address.ip}:${key.address.port}`,
     ...key.expectedIdentities,
   ].join('\n');
 }

@@ -16,6 +16,8 @@ export interface Pod {
   readonly ip6: string;
   /** What it is enrolled with. */
   readonly ips: readonly string[];
+  /** Name of its veth's other end, on the bridge. */
+  readonly port: string;
 }
 
 /** Runs a command line to its end. */
@@ -29,6 +31,8 @@ export class Lab implements Disposable {
   readonly #pods = new Map<string, Pod>();
   #made = 0;
   readonly #name: string;
+  /** The namespace of the bridge, where the pods' veths end: to a guard, the host. */
+  readonly hostNetnsFd: number;
 
   constructor() {
     labs += 1;
@@ -37,6 +41,12 @@ export class Lab implements Disposable {
     run(`ip netns add ${this.#bridge}
       ip -n ${this.#bridge} link add br0 type bridge
       ip -n ${this.#bridge} link set br0 up`);
+    this.hostNetnsFd = openNetns(`/run/netns/${this.#bridge}`);
+  }
+
+  /** Runs a command line in the namespace of the bridge. */
+  onHost(command: string): string {
+    return run(`ip netns exec ${this.#bridge} ${command}`);
   }
 
   /** Makes a pod with a new address, or with one that is given (that of a pod which is gone). */
@@ -46,17 +56,18 @@ export class Lab implements Disposable {
     const number = ip === undefined ? this.#made : Number(ip.split('.')[3]);
     const ip4 = `198.18.80.${number}`;
     const ip6 = `fd00:80::${number}`;
+    const port = `p${this.#made}`;
     run(`ip netns add ${netns}
       ip -n ${netns} link set lo up
-      ip -n ${netns} link add eth0 type veth peer name p${this.#made} netns ${this.#bridge}
-      ip -n ${this.#bridge} link set p${this.#made} master br0
-      ip -n ${this.#bridge} link set p${this.#made} up
+      ip -n ${netns} link add eth0 type veth peer name ${port} netns ${this.#bridge}
+      ip -n ${this.#bridge} link set ${port} master br0
+      ip -n ${this.#bridge} link set ${port} up
       ip -n ${netns} addr add ${ip4}/24 dev eth0
       ip -n ${netns} addr add ${ip6}/64 dev eth0 nodad
       ip -n ${netns} link set eth0 up
       ip -n ${netns} route add default dev eth0`);
     const netnsFd = openNetns(`/run/netns/${netns}`);
-    const pod = { netns, netnsFd, cookie: netnsCookie(netnsFd), ip: ip4, ip6, ips: [ip4, ip6] };
+    const pod = { netns, netnsFd, cookie: netnsCookie(netnsFd), ip: ip4, ip6, ips: [ip4, ip6], port };
     this.#pods.set(netns, pod);
     return pod;
   }
@@ -70,6 +81,7 @@ export class Lab implements Disposable {
 
   [Symbol.dispose](): void {
     for (const pod of this.#pods.values()) this.remove(pod);
+    closeFd(this.hostNetnsFd);
     run(`ip netns del ${this.#bridge}`);
   }
 }

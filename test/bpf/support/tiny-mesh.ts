@@ -1,17 +1,26 @@
 /** One instance of redirection, with listeners that play ztunnel's part step by step. */
+import type { GuardMode } from '../../../lib/guard-mode.ts';
 import {
   markOwnSocket,
   originalDst,
   Redirection,
   type Counter,
   type Endpoint,
+  type GuardMethod,
   type PodHandle,
 } from '../../../lib/linux/bpf/index.ts';
+import { inNetns } from '../../../lib/linux/netns.ts';
 import { listenTcp4 } from '../../../lib/linux/socket.ts';
 import { PREFIX, type Pod } from './lab.ts';
 import { Sock } from './socket.ts';
 
 let meshes = 0;
+
+/** Where guards are attached, and how. */
+export interface GuardOptions {
+  readonly hostNetnsFd: number;
+  readonly method: GuardMethod;
+}
 
 /** The three listeners of a pod. */
 export interface Listeners {
@@ -55,17 +64,20 @@ export class TinyMesh implements Disposable {
   readonly instance: string;
   redirection: Redirection;
   readonly #listeners: Listeners[] = [];
+  readonly #guard: GuardOptions | undefined;
   #gone = false;
 
-  constructor(instance = newInstanceName()) {
+  /** @param guard without it the pods' veths end where no guard looks */
+  constructor(instance = newInstanceName(), guard?: GuardOptions) {
     this.instance = instance;
-    this.redirection = Redirection.open({ instance });
+    this.#guard = guard;
+    this.redirection = Redirection.open({ instance, ...(guard && { guard }) });
   }
 
-  enrol(pod: Pod, cap?: number): MeshPod {
+  enrol(pod: Pod, options: { cap?: number; guard?: GuardMode } = {}): MeshPod {
     const listeners = openListeners(pod);
     this.#listeners.push(listeners);
-    const request = { ...pod, listeners: listenerFds(listeners), ...(cap === undefined ? {} : { cap }) };
+    const request = { ...pod, listeners: listenerFds(listeners), ...options };
     return { pod, handle: this.redirection.enrol(request), listeners };
   }
 
@@ -89,7 +101,9 @@ export class TinyMesh implements Disposable {
     if (this.#gone) return;
     this.#gone = true;
     this.redirection.close();
-    Redirection.remove(this.instance);
+    const remove = (): void => Redirection.remove(this.instance);
+    if (this.#guard === undefined) remove();
+    else inNetns(this.#guard.hostNetnsFd, remove);
     for (const listeners of this.#listeners) closeListeners(listeners);
   }
 }

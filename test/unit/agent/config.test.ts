@@ -14,6 +14,7 @@ describe('agent configuration', () => {
       status: '/s',
       cgroup: '/cg',
       bpffs: undefined,
+      guard: undefined,
       logLevel: 'debug',
       cleanup: false,
     });

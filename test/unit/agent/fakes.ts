@@ -1,4 +1,5 @@
 /** A kernel, a machine, a clock and a pod source in memory. */
+import type { GuardMode } from '../../../lib/guard-mode.ts';
 import type { Clock } from '../../../agent/clock.ts';
 import { AgentError } from '../../../agent/agent-error.ts';
 import type { Log } from '../../../agent/log.ts';
@@ -6,6 +7,7 @@ import type { NodePort, OpenNetns, ProcessCensus, UncoveredProcess } from '../..
 import type { PodSource, PodSpec, SourceState } from '../../../agent/pod-source.ts';
 import type {
   Enrolment,
+  Guard,
   KernelPod,
   KernelProblem,
   Listeners,
@@ -70,6 +72,7 @@ export function pod(name: string, change: Partial<PodSpec> = {}): PodSpec {
     netns: `/run/netns/${name}`,
     ips: ['198.18.0.1'],
     labels: {},
+    annotations: {},
     namespaceLabels: { 'loam.dev/dataplane-mode': 'ambient' },
     ...change,
   };
@@ -157,6 +160,9 @@ export class FakeRedirection implements RedirectionPort {
   readonly problems: KernelProblem[] = [];
   /** Hooks that somebody detached. */
   readonly detached: string[] = [];
+  /** Interfaces that somebody took the guard from. */
+  readonly unguarded: string[] = [];
+  readonly guards = new Map<bigint, GuardMode>();
   readonly calls: string[] = [];
   /** Throws for calls whose text (for example `enrol 7`) contains this. */
   failing: string | undefined;
@@ -164,6 +170,14 @@ export class FakeRedirection implements RedirectionPort {
   enrol({ cookie, ips, listeners }: Enrolment): void {
     this.#call(`enrol ${cookie}`);
     this.pods.set(cookie, { cookie, ips, steering: 'attached', listeners });
+  }
+
+  guard({ cookie, guard }: Omit<Enrolment, 'listeners'>): Guard | undefined {
+    this.guards.set(cookie, guard);
+    const repaired = this.unguarded.splice(0);
+    if (repaired.length > 0) this.#call(`guard ${cookie}`);
+    if (guard === 'none') return undefined;
+    return { guarded: [{ name: 'eth0', by: 'tcx' }], unguarded: [], repaired };
   }
 
   setListeners(cookie: bigint, listeners: Listeners): void {

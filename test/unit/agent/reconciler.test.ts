@@ -188,6 +188,20 @@ describe('reconciler', () => {
     assert.equal(log.count('"what":"connect4"'), 1);
   });
 
+  it('has a guard put back that somebody took away, and leaves out a pod that wants none', () => {
+    source.set(pod('a'));
+    reconciler.reconcile();
+    assert.deepEqual(reconciler.records.get('uid-a')?.guard?.guarded, [{ name: 'eth0', by: 'tcx' }]);
+    assert.deepEqual(redirection.guards.get(7n), 'on');
+    redirection.unguarded.push('eth0');
+    clock.advance(RESYNC_MS);
+    assert.equal(log.count('"device":"eth0"'), 1);
+    source.set(pod('a', { annotations: { 'loam.dev/guard': 'none' } }));
+    reconciler.reconcile();
+    assert.equal(reconciler.records.get('uid-a')?.guard, undefined);
+    assert.deepEqual(redirection.guards.get(7n), 'none');
+  });
+
   it('waits for a namespace that is not there yet', () => {
     node.netns.delete('/run/netns/a');
     source.set(pod('a'));

@@ -30,7 +30,7 @@ describe('local mesh: status', () => {
 
   it('believes the kernel about enrolment, not the label', () => {
     const claimed = status([pod('a')], {
-      enrolled: { 'uid-a': { uid: 'uid-a', verified: false, problem: 'no link' } },
+      enrolled: { 'uid-a': { uid: 'uid-a', verified: false, problem: 'no link', unguarded: [] } },
     });
     assert.deepEqual(whys(claimed), ['pod shop/a: no link']);
     assert.match(statusText(claimed), /claimed, NOT VERIFIED/);

@@ -211,6 +211,12 @@ describe('sources/read-object', () => {
       'metadata.labels["loam.dev/dataplane-mod"]',
       /did you mean "loam\.dev\/dataplane-mode"/,
     ],
+    [
+      'a misspelt guard',
+      ORDINARY_POD.replace('annotations: {', 'annotations: {loam.dev/guard: "off", '),
+      'metadata.annotations["loam.dev/guard"]',
+      /not allowed on, none/,
+    ],
     ['a list', 'apiVersion: v1\nkind: List\nitems: []', 'kind', /list is not read/],
     ['a list of one kind', 'apiVersion: v1\nkind: ServiceList\nitems: []', 'kind', /list is not read/],
     [

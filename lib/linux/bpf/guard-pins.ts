@@ -1,0 +1,73 @@
+/** Where the guards of an instance are attached, as its pins say. */
+import { closeFd } from '../libc.ts';
+import { filterAt, removeClsact, removeFilter } from './clsact.ts';
+import { detach, programId } from './link.ts';
+import type { PinFolder, PinKind } from './pins.ts';
+
+/** How a guard is attached: tcx from kernel 6.6 on, a filter of a clsact qdisc on any. */
+export type GuardMethod = 'tcx' | 'clsact';
+/** The pins of each: a link, or the program of the filter. */
+export const PINS = { tcx: 'guards', clsact: 'filters' } as const satisfies Record<GuardMethod, PinKind>;
+export const METHODS = ['tcx', 'clsact'] as const;
+/** Beside a filter's pin: the qdisc was made by us. */
+export const MADE = '-made';
+
+/** One interface of one pod. */
+export interface GuardPin {
+  readonly name: string;
+  readonly cookie: bigint;
+  readonly index: number;
+}
+
+/**
+ * Detaches all guards of an instance by their pins. Filters go only where this thread's namespace has the interface;
+ * where it has not, they end with the interface.
+ */
+export function removeGuards(pins: PinFolder, layout: string): void {
+  for (const method of METHODS) {
+    for (const pin of guardPins(pins, method, layout)) endGuard(pins, method, pin, layout);
+  }
+}
+
+/** Detaches one guard and drops its pins; a filter only where this thread's namespace has the interface. */
+export function endGuard(pins: PinFolder, method: GuardMethod, pin: GuardPin, layout?: string): void {
+  const kind = PINS[method];
+  if (method === 'clsact') {
+    const made = `${pin.name}${MADE}`;
+    const isMade = pins.list(kind, layout).includes(made);
+    if (isFilterOf(pins, pin, layout)) {
+      removeFilter(pin.index);
+      if (isMade) removeClsact(pin.index);
+    }
+    if (isMade) pins.drop(kind, made, layout);
+  } else {
+    const fd = pins.get(kind, pin.name, layout);
+    if (fd === undefined) return;
+    detach(fd);
+    closeFd(fd);
+  }
+  pins.drop(kind, pin.name, layout);
+}
+
+/** Is the pinned program the one in our place at the interface, in this thread's namespace? */
+export function isFilterOf(pins: PinFolder, pin: GuardPin, layout?: string): boolean {
+  const fd = pins.get('filters', pin.name, layout);
+  if (fd === undefined) return false;
+  try {
+    return filterAt(pin.index) === programId(fd);
+  } finally {
+    closeFd(fd);
+  }
+}
+
+/** The guards of an instance that were attached in one way. */
+export function guardPins(pins: PinFolder, method: GuardMethod, layout?: string): GuardPin[] {
+  return pins.list(PINS[method], layout).flatMap((name) => {
+    const [, cookie, index] = /^(\d+)-(\d+)$/.exec(name) ?? [];
+    return cookie === undefined ? [] : [{ name, cookie: BigInt(cookie), index: Number(index) }];
+  });
+}
+
+export function pinName(cookie: bigint, index: number): string {
+  return `${cookie}-${index}`;
+}
