@@ -7,7 +7,7 @@ import { SELECTOR } from './security.ts';
 // rule or list is refused: whether it would allow everything or nothing is exactly what must not be guessed.
 
 const MAX_RULES = 64;
-const MAX_VALUES = 256;
+const MAX_VALUES = 64;
 
 const upTo = (maxItems: number, items: Schema, minItems: number): Schema => ({
   ...list(items, minItems),

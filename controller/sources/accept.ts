@@ -18,6 +18,8 @@ export interface HeldObject {
   readonly object: KubeObject;
   readonly file: string;
   readonly line?: number;
+  /** As in AcceptedObject. */
+  readonly standIn?: string;
 }
 
 export interface Acceptance {
@@ -73,7 +75,26 @@ function collect(
       }
     }
   }
+  addStandIns(files, previous, objects);
   return objects;
+}
+
+/** Something strict for what must not be passed over, where there is no last good state of it. */
+function addStandIns(
+  files: readonly ReadFile[],
+  previous: ReadonlyMap<string, HeldObject>,
+  objects: Map<string, AcceptedObject>,
+): void {
+  for (const { file, documents } of files) {
+    for (const document of documents) {
+      if (document.type !== 'bad' || document.standIn === undefined) continue;
+      const { object, effect } = document.standIn;
+      const key = objectKey(refOf(object));
+      const held = previous.get(key);
+      if (objects.has(key) || (held !== undefined && held.standIn === undefined)) continue;
+      objects.set(key, { object, file, line: document.line, lastGood: false, standIn: effect });
+    }
+  }
 }
 
 function duplicate(loser: AcceptedObject, winner: AcceptedObject): Problem {
@@ -89,7 +110,7 @@ function duplicate(loser: AcceptedObject, winner: AcceptedObject): Problem {
 }
 
 function keep(objects: Map<string, AcceptedObject>, key: string, held: HeldObject): void {
-  objects.set(key, { ...held, lastGood: true });
+  objects.set(key, { ...held, lastGood: held.standIn === undefined });
 }
 
 /** What broken documents may have been about. */

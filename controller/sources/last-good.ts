@@ -56,7 +56,12 @@ export class LastGoodStore {
   }
 
   async save(objects: ReadonlyMap<string, HeldObject>): Promise<void> {
-    const entries = [...objects.values()].map(({ object, file, line }) => ({ object, file, line }));
+    const entries = [...objects.values()].map(({ object, file, line, standIn }) => ({
+      object,
+      file,
+      line,
+      standIn,
+    }));
     await writeAtomically(this.#path, JSON.stringify({ layout: LAYOUT, objects: entries }));
   }
 }

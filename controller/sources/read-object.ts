@@ -5,6 +5,7 @@ import { SCHEMAS } from '../schema/schemas.ts';
 import { asKubeObject, type FieldProblem, fieldText, show, validateSchema } from '../schema/validate.ts';
 import { checkObject } from './checks.ts';
 import type { Problem } from './source.ts';
+import { standInFor, type StandIn } from './stand-in.ts';
 import { parseYamlFile, type YamlDocument } from './yaml-file.ts';
 
 /** What one document of a file turned out to be. */
@@ -16,6 +17,8 @@ export type ReadDocument =
       readonly line: number;
       readonly ref?: ObjectRef;
       readonly problems: readonly Problem[];
+      /** What is in force in its place where it was never right. */
+      readonly standIn?: StandIn;
     }
   /** A kind that Loam does not read: an ordinary thing in a directory of manifests. */
   | { readonly type: 'ignored'; readonly problem: Problem };
@@ -80,7 +83,7 @@ function readDocument(file: string, document: YamlDocument): ReadDocument {
   if (known === undefined) return unknownKind(file, document, data, kind, apiVersion);
   const { apiVersions } = SCHEMAS[known];
   if (!apiVersions.includes(apiVersion)) {
-    return bad(file, document, data, [
+    return badKnown(file, document, known, data, [
       {
         path: ['apiVersion'],
         atKey: false,
@@ -102,7 +105,7 @@ function readKnown(
   const object = withoutNulls(kind, data);
   const problems = validateSchema(kind, object);
   if (problems.length === 0) problems.push(...checkObject(asKubeObject(object)));
-  if (problems.length > 0) return bad(file, document, data, problems);
+  if (problems.length > 0) return badKnown(file, document, kind, data, problems);
   return { type: 'object', line: document.line, object: asKubeObject(object) };
 }
 
@@ -158,6 +161,18 @@ function unknownKind(
 
 function wholeProblem(message: string): FieldProblem {
   return { path: [], atKey: false, message };
+}
+
+/** A broken document of a kind that may need something strict in its place. */
+function badKnown(
+  file: string,
+  document: YamlDocument,
+  kind: Kind,
+  data: Record<string, unknown>,
+  problems: readonly FieldProblem[],
+): ReadDocument {
+  const standIn = standInFor(kind, data);
+  return { ...bad(file, document, data, problems), ...(standIn !== undefined && { standIn }) };
 }
 
 function bad(

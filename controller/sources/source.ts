@@ -26,6 +26,8 @@ export interface AcceptedObject extends Location {
   readonly object: KubeObject;
   /** True when its manifest is now broken or gone astray and this is its last good state. */
   readonly lastGood: boolean;
+  /** Set where it is in force in place of a broken manifest that was never right: what it does (stand-in.ts). */
+  readonly standIn?: string;
 }
 
 /** Everything a source holds at one moment. `generation` grows with each change of `objects`. */

@@ -66,20 +66,20 @@ export function reportObjects(
     (problem) => objectKey(problem.object as ObjectRef),
   );
   const reports: ObjectReport[] = [];
-  for (const [key, { object, file, line, lastGood }] of set.objects) {
+  for (const [key, { object, file, line, lastGood, standIn }] of set.objects) {
     const problems = byObject.get(key) ?? [];
     const error = problems.find(({ severity }) => severity === 'error');
     const outcome = outcomes.get(key);
     const kept = lastGood ? 'kept in force, since a broken document of its file may be it' : undefined;
     const refused = (outcome?.compiledTo ?? []).flatMap((resource) => refusals.get(resource) ?? []);
-    const texts = [error?.message ?? kept ?? outcome?.message ?? '', ...refused];
+    const texts = [error?.message ?? kept ?? outcome?.message ?? '', standIn ?? '', ...refused];
     const message = texts.filter((text) => text !== '').join('; ');
     reports.push({
       ...refOf(object),
       file: error?.file ?? file,
       ...(line === undefined ? {} : { line }),
       ...pick(error),
-      state: error !== undefined ? 'rejected' : (outcome?.state ?? 'accepted'),
+      state: error !== undefined || standIn !== undefined ? 'rejected' : (outcome?.state ?? 'accepted'),
       ...(message === '' ? {} : { message }),
       warnings: problems.filter(({ severity }) => severity === 'warning').map((warning) => warning.message),
       compiledTo: outcome?.compiledTo ?? [],

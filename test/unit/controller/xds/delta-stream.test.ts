@@ -7,8 +7,10 @@ import { DeltaStream } from '../../../../controller/xds/delta-stream.ts';
 import {
   ADDRESS_TYPE,
   AUTHORIZATION_TYPE,
+  EGRESS_TYPE,
   EMPTY_SNAPSHOT,
   makeSnapshot,
+  sameContent,
   type Snapshot,
   viewOf,
 } from '../../../../controller/xds/snapshot.ts';
@@ -71,7 +73,8 @@ class Bench {
   take(): { type: string; names: string[]; removed: string[]; response: DeltaDiscoveryResponse } {
     const response = this.sent.shift();
     assert(response !== undefined, 'nothing was sent');
-    const type = response.typeUrl === ADDRESS_TYPE ? 'address' : 'policy';
+    const type =
+      response.typeUrl === ADDRESS_TYPE ? 'address' : response.typeUrl === EGRESS_TYPE ? 'egress' : 'policy';
     return {
       type,
       names: response.resources.map(({ name }) => name),
@@ -122,6 +125,71 @@ describe('xds/delta-stream', () => {
     bench.publish({ pod: 'p' }, {});
     assert.deepEqual(bench.takeAndAck(), { type: 'address', names: ['pod'], removed: [] });
     assert.deepEqual(bench.takeAndAck(), { type: 'policy', names: [], removed: ['q'] });
+  });
+
+  it('sends egress rules before the addresses that they are for, and removes them after', () => {
+    const bench = new Bench();
+    bench.publish({ pod: '1' }, { q: '1' }, { rules: '1' });
+    for (const typeUrl of [EGRESS_TYPE, ADDRESS_TYPE, AUTHORIZATION_TYPE]) bench.receive({ typeUrl });
+    for (let i = 0; i < 3; i += 1) bench.takeAndAck();
+    bench.publish({ pod: '2' }, { q: '1' }, { rules: '2', more: '1' });
+    assert.deepEqual([bench.takeAndAck().type, bench.takeAndAck().type], ['egress', 'address']);
+    bench.publish({}, { q: '1' }, {});
+    assert.deepEqual(bench.takeAndAck(), { type: 'address', names: [], removed: ['pod'] });
+    assert.deepEqual(bench.takeAndAck(), { type: 'egress', names: [], removed: ['rules', 'more'] });
+    assert.equal(bench.sent.length, 0);
+  });
+
+  it('sends egress rules to nobody who did not ask, and answers who asked where there are none', () => {
+    const bench = new Bench();
+    bench.publish({ pod: '1' }, {}, { rules: '1' });
+    bench.receive({ typeUrl: ADDRESS_TYPE });
+    bench.receive({ typeUrl: AUTHORIZATION_TYPE });
+    assert.deepEqual([bench.takeAndAck().type, bench.takeAndAck().type].sort(), ['address', 'policy']);
+    bench.publish({ pod: '1' }, {}, { rules: '2' });
+    assert.equal(bench.sent.length, 0);
+    const other = new Bench();
+    other.publish({ pod: '1' });
+    other.receive({ typeUrl: EGRESS_TYPE });
+    assert.deepEqual(other.takeAndAck(), { type: 'egress', names: [], removed: [] });
+  });
+
+  it('gives each node its own egress rules, and none to a waypoint', () => {
+    const mesh = {
+      addresses: resources({}),
+      authorizations: resources({}),
+      outcomes: new Map(),
+      identities: new Map(),
+      waypoints: new Map(),
+      egress: {
+        byNode: new Map([
+          ['node-a', resources({ a: '1' })],
+          ['node-b', resources({ b: '1' })],
+        ]),
+        enforcers: new Map(),
+      },
+      served: new Map(),
+      waypointIdentities: new Map(),
+    };
+    const snapshot = makeSnapshot(1, mesh, EMPTY_SNAPSHOT);
+    const names = (who: Principal) => [
+      ...(viewOf(snapshot, who).types.get(EGRESS_TYPE)?.resources.keys() ?? ['-']),
+    ];
+    assert.deepEqual(names(NODE), ['a']);
+    assert.deepEqual(names({ kind: 'node', node: 'node-b' }), ['b']);
+    assert.deepEqual(names({ kind: 'node', node: 'node-c' }), []);
+    const gateway: Principal = { kind: 'gateway', gateway: 'n/w' };
+    assert.deepEqual(names(gateway), ['-']);
+    const stream = new DeltaStream(viewOf(snapshot, gateway), { send: () => undefined });
+    const request = create(DeltaDiscoveryRequestSchema, { typeUrl: EGRESS_TYPE });
+    assert.throws(() => stream.receive(request), /served only to a node/);
+    const next = makeSnapshot(2, mesh, snapshot);
+    assert.equal(sameContent(snapshot, next), true);
+    const changed = {
+      ...mesh,
+      egress: { ...mesh.egress, byNode: new Map([['node-a', resources({ a: '2' })]]) },
+    };
+    assert.equal(sameContent(snapshot, makeSnapshot(2, changed, snapshot)), false);
   });
 
   it('holds addresses back while a policy waits for an answer', () => {
