@@ -1,8 +1,10 @@
 /** {@link NodePort} on this machine. */
 import { statSync } from 'node:fs';
+import { ipFamily } from '../lib/linux/ip.ts';
 import { isErrno } from '../lib/linux/libc.ts';
 import { netnsCookie, netnsInode, openNetns, sameNetns, type NetnsInode } from '../lib/linux/netns.ts';
-import { closeFd, isListening, listenTcp4 } from '../lib/linux/socket.ts';
+import { privateSourcesRoute } from '../lib/linux/private-sources.ts';
+import { closeFd, isListening, listenSteered } from '../lib/linux/socket.ts';
 import { AgentError } from './agent-error.ts';
 import { takeCensus } from './census.ts';
 import type { NodePort, OpenNetns, ProcessCensus } from './node-port.ts';
@@ -51,7 +53,7 @@ export class LinuxNode implements NodePort {
   listen({ fd }: OpenNetns): Listeners {
     const made: number[] = [];
     const listen = (): number => {
-      const listener = listenTcp4({ netnsFd: fd });
+      const listener = listenSteered({ netnsFd: fd });
       made.push(listener);
       return listener;
     };
@@ -69,6 +71,10 @@ export class LinuxNode implements NodePort {
 
   closeListeners({ outbound, plaintext, hbone }: Listeners): void {
     [outbound, plaintext, hbone].forEach(closeFd);
+  }
+
+  hasSources({ fd }: OpenNetns, ips: readonly string[]): boolean {
+    return !ips.some((ip) => ipFamily(ip) === 6) || privateSourcesRoute(fd) === 'ours';
   }
 
   census(): ProcessCensus {

@@ -33,6 +33,8 @@ export interface NodePort {
   /** False once one of them was destroyed, as a process with CAP_NET_ADMIN in the pod can do (`ss --kill`). */
   areListening(listeners: Listeners): boolean;
   closeListeners(listeners: Listeners): void;
+  /** Whether the addresses are there by which ztunnel reaches the pod's applications over IPv6, if it has IPv6. */
+  hasSources(netns: OpenNetns, ips: readonly string[]): boolean;
   census(): ProcessCensus;
 }
 

@@ -253,7 +253,8 @@ export class Reconciler {
     const { listeners } = record;
     const found = kernel.get(netns.cookie);
     const guard = guardMode(spec.annotations);
-    if (found === undefined || !sameIps(found.ips, ips) || found.steering !== 'attached') {
+    const complete = found !== undefined && sameIps(found.ips, ips) && found.steering === 'attached';
+    if (!complete || !node.hasSources(netns, ips)) {
       // Not enrolled before its listeners stand: connections would be refused.
       redirection.enrol({ netnsFd: netns.fd, cookie: netns.cookie, ips, listeners, guard });
       log.info({ pod: podName(spec), ips, netns: String(netns.inode.ino) }, 'switched redirection on');

@@ -76,7 +76,7 @@ static __always_inline int redirect(struct bpf_sock_addr *ctx, bool v6)
 {
 	struct own_socket *own;
 	struct pod_use *use;
-	struct address to;
+	struct address to, turned;
 	struct bpf_sock *sk;
 	struct pod *pod;
 	__u64 netns;
@@ -107,20 +107,21 @@ static __always_inline int redirect(struct bpf_sock_addr *ctx, bool v6)
 		return ALLOW;
 	}
 
-	/* 0.0.0.0 is the socket's own address where it is bound to one, else loopback. */
+	/* 0.0.0.0 is the socket's own address where it is bound to one, else loopback; :: is loopback always. */
 	if (is_mapped(to.ip) && to.ip[3] == 0)
 		to.ip[3] = sk->src_ip4;
-	if (is_mapped(to.ip) ? to.ip[3] == 0 || is_loopback4(to.ip[3]) : is_any6(to.ip) || is_loopback6(to.ip)) {
+	if (is_loopback(to.ip) || (is_mapped(to.ip) ? to.ip[3] == 0 : is_any6(to.ip))) {
 		forget_dialled(sk);
 		count(LOOPBACK_CONNECTS);
 		return ALLOW;
 	}
-	/* Not carried yet, so refused with what a host without an IPv6 route says: clients go on to IPv4 at once. */
-	if (!is_mapped(to.ip)) {
-		count(REFUSED_FAMILY);
+	/* What a host without a route says: the client goes on to its next address, of the other family perhaps. */
+	if (is_nowhere(to.ip)) {
+		count(REFUSED_SCOPE);
 		return refuse(ENETUNREACH);
 	}
-	if (!pod->own.v4) {
+	turned = to;
+	if (!set_own(&pod->own, turned.ip)) {
 		count(REFUSED_FAMILY);
 		return refuse(ENETUNREACH);
 	}
@@ -132,9 +133,8 @@ static __always_inline int redirect(struct bpf_sock_addr *ctx, bool v6)
 		count(REFUSED_STORAGE);
 		return refuse(ENOBUFS);
 	}
-	set_mapped(to.ip, pod->own.v4);
-	to.port = bpf_htons(spread_port(pod, sk->src_port));
-	write_user_address(ctx, v6, &to);
+	turned.port = bpf_htons(spread_port(pod, sk->src_port));
+	write_user_address(ctx, v6, &turned);
 	count(CAPTURED);
 	return ALLOW;
 }

@@ -19,8 +19,20 @@ static __always_inline int name_peer(struct bpf_sock_addr *ctx, bool v6)
 	peer = bpf_sk_storage_get(&dialled, sk, 0, 0);
 	if (!peer)
 		peer = bpf_sk_storage_get(&true_peer, sk, 0, 0);
-	if (peer)
+	if (!peer)
+		return 1;
+	if (v6 || is_mapped(peer->ip)) {
 		write_user_address(ctx, v6, peer);
+	} else {
+		/*
+		 * An IPv4 socket whose client, behind a waypoint, has an IPv6 address. Left as it is it would show
+		 * ztunnel's 127.x.y.z, which programs take for a friend; so the IPv4 dummy address (RFC 7600).
+		 */
+		struct address dummy = { .port = peer->port };
+
+		set_mapped(dummy.ip, bpf_htonl(0xc0000008));
+		write_user_address(ctx, v6, &dummy);
+	}
 	return 1;
 }
 

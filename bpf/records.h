@@ -11,13 +11,13 @@
 #include "counters.h"
 #include "maps.h"
 
-/* Reads local as source, remote as destination. False for a connection over IPv6, of which no record exists. */
+/* Reads local as source, remote as destination. */
 static __always_inline bool read_tuple(struct bpf_sock_ops *ops, struct tuple *out)
 {
 	__u32 family = field(ops->family);
 	__u32 local4 = field(ops->local_ip4);
 	__u32 remote4 = field(ops->remote_ip4);
-	__u32 remote6[4];
+	__u32 remote6[4], local6[4];
 	__u32 local_port = field(ops->local_port);
 	__u32 remote_port = field(ops->remote_port);
 
@@ -25,11 +25,20 @@ static __always_inline bool read_tuple(struct bpf_sock_ops *ops, struct tuple *o
 	remote6[1] = field(ops->remote_ip6[1]);
 	remote6[2] = field(ops->remote_ip6[2]);
 	remote6[3] = field(ops->remote_ip6[3]);
-	if (family != AF_INET && !(family == AF_INET6 && is_mapped(remote6)))
+	local6[0] = field(ops->local_ip6[0]);
+	local6[1] = field(ops->local_ip6[1]);
+	local6[2] = field(ops->local_ip6[2]);
+	local6[3] = field(ops->local_ip6[3]);
+	if (family == AF_INET || (family == AF_INET6 && is_mapped(remote6))) {
+		set_mapped(out->source, local4);
+		set_mapped(out->destination, remote4);
+	} else if (family == AF_INET6) {
+		copy_ip(out->source, local6);
+		copy_ip(out->destination, remote6);
+	} else {
 		return false;
+	}
 	out->netns = bpf_get_netns_cookie(ops);
-	set_mapped(out->source, local4);
-	set_mapped(out->destination, remote4);
 	out->source_port = local_port;
 	out->destination_port = bpf_ntohl(remote_port);
 	out->zero = 0;
@@ -59,7 +68,7 @@ static __always_inline bool describe(struct bpf_sock *sk, const struct tuple *ke
 	bool hairpin = same_ip(key->source, key->destination);
 
 	if (own) {
-		if ((own->flags & OWN_SOCKET_TRUE_PEER) && (hairpin || is_loopback4(key->source[3]))) {
+		if ((own->flags & OWN_SOCKET_TRUE_PEER) && (hairpin || is_internal(key->source))) {
 			out->kind = RECORD_TO_APPLICATION;
 			out->address = own->true_peer;
 			return true;
@@ -144,8 +153,8 @@ static __always_inline void consume(struct bpf_sock_ops *ops)
 	if (!sk || !read_tuple(ops, &here) || !bpf_map_lookup_elem(&pods, &here.netns))
 		return;
 	key = here;
-	__builtin_memcpy(key.source, here.destination, sizeof(key.source));
-	__builtin_memcpy(key.destination, here.source, sizeof(key.destination));
+	copy_ip(key.source, here.destination);
+	copy_ip(key.destination, here.source);
 	key.source_port = here.destination_port;
 	key.destination_port = here.source_port;
 	found = bpf_map_lookup_elem(&records, &key);

@@ -43,11 +43,27 @@ static __always_inline int steer(struct bpf_sk_lookup *ctx, __u32 role, __u32 co
 	return SK_PASS;
 }
 
+static __always_inline bool listens_on(struct bpf_sock *listener, const __be32 local[4])
+{
+	__be32 bound[4];
+
+	/* An IPv6 socket bound to :: or to a v4-mapped address has an IPv4 address too. */
+	if (is_mapped(local))
+		return listener->src_ip4 == 0 || listener->src_ip4 == local[3];
+	if (listener->family != AF_INET6)
+		return false;
+	bound[0] = listener->src_ip6[0];
+	bound[1] = listener->src_ip6[1];
+	bound[2] = listener->src_ip6[2];
+	bound[3] = listener->src_ip6[3];
+	return is_any6(bound) || same_ip(bound, local);
+}
+
 /*
  * Would this connection, left alone, find one of our listeners? They are reached by steering alone: else a process of
  * the pod could make ztunnel talk to itself.
  */
-static __always_inline bool reaches_listener(__be32 local, __u32 port)
+static __always_inline bool reaches_listener(const __be32 local[4], __u32 port)
 {
 	struct listener_key key = { .netns = self.netns };
 	struct bpf_sock *listener;
@@ -59,33 +75,54 @@ static __always_inline bool reaches_listener(__be32 local, __u32 port)
 		listener = bpf_map_lookup_elem(&listeners, &key);
 		if (!listener)
 			continue;
-		if (listener->src_port == port && (listener->src_ip4 == 0 || listener->src_ip4 == local))
+		if (listener->src_port == port && listens_on(listener, local))
 			same = true;
 		bpf_sk_release(listener);
 	}
 	return same;
 }
 
-static __always_inline int pass(struct bpf_sk_lookup *ctx, __u32 counter)
+static __always_inline int pass(const struct tuple *key, __u32 counter)
 {
-	if (reaches_listener(field(ctx->local_ip4), field(ctx->local_port)))
+	if (reaches_listener(key->destination, key->destination_port))
 		return drop(DROPPED_LISTENER_PORT);
 	count(counter);
 	return SK_PASS;
 }
 
-static __always_inline int lookup4(struct bpf_sk_lookup *ctx)
+/* The remote end as source, the local as destination. False for what only a forged packet can say. */
+static __always_inline bool read_packet(struct bpf_sk_lookup *ctx, struct tuple *out)
 {
-	__be32 remote = field(ctx->remote_ip4);
-	__be32 local = field(ctx->local_ip4);
-	__u32 port = field(ctx->local_port);
+	out->source_port = bpf_ntohs(ctx->remote_port);
+	out->destination_port = field(ctx->local_port);
+	if (ctx->family == AF_INET) {
+		set_mapped(out->source, field(ctx->remote_ip4));
+		set_mapped(out->destination, field(ctx->local_ip4));
+		return true;
+	}
+	out->source[0] = field(ctx->remote_ip6[0]);
+	out->source[1] = field(ctx->remote_ip6[1]);
+	out->source[2] = field(ctx->remote_ip6[2]);
+	out->source[3] = field(ctx->remote_ip6[3]);
+	out->destination[0] = field(ctx->local_ip6[0]);
+	out->destination[1] = field(ctx->local_ip6[1]);
+	out->destination[2] = field(ctx->local_ip6[2]);
+	out->destination[3] = field(ctx->local_ip6[3]);
+	/* A v4-mapped address is never in an IPv6 packet; here it would be taken for that of an IPv4 connection. */
+	return !is_mapped(out->source) && !is_mapped(out->destination);
+}
+
+SEC("sk_lookup")
+int loam_sk_lookup(struct bpf_sk_lookup *ctx)
+{
+	struct own_addresses own = self.own;
 	struct tuple key = { .netns = self.netns };
 	struct record *record;
 
-	set_mapped(key.source, remote);
-	set_mapped(key.destination, local);
-	key.source_port = bpf_ntohs(ctx->remote_port);
-	key.destination_port = port;
+	if (ctx->protocol != IPPROTO_TCP)
+		return SK_PASS;
+	if (!read_packet(ctx, &key))
+		return drop(DROPPED_MAPPED);
 	record = bpf_map_lookup_elem(&records, &key);
 	if (record) {
 		if (record->generation != self.generation ||
@@ -94,50 +131,23 @@ static __always_inline int lookup4(struct bpf_sk_lookup *ctx)
 		if (record->kind == RECORD_OUTBOUND)
 			return steer(ctx, LISTENER_OUTBOUND, STEERED_OUTBOUND);
 		if (record->kind == RECORD_TO_APPLICATION)
-			return pass(ctx, PASSED_TO_APPLICATION);
+			return pass(&key, PASSED_TO_APPLICATION);
 		if (record->kind != RECORD_HAIRPIN)
 			return drop(DROPPED_STALE);
-	} else if (is_loopback4(local) && ctx->ingress_ifindex == LOOPBACK_IFINDEX) {
+	} else if (is_loopback(key.destination) && ctx->ingress_ifindex == LOOPBACK_IFINDEX) {
 		/* Within the pod. A packet from outside has another interface, whatever its addresses say. */
-		return pass(ctx, PASSED_LOOPBACK);
-	} else if (is_loopback4(local) || is_loopback4(remote) || remote == local || remote == self.own.v4) {
+		return pass(&key, PASSED_LOOPBACK);
+	} else if (is_internal(key.destination) || is_internal(key.source) ||
+		   same_ip(key.source, key.destination) || is_own(&own, key.source)) {
 		/*
 		 * Whoever dials an address of its own pod was recorded, ztunnel too. So this one is forged, or its
 		 * record could not be written.
 		 */
 		return drop(DROPPED_NO_RECORD);
 	}
-	if (port == HBONE_PORT)
+	if (key.destination_port == HBONE_PORT)
 		return steer(ctx, LISTENER_HBONE, STEERED_HBONE);
 	return steer(ctx, LISTENER_PLAINTEXT, STEERED_PLAINTEXT);
-}
-
-/* Nothing over IPv6 is carried yet, so nothing from outside may reach the application by it. */
-static __always_inline int lookup6(struct bpf_sk_lookup *ctx)
-{
-	__be32 remote[4], local[4];
-
-	remote[0] = field(ctx->remote_ip6[0]);
-	remote[1] = field(ctx->remote_ip6[1]);
-	remote[2] = field(ctx->remote_ip6[2]);
-	remote[3] = field(ctx->remote_ip6[3]);
-	local[0] = field(ctx->local_ip6[0]);
-	local[1] = field(ctx->local_ip6[1]);
-	local[2] = field(ctx->local_ip6[2]);
-	local[3] = field(ctx->local_ip6[3]);
-	if (ctx->ingress_ifindex != LOOPBACK_IFINDEX || !(is_loopback6(remote) || is_loopback6(local)))
-		return drop(DROPPED_IPV6);
-	/* Our listeners are IPv4 sockets, which no IPv6 connection finds. */
-	count(PASSED_LOOPBACK);
-	return SK_PASS;
-}
-
-SEC("sk_lookup")
-int loam_sk_lookup(struct bpf_sk_lookup *ctx)
-{
-	if (ctx->protocol != IPPROTO_TCP)
-		return SK_PASS;
-	return ctx->family == AF_INET ? lookup4(ctx) : lookup6(ctx);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -3,9 +3,16 @@
  * and as text in one form only, so that two spellings of one address are never taken for two.
  */
 import ipaddr from 'ipaddr.js';
+import { sys } from './libc.ts';
 
 export const IP_BYTES = 16;
 const MAPPED_PREFIX = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
+
+const AF_INET = 2;
+const AF_INET6 = 10;
+
+// Used again and again: the C library reads an address faster than a library does, and every connection has some.
+const scratch = new Uint8Array(new ArrayBuffer(IP_BYTES));
 
 export type IpFamily = 4 | 6;
 
@@ -15,9 +22,9 @@ export type IpFamily = 4 | 6;
  * @returns undefined for anything else; names are not resolved
  */
 export function ipToBytes(ip: string): number[] | undefined {
-  if (ipaddr.IPv4.isValidFourPartDecimal(ip)) return [...MAPPED_PREFIX, ...ipaddr.IPv4.parse(ip).octets];
-  if (!ipaddr.IPv6.isValid(ip) || ip.includes('%')) return undefined;
-  return ipaddr.IPv6.parse(ip).toByteArray();
+  if (ip.includes('\0')) return undefined; // where a C string would end
+  if (ip.includes(':')) return sys.inetPton(AF_INET6, ip, scratch) === 1 ? [...scratch] : undefined;
+  return sys.inetPton(AF_INET, ip, scratch) === 1 ? [...MAPPED_PREFIX, ...scratch.subarray(0, 4)] : undefined;
 }
 
 /** The text of 16 bytes: dotted for IPv4, which is kept v4-mapped, else as RFC 5952 writes IPv6. */

@@ -41,7 +41,11 @@ const ERRNO_NAMES = new Map(Object.entries(koffi.os.errno).map(([name, number]) 
 
 /** The name of the errno that the last call of this thread left. */
 function lastErrno(): string {
-  const number = koffi.errno();
+  return errnoNameOf(koffi.errno());
+}
+
+/** The name of an error number, for example of one that a netlink answer holds. */
+export function errnoNameOf(number: number): string {
   // EAGAIN and EWOULDBLOCK are one number on Linux; one name for both.
   if (number === koffi.os.errno['EAGAIN']) return 'EAGAIN';
   return ERRNO_NAMES.get(number) ?? `errno ${number}`;
@@ -92,6 +96,9 @@ export const sys = {
     'int setsockopt(int, int, int, const void*, uint)',
   ),
   sendmsg: bind<[fd: number, message: Bytes, flags: number]>('long sendmsg(int, const void*, int)'),
+  sendto: bind<
+    [fd: number, data: Bytes, length: number, flags: number, address: Bytes, addressLength: number]
+  >('long sendto(int, const void*, size_t, int, const void*, uint)'),
   recvmsg: bind<[fd: number, message: Bytes, flags: number]>('long recvmsg(int, void*, int)'),
   poll: bind<[fds: Bytes, count: number, timeoutMs: number]>('int poll(void*, ulong, int)'),
   eventfd: bind<[initial: number, flags: number]>('int eventfd(uint, int)'),
@@ -108,6 +115,7 @@ export const sys = {
   bpf: bind<[number: number, command: number, attributes: Bytes, length: number]>(
     'long syscall(long, int, void*, uint)',
   ),
+  inetPton: bind<[family: number, text: string, address: Bytes]>('int inet_pton(int, const char*, void*)'),
   umount2: bind<[target: string, flags: number]>('int umount2(const char*, int)'),
 };
 

@@ -1,8 +1,18 @@
-/** TCP sockets that are made inside a pod's network namespace and then used from outside it. IPv4 only, so far. */
+/** TCP sockets of either family that are made inside a pod's network namespace and then used from outside it. */
 import { randomInt } from 'node:crypto';
 import { Socket } from 'node:net';
-import ipaddr from 'ipaddr.js';
-import { check, closeFd, closeQuietly, dup, errnoName, int32, sys, SystemCallError } from './libc.ts';
+import { ipFamily, ipFromBytes, ipToBytes, type IpFamily } from './ip.ts';
+import {
+  check,
+  closeFd,
+  closeQuietly,
+  dup,
+  errnoName,
+  int32,
+  isErrno,
+  sys,
+  SystemCallError,
+} from './libc.ts';
 import { inNetns } from './netns.ts';
 
 export { closeFd, dup };
@@ -15,6 +25,7 @@ const SOCK_CLOEXEC = 0o2000000;
 const IPPROTO_TCP = 6;
 const SOL_SOCKET = 1;
 const SOL_IP = 0;
+const SOL_IPV6 = 41;
 const SO_REUSEADDR = 2;
 const SO_KEEPALIVE = 9;
 const SO_ACCEPTCONN = 30;
@@ -23,12 +34,15 @@ const TCP_KEEPIDLE = 4;
 const TCP_KEEPINTVL = 5;
 const TCP_KEEPCNT = 6;
 const IP_BIND_ADDRESS_NO_PORT = 24;
+const IPV6_V6ONLY = 26;
+const IPV6_FREEBIND = 78;
 const SOCKADDR_IN_BYTES = 16;
+const SOCKADDR_IN6_BYTES = 28;
 const LOWEST_PORT = 1024;
 const HIGHEST_PORT = 65535;
 /** With half of all ports taken, one listener in 10^19 would find none. */
 const BIND_TRIES = 64;
-const SOCKADDR_MAX_BYTES = 28;
+const SOCKADDR_MAX_BYTES = SOCKADDR_IN6_BYTES;
 
 /**
  * Where steered listeners are bound. TCP never connects to the broadcast address (tcp_v4_connect answers ENETUNREACH
@@ -44,7 +58,7 @@ const KEEPALIVE_PROBES = 9;
 /** Connections that the kernel holds for a listener until they are accepted; net.core.somaxconn caps it. */
 export const DEFAULT_BACKLOG = 4096;
 
-/** An IP address (IPv4 dotted, also where the socket shows it v4-mapped) and a port. */
+/** An IP address in the form of ./ip.ts (IPv4 dotted, also where the socket shows it v4-mapped) and a port. */
 export interface Address {
   readonly ip: string;
   readonly port: number;
@@ -53,17 +67,19 @@ export interface Address {
 /**
  * A TCP listener inside a network namespace that is reached by sk_lookup steering alone: it sits on an ephemeral port
  * of an address that nobody can dial, so no pod can squat on its port, join it, or talk to it around the steering.
+ * It is an IPv6 socket bound to the v4-mapped form of that address, which the kernel gives connections of both
+ * families (decision 0090); where the kernel has no IPv6, an IPv4 socket.
  * What it accepts has the original destination as its local address. Accepted sockets inherit keep-alive and no-delay.
  *
  * @returns non-blocking, close-on-exec, listening; the caller's, until `server.listen({fd})` makes it libuv's
  * @throws SystemCallError
  */
-export function listenTcp4(options: { readonly netnsFd: number; readonly backlog?: number }): number {
+export function listenSteered(options: { readonly netnsFd: number; readonly backlog?: number }): number {
   const backlog = options.backlog ?? DEFAULT_BACKLOG;
   return inNetns(options.netnsFd, () => {
-    const fd = newTcp4();
+    const { fd, family } = newDualStack();
     try {
-      bindAnywhere(fd, STEERED_LISTENER_ADDRESS);
+      bindAnywhere(fd, STEERED_LISTENER_ADDRESS, family);
       // After bind(), so that the port is chosen as if it were unset; for the accepted sockets, which inherit it: they
       // hold the port that the client dialled, and an application that (re)starts there must get it with SO_REUSEADDR.
       setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1, 'SO_REUSEADDR');
@@ -82,22 +98,34 @@ export function listenTcp4(options: { readonly netnsFd: number; readonly backlog
  * An unconnected TCP socket of a network namespace: non-blocking, close-on-exec. To be marked as our own and bound by
  * the caller where needed, then adopted by {@link adoptUnconnected}.
  *
- * @throws SystemCallError
+ * @param family of the address that it is to dial
+ * @throws SystemCallError EAFNOSUPPORT for IPv6 where the kernel has none
  */
-export function tcpSocket4(netnsFd: number): number {
-  return inNetns(netnsFd, newTcp4);
+export function tcpSocket(netnsFd: number, family: IpFamily = 4): number {
+  return inNetns(netnsFd, () => newTcp(family));
 }
 
 /**
- * Binds a socket to a local IPv4 address. With port 0 the port is chosen at connect(), when the whole tuple is known
- * (IP_BIND_ADDRESS_NO_PORT), so that one source address serves many destinations with the same port.
+ * Binds a socket to a local address of its own family. With port 0 the port is chosen at connect(), when the whole
+ * tuple is known (IP_BIND_ADDRESS_NO_PORT), so that one source address serves many destinations with the same port.
  *
  * @throws SystemCallError for example EADDRNOTAVAIL
  */
-export function bind4(fd: number, ip: string, port: number): void {
+export function bindTo(fd: number, ip: string, port: number): void {
+  const address = sockaddr(ip, port);
   if (port === 0) setOption(fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1, 'IP_BIND_ADDRESS_NO_PORT');
-  const address = sockaddrIn(ip, port);
   check(sys.bind(fd, address, address.length), 'bind', fd, ip, port);
+}
+
+/**
+ * Binds a socket to a source address that the namespace need not have as an address: 127/8, or one of a range that is
+ * routed to lo (./private-sources.ts). The port is chosen at connect(), as with {@link bindTo}.
+ *
+ * @throws SystemCallError
+ */
+export function bindSource(fd: number, ip: string): void {
+  if (ipFamily(ip) === 6) setOption(fd, SOL_IPV6, IPV6_FREEBIND, 1, 'IPV6_FREEBIND');
+  bindTo(fd, ip, 0);
 }
 
 /** Switches TCP keep-alive on with the mesh's times: 180 s idle, 180 s between probes, 9 probes. */
@@ -151,27 +179,42 @@ export function adoptUnconnected(fd: number): Socket {
  * Connects from inside a network namespace (for administrative look-ups, for example of a node's admin port).
  * The caller adds the 'connect', 'error' and 'close' listeners before it yields to the event loop.
  *
- * @param ip an IPv4 address in dotted form: names are not resolved
- * @throws SystemCallError when the socket cannot be made
+ * @param ip an address: names are not resolved
+ * @throws SystemCallError when the socket cannot be made; EINVAL for what is no address
  */
 export function connectInNetns(netnsFd: number, ip: string, port: number): Socket {
-  ipv4Bytes(ip);
-  return adoptUnconnected(tcpSocket4(netnsFd)).connect({ host: ip, port });
+  return adoptUnconnected(tcpSocket(netnsFd, familyOf(ip))).connect({ host: ip, port });
 }
 
-function newTcp4(): number {
+function newTcp(family: IpFamily): number {
+  const [number, name] = family === 4 ? [AF_INET, 'AF_INET'] : [AF_INET6, 'AF_INET6'];
   const type = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
-  return check(sys.socket(AF_INET, type, IPPROTO_TCP), 'socket', 'AF_INET', 'SOCK_STREAM');
+  return check(sys.socket(number, type, IPPROTO_TCP), 'socket', name, 'SOCK_STREAM');
+}
+
+function newDualStack(): { readonly fd: number; readonly family: IpFamily } {
+  let fd: number;
+  try {
+    fd = newTcp(6);
+  } catch (error) {
+    if (!isErrno(error, 'EAFNOSUPPORT')) throw error;
+    return { fd: newTcp(4), family: 4 };
+  }
+  // The pod's net.ipv6.bindv6only must not decide it.
+  if (sys.setsockopt(fd, SOL_IPV6, IPV6_V6ONLY, int32(0), 4) === 0) return { fd, family: 6 };
+  const error = new SystemCallError('setsockopt', [fd, 'IPV6_V6ONLY', 0], errnoName());
+  closeQuietly(fd);
+  throw error;
 }
 
 /**
  * Binds to any port. First as the kernel chooses, from the namespace's range; a pod can have made that range small, or
  * have taken all of it with wildcard sockets, and must not escape enrolment by it.
  */
-function bindAnywhere(fd: number, ip: string): void {
+function bindAnywhere(fd: number, ip: string, family: IpFamily): void {
   const ports = [0, ...Array.from({ length: BIND_TRIES }, () => randomInt(LOWEST_PORT, HIGHEST_PORT + 1))];
   for (const port of ports) {
-    const address = sockaddrIn(ip, port);
+    const address = sockaddr(ip, port, family);
     if (sys.bind(fd, address, address.length) === 0) return;
     if (errnoName() !== 'EADDRINUSE') throw new SystemCallError('bind', [fd, ip, port], errnoName());
   }
@@ -182,19 +225,25 @@ function setOption(fd: number, level: number, option: number, value: number, nam
   check(sys.setsockopt(fd, level, option, int32(value), 4), 'setsockopt', fd, name, value);
 }
 
-function ipv4Bytes(ip: string): number[] {
-  if (!ipaddr.IPv4.isValidFourPartDecimal(ip))
-    throw new SystemCallError('inet_pton', ['AF_INET', ip], 'EINVAL');
-  return ipaddr.IPv4.parse(ip).octets;
+function familyOf(ip: string): IpFamily {
+  const family = ipFamily(ip);
+  if (family === undefined) throw new SystemCallError('inet_pton', [ip], 'EINVAL');
+  return family;
 }
 
-/** struct sockaddr_in: family in host order, port and address in network order. */
-function sockaddrIn(ip: string, port: number): Uint8Array {
-  const bytes = new Uint8Array(SOCKADDR_IN_BYTES);
+/**
+ * struct sockaddr_in or sockaddr_in6: family in host order, port and address in network order.
+ *
+ * @param family of the socket; an IPv6 socket takes an IPv4 address v4-mapped
+ */
+function sockaddr(ip: string, port: number, family = familyOf(ip)): Uint8Array {
+  const address = ipToBytes(ip) ?? [];
+  const bytes = new Uint8Array(family === 4 ? SOCKADDR_IN_BYTES : SOCKADDR_IN6_BYTES);
   const view = new DataView(bytes.buffer);
-  view.setUint16(0, AF_INET, true);
+  view.setUint16(0, family === 4 ? AF_INET : AF_INET6, true);
   view.setUint16(2, port, false);
-  bytes.set(ipv4Bytes(ip), 4);
+  if (family === 4) bytes.set(address.slice(-4), 4);
+  else bytes.set(address, 8);
   return bytes;
 }
 
@@ -206,6 +255,5 @@ function readAddress(fd: number, call: 'getsockname' | 'getpeername'): Address {
   const port = view.getUint16(2, false);
   if (family === AF_INET) return { ip: [...bytes.subarray(4, 8)].join('.'), port };
   if (family !== AF_INET6) throw new SystemCallError(call, [fd, `address family ${family}`], 'EAFNOSUPPORT');
-  const v6 = new ipaddr.IPv6([...bytes.subarray(8, 24)]);
-  return { ip: v6.isIPv4MappedAddress() ? v6.toIPv4Address().toString() : v6.toString(), port };
+  return { ip: ipFromBytes(bytes.subarray(8, 24)), port };
 }

@@ -16,13 +16,16 @@ import { BpfMap } from '../../lib/linux/bpf/map.ts';
 import { loadObject, type LoadedObject } from '../../lib/linux/bpf/object.ts';
 import { testRun } from '../../lib/linux/bpf/test-run.ts';
 import { BpfError } from '../../lib/linux/bpf/index.ts';
+import { ipToBytes } from '../../lib/linux/ip.ts';
 import { openCurrentNetns } from '../../lib/linux/netns.ts';
 import { closeFd } from '../../lib/linux/libc.ts';
+import { listenSteered } from '../../lib/linux/socket.ts';
 import { Sock } from './support/socket.ts';
 
 const COOKIE = 0xfeed_beef_1234n;
 const GENERATION = 77n;
 const SELF = '198.18.80.1';
+const SELF6 = 'fd00:80::1';
 const AF_INET = 2;
 const AF_INET6 = 10;
 const TCP = 6;
@@ -33,19 +36,18 @@ const KINDS = { outbound: 0, toApplication: 1, hairpin: 2 };
 
 /** `struct bpf_sk_lookup`. The kernel lets a test leave ingress_ifindex zero only. */
 function context(c: {
-  family?: number;
   protocol?: number;
   remote?: { ip: string; port: number };
   local: { ip: string; port: number };
 }): Buffer<ArrayBuffer> {
   const bytes = buffer(64 + 4 + 4);
-  const remote = c.remote ?? { ip: '198.18.80.9', port: 40000 };
-  bytes.writeUInt32LE(c.family ?? AF_INET, 8);
+  const v6 = c.local.ip.includes(':');
+  const remote = c.remote ?? { ip: v6 ? 'fd00:80::9' : '198.18.80.9', port: 40000 };
+  bytes.writeUInt32LE(v6 ? AF_INET6 : AF_INET, 8);
   bytes.writeUInt32LE(c.protocol ?? TCP, 12);
-  if ((c.family ?? AF_INET) === AF_INET) {
-    bytes.set(remote.ip.split('.').map(Number), 16);
-    bytes.set(c.local.ip.split('.').map(Number), 40);
-  }
+  const skip = v6 ? 0 : 12;
+  bytes.set((ipToBytes(remote.ip) ?? []).slice(skip), v6 ? 20 : 16);
+  bytes.set((ipToBytes(c.local.ip) ?? []).slice(skip), v6 ? 44 : 40);
   bytes.writeUInt16BE(remote.port, 36);
   bytes.writeUInt32LE(c.local.port, 60);
   return bytes;
@@ -72,7 +74,7 @@ describe('bpf: the sk_lookup program alone (BPF_PROG_TEST_RUN)', () => {
   before(() => {
     const constants = encodeSelf(COOKIE, {
       generation: GENERATION,
-      ips: [SELF],
+      ips: [SELF, SELF6],
       cap: 0,
       portLow: 0,
       portCount: 0,
@@ -81,7 +83,7 @@ describe('bpf: the sk_lookup program alone (BPF_PROG_TEST_RUN)', () => {
     program = object.programs.get('loam_sk_lookup') ?? -1;
     netnsFd = openCurrentNetns();
     for (const role of Object.keys(LISTENER_ROLES) as ListenerRole[]) {
-      const listener = Sock.listen(netnsFd, '127.0.0.1', 0);
+      const listener = Sock.adoptSteered(listenSteered({ netnsFd }));
       const fd = buffer(8);
       fd.writeBigUInt64LE(BigInt(listener.fd), 0);
       const known = map('listeners', 16, 8);
@@ -128,76 +130,93 @@ describe('bpf: the sk_lookup program alone (BPF_PROG_TEST_RUN)', () => {
     return result === DROP ? 'drop' : (role ?? (result === PASS ? 'pass' : `? ${result}`));
   }
 
-  const ephemeral = { ip: SELF, port: 61234 };
-  const app = { ip: SELF, port: 8080 };
-
-  it('steers what comes from outside', () => {
-    assert.equal(verdict({ local: app }), 'plaintext');
-    assert.equal(verdict({ local: { ip: SELF, port: 15008 } }), 'hbone');
-    assert.equal(verdict({ local: { ip: '203.0.113.1', port: 1 } }), 'plaintext');
+  it('passes UDP', () => {
+    for (const ip of [SELF, SELF6])
+      assert.equal(verdict({ protocol: UDP, local: { ip, port: 8080 } }), 'pass');
   });
 
-  it('passes UDP and drops IPv6', () => {
-    assert.equal(verdict({ protocol: UDP, local: app }), 'pass');
-    assert.equal(verdict({ family: AF_INET6, local: app }), 'drop');
-  });
+  for (const [name, self, other, elsewhere, internal] of [
+    ['IPv4', SELF, '198.18.80.9', '203.0.113.1', ['127.0.0.1', '127.255.1.1']],
+    ['IPv6', SELF6, 'fd00:80::9', '2001:db8::1', ['::1', 'fd5b:8c1d:9a6e::1:7']],
+  ] as const) {
+    const ephemeral = { ip: self, port: 61234 };
+    const app = { ip: self, port: 8080 };
+    const [source] = internal.slice(-1);
 
-  it('drops its own and loopback addresses without a record', () => {
-    for (const ip of [SELF, '127.0.0.1', '127.255.1.1']) {
-      assert.equal(verdict({ remote: { ip, port: 40000 }, local: app }), 'drop');
-      assert.equal(verdict({ remote: { ip, port: 40000 }, local: { ip: SELF, port: 15008 } }), 'drop');
-    }
-    assert.equal(
-      verdict({ remote: { ip: '198.18.80.9', port: 1 }, local: { ip: '127.0.0.1', port: 80 } }),
-      'drop',
-    );
-    assert.equal(
-      verdict({ remote: { ip: '198.18.80.200', port: 1 }, local: { ip: '198.18.80.200', port: 80 } }),
-      'drop',
-    );
-  });
+    it(`steers what comes from outside (${name})`, () => {
+      assert.equal(verdict({ local: app }), 'plaintext');
+      assert.equal(verdict({ local: { ip: self, port: 15008 } }), 'hbone');
+      assert.equal(verdict({ local: { ip: elsewhere, port: 1 } }), 'plaintext');
+      if (name === 'IPv6') assert.equal(verdict({ local: { ip: 'fe80::1', port: 1 } }), 'plaintext');
+    });
 
-  it('does with a record what its kind says, and keeps it (F14)', () => {
-    const remote = { ip: SELF, port: 40000 };
-    for (let i = 0; i < 2; i += 1) {
-      using _ = record(remote, ephemeral, KINDS.outbound);
+    it(`drops its own and internal addresses without a record (${name})`, () => {
+      for (const ip of [self, ...internal]) {
+        assert.equal(verdict({ remote: { ip, port: 40000 }, local: app }), 'drop');
+        assert.equal(verdict({ remote: { ip, port: 40000 }, local: { ip: self, port: 15008 } }), 'drop');
+      }
+      for (const ip of internal) {
+        assert.equal(verdict({ remote: { ip: other, port: 1 }, local: { ip, port: 80 } }), 'drop');
+      }
+      assert.equal(
+        verdict({ remote: { ip: elsewhere, port: 1 }, local: { ip: elsewhere, port: 80 } }),
+        'drop',
+      );
+    });
+
+    it(`does with a record what its kind says, and keeps it (F14, ${name})`, () => {
+      const remote = { ip: self, port: 40000 };
+      for (let i = 0; i < 2; i += 1) {
+        using _ = record(remote, ephemeral, KINDS.outbound);
+        assert.equal(verdict({ remote, local: ephemeral }), 'outbound');
+        assert.equal(verdict({ remote, local: ephemeral }), 'outbound');
+      }
+      using _a = record({ ip: source ?? '', port: 1 }, app, KINDS.toApplication);
+      assert.equal(verdict({ remote: { ip: source ?? '', port: 1 }, local: app }), 'pass');
+      using _b = record(remote, { ip: self, port: 15008 }, KINDS.hairpin);
+      assert.equal(verdict({ remote, local: { ip: self, port: 15008 } }), 'hbone');
+      using _c = record(remote, app, KINDS.hairpin);
+      assert.equal(verdict({ remote, local: app }), 'plaintext');
+    });
+
+    it(`drops a record of another enrolment, an old one and one of unknown kind (${name})`, () => {
+      const remote = { ip: self, port: 40001 };
+      for (const make of [
+        () => record(remote, ephemeral, KINDS.outbound, GENERATION - 1n),
+        () => record(remote, ephemeral, KINDS.outbound, GENERATION, 301),
+        () => record(remote, ephemeral, 9),
+      ]) {
+        using _ = make();
+        assert.equal(verdict({ remote, local: ephemeral }), 'drop');
+      }
+      using _ = record(remote, ephemeral, KINDS.outbound, GENERATION, 200);
       assert.equal(verdict({ remote, local: ephemeral }), 'outbound');
-      assert.equal(verdict({ remote, local: ephemeral }), 'outbound');
-    }
-    using _a = record({ ip: '127.1.1.1', port: 1 }, app, KINDS.toApplication);
-    assert.equal(verdict({ remote: { ip: '127.1.1.1', port: 1 }, local: app }), 'pass');
-    using _b = record(remote, { ip: SELF, port: 15008 }, KINDS.hairpin);
-    assert.equal(verdict({ remote, local: { ip: SELF, port: 15008 } }), 'hbone');
-    using _c = record(remote, app, KINDS.hairpin);
-    assert.equal(verdict({ remote, local: app }), 'plaintext');
-  });
+    });
+  }
 
-  it('drops a record of another enrolment, an old one and one of unknown kind', () => {
-    const remote = { ip: SELF, port: 40001 };
-    for (const make of [
-      () => record(remote, ephemeral, KINDS.outbound, GENERATION - 1n),
-      () => record(remote, ephemeral, KINDS.outbound, GENERATION, 301),
-      () => record(remote, ephemeral, 9),
-    ]) {
-      using _ = make();
-      assert.equal(verdict({ remote, local: ephemeral }), 'drop');
-    }
-    using _ = record(remote, ephemeral, KINDS.outbound, GENERATION, 200);
-    assert.equal(verdict({ remote, local: ephemeral }), 'outbound');
+  it('drops an IPv6 packet with v4-mapped addresses, which would be found under an IPv4 record', () => {
+    const bytes = context({ remote: { ip: 'fd00::9', port: 40000 }, local: { ip: SELF6, port: 8080 } });
+    bytes.set(ipToBytes('198.18.80.9') ?? [], 20);
+    assert.equal(testRun(program, bytes), DROP);
+    const other = context({ local: { ip: SELF6, port: 8080 } });
+    other.set(ipToBytes('255.255.255.255') ?? [], 44);
+    assert.equal(testRun(program, other), DROP);
   });
 
   it('drops when a listener is gone', () => {
     listeners.get('plaintext')?.close();
-    assert.equal(verdict({ local: app }), 'drop');
-    assert.equal(verdict({ local: { ip: SELF, port: 15008 } }), 'hbone');
+    for (const ip of [SELF, SELF6]) {
+      assert.equal(verdict({ local: { ip, port: 8080 } }), 'drop');
+      assert.equal(verdict({ local: { ip, port: 15008 } }), 'hbone');
+    }
   });
 
   it('counts by the names that user space has', () => {
     const sums = InstanceMaps.countersOf(object.maps.get('counters') ?? -1);
     const expected: Partial<Record<Counter, number>> = {
-      droppedStale: 3,
-      droppedIpv6: 1,
-      droppedNoListener: 1,
+      droppedStale: 6,
+      droppedMapped: 2,
+      droppedNoListener: 2,
     };
     for (const [name, value] of Object.entries(expected)) assert.equal(sums[name as Counter], value, name);
   });

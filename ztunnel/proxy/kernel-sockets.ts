@@ -1,9 +1,10 @@
 import type { Socket } from 'node:net';
 import { markOwnSocket, originalDst } from '../../lib/linux/bpf/own-sockets.ts';
-import { adoptUnconnected, bind4, closeFd, tcpSocket4 } from '../../lib/linux/socket.ts';
+import { ipFamily } from '../../lib/linux/ip.ts';
+import { adoptUnconnected, bindSource, closeFd, tcpSocket } from '../../lib/linux/socket.ts';
 import type { HostPort } from '../../lib/mesh/hbone/hbone-headers.ts';
 import { socketFd } from '../../lib/mesh/hbone/socket-fd.ts';
-import { LoopbackSources, type PodSockets } from './pod-sockets.ts';
+import { InternalSources, type PodSockets } from './pod-sockets.ts';
 import { ProxyError } from '../../lib/mesh/hbone/proxy-error.ts';
 
 /** Descriptors of the BPF maps by which the kernel knows our sockets and tells original destinations. */
@@ -40,7 +41,7 @@ export class MapHolder {
 export class KernelPodSockets implements PodSockets {
   #netnsFd: number | undefined;
   readonly #maps: MapHolder;
-  readonly #sources = new LoopbackSources();
+  readonly #sources = new InternalSources();
 
   constructor(netnsFd: number, maps: MapHolder) {
     this.#netnsFd = netnsFd;
@@ -54,7 +55,7 @@ export class KernelPodSockets implements PodSockets {
   dialApplication(target: HostPort, truePeer: HostPort): Socket {
     return this.#dial(target, (fd) => {
       markOwnSocket(this.#maps.current.ownSockets, fd, truePeer);
-      bind4(fd, this.#sources.next(), 0);
+      bindSource(fd, this.#sources.next(ipFamily(target.ip) ?? 4));
     });
   }
 
@@ -70,7 +71,7 @@ export class KernelPodSockets implements PodSockets {
 
   #dial(target: HostPort, prepare: (fd: number) => void): Socket {
     if (this.#netnsFd === undefined) throw new ProxyError('POD_GONE', 'the pod is gone');
-    const fd = tcpSocket4(this.#netnsFd);
+    const fd = tcpSocket(this.#netnsFd, ipFamily(target.ip));
     try {
       prepare(fd);
     } catch (error) {

@@ -24,6 +24,8 @@ export type BpfErrorCode =
   | 'BPF_NO_CGROUP2'
   /** Somebody else's sk_lookup program is attached to the pod. */
   | 'BPF_POD_TAKEN'
+  /** The private sources of a pod cannot be routed inside it. */
+  | 'BPF_ROUTE'
   /** An argument is not what it must be. */
   | 'BPF_ARGUMENT';
 

@@ -39,6 +39,7 @@ export const COUNTERS = [
   'ownConnects',
   'loopbackConnects',
   'refusedFamily',
+  'refusedScope',
   'refusedCap',
   'refusedStorage',
   'recorded',
@@ -55,7 +56,7 @@ export const COUNTERS = [
   'droppedNoListener',
   'droppedNoRecord',
   'droppedStale',
-  'droppedIpv6',
+  'droppedMapped',
   'droppedListenerPort',
 ] as const;
 export type Counter = (typeof COUNTERS)[number];

@@ -31,6 +31,7 @@ import {
 import { loadObject } from './object.ts';
 import { checkPod } from './pod-check.ts';
 import type { PinFolder } from './pins.ts';
+import { routeSources, unrouteSources } from './pod-sources.ts';
 import { portSpread } from './port-spread.ts';
 import { waitForPrograms } from './quiesce.ts';
 import type { Problem } from './redirection.ts';
@@ -130,6 +131,7 @@ export class PodStore {
       this.#maps.map('pod_uses').add(cookieKey(pod.cookie), buffer(POD_USE_BYTES));
       this.setListeners(pod.cookie, pod.listeners);
       this.#attachLookup(pod.cookie, entry, pod.netnsFd);
+      routeSources(pod);
       this.guard(pod, pod.guard ?? 'on');
       this.#maps.map('pods').set(cookieKey(pod.cookie), encodePod(entry));
     } catch (error) {
@@ -169,6 +171,7 @@ export class PodStore {
       this.#pins.drop('pods', String(cookie));
     }
     this.#forget(cookie);
+    unrouteSources(new Set([cookie]));
   }
 
   list(): EnrolledPod[] {

@@ -14,6 +14,7 @@ import type { Counter, ListenerRole } from './layout.ts';
 import { allLinks, attach, attachedPrograms, detach, linkInfo, replaceProgram } from './link.ts';
 import { loadObject, type LoadedObject } from './object.ts';
 import { CURRENT_LAYOUT, DEFAULT_BPFFS, PinFolder } from './pins.ts';
+import { unrouteSources } from './pod-sources.ts';
 import { PodStore, type EnrolledPod, type PodHandle, type PodRequest } from './pod-store.ts';
 
 /** Program and hook of each link at the cgroup root. */
@@ -208,7 +209,9 @@ export class Redirection {
       // connect first: from then on nothing is redirected to listeners that are no longer steered to.
       const links = pins.list('links', layout).sort((a, b) => order(a) - order(b));
       for (const name of links) end('links', name);
-      for (const name of pins.list('pods', layout)) end('pods', name);
+      const pods = pins.list('pods', layout);
+      for (const name of pods) end('pods', name);
+      unrouteSources(new Set(pods.map(BigInt)));
     }
     pins.removeAll();
   }

@@ -134,7 +134,7 @@ export class HboneAcceptor {
     server.on('tlsClientError', (error, socket) => {
       this.#options.onRefused('TLS_FAILURE');
       this.#options.log('debug', 'TLS handshake failed', {
-        peer: socket.remoteAddress,
+        peer: plainIp(socket.remoteAddress),
         error: error.message,
       });
       socket.destroy();

@@ -1,7 +1,7 @@
 /** A process that plays the agent: opens an instance, enrols a pod, says so, and then lives until it is killed. */
 import { openNetns, netnsCookie } from '../../../lib/linux/netns.ts';
 import { Redirection } from '../../../lib/linux/bpf/index.ts';
-import { listenTcp4 } from '../../../lib/linux/socket.ts';
+import { listenSteered } from '../../../lib/linux/socket.ts';
 
 const [instance, netnsPath, ip] = process.argv.slice(2);
 if (instance === undefined || netnsPath === undefined || ip === undefined) {
@@ -10,9 +10,9 @@ if (instance === undefined || netnsPath === undefined || ip === undefined) {
 const netnsFd = openNetns(netnsPath);
 const redirection = Redirection.open({ instance });
 const listeners = {
-  outbound: listenTcp4({ netnsFd }),
-  plaintext: listenTcp4({ netnsFd }),
-  hbone: listenTcp4({ netnsFd }),
+  outbound: listenSteered({ netnsFd }),
+  plaintext: listenSteered({ netnsFd }),
+  hbone: listenSteered({ netnsFd }),
 };
 redirection.enrol({ netnsFd, cookie: netnsCookie(netnsFd), ips: [ip], listeners });
 console.log('enrolled');

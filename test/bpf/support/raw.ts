@@ -1,11 +1,13 @@
 /** Forged frames on a pod's eth0, and what the kernel drops of its own accord switched off. */
 import { check, closeFd, sys } from '../../../lib/linux/libc.ts';
+import { ipToBytes } from '../../../lib/linux/ip.ts';
 import { inNetns } from '../../../lib/linux/netns.ts';
-import { run, sysctl, type Pod } from './lab.ts';
+import { interfaceIndex, run, sysctl, type Pod } from './lab.ts';
 
 const AF_PACKET = 17;
 const SOCK_RAW_CLOEXEC = 0o2000003;
 const ETHERTYPE_IPV4 = 0x0800;
+const ETHERTYPE_IPV6 = 0x86dd;
 const IPPROTO_TCP = 6;
 const TCP_SYN = 2;
 
@@ -25,9 +27,12 @@ export function sendForgedSyn(
   source: { ip: string; port: number },
   destination: { ip: string; port: number },
 ): void {
+  const v6 = destination.ip.includes(':');
+  const type = v6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4;
+  const packet = v6 ? ipv6 : ipv4;
   const frame = Buffer.concat([
-    ethernet(mac(to), mac(from)),
-    ipv4(source.ip, destination.ip, tcp(source, destination)),
+    ethernet(mac(to), mac(from), type),
+    packet(source.ip, destination.ip, tcp(source, destination)),
   ]);
   const fd = inNetns(from.netnsFd, () =>
     check(sys.socket(AF_PACKET, SOCK_RAW_CLOEXEC, 0), 'socket', 'AF_PACKET'),
@@ -35,7 +40,7 @@ export function sendForgedSyn(
   try {
     const address = Buffer.from(new ArrayBuffer(20));
     address.writeUInt16LE(AF_PACKET, 0);
-    address.writeUInt16BE(ETHERTYPE_IPV4, 2);
+    address.writeUInt16BE(type, 2);
     address.writeInt32LE(interfaceIndex(from), 4);
     check(sys.bind(fd, address, address.length), 'bind', 'AF_PACKET');
     const copy = Buffer.from(new ArrayBuffer(frame.length));
@@ -51,13 +56,19 @@ function mac(pod: Pod): Buffer {
   return Buffer.from((/link\/ether ([0-9a-f:]+)/.exec(text)?.[1] ?? '').replaceAll(':', ''), 'hex');
 }
 
-function interfaceIndex(pod: Pod): number {
-  return Number(run(`ip -n ${pod.netns} -o link show eth0`).split(':')[0]);
+function ethernet(to: Buffer, from: Buffer, type: number): Buffer {
+  return Buffer.concat([to, from, Buffer.from([type >> 8, type & 0xff])]);
 }
 
-function ethernet(to: Buffer, from: Buffer): Buffer {
-  const type = Buffer.from([ETHERTYPE_IPV4 >> 8, ETHERTYPE_IPV4 & 0xff]);
-  return Buffer.concat([to, from, type]);
+function ipv6(source: string, destination: string, payload: Buffer): Buffer {
+  const header = Buffer.alloc(40);
+  header[0] = 0x60;
+  header.writeUInt16BE(payload.length, 4);
+  header[6] = IPPROTO_TCP;
+  header[7] = 64;
+  header.set(ipToBytes(source) ?? [], 8);
+  header.set(ipToBytes(destination) ?? [], 24);
+  return Buffer.concat([header, payload]);
 }
 
 function ipv4(source: string, destination: string, payload: Buffer): Buffer {
@@ -80,11 +91,10 @@ function tcp(source: { ip: string; port: number }, destination: { ip: string; po
   header[12] = 5 << 4;
   header[13] = TCP_SYN;
   header.writeUInt16BE(65535, 14);
-  const pseudo = Buffer.alloc(12);
-  pseudo.set(source.ip.split('.').map(Number), 0);
-  pseudo.set(destination.ip.split('.').map(Number), 4);
-  pseudo[9] = IPPROTO_TCP;
-  pseudo.writeUInt16BE(header.length, 10);
+  // RFC 9293 3.1: the addresses at their full length; all else of the pseudo-header is the sum of two numbers.
+  const length = destination.ip.includes(':') ? 16 : 4;
+  const ends = [source.ip, destination.ip].map((ip) => Buffer.from((ipToBytes(ip) ?? []).slice(-length)));
+  const pseudo = Buffer.concat([...ends, Buffer.from([0, IPPROTO_TCP, 0, header.length])]);
   header.writeUInt16BE(checksum(Buffer.concat([pseudo, header])), 16);
   return header;
 }

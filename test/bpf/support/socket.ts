@@ -8,6 +8,9 @@ const AF_INET = 2;
 const AF_INET6 = 10;
 const SOCK_STREAM_CLOEXEC = 0o2000001;
 const SOL_SOCKET = 1;
+const SOL_IP = 0;
+const IP_BIND_ADDRESS_NO_PORT = 24;
+const MSG_FASTOPEN = 0x20000000;
 const IPPROTO_TCP = 6;
 const TCP_REPAIR = 19;
 const TCP_FASTOPEN_CONNECT = 30;
@@ -43,11 +46,15 @@ export interface SocketOptions {
 export class Sock implements Disposable {
   readonly fd: number;
   readonly family: 4 | 6;
+  /** Shows IPv4 addresses without the `::ffff:` that an IPv6 socket has them with. */
+  readonly #plain: boolean;
+  #scope = 0;
   #open = true;
 
-  private constructor(fd: number, family: 4 | 6) {
+  private constructor(fd: number, family: 4 | 6, plain = false) {
     this.fd = fd;
     this.family = family;
+    this.#plain = plain;
   }
 
   static open(netnsFd: number, options: SocketOptions = {}): Sock {
@@ -70,9 +77,9 @@ export class Sock implements Disposable {
     return socket;
   }
 
-  /** One that exists already, for example a listener of lib/linux. */
-  static adopt(fd: number, family: 4 | 6 = 4): Sock {
-    return new Sock(fd, family);
+  /** A steered listener of lib/linux: what it accepts shows addresses as ztunnel takes them. */
+  static adoptSteered(fd: number): Sock {
+    return new Sock(fd, 6, true);
   }
 
   option(name: number, value: number): this {
@@ -109,10 +116,22 @@ export class Sock implements Disposable {
     return this;
   }
 
+  /** The interface on which link-local addresses are meant. */
+  scope(index: number): this {
+    this.#scope = index;
+    return this;
+  }
+
   bind(ip: string, port: number): this {
-    const address = sockaddr(this.family, ip, port);
+    const address = sockaddr(this.family, ip, port, this.#scope);
     check(sys.bind(this.fd, address, address.length), 'bind', ip, port);
     return this;
+  }
+
+  /** Binds to an address and leaves the choice of the port to connect(). */
+  bindAddressNoPort(ip: string): this {
+    check(sys.setsockopt(this.fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT, int32(1), 4), 'IP_BIND_ADDRESS_NO_PORT');
+    return this.bind(ip, 0);
   }
 
   startListening(): this {
@@ -121,7 +140,7 @@ export class Sock implements Disposable {
   }
 
   connect(ip: string, port: number): ConnectResult {
-    const address = sockaddr(this.family, ip, port);
+    const address = sockaddr(this.family, ip, port, this.#scope);
     if (sys.connect(this.fd, address, address.length) === 0) return 'ok';
     const error = errnoName();
     // Node's threads signal each other; the connection goes on meanwhile.
@@ -150,8 +169,8 @@ export class Sock implements Disposable {
     if (!this.#ready(POLLIN, timeoutMs)) return undefined;
     const address = Buffer.from(new ArrayBuffer(28));
     const fd = check(sys.accept4(this.fd, address, int32(address.length), 0o2000000), 'accept4');
-    const socket = new Sock(fd, this.family).#timeouts();
-    return { socket, peer: parse(address), [Symbol.dispose]: () => socket[Symbol.dispose]() };
+    const socket = new Sock(fd, this.family, this.#plain).#timeouts();
+    return { socket, peer: parse(address, this.#plain), [Symbol.dispose]: () => socket[Symbol.dispose]() };
   }
 
   peer(): Address {
@@ -165,6 +184,18 @@ export class Sock implements Disposable {
   send(text: string): void {
     const bytes = Buffer.from(text);
     check(sys.write(this.fd, bytes, bytes.length), 'write');
+  }
+
+  /** Connects and sends in one call. */
+  sendTo(text: string, ip: string, port: number): void {
+    const bytes = Buffer.from(text);
+    const address = sockaddr(this.family, ip, port, this.#scope);
+    check(
+      sys.sendto(this.fd, bytes, bytes.length, MSG_FASTOPEN, address, address.length),
+      'sendto',
+      ip,
+      port,
+    );
   }
 
   /** What arrives next; '' at the end of the stream. */
@@ -216,7 +247,7 @@ export class Sock implements Disposable {
   #address(call: 'getpeername' | 'getsockname'): Address {
     const bytes = Buffer.from(new ArrayBuffer(28));
     check(sys[call](this.fd, bytes, int32(bytes.length)), call);
-    return parse(bytes);
+    return parse(bytes, this.#plain);
   }
 }
 
@@ -226,18 +257,20 @@ export function dial(netnsFd: number, ip: string, port: number, options: SocketO
   return socket.connect(ip, port);
 }
 
-function sockaddr(family: 4 | 6, ip: string, port: number): Buffer {
+function sockaddr(family: 4 | 6, ip: string, port: number, scope: number): Buffer {
   const bytes = Buffer.from(new ArrayBuffer(family === 4 ? 16 : 28));
   bytes.writeUInt16LE(family === 4 ? AF_INET : AF_INET6, 0);
   bytes.writeUInt16BE(port, 2);
   if (family === 4) bytes.set(ipaddr.IPv4.parse(ip).toByteArray(), 4);
   else bytes.set(ipaddr.IPv6.parse(ip).toByteArray(), 8);
+  if (family === 6 && ip.startsWith('fe80:')) bytes.writeUInt32LE(scope, 24);
   return bytes;
 }
 
-function parse(bytes: Buffer): Address {
+function parse(bytes: Buffer, plain: boolean): Address {
   const port = bytes.readUInt16BE(2);
   if (bytes.readUInt16LE(0) === AF_INET) return { ip: bytes.subarray(4, 8).join('.'), port };
   const ip = new ipaddr.IPv6([...bytes.subarray(8, 24)]);
-  return { ip: ip.isIPv4MappedAddress() ? `::ffff:${ip.toIPv4Address().toString()}` : ip.toString(), port };
+  if (!ip.isIPv4MappedAddress()) return { ip: ip.toRFC5952String(), port };
+  return { ip: `${plain ? '' : '::ffff:'}${ip.toIPv4Address().toString()}`, port };
 }

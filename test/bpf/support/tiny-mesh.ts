@@ -10,7 +10,7 @@ import {
   type PodHandle,
 } from '../../../lib/linux/bpf/index.ts';
 import { inNetns } from '../../../lib/linux/netns.ts';
-import { listenTcp4 } from '../../../lib/linux/socket.ts';
+import { listenSteered } from '../../../lib/linux/socket.ts';
 import { PREFIX, type Pod } from './lab.ts';
 import { Sock } from './socket.ts';
 
@@ -44,7 +44,7 @@ export function newInstanceName(): string {
 
 /** Opens listeners inside a pod. */
 export function openListeners(pod: Pod): Listeners {
-  const listen = () => Sock.adopt(listenTcp4({ netnsFd: pod.netnsFd }));
+  const listen = () => Sock.adoptSteered(listenSteered({ netnsFd: pod.netnsFd }));
   return { outbound: listen(), plaintext: listen(), hbone: listen() };
 }
 
@@ -82,8 +82,8 @@ export class TinyMesh implements Disposable {
   }
 
   /** ztunnel's socket inside a pod, marked as such. */
-  ownSocket(pod: Pod, truePeer?: Endpoint): Sock {
-    const socket = Sock.open(pod.netnsFd);
+  ownSocket(pod: Pod, truePeer?: Endpoint, family: 4 | 6 = 4): Sock {
+    const socket = Sock.open(pod.netnsFd, { family });
     markOwnSocket(this.redirection.ownSocketsMapFd, socket.fd, truePeer);
     return socket;
   }

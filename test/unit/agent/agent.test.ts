@@ -12,7 +12,8 @@ import type { Readiness, Status } from '../../../agent/status.ts';
 import { originalDst } from '../../../lib/linux/bpf/index.ts';
 import { check, closeFd, sys } from '../../../lib/linux/libc.ts';
 import { openNetns } from '../../../lib/linux/netns.ts';
-import { bind4, connectInNetns, tcpSocket4 } from '../../../lib/linux/socket.ts';
+import { plainIp } from '../../../lib/mesh/hbone/hbone-headers.ts';
+import { bindTo, connectInNetns, tcpSocket } from '../../../lib/linux/socket.ts';
 import { siblingModule } from '../../../lib/package-root.ts';
 import { ip, makeNetns, removeAllNetns, removeNetns } from '../lib/linux/test-netns.ts';
 import { pod } from './fakes.ts';
@@ -100,8 +101,8 @@ describe('agent on the real kernel', () => {
         socket.on('error', () => undefined);
         const accepted = (socket as unknown as { _handle: { fd: number } })._handle.fd;
         const original = name === 'outbound' ? originalDst(maps[1] ?? -1, accepted) : undefined;
-        const target = original ?? { ip: socket.localAddress, port: socket.localPort };
-        socket.end(`${name} ${socket.remoteAddress} to ${target.ip}:${target.port}`);
+        const target = original ?? { ip: plainIp(socket.localAddress), port: socket.localPort };
+        socket.end(`${name} ${plainIp(socket.remoteAddress)} to ${target.ip}:${target.port}`);
       });
       servers.push(server);
       server.listen({ fd });
@@ -110,10 +111,10 @@ describe('agent on the real kernel', () => {
 
   /** An application inside a namespace. */
   async function serveApplication(netns: number, address: string, port: number): Promise<void> {
-    const fd = tcpSocket4(netns);
+    const fd = tcpSocket(netns);
     // As servers do.
     check(sys.setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, Uint8Array.of(1, 0, 0, 0), 4), 'setsockopt', fd);
-    bind4(fd, address, port);
+    bindTo(fd, address, port);
     check(sys.listen(fd, 16), 'listen', fd);
     const server = createServer((socket) => {
       socket.on('error', () => undefined);

@@ -104,6 +104,8 @@ export class FakeNode implements NodePort {
   /** Listeners that a process of the pod destroyed. */
   readonly destroyed = new Set<number>();
   failListen = false;
+  /** Namespaces in which somebody took the private sources away. */
+  readonly unrouted = new Set<bigint>();
   #nextFd = 100;
 
   openNetns(path: string): OpenNetns {
@@ -138,6 +140,10 @@ export class FakeNode implements NodePort {
     for (const fd of Object.values(listeners) as number[]) {
       if (!this.listeners.delete(fd)) throw new Error(`listener ${fd} closed twice`);
     }
+  }
+
+  hasSources({ cookie }: OpenNetns): boolean {
+    return !this.unrouted.has(cookie);
   }
 
   census(): ProcessCensus {

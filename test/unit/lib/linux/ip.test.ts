@@ -31,6 +31,8 @@ describe('addresses as the kernel parts keep them', () => {
       'fd00::1::2',
       'localhost',
       '[::1]',
+      '1.2.3.4\0x',
+      '01.2.3.4',
     ]) {
       assert.deepEqual([canonicalIp(ip), ipFamily(ip), ipToBytes(ip)], [undefined, undefined, undefined], ip);
     }

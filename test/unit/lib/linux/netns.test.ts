@@ -93,14 +93,14 @@ describe('network namespaces', () => {
       import { parentPort } from 'node:worker_threads';
       import { readlinkSync } from 'node:fs';
       const { inNetns, openNetns } = await import('${module('netns')}');
-      const { listenTcp4, closeFd } = await import('${module('socket')}');
+      const { listenSteered, closeFd } = await import('${module('socket')}');
       const here = () => readlinkSync('/proc/thread-self/ns/net');
       const home = here();
       const fd = openNetns('${path}');
       let strays = 0;
       for (let i = 0; i < 200; i += 1) {
         if (inNetns(fd, here) === home) strays += 1;
-        closeFd(listenTcp4({ netnsFd: fd }));
+        closeFd(listenSteered({ netnsFd: fd }));
         if (here() !== home) strays += 1;
       }
       parentPort.postMessage({ strays, home });`;

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import net, { type Socket } from 'node:net';
 import { openNetns } from '../../../../lib/linux/netns.ts';
-import { adoptUnconnected, bind4, closeFd, tcpSocket4 } from '../../../../lib/linux/socket.ts';
+import { adoptUnconnected, bindTo, closeFd, tcpSocket } from '../../../../lib/linux/socket.ts';
 import { spiffeUri } from '../../../../lib/spiffe.ts';
 import { CertificateStore } from '../../../../lib/mesh/hbone/certificate-store.ts';
 import { ConnectionRegistry } from '../../../../ztunnel/proxy/connection-registry.ts';
@@ -12,7 +12,7 @@ import type { EgressStore } from '../../../../ztunnel/egress/egress-store.ts';
 import { HbonePool } from '../../../../lib/mesh/hbone/hbone-pool.ts';
 import type { HostPort } from '../../../../lib/mesh/hbone/hbone-headers.ts';
 import type { Mesh } from '../../../../ztunnel/proxy/mesh.ts';
-import { LoopbackSources, type PodSockets } from '../../../../ztunnel/proxy/pod-sockets.ts';
+import { InternalSources, type PodSockets } from '../../../../ztunnel/proxy/pod-sockets.ts';
 import type { Match, Policy, Workload } from '../../../../lib/mesh/state/model.ts';
 import { FirstState } from '../../../../lib/mesh/state/first-state.ts';
 import { PolicyStore } from '../../../../lib/mesh/state/policy-store.ts';
@@ -172,7 +172,7 @@ export class ToyPodNet implements PodSockets {
   wanted: HostPort | undefined;
   /** The true peers that were announced, newest last. */
   readonly truePeers: HostPort[] = [];
-  readonly #sources = new LoopbackSources();
+  readonly #sources = new InternalSources();
 
   constructor(name: string, address: string) {
     this.name = name;
@@ -185,21 +185,21 @@ export class ToyPodNet implements PodSockets {
   /** A server at the pod's own address. Port 0: any, see `server.address()`. */
   async listen(port: number, serve: (socket: Socket) => void, pauseOnConnect: boolean): Promise<net.Server> {
     const server = net.createServer({ allowHalfOpen: true, pauseOnConnect }, serve);
-    const fd = tcpSocket4(this.netnsFd);
-    bind4(fd, this.ip, port);
+    const fd = tcpSocket(this.netnsFd);
+    bindTo(fd, this.ip, port);
     server.listen({ fd });
     await once(server, 'listening');
     return server;
   }
 
   dialRemote(target: HostPort): Socket {
-    return adoptUnconnected(tcpSocket4(this.netnsFd)).connect({ host: target.ip, port: target.port });
+    return adoptUnconnected(tcpSocket(this.netnsFd)).connect({ host: target.ip, port: target.port });
   }
 
   dialApplication(target: HostPort, truePeer: HostPort): Socket {
     this.truePeers.push(truePeer);
-    const fd = tcpSocket4(this.netnsFd);
-    bind4(fd, this.#sources.next(), 0);
+    const fd = tcpSocket(this.netnsFd);
+    bindTo(fd, this.#sources.next(4), 0);
     return adoptUnconnected(fd).connect({ host: target.ip, port: target.port });
   }
 

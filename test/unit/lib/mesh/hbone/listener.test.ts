@@ -6,11 +6,11 @@ import net from 'node:net';
 import { afterEach, beforeEach, describe, it } from 'mocha';
 import { openNetns } from '../../../../../lib/linux/netns.ts';
 import {
-  bind4,
+  bindTo,
   closeFd,
   DEFAULT_BACKLOG,
   localAddress,
-  tcpSocket4,
+  tcpSocket,
 } from '../../../../../lib/linux/socket.ts';
 import { DescriptorReserve } from '../../../../../lib/mesh/hbone/descriptor-reserve.ts';
 import { Listener } from '../../../../../lib/mesh/hbone/listener.ts';
@@ -35,9 +35,9 @@ describe('ztunnel/proxy/listener', () => {
 
   async function listen(reserve: DescriptorReserve): Promise<number> {
     const netns = openNetns('/proc/self/ns/net');
-    const fd = tcpSocket4(netns);
+    const fd = tcpSocket(netns);
     closeFd(netns);
-    bind4(fd, '127.0.0.1', 0);
+    bindTo(fd, '127.0.0.1', 0);
     listener = new Listener(fd, reserve, {
       connection: (socket) => void accepted.push(socket),
       crowded: () => (crowded += 1),

@@ -1,16 +1,16 @@
 /** A process that relays what comes to its listener to a port of loopback, until it is killed. It says its own port, and how each relay ended. */
 import net from 'node:net';
 import { openNetns } from '../../../../../../lib/linux/netns.ts';
-import { bind4, closeFd, localAddress, tcpSocket4 } from '../../../../../../lib/linux/socket.ts';
+import { bindTo, closeFd, localAddress, tcpSocket } from '../../../../../../lib/linux/socket.ts';
 import { DescriptorReserve } from '../../../../../../lib/mesh/hbone/descriptor-reserve.ts';
 import { Listener } from '../../../../../../lib/mesh/hbone/listener.ts';
 import { Relay } from '../../../../../../lib/mesh/hbone/relay.ts';
 
 const port = Number(process.argv[2]);
 const netns = openNetns('/proc/self/ns/net');
-const fd = tcpSocket4(netns);
+const fd = tcpSocket(netns);
 closeFd(netns);
-bind4(fd, '127.0.0.1', 0);
+bindTo(fd, '127.0.0.1', 0);
 const listener = new Listener(
   fd,
   new DescriptorReserve(),
