@@ -39,6 +39,7 @@ export interface ZtunnelConfig {
   /** Whether to ask for egress rules: a control plane that is not Loam's does not answer for them. */
   readonly egressRules: boolean;
   readonly logLevel: LogLevel;
+  /** How long connections that are open when it is told to end may go on. */
   readonly drainDeadlineMs: number;
   readonly certTtlSeconds: number;
   readonly connectionsPerPod: number;
@@ -66,6 +67,7 @@ const FLAGS = {
   ready: LISTEN,
   'egress-rules': oneOfWords(['on', 'off']),
   'log-level': oneOfWords(LEVELS),
+  'termination-grace-s': NUMBER,
   'drain-deadline-ms': NUMBER,
   'cert-ttl-s': NUMBER,
   'max-connections-per-pod': NUMBER,
@@ -84,7 +86,7 @@ const DEFAULTS: Partial<Record<Flag, string>> = {
   ready: '0.0.0.0:15021',
   'egress-rules': 'on',
   'log-level': 'info',
-  'drain-deadline-ms': '5000',
+  'termination-grace-s': '30',
   'cert-ttl-s': '86400',
   'max-connections-per-pod': '10000',
   'max-tunnels-per-pod': '2000',
@@ -125,10 +127,17 @@ export function readConfig(
     ready: listen('ready'),
     egressRules: value('egress-rules') === 'on',
     logLevel: value('log-level') as LogLevel,
-    drainDeadlineMs: number('drain-deadline-ms', 0),
+    drainDeadlineMs: isGiven('drain-deadline-ms')
+      ? number('drain-deadline-ms', 0)
+      : drainDeadlineMs(number('termination-grace-s', 0)),
     certTtlSeconds: number('cert-ttl-s', 10),
     connectionsPerPod: number('max-connections-per-pod', 1),
     tunnelsPerPod: number('max-tunnels-per-pod', 1),
     workerHeapMb: number('worker-heap-mb', 64),
   };
+}
+
+/** What is left of a pod's termination grace period for open connections, as Istio's ztunnel reckons (ambient-facts C1). */
+function drainDeadlineMs(graceSeconds: number): number {
+  return Math.max(1, graceSeconds > 10 ? graceSeconds - 5 : graceSeconds - 1) * 1000;
 }

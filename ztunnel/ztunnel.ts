@@ -1,10 +1,9 @@
-import type { Server } from 'node:http';
 import { errorText } from '../lib/loam-error.ts';
 import { parseSpiffeUri } from '../lib/spiffe.ts';
 import { configDump } from './admin/config-dump.ts';
-import { serveRoutes } from '../lib/admin/http-routes.ts';
 import { Readiness } from '../lib/admin/readiness.ts';
 import { metricsRoute, readyRoute } from '../lib/admin/program-routes.ts';
+import { AdminPorts } from './admin/ports.ts';
 import { adminRoutes, type AdminActions } from './admin/routes.ts';
 import type { ZtunnelConfig } from './config.ts';
 import {
@@ -24,6 +23,7 @@ import { PolicyStore } from '../lib/mesh/state/policy-store.ts';
 import { WorkloadStore } from '../lib/mesh/state/workload-store.ts';
 import { MetricsRegistry } from './telemetry/metrics-registry.ts';
 import type { LogLevel } from '../lib/mesh/log.ts';
+import { STARTED_NS, Takeover } from './takeover.ts';
 import { startWorker, type ConnectionWorker } from './worker/worker-host.ts';
 
 /** For own workload, policies and certificates (ambient-facts C3, DESIGN §6). */
@@ -48,7 +48,8 @@ export class Ztunnel {
   readonly #workloads = new WorkloadStore();
   readonly #policies = new PolicyStore();
   readonly #egress = new EgressStore();
-  readonly #servers: Server[] = [];
+  readonly #ports: AdminPorts;
+  readonly #takeover: Takeover;
   #feed: StateFeed | undefined;
   #draining: Promise<void> | undefined;
 
@@ -95,19 +96,27 @@ export class Ztunnel {
       this.#certificates,
       config.trustDomain,
     );
-    this.#zds = new ZdsClient(config.zds, this.#pods, fieldsLast(log));
+    const actions = this.#actions();
+    this.#ports = new AdminPorts([
+      { address: config.admin, routes: adminRoutes(actions, this.#readiness) },
+      { address: config.metrics, routes: { 'GET /metrics': metricsRoute(actions) } },
+      { address: config.ready, routes: { 'GET /healthz/ready': readyRoute(this.#readiness) } },
+    ]);
+    this.#takeover = new Takeover({
+      accept: (accepting) => worker.request('accept', { accepting }),
+      ports: this.#ports,
+      missing: () => this.#missing(),
+      onReady: () => this.#zds.announceReady(),
+      log: fieldsLast(log),
+    });
+    this.#zds = new ZdsClient(config.zds, this.#pods, this.#takeover, STARTED_NS, fieldsLast(log));
     this.#addGates();
   }
 
   /** Opens the ports, then connects to agent and control plane. @throws Error when a port or file cannot be used */
   async start(): Promise<void> {
-    const { admin, metrics, ready } = this.#config;
-    const actions = this.#actions();
-    this.#servers.push(
-      await serveRoutes(admin, adminRoutes(actions, this.#readiness)),
-      await serveRoutes(metrics, { 'GET /metrics': metricsRoute(actions) }),
-      await serveRoutes(ready, { 'GET /healthz/ready': readyRoute(this.#readiness) }),
-    );
+    if (!(await this.#ports.openIfFree()))
+      this.#log.info('another ztunnel has the ports for admin, metrics and readiness, until this one serves');
     this.#feed = startState(
       this.#config,
       {
@@ -129,6 +138,7 @@ export class Ztunnel {
       this.#log,
     );
     this.#zds.start();
+    this.#takeover.start();
   }
 
   /** Graceful end: no new connections, time for those that are open, then all is closed (ambient-facts C11). */
@@ -140,15 +150,14 @@ export class Ztunnel {
   async #drain(): Promise<void> {
     const deadlineMs = this.#config.drainDeadlineMs;
     this.#log.info({ deadlineMs }, 'draining');
-    this.#zds.stop();
+    this.#takeover.leave();
+    this.#zds.leave();
     const cut = await this.#worker.drain(deadlineMs);
     this.#log.info({ cut }, 'drained');
+    this.#zds.stop();
     await this.#feed?.stop();
     this.#certificates.stop();
-    for (const server of this.#servers) {
-      server.close();
-      server.closeAllConnections();
-    }
+    await this.#ports.close();
     await this.#worker.stop();
   }
 
@@ -237,10 +246,24 @@ export class Ztunnel {
         reason: `${waiting.length} pods not served, ${first.namespace}/${first.name}: ${why}`,
       };
     });
+    this.#readiness.add('serving', () => ({
+      ready: this.#takeover.serving,
+      reason: this.#takeover.reason,
+    }));
     this.#readiness.add('draining', () => ({
       ready: this.#draining === undefined,
       reason: this.#draining !== undefined ? 'asked to end' : 'no',
     }));
+  }
+
+  /** What is still to come before it could take over from another ztunnel without loss; undefined: nothing. */
+  #missing(): string | undefined {
+    const { gates } = this.#readiness.report();
+    const shut = gates.find(({ name, ready }) => !ready && name !== 'serving' && name !== 'draining');
+    if (shut !== undefined) return `${shut.name}: ${shut.reason}`;
+    // One that the CA refuses, or that it could not be asked for, the other ztunnel does not get either.
+    const pending = this.#certificates.snapshot().find(({ state }) => state === 'pending');
+    return pending && `the certificate of ${pending.identity}`;
   }
 
   #actions(): AdminActions {

@@ -1,8 +1,12 @@
-/** Hands workloads to the node proxies that connect: new ones to the latest, removals to all (ambient-facts C5). */
+/**
+ * Hands workloads to the node proxies that connect: new ones to the latest, removals to all (ambient-facts C5). Says
+ * which of them accepts connections (see takeover.ts).
+ */
 import { SeqpacketServer, type SeqpacketConnection } from '../../lib/linux/seqpacket.ts';
 import type { Clock } from '../clock.ts';
 import type { Log } from '../log.ts';
 import { Session, type MapFds } from './session.ts';
+import { rolesOf } from './takeover.ts';
 import type { Handover, HandoverState, WorkloadHandover } from './workload.ts';
 
 /** During an upgrade there are two; more than a few means that something goes round in circles. */
@@ -26,7 +30,7 @@ export interface ZdsServerOptions {
 export class ZdsServer implements WorkloadHandover {
   readonly #options: ZdsServerOptions;
   readonly #server: SeqpacketServer;
-  /** In the order in which they said hello. */
+  /** The oldest process first. */
   readonly #sessions: Session[] = [];
   readonly #strangers = new Set<Session>();
   #wanted: Handover = { workloads: new Map(), keep: new Set() };
@@ -56,15 +60,15 @@ export class ZdsServer implements WorkloadHandover {
   }
 
   stateOf(uid: string): HandoverState {
-    return this.#sessions.at(-1)?.stateOf(uid) ?? { state: 'no-proxy' };
+    return this.#current?.stateOf(uid) ?? { state: 'no-proxy' };
   }
 
-  /** True when the latest proxy has acknowledged a whole snapshot. */
+  /** True when the proxy that serves has acknowledged a whole snapshot. */
   get live(): boolean {
-    return this.#sessions.at(-1)?.live ?? false;
+    return this.#current?.live ?? false;
   }
 
-  /** The proxies that said hello, the latest last. */
+  /** The proxies that said hello, the youngest last. */
   describe(): ReturnType<Session['describe']>[] {
     return this.#sessions.map((session) => session.describe());
   }
@@ -93,9 +97,13 @@ export class ZdsServer implements WorkloadHandover {
       onHello: () => {
         this.#strangers.delete(session);
         this.#sessions.push(session);
+        this.#sessions.sort((a, b) => (a.started < b.started ? -1 : a.started > b.started ? 1 : 0));
         this.#tellAll();
       },
-      onProgress: () => this.#options.onProgress(),
+      onProgress: () => {
+        this.#tellAll();
+        this.#options.onProgress();
+      },
       onClose: () => {
         this.#strangers.delete(session);
         const at = this.#sessions.indexOf(session);
@@ -108,9 +116,17 @@ export class ZdsServer implements WorkloadHandover {
     this.#strangers.add(session);
   }
 
+  /** The one that serves, or will. */
+  get #current(): Session | undefined {
+    const settled = ({ proxy }: Session): boolean => proxy.serving || !proxy.takeover;
+    return this.#sessions.findLast(settled) ?? this.#sessions.at(-1);
+  }
+
   #tellAll(): void {
-    const latest = this.#sessions.at(-1);
-    for (const session of [...this.#sessions]) session.want(this.#wanted, session === latest);
+    const sessions = [...this.#sessions];
+    const roles = rolesOf(sessions.map(({ proxy }) => proxy));
+    for (const [i, session] of sessions.entries())
+      session.want(this.#wanted, roles[i] ?? 'stay', i === sessions.length - 1);
   }
 
   #turnedAway(error: Error): void {

@@ -16,6 +16,7 @@ import {
 import { AgentError } from '../agent-error.ts';
 import type { Clock } from '../clock.ts';
 import type { Log } from '../log.ts';
+import type { ProxyState, Role } from './takeover.ts';
 import type { Handover, HandoverState, Workload } from './workload.ts';
 
 export const HELLO_DEADLINE_MS = 5000;
@@ -35,9 +36,9 @@ export interface SessionOptions {
   readonly maps: MapFds;
   readonly clock: Clock;
   readonly log: Log;
-  /** The proxy said hello: from now on it counts as the latest. */
+  /** The proxy said hello: from now on it counts. */
   onHello(): void;
-  /** Something that `stateOf` shows may have changed. */
+  /** Something that `stateOf` or `proxy` shows may have changed. */
   onProgress(): void;
   /** Over; called once. */
   onClose(): void;
@@ -62,8 +63,14 @@ export class Session {
   readonly #options: SessionOptions;
   #phase: 'hello' | 'maps' | 'snapshot' | 'live' | 'closed' = 'hello';
   #loamHandover = false;
-  /** Only the latest proxy is given workloads that come after its snapshot. */
-  #latest = false;
+  #takeover = false;
+  #started = 0n;
+  #ready = false;
+  #serving = false;
+  #leaving = false;
+  #role: Role = 'stay';
+  /** Only then is it given workloads that come after its snapshot. */
+  #takesNew = false;
   #wanted: Handover = { workloads: new Map(), keep: new Set() };
   readonly #told = new Map<string, Told>();
   readonly #kept = new Set<string>();
@@ -83,16 +90,40 @@ export class Session {
     return this.#phase === 'live';
   }
 
-  /** For status. */
-  describe(): { pid: number; phase: string; loamHandover: boolean; workloads: number } {
-    const pid = this.#options.connection.peer.pid;
-    return { pid, phase: this.#phase, loamHandover: this.#loamHandover, workloads: this.#told.size };
+  /** When the proxy's process started, by the machine's monotonic clock; of one that does not tell, when it said hello. */
+  get started(): bigint {
+    return this.#started;
   }
 
-  /** Sets what this proxy shall have; `latest`: it is the one that new workloads go to. */
-  want(handover: Handover, latest: boolean): void {
+  /** What decides about its role. */
+  get proxy(): ProxyState {
+    return {
+      takeover: this.#takeover,
+      live: this.live,
+      ready: this.#ready,
+      serving: this.#takeover ? this.#serving : this.live,
+      leaving: this.#leaving,
+    };
+  }
+
+  /** For status. */
+  describe(): { pid: number; phase: string; loamHandover: boolean; workloads: number; role: string } {
+    const pid = this.#options.connection.peer.pid;
+    const { serving, ready } = this.proxy;
+    const idle = ready ? 'standing by' : 'getting ready';
+    const role = this.#leaving ? 'leaving' : serving ? 'serving' : idle;
+    return {
+      ...{ pid, phase: this.#phase, role },
+      loamHandover: this.#loamHandover,
+      workloads: this.#told.size,
+    };
+  }
+
+  /** Sets what this proxy shall have and be; `latest`: no other is younger, so that new workloads go to it. */
+  want(handover: Handover, role: Role, latest: boolean): void {
     this.#wanted = handover;
-    this.#latest = latest;
+    this.#role = role;
+    this.#takesNew = latest || role === 'serve' || this.#serving;
     this.#pump();
   }
 
@@ -117,7 +148,7 @@ export class Session {
     if (this.#phase === 'closed') return;
     try {
       if (this.#phase === 'hello') this.#hello(packet);
-      else this.#ack(packet);
+      else this.#response(packet);
     } catch (error) {
       this.#fail(error);
       return;
@@ -132,21 +163,43 @@ export class Session {
     }
     this.#disarmDeadline();
     this.#loamHandover = hello.loamHandover;
+    this.#takeover = hello.loamHandover && hello.loamTakeover;
+    this.#serving = this.#takeover && hello.loamServing;
+    this.#started = this.#takeover ? hello.loamStarted : process.hrtime.bigint();
     this.#phase = hello.loamHandover ? 'maps' : 'snapshot';
     this.#options.onHello();
   }
 
-  #ack(packet: Packet): void {
-    const response = decode(() => fromBinary(WorkloadResponseSchema, packet.data), 'an acknowledgement');
-    if (response.payload.case !== 'ack')
-      throw new AgentError('ZDS_PROTOCOL', 'an answer without an acknowledgement');
+  #response(packet: Packet): void {
+    const { payload } = decode(() => fromBinary(WorkloadResponseSchema, packet.data), 'an acknowledgement');
+    switch (payload.case) {
+      case 'ack':
+        this.#ack(payload.value.error);
+        return;
+      case 'loamReady':
+        this.#ready = true;
+        break;
+      case 'loamLeaving':
+        this.#leaving = true;
+        break;
+      case undefined:
+        throw new AgentError('ZDS_PROTOCOL', 'an answer without an acknowledgement');
+    }
+    this.#options.log.info(
+      { pid: this.#options.connection.peer.pid, says: payload.case },
+      'a node proxy speaks',
+    );
+    this.#options.onProgress();
+  }
+
+  #ack(error: string): void {
     const message = this.#inFlight;
     if (message === undefined) {
       throw new AgentError('ZDS_PROTOCOL', 'an acknowledgement while nothing was to be acknowledged');
     }
     this.#inFlight = undefined;
     this.#disarmDeadline();
-    message.acknowledged(response.payload.value.error.slice(0, MAX_SHOWN_ERROR));
+    message.acknowledged(error.slice(0, MAX_SHOWN_ERROR));
     this.#options.onProgress();
   }
 
@@ -175,14 +228,14 @@ export class Session {
       case 'snapshot':
         return this.#del() ?? this.#add() ?? this.#keep() ?? this.#snapshotSent();
       case 'live':
-        return this.#del() ?? this.#add();
+        return this.#del() ?? this.#add() ?? this.#roleMessage();
     }
   }
 
   #maps(): Message {
     const { ownSockets, originalDst } = this.#options.maps;
     return {
-      payload: { case: 'loamMaps', value: {} },
+      payload: { case: 'loamMaps', value: { takeover: true } },
       fds: [ownSockets, originalDst],
       acknowledged: (error) => {
         if (error !== '') throw new AgentError('ZDS_PROTOCOL', `the proxy refused the maps: ${error}`);
@@ -209,7 +262,7 @@ export class Session {
 
   #add(): Message | undefined {
     // A snapshot is whole, whoever gets it: a proxy drops what is missing from it.
-    if (!this.#latest && this.#phase === 'live') return undefined;
+    if (!this.#takesNew && this.#phase === 'live') return undefined;
     const now = this.#options.clock.now();
     for (const workload of this.#wanted.workloads.values()) {
       const told = this.#told.get(workload.uid);
@@ -262,11 +315,27 @@ export class Session {
     };
   }
 
+  #roleMessage(): Message | undefined {
+    const serve = this.#role === 'serve';
+    if (!this.#takeover || this.#role === 'stay' || this.#serving === serve) return undefined;
+    return {
+      payload: serve ? { case: 'loamServe', value: {} } : { case: 'loamYield', value: {} },
+      fds: [],
+      acknowledged: (error) => {
+        if (error !== '')
+          throw new AgentError('ZDS_PROTOCOL', `the proxy refused to ${this.#role}: ${error}`);
+        this.#serving = serve;
+        const what = serve ? 'a node proxy accepts connections now' : 'a node proxy accepts no more';
+        this.#options.log.info({ pid: this.#options.connection.peer.pid }, what);
+      },
+    };
+  }
+
   /** Wakes up when a refused workload is due again. */
   #armRetry(): void {
     this.#retry?.[Symbol.dispose]();
     this.#retry = undefined;
-    if (this.#phase === 'closed' || !this.#latest) return;
+    if (this.#phase === 'closed' || !this.#takesNew) return;
     const dues = [...this.#told.values()].flatMap(({ answer }) =>
       typeof answer === 'object' ? [answer.retryAt] : [],
     );

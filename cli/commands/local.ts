@@ -7,6 +7,7 @@ import { notInForce, problemsOf, waitingText } from '../local/problems.ts';
 import { statusText } from '../local/status-text.ts';
 import { meshStatus, supervisorReport, type MeshStatus } from '../local/status.ts';
 import { checkManifests, runningMesh, startSupervisor, waitUntilReady } from '../local/up.ts';
+import { upgradeMesh } from '../local/upgrade.ts';
 import { warningsOf } from '../local/warnings.ts';
 
 const DEFAULT_TIMEOUT_S = 60;
@@ -110,6 +111,14 @@ async function status(options: NameOption & { json?: boolean }): Promise<void> {
   process.exitCode = problems.length === 0 ? 0 : 1;
 }
 
+async function upgrade(options: NameOption & { node?: string }): Promise<void> {
+  await reportOf(options.name);
+  for (const { node, pid, formerPid } of await upgradeMesh(options.name, options.node)) {
+    const former = formerPid === undefined ? '' : `; ${formerPid} serves what was open, and ends`;
+    console.log(`ztunnel of ${node}: ${pid} took over${former}`);
+  }
+}
+
 /** `loam local …`: the mesh on this machine alone. */
 export function localCommand(): Command {
   const local = new Command('local').description(
@@ -137,5 +146,11 @@ export function localCommand(): Command {
     .description('how the nodes, programs, pods and objects are; exits with 1 when something is not well')
     .option('--json', 'as JSON')
     .action(status);
+  named(local.command('upgrade'))
+    .description(
+      'replace the ztunnel of a node, or of all, by the installed one: new connections go there, open ones are served to their end by the former',
+    )
+    .option('--node <node>', 'this one only')
+    .action(upgrade);
   return local;
 }

@@ -34,3 +34,28 @@ function unguardedOf(guard: unknown): string[] {
 export async function enrolledUids(statusSocket: string): Promise<ReadonlySet<string>> {
   return new Set((await agentPods(statusSocket)).filter((pod) => pod.verified).map((pod) => pod.uid));
 }
+
+interface ProxyRow {
+  readonly pid: number;
+  readonly role: string;
+}
+
+async function proxies(statusSocket: string): Promise<ProxyRow[]> {
+  const answer = (await askJson({ socketPath: statusSocket }, '/status')) as { proxies?: unknown };
+  if (!Array.isArray(answer.proxies)) return [];
+  return answer.proxies.flatMap((value: unknown): ProxyRow[] => {
+    const { pid, role } = value as { pid?: unknown; role?: unknown };
+    return typeof pid === 'number' && typeof role === 'string' ? [{ pid, role }] : [];
+  });
+}
+
+/** The pid of the ztunnel that accepts the node's connections; of the youngest, where two do for a moment. */
+export async function servingProxy(statusSocket: string): Promise<number | undefined> {
+  return (await proxies(statusSocket)).findLast(({ role }) => role === 'serving')?.pid;
+}
+
+/** What a ztunnel that does not serve does instead, as its node's agent sees it. */
+export async function waitingProxy(statusSocket: string, pid: number): Promise<string> {
+  const row = (await proxies(statusSocket)).find((each) => each.pid === pid);
+  return row === undefined ? 'it has not connected to the agent' : `it is ${row.role}`;
+}

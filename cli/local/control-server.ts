@@ -1,13 +1,19 @@
 import { createServer, type Server } from 'node:http';
 import { chmodSync, rmSync } from 'node:fs';
+import { errorText } from '../../lib/loam-error.ts';
 import type { SupervisorReport } from './report.ts';
 
 export interface ControlHandlers {
   readonly report: () => SupervisorReport;
   readonly stop: () => void;
+  /** Replaces the ztunnel of a node, or all of them. @throws LocalMeshError */
+  readonly upgrade: (node: string | undefined) => Promise<unknown>;
 }
 
-/** The supervisor's own interface: `GET /report`, `POST /stop`, on a unix socket that only root reaches. */
+/**
+ * The supervisor's own interface: `GET /report`, `POST /stop`, `POST /upgrade?node=NAME`, on a unix socket that only
+ * root reaches.
+ */
 export class ControlServer {
   readonly #server: Server;
 
@@ -26,9 +32,18 @@ export class ControlServer {
       } else if (request.method === 'POST' && request.url === '/stop') {
         response.end('stopping\n');
         handlers.stop();
+      } else if (request.method === 'POST' && /^\/upgrade(\?|$)/.test(request.url ?? '')) {
+        const node = new URL(request.url ?? '', 'http://supervisor').searchParams.get('node') ?? undefined;
+        handlers.upgrade(node).then(
+          (done) => response.end(JSON.stringify(done)),
+          (error: unknown) => {
+            response.statusCode = 409;
+            response.end(errorText(error));
+          },
+        );
       } else {
         response.statusCode = 404;
-        response.end('GET /report or POST /stop\n');
+        response.end('GET /report, POST /stop or POST /upgrade\n');
       }
     });
     await new Promise<void>((resolve, reject) => {

@@ -41,12 +41,17 @@ function whereText(endpoint: Endpoint, path: string): string {
 }
 
 /** One HTTP request and its whole answer. @throws LocalMeshError when nobody answers in time */
-export function ask(endpoint: Endpoint, path: string, method = 'GET'): Promise<HttpAnswer> {
+export function ask(
+  endpoint: Endpoint,
+  path: string,
+  method = 'GET',
+  timeoutMs = TIMEOUT_MS,
+): Promise<HttpAnswer> {
   return new Promise((resolve, reject) => {
     // For the whole of it: the request's own timeout is not set for a connection that we make, and starts anew with each byte.
-    const signal = AbortSignal.timeout(TIMEOUT_MS);
+    const signal = AbortSignal.timeout(timeoutMs);
     const fail = (error: Error): void => {
-      const why = signal.aborted ? `nothing whole within ${TIMEOUT_MS} ms` : error.message;
+      const why = signal.aborted ? `nothing whole within ${timeoutMs} ms` : error.message;
       reject(new LocalMeshError('LOCAL_MESH_ANSWER', `no answer from ${whereText(endpoint, path)}: ${why}`));
     };
     let sent;

@@ -1,16 +1,24 @@
+import { errorText } from '../../lib/loam-error.ts';
 import type { AddressPlan } from './addresses.ts';
 import { writeAtomically } from './files.ts';
+import { servingProxy, waitingProxy } from './agent-status.ts';
+import { LocalMeshError } from './errors.ts';
 import { LogFile } from './log-file.ts';
 import { ManagedProcess } from './managed-process.ts';
 import { agentInstance } from './names.ts';
 import type { MeshNetwork } from './network.ts';
 import type { MeshPaths } from './paths.ts';
-import { agentCommand, ztunnelCommand } from './programs.ts';
+import { agentCommand, ZTUNNEL_DRAIN_MS, ztunnelCommand } from './programs.ts';
 import type { ProcessRecords } from './process-record.ts';
+import { RollingProcess, type Rolled } from './rolling-process.ts';
 import type { TokenFile } from './tokens.ts';
 
 /** Time for an agent's orderly end when the mesh is taken down. */
 const AGENT_GRACE_MS = 2_000;
+/** Beyond the time for which a ztunnel may serve what is open when it is replaced. */
+const ZTUNNEL_GRACE_MS = ZTUNNEL_DRAIN_MS + 5_000;
+/** How long a new ztunnel may take until it is ready. */
+const TAKEOVER_MS = 60_000;
 
 export interface NodePoolOptions {
   readonly mesh: string;
@@ -29,7 +37,7 @@ export interface MeshNode {
   readonly name: string;
   readonly netns: string;
   readonly agent: ManagedProcess;
-  readonly ztunnel: ManagedProcess;
+  readonly ztunnel: RollingProcess;
 }
 
 /** The nodes of the mesh. A node is made when the first pod names it and stays as long as the mesh. */
@@ -57,6 +65,32 @@ export class NodePool {
     return making;
   }
 
+  /**
+   * Replaces the ztunnel of a node, or of each in turn.
+   *
+   * @throws LocalMeshError LOCAL_MESH_INPUT: no such node; LOCAL_MESH_STATE: a new one did not take over, those before
+   *   it stay replaced
+   */
+  async upgrade(name: string | undefined): Promise<readonly (Rolled & { readonly node: string })[]> {
+    const nodes = this.all.filter((node) => name === undefined || node.name === name);
+    if (name !== undefined && nodes.length === 0) {
+      const known = this.all
+        .map((node) => node.name)
+        .sort()
+        .join(', ');
+      throw new LocalMeshError('LOCAL_MESH_INPUT', `there is no node ${name}; there is: ${known}`);
+    }
+    const done: (Rolled & { node: string })[] = [];
+    for (const node of nodes) {
+      try {
+        done.push({ node: node.name, ...(await node.ztunnel.upgrade(TAKEOVER_MS)) });
+      } catch (error) {
+        throw new LocalMeshError('LOCAL_MESH_STATE', `ztunnel of ${node.name}: ${errorText(error)}`);
+      }
+    }
+    return done;
+  }
+
   /** Ends all programs. The pods are gone by then, so no ztunnel has a connection to drain. */
   async stop(): Promise<void> {
     this.#stopped = true;
@@ -82,7 +116,12 @@ export class NodePool {
       name,
       netns,
       agent: process('agent', agentCommand(netns, mesh, name, paths)),
-      ztunnel: process('ztunnel', ztunnelCommand(netns, name, plan, paths)),
+      ztunnel: new RollingProcess({
+        make: () => process('ztunnel', ztunnelCommand(netns, name, plan, paths)),
+        hasTakenOver: async (pid) => (await servingProxy(paths.agentStatusOf(name))) === pid,
+        waitsFor: (pid) => waitingProxy(paths.agentStatusOf(name), pid),
+        graceMs: ZTUNNEL_GRACE_MS,
+      }),
     };
     this.#made.set(name, node);
     if (!this.#stopped) {

@@ -18,6 +18,8 @@ export const WAYPOINT_METRICS_PORT = 15020;
 export const WAYPOINT_READY_PORT = 15021;
 /** How long a waypoint that is told to end may take for what it serves. */
 export const WAYPOINT_DRAIN_MS = 5_000;
+/** How long a ztunnel that was replaced may serve what was open then. */
+export const ZTUNNEL_DRAIN_MS = 600_000;
 export const TRUST_DOMAIN = 'cluster.local';
 export const CLUSTER_ID = 'Kubernetes';
 
@@ -100,6 +102,7 @@ export function ztunnelCommand(netns: string, node: string, plan: AddressPlan, p
     ...['--admin', `127.0.0.1:${ZTUNNEL_ADMIN_PORT}`],
     ...['--metrics', `0.0.0.0:${ZTUNNEL_METRICS_PORT}`],
     ...['--ready', `0.0.0.0:${ZTUNNEL_READY_PORT}`],
+    ...['--drain-deadline-ms', String(ZTUNNEL_DRAIN_MS)],
   ]);
 }
 

@@ -38,6 +38,12 @@ function programs({ controller, nodes, waypoints }: ReportInput): ProgramReport[
     ...nodes.flatMap(({ name: node, agent, ztunnel }): ProgramReport[] => [
       { program: 'agent', node, ...agent.state },
       { program: 'ztunnel', node, ...ztunnel.state },
+      ...ztunnel.ending.map((state): ProgramReport => ({
+        program: 'ztunnel',
+        node,
+        replaced: true,
+        ...state,
+      })),
     ]),
     ...(waypoints?.all ?? []).map((each): ProgramReport => {
       const instance = `${each.gateway}-${each.index}`;

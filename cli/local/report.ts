@@ -8,6 +8,8 @@ export type ProgramReport = ProcessState & {
   readonly node?: string;
   /** Of a waypoint: which instance of which Gateway, `namespace/name-0`. */
   readonly instance?: string;
+  /** It was replaced, and serves what was open then. */
+  readonly replaced?: true;
 };
 
 /** The waypoint of one Gateway. */

@@ -20,13 +20,17 @@ function readinessText(answer: Readiness): string {
 function programRows(status: MeshStatus): string[][] {
   const { report, readiness } = status;
   return report.programs.map((program) => {
-    const answer = readinessOf(program, readiness);
+    const answer = program.replaced ? undefined : readinessOf(program, readiness);
     return [
       program.instance === undefined ? program.program : `${program.program} ${program.instance}`,
       program.node ?? '-',
       program.state === 'running' ? `pid ${program.pid}` : program.state,
       program.state === 'stopped' ? '' : `${program.restarts} restarts`,
-      program.state === 'running' && answer !== undefined ? readinessText(answer) : '',
+      program.replaced
+        ? 'replaced, serves what was open'
+        : program.state === 'running' && answer !== undefined
+          ? readinessText(answer)
+          : '',
     ];
   });
 }

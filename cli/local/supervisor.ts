@@ -24,6 +24,7 @@ import { controllerCommand, meshEnvironment } from './programs.ts';
 import { freePlan } from './slots.ts';
 import { supervisorReport } from './report-of.ts';
 import type { SupervisorReport } from './report.ts';
+import type { Upgraded } from './upgrade.ts';
 import { TokenFile } from './tokens.ts';
 import { WaypointPool } from './waypoint-pool.ts';
 
@@ -117,6 +118,7 @@ export class Supervisor {
     this.#control = await ControlServer.listen(paths.controlSocket, {
       report: () => this.#report(),
       stop: () => this.stop(),
+      upgrade: (node) => this.#upgrade(node),
     });
     const network = new MeshNetwork(mesh, plan);
     await network.build();
@@ -168,6 +170,13 @@ export class Supervisor {
       }
       await sleep(FOLLOW_RETRY_MS, undefined, { signal }).catch(() => undefined);
     }
+  }
+
+  async #upgrade(node: string | undefined): Promise<readonly Upgraded[]> {
+    const done = (await this.#nodes?.upgrade(node)) ?? [];
+    for (const each of done)
+      this.#log?.line(`ztunnel of ${each.node}: ${each.pid} took over from ${each.formerPid ?? 'none'}`);
+    return done;
   }
 
   #remember(node: string, instance: string): void {

@@ -33,9 +33,15 @@ export function textAnswer(text: string, status = 200): Answer {
 /**
  * Serves some routes over plain HTTP.
  *
+ * @param reusePort whether others who say the same may listen there too (SO_REUSEPORT): each new connection goes to
+ *   any of them
  * @throws Error when the address cannot be listened on
  */
-export async function serveRoutes(address: ListenAddress, routes: Routes): Promise<Server> {
+export async function serveRoutes(
+  address: ListenAddress,
+  routes: Routes,
+  reusePort = false,
+): Promise<Server> {
   const server = createServer(
     {
       headersTimeout: HEADERS_TIMEOUT_MS,
@@ -55,7 +61,7 @@ export async function serveRoutes(address: ListenAddress, routes: Routes): Promi
     },
   );
   server.maxConnections = MAX_CONNECTIONS;
-  server.listen(address.port, address.host);
+  server.listen({ port: address.port, host: address.host, reusePort });
   await once(server, 'listening');
   return server;
 }

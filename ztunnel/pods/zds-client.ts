@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { create, fromBinary, toBinary, type MessageInitShape } from '@bufbuild/protobuf';
 import { Backoff } from '../../lib/backoff.ts';
 import { closeQuietly } from '../../lib/linux/libc.ts';
 import { isNetns } from '../../lib/linux/netns.ts';
@@ -26,6 +26,13 @@ export type ZdsStatus =
   | { readonly state: 'snapshot' }
   | { readonly state: 'live' };
 
+/** What the agent can tell a ztunnel of its part beside others (see takeover.ts). */
+export interface TakeoverRole {
+  readonly serving: boolean;
+  serve(): Promise<void>;
+  yield(): Promise<void>;
+}
+
 type Connect = (
   path: string,
 ) => Promise<Pick<SeqpacketConnection, 'send' | 'onPacket' | 'onClose' | 'close'>>;
@@ -37,22 +44,31 @@ type Connect = (
 export class ZdsClient {
   readonly #path: string;
   readonly #pods: PodDirectory;
+  readonly #role: TakeoverRole;
+  readonly #started: bigint;
   readonly #log: Log;
   readonly #connect: Connect;
   readonly #stop = new AbortController();
   readonly #backoff = new Backoff(BACKOFF);
   #status: ZdsStatus = { state: 'connecting', lastError: undefined };
   #everLive = false;
-  #close: (() => void) | undefined;
+  #current: Pick<SeqpacketConnection, 'send' | 'close'> | undefined;
+  #ready = false;
+  #leaving = false;
 
+  /** @param started when this process started, by the machine's monotonic clock in nanoseconds */
   constructor(
     path: string,
     pods: PodDirectory,
+    role: TakeoverRole,
+    started: bigint,
     log: Log,
     connect: Connect = (p) => SeqpacketClient.connect(p),
   ) {
     this.#path = path;
     this.#pods = pods;
+    this.#role = role;
+    this.#started = started;
     this.#log = log;
     this.#connect = connect;
   }
@@ -70,9 +86,30 @@ export class ZdsClient {
     void this.#run();
   }
 
+  /** Tells the agent, this one and each later one, that this ztunnel could take over. */
+  announceReady(): void {
+    this.#ready = true;
+    if (this.#status.state === 'live') this.#say({ case: 'loamReady', value: {} });
+  }
+
+  /**
+   * Tells the agent that this ztunnel ends. Removed pods are still heard of, as long as this connection lasts; there is
+   * none after it.
+   */
+  leave(): void {
+    this.#leaving = true;
+    if (this.#current === undefined) this.stop();
+    else this.#say({ case: 'loamLeaving', value: {} });
+  }
+
   stop(): void {
     this.#stop.abort();
-    this.#close?.();
+    this.#current?.close();
+  }
+
+  /** A connection that breaks meanwhile is made again, and what is true then is told anew. */
+  #say(payload: Answer): void {
+    this.#current?.send(encode(payload)).catch(() => undefined);
   }
 
   async #run(): Promise<void> {
@@ -84,7 +121,7 @@ export class ZdsClient {
       } catch (error) {
         reason = error;
       }
-      if (this.#stop.signal.aborted) return;
+      if (this.#stop.signal.aborted || this.#leaving) return;
       const lastError = errorText(reason);
       const waitMs = this.#backoff.next();
       this.#status = { state: 'connecting', lastError };
@@ -101,7 +138,7 @@ export class ZdsClient {
   async #session(): Promise<Error | undefined> {
     const connection = await this.#connect(this.#path);
     const end = Promise.withResolvers<Error | undefined>();
-    this.#close = () => connection.close();
+    this.#current = connection;
     connection.onClose((error) => {
       end.resolve(error);
     });
@@ -113,21 +150,24 @@ export class ZdsClient {
       queue = queue.then(async () => {
         try {
           const error = await this.#handle(packet, named);
-          await connection.send(ack(error));
+          await connection.send(encode({ case: 'ack', value: { error } }));
         } catch (error) {
           end.resolve(error as Error);
           connection.close();
         }
       });
     });
-    const hello = create(ZdsHelloSchema, { version: Version.V1, loamHandover: true });
+    const hello = create(ZdsHelloSchema, {
+      ...{ version: Version.V1, loamHandover: true, loamTakeover: true },
+      ...{ loamServing: this.#role.serving, loamStarted: this.#started },
+    });
     try {
       await connection.send(toBinary(ZdsHelloSchema, hello));
       this.#log.info('zds: connected to the agent', { path: this.#path });
       return await end.promise;
     } finally {
       connection.close();
-      this.#close = undefined;
+      this.#current = undefined;
       await queue;
     }
   }
@@ -155,6 +195,7 @@ export class ZdsClient {
         return `expected 2 descriptors of maps, got ${fds.length}`;
       }
       this.#pods.setMaps({ ownSockets, originalDst });
+      if (!request.value.takeover) await this.#role.serve();
       return '';
     }
     closeQuietly(...fds);
@@ -173,8 +214,13 @@ export class ZdsClient {
         this.#everLive = true;
         this.#status = { state: 'live' };
         this.#log.info('zds: snapshot complete', { pods: named.size, gone: gone.length });
+        if (this.#ready) this.#say({ case: 'loamReady', value: {} });
         return '';
       }
+      case 'loamServe':
+        return outcome(this.#role.serve());
+      case 'loamYield':
+        return outcome(this.#role.yield());
       case undefined:
         return 'a message of an unknown kind';
     }
@@ -216,9 +262,13 @@ export class ZdsClient {
   }
 }
 
-function ack(error: string): Uint8Array {
-  return toBinary(
-    WorkloadResponseSchema,
-    create(WorkloadResponseSchema, { payload: { case: 'ack', value: { error } } }),
-  );
+type Answer = NonNullable<MessageInitShape<typeof WorkloadResponseSchema>['payload']>;
+
+function encode(payload: Answer): Uint8Array {
+  return toBinary(WorkloadResponseSchema, create(WorkloadResponseSchema, { payload }));
+}
+
+/** The text for an acknowledgement. */
+function outcome(work: Promise<void>): Promise<string> {
+  return work.then(() => '', errorText);
 }

@@ -42,6 +42,11 @@ export class HboneServer {
     this.#acceptor.drain();
   }
 
+  /** After a drain: what is accepted from now on lives on. */
+  resume(): void {
+    this.#acceptor.resume();
+  }
+
   /** Cuts everything. */
   destroy(): void {
     this.#acceptor.destroy();

@@ -1,6 +1,8 @@
 import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { closeQuietly, dup } from '../../lib/linux/libc.ts';
 import { netnsInode, sameNetns, type NetnsInode } from '../../lib/linux/netns.ts';
+import { isListening } from '../../lib/linux/socket.ts';
 import { HboneServer } from './hbone-server.ts';
 import { servePlaintext } from './inbound-plaintext.ts';
 import { Listener } from '../../lib/mesh/hbone/listener.ts';
@@ -19,12 +21,17 @@ export interface ListenerFds {
 const BACKLOG_DRAIN_MS = 5_000;
 const CROWDED_LOG_INTERVAL_MS = 10_000;
 
-/** Everything that serves one pod. Owns the descriptors that it is given. */
+/**
+ * Everything that serves one pod. Owns the descriptors that it is given, and accepts from duplicates of them only while
+ * it is told to: until then, and afterwards, another ztunnel of the node does.
+ */
 export class PodProxy {
   readonly pod: Pod;
   /** The pod's sockets keep the namespace open, so that its inode cannot become another's. */
   readonly #netns: NetnsInode;
   readonly #hbone: HboneServer;
+  #held: ListenerFds | undefined;
+  #accepting = false;
   #listeners: Listener[] = [];
   readonly #old = new Set<Listener>();
   #stopped = false;
@@ -42,53 +49,56 @@ export class PodProxy {
   }
 
   /**
-   * Starts to accept on these listeners. Former ones are drained for some seconds, then closed; live connections stay.
+   * Takes these listeners in the place of former ones, and accepts on them if it accepts at all. Former ones are
+   * drained for some seconds, then closed; live connections stay.
    *
    * @throws Error when one cannot be listened on; the former ones then stay
    */
   async setListeners(fds: ListenerFds): Promise<void> {
-    const { pod } = this;
-    const serve = [
-      [fds.outbound, 'applications', (socket: Socket) => void serveOutbound(pod, socket)],
-      [fds.plaintext, 'applications', (socket: Socket) => void servePlaintext(pod, socket)],
-      [fds.hbone, 'tunnels', (socket: Socket) => void this.#hbone.accept(socket)],
-    ] as const;
-    const fresh = serve.map(
-      ([fd, clientsAre, handler]) =>
-        new Listener(
-          fd,
-          pod.mesh.descriptors,
-          {
-            connection: handler,
-            crowded: () => this.#crowded(),
-            failed: (error) => {
-              pod.mesh.log.error('listener failed', { pod: pod.info.uid, error: error.message });
-            },
-          },
-          clientsAre,
-        ),
-    );
+    let fresh: Listener[] = [];
     try {
-      await Promise.all(fresh.map((listener) => listener.ready));
+      if (this.#accepting) fresh = await this.#listen(fds);
+      else [fds.outbound, fds.plaintext, fds.hbone].forEach(requireListening);
     } catch (error) {
-      for (const listener of fresh) listener.close();
+      closeAll(fds);
       throw error;
     }
-    const former = this.#listeners;
+    if (this.#stopped) {
+      fresh.forEach((listener) => listener.close());
+      closeAll(fds);
+      return;
+    }
+    if (this.#held !== undefined) closeAll(this.#held);
+    this.#held = fds;
+    void this.#drainListeners(this.#listeners);
+    // Whoever changed its mind meanwhile waits for this call, so that it holds.
     this.#listeners = fresh;
-    void this.#drainListeners(former);
   }
 
-  /** Closes the own duplicates of the listeners: the agent's keep new connections waiting for the next ztunnel. */
-  stopAccepting(): void {
-    for (const listener of [...this.#listeners, ...this.#old]) listener.close();
-    this.#listeners = [];
-    this.#old.clear();
+  /** Begins to accept. @throws Error when a listener cannot be listened on; none is then */
+  async accept(): Promise<void> {
+    if (this.#accepting || this.#stopped) return;
+    this.#accepting = true;
+    this.#hbone.resume();
+    if (this.#held === undefined) return;
+    try {
+      const fresh = await this.#listen(this.#held);
+      if (this.#stopped) fresh.forEach((listener) => listener.close());
+      else this.#listeners = fresh;
+    } catch (error) {
+      this.#accepting = false;
+      throw error;
+    }
   }
 
-  /** GOAWAY to those who came in by HBONE. */
+  /**
+   * Accepts no more, and says GOAWAY to those who came in by HBONE. What waits in the backlog stays for whoever else
+   * holds the listeners; that of replaced ones, which nobody else may hold, is still taken here.
+   */
   drain(): void {
-    this.stopAccepting();
+    this.#accepting = false;
+    for (const listener of this.#listeners) listener.close();
+    this.#listeners = [];
     this.#hbone.drain();
   }
 
@@ -96,11 +106,39 @@ export class PodProxy {
   stop(reason: string): void {
     if (this.#stopped) return;
     this.#stopped = true;
-    this.stopAccepting();
+    for (const listener of [...this.#listeners, ...this.#old]) listener.close();
+    this.#listeners = [];
+    this.#old.clear();
+    if (this.#held !== undefined) closeAll(this.#held);
+    this.#held = undefined;
     this.pod.mesh.registry.terminatePod(this.pod.info.uid, new ProxyError('POD_GONE', reason));
     this.pod.mesh.pool.evictPod(this.pod.info.uid);
     this.#hbone.destroy();
     this.pod.sockets.close();
+  }
+
+  /** Accepts on duplicates. @throws Error when one cannot be listened on; all duplicates are closed then */
+  async #listen(fds: ListenerFds): Promise<Listener[]> {
+    const { pod } = this;
+    const serve = [
+      [fds.outbound, 'applications', (socket: Socket) => void serveOutbound(pod, socket)],
+      [fds.plaintext, 'applications', (socket: Socket) => void servePlaintext(pod, socket)],
+      [fds.hbone, 'tunnels', (socket: Socket) => void this.#hbone.accept(socket)],
+    ] as const;
+    const listeners: Listener[] = [];
+    try {
+      const failed = (error: Error): void =>
+        pod.mesh.log.error('listener failed', { pod: pod.info.uid, error: error.message });
+      for (const [fd, clientsAre, connection] of serve) {
+        const handlers = { connection, crowded: () => this.#crowded(), failed };
+        listeners.push(new Listener(dup(fd), pod.mesh.descriptors, handlers, clientsAre));
+      }
+      await Promise.all(listeners.map((listener) => listener.ready));
+      return listeners;
+    } catch (error) {
+      for (const listener of listeners) listener.close();
+      throw error;
+    }
   }
 
   #crowded(): void {
@@ -123,4 +161,12 @@ export class PodProxy {
       listener.close();
     }
   }
+}
+
+function closeAll({ outbound, plaintext, hbone }: ListenerFds): void {
+  closeQuietly(outbound, plaintext, hbone);
+}
+
+function requireListening(fd: number): void {
+  if (!isListening(fd)) throw new Error(`descriptor ${fd} is no listening socket`);
 }

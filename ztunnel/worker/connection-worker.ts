@@ -13,7 +13,7 @@ import { FirstState } from '../../lib/mesh/state/first-state.ts';
 import { PolicyStore } from '../../lib/mesh/state/policy-store.ts';
 import { WorkloadStore } from '../../lib/mesh/state/workload-store.ts';
 import { FlowMetrics } from '../telemetry/flow-metrics.ts';
-import { drainWorker } from './drain.ts';
+import { drainWorker, stopAccepting } from './drain.ts';
 import type { Requests, ToWorker, WorkerStart } from './messages.ts';
 import { Outbox } from './outbox.ts';
 import { PodSet } from './pod-set.ts';
@@ -59,6 +59,11 @@ async function answer<K extends keyof Requests>(
     case 'add-pod': {
       const { pod, fds } = body as Requests['add-pod']['request'];
       await pods.add(pod, fds);
+      return 'ok';
+    }
+    case 'accept': {
+      const { accepting } = body as Requests['accept']['request'];
+      await (accepting ? pods.setAccepting(true) : stopAccepting(mesh, pods));
       return 'ok';
     }
     case 'connections':

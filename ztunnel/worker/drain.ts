@@ -13,12 +13,17 @@ const POLL_MS = 50;
  */
 export async function drainWorker(mesh: Mesh, pods: PodSet, deadlineMs: number): Promise<number> {
   const deadline = performance.now() + deadlineMs;
-  pods.drain();
-  mesh.pool.drain();
+  await stopAccepting(mesh, pods);
   while (mesh.registry.size > 0 && performance.now() < deadline) await sleep(POLL_MS);
   const cut = mesh.registry.size;
   mesh.registry.terminateAll(new ProxyError('DRAINED', 'cut when the time to drain was over'));
   // The resets leave, and the cut connections are counted and logged, in the next turns of the event loop.
   await sleep(POLL_MS);
   return cut;
+}
+
+/** No new connections, and none that goes on for ever only because its tunnel is shared: GOAWAY on all tunnels. */
+export async function stopAccepting(mesh: Mesh, pods: PodSet): Promise<void> {
+  await pods.setAccepting(false);
+  mesh.pool.drain();
 }

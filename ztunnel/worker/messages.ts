@@ -26,6 +26,8 @@ export type PodFds = ListenerFds & { readonly netns: number };
 /** What can be asked of the worker, and the type of the answer. */
 export interface Requests {
   'add-pod': { readonly request: { readonly pod: PodInfo; readonly fds: PodFds }; readonly answer: 'ok' };
+  /** Answered when all listeners are accepted on; or none is. */
+  accept: { readonly request: { readonly accepting: boolean }; readonly answer: 'ok' };
   connections: { readonly request: Record<never, never>; readonly answer: readonly ConnectionRow[] };
   metrics: { readonly request: Record<never, never>; readonly answer: MetricsBatch };
 }

@@ -10,6 +10,9 @@ export class PodSet {
   readonly #mesh: Mesh;
   readonly #pods = new Map<string, PodProxy>();
   #maps: MapHolder | undefined;
+  #accepting = false;
+  /** Changes of listeners and of whether they are accepted on, one after the other. */
+  #changes: Promise<unknown> = Promise.resolve();
 
   constructor(mesh: Mesh) {
     this.#mesh = mesh;
@@ -31,7 +34,29 @@ export class PodSet {
    *
    * @throws Error when it cannot be served; all descriptors are closed then
    */
-  async add(info: PodInfo, fds: PodFds): Promise<void> {
+  add(info: PodInfo, fds: PodFds): Promise<void> {
+    return this.#inTurn(() => this.#add(info, fds));
+  }
+
+  /**
+   * Begins to accept for all pods, and for those that are added later; or no more, with GOAWAY to all who came in.
+   *
+   * @throws Error when a pod's listeners cannot be listened on; the other pods are served all the same
+   */
+  setAccepting(accepting: boolean): Promise<void> {
+    return this.#inTurn(async () => {
+      this.#accepting = accepting;
+      if (!accepting) {
+        for (const proxy of this.#pods.values()) proxy.drain();
+        return;
+      }
+      const results = await Promise.allSettled([...this.#pods.values()].map((proxy) => proxy.accept()));
+      const failed = results.find((result) => result.status === 'rejected');
+      if (failed !== undefined) throw failed.reason;
+    });
+  }
+
+  async #add(info: PodInfo, fds: PodFds): Promise<void> {
     const known = this.#pods.get(info.uid);
     if (known !== undefined && known.isOf(fds.netns) && sameInfo(known.pod.info, info)) {
       closeFd(fds.netns);
@@ -49,6 +74,7 @@ export class PodSet {
     this.#pods.set(info.uid, proxy);
     try {
       await proxy.setListeners(fds);
+      if (this.#accepting) await proxy.accept();
     } catch (error) {
       if (this.#pods.get(info.uid) === proxy) this.#pods.delete(info.uid);
       proxy.stop('the pod could not be served');
@@ -66,9 +92,10 @@ export class PodSet {
     this.#mesh.log.info('pod is served no more', { pod: uid, reason });
   }
 
-  /** Stops accepting and says GOAWAY, for all. */
-  drain(): void {
-    for (const proxy of this.#pods.values()) proxy.drain();
+  #inTurn<T>(change: () => Promise<T>): Promise<T> {
+    const turn = this.#changes.then(change);
+    this.#changes = turn.catch(() => undefined);
+    return turn;
   }
 }
 

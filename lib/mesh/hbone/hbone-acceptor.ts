@@ -12,6 +12,11 @@ import { destroyOnError } from './hbone-tunnel.ts';
 import { toProxyError } from './proxy-error.ts';
 
 const HANDSHAKE_TIMEOUT_MS = 10_000;
+/**
+ * A connection that was accepted just before a drain is not turned away before it carried anything: its peer would
+ * find the next attempt turned away too, when the listener's other holders begin in this moment.
+ */
+const LATE_GOAWAY_MS = 1_000;
 
 /** The other end of one HBONE connection. */
 export interface Peer {
@@ -50,6 +55,7 @@ export class HboneAcceptor {
   readonly #unproven = new Map<string, Socket>();
   readonly #stopWatching: () => void;
   #server: http2.Http2SecureServer | undefined;
+  #draining = false;
   #closed = false;
 
   constructor(options: HboneAcceptorOptions) {
@@ -98,9 +104,18 @@ export class HboneAcceptor {
     }
   }
 
-  /** GOAWAY on every connection; each closes when its last stream ends. */
+  /**
+   * GOAWAY on every connection, and a second after its beginning on one that was being made; each closes when its last
+   * stream ends. The listener is closed already, so that who comes again comes to another.
+   */
   drain(): void {
+    this.#draining = true;
     for (const session of this.#sessions) session.close();
+  }
+
+  /** Connections accepted from now on live as long as their peers like: the drain is over. */
+  resume(): void {
+    this.#draining = false;
   }
 
   /** Cuts everything. */
@@ -162,6 +177,7 @@ export class HboneAcceptor {
     session.on('error', () => undefined);
     session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
     keepSessionAlive(session, () => session.destroy());
+    if (this.#draining) setTimeout(() => session.close(), LATE_GOAWAY_MS).unref();
     session.on('stream', (stream, headers) => {
       stream.on('error', () => undefined);
       this.#options.onStream(peer, stream, headers);

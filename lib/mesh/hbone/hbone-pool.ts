@@ -38,6 +38,9 @@ interface Entry {
   evicted: boolean;
 }
 
+/** As often is a stream tried that was refused unseen: a peer that ends may be met once by each way that leads there. */
+const ATTEMPTS = 3;
+
 type Connect = typeof connectSession;
 
 /** HBONE connections, shared by the connections of one pod to one workload. Nothing here blocks another entry. */
@@ -51,7 +54,7 @@ export class HbonePool {
 
   /**
    * Opens a CONNECT stream, on a pooled connection where there is one with room. When the connection is lost or the
-   * stream refused before an answer, no byte was sent yet, and it is tried once more on a fresh connection.
+   * stream refused before an answer, no byte was sent yet, and it is tried again on another connection.
    *
    * @returns the stream, after status 200
    * @throws ProxyError
@@ -61,15 +64,18 @@ export class HbonePool {
     source: TunnelSource,
     headers: http2.OutgoingHttpHeaders,
   ): Promise<http2.ClientHttp2Stream> {
-    const first = await this.#checkout(key, source, undefined);
-    try {
-      return await first.open(headers);
-    } catch (error) {
-      if (!(error instanceof ProxyError) || error.code !== 'STREAM_REFUSED') throw error;
+    let avoid: HboneTunnel | undefined;
+    for (let attempt = 1; ; attempt += 1) {
+      const tunnel = await this.#checkout(key, source, avoid);
+      try {
+        return await tunnel.open(headers);
+      } catch (error) {
+        const again = error instanceof ProxyError && error.code === 'STREAM_REFUSED';
+        if (!again || attempt === ATTEMPTS) throw error;
+      }
+      tunnel.retire();
+      avoid = tunnel;
     }
-    first.retire();
-    const second = await this.#checkout(key, source, first);
-    return second.open(headers);
   }
 
   /** A workload left, or is another now: its tunnels take no new stream. */

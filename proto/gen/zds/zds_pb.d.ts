@@ -29,6 +29,27 @@ export declare type ZdsHello = Message<"istio.workload.zds.ZdsHello"> & {
    * @generated from field: bool loam_handover = 100;
    */
   loamHandover: boolean;
+
+  /**
+   * The proxy accepts nothing before LoamServe, and leaves what comes to another after LoamYield.
+   *
+   * @generated from field: bool loam_takeover = 101;
+   */
+  loamTakeover: boolean;
+
+  /**
+   * It was told to serve before, by an agent that has gone since.
+   *
+   * @generated from field: bool loam_serving = 102;
+   */
+  loamServing: boolean;
+
+  /**
+   * When its process started, by the machine's monotonic clock in nanoseconds: the youngest that is ready serves.
+   *
+   * @generated from field: uint64 loam_started = 103;
+   */
+  loamStarted: bigint;
 };
 
 /**
@@ -153,6 +174,12 @@ export declare const AckSchema: GenMessage<Ack>;
  * @generated from message istio.workload.zds.LoamMaps
  */
 export declare type LoamMaps = Message<"istio.workload.zds.LoamMaps"> & {
+  /**
+   * The agent sends LoamServe and LoamYield; with one that does not, a proxy accepts at once.
+   *
+   * @generated from field: bool takeover = 1;
+   */
+  takeover: boolean;
 };
 
 /**
@@ -160,6 +187,35 @@ export declare type LoamMaps = Message<"istio.workload.zds.LoamMaps"> & {
  * Use `create(LoamMapsSchema)` to create a new message.
  */
 export declare const LoamMapsSchema: GenMessage<LoamMaps>;
+
+/**
+ * After a hello with loam_takeover: accept connections from now on; acknowledged when all listeners are listened on.
+ *
+ * @generated from message istio.workload.zds.LoamServe
+ */
+export declare type LoamServe = Message<"istio.workload.zds.LoamServe"> & {
+};
+
+/**
+ * Describes the message istio.workload.zds.LoamServe.
+ * Use `create(LoamServeSchema)` to create a new message.
+ */
+export declare const LoamServeSchema: GenMessage<LoamServe>;
+
+/**
+ * After a hello with loam_takeover: another proxy serves. Accept nothing more, end what is open in good order, and wait:
+ * LoamServe may come again. Acknowledged when nothing is accepted any more.
+ *
+ * @generated from message istio.workload.zds.LoamYield
+ */
+export declare type LoamYield = Message<"istio.workload.zds.LoamYield"> & {
+};
+
+/**
+ * Describes the message istio.workload.zds.LoamYield.
+ * Use `create(LoamYieldSchema)` to create a new message.
+ */
+export declare const LoamYieldSchema: GenMessage<LoamYield>;
 
 /**
  * @generated from message istio.workload.zds.WorkloadRequest
@@ -198,6 +254,18 @@ export declare type WorkloadRequest = Message<"istio.workload.zds.WorkloadReques
      */
     value: LoamMaps;
     case: "loamMaps";
+  } | {
+    /**
+     * @generated from field: istio.workload.zds.LoamServe loam_serve = 101;
+     */
+    value: LoamServe;
+    case: "loamServe";
+  } | {
+    /**
+     * @generated from field: istio.workload.zds.LoamYield loam_yield = 102;
+     */
+    value: LoamYield;
+    case: "loamYield";
   } | { case: undefined; value?: undefined };
 };
 
@@ -206,6 +274,34 @@ export declare type WorkloadRequest = Message<"istio.workload.zds.WorkloadReques
  * Use `create(WorkloadRequestSchema)` to create a new message.
  */
 export declare const WorkloadRequestSchema: GenMessage<WorkloadRequest>;
+
+/**
+ * Unasked: the proxy could take over now; it has its first state, its pods and their certificates.
+ *
+ * @generated from message istio.workload.zds.LoamReady
+ */
+export declare type LoamReady = Message<"istio.workload.zds.LoamReady"> & {
+};
+
+/**
+ * Describes the message istio.workload.zds.LoamReady.
+ * Use `create(LoamReadySchema)` to create a new message.
+ */
+export declare const LoamReadySchema: GenMessage<LoamReady>;
+
+/**
+ * Unasked: the proxy was told to end. It serves what is open, and is not to be told to serve again.
+ *
+ * @generated from message istio.workload.zds.LoamLeaving
+ */
+export declare type LoamLeaving = Message<"istio.workload.zds.LoamLeaving"> & {
+};
+
+/**
+ * Describes the message istio.workload.zds.LoamLeaving.
+ * Use `create(LoamLeavingSchema)` to create a new message.
+ */
+export declare const LoamLeavingSchema: GenMessage<LoamLeaving>;
 
 /**
  * @generated from message istio.workload.zds.WorkloadResponse
@@ -220,6 +316,18 @@ export declare type WorkloadResponse = Message<"istio.workload.zds.WorkloadRespo
      */
     value: Ack;
     case: "ack";
+  } | {
+    /**
+     * @generated from field: istio.workload.zds.LoamReady loam_ready = 100;
+     */
+    value: LoamReady;
+    case: "loamReady";
+  } | {
+    /**
+     * @generated from field: istio.workload.zds.LoamLeaving loam_leaving = 101;
+     */
+    value: LoamLeaving;
+    case: "loamLeaving";
   } | { case: undefined; value?: undefined };
 };
 

@@ -12,7 +12,7 @@ import { enumDesc, fileDesc, messageDesc, tsEnum } from "@bufbuild/protobuf/code
  * Describes the file zds/zds.proto.
  */
 export const file_zds_zds = /*@__PURE__*/
-  fileDesc("Cg16ZHMvemRzLnByb3RvEhJpc3Rpby53b3JrbG9hZC56ZHMiTwoIWmRzSGVsbG8SLAoHdmVyc2lvbhgBIAEoDjIbLmlzdGlvLndvcmtsb2FkLnpkcy5WZXJzaW9uEhUKDWxvYW1faGFuZG92ZXIYZCABKAgiTgoMV29ya2xvYWRJbmZvEgwKBG5hbWUYASABKAkSEQoJbmFtZXNwYWNlGAIgASgJEhcKD3NlcnZpY2VfYWNjb3VudBgDIAEoCUoECAQQBSJTCgtBZGRXb3JrbG9hZBILCgN1aWQYASABKAkSNwoNd29ya2xvYWRfaW5mbxgCIAEoCzIgLmlzdGlvLndvcmtsb2FkLnpkcy5Xb3JrbG9hZEluZm8iGwoMS2VlcFdvcmtsb2FkEgsKA3VpZBgBIAEoCSIaCgtEZWxXb3JrbG9hZBILCgN1aWQYAiABKAkiDgoMU25hcHNob3RTZW50IhQKA0FjaxINCgVlcnJvchgBIAEoCSIKCghMb2FtTWFwcyKcAgoPV29ya2xvYWRSZXF1ZXN0Ei4KA2FkZBgBIAEoCzIfLmlzdGlvLndvcmtsb2FkLnpkcy5BZGRXb3JrbG9hZEgAEjAKBGtlZXAYBSABKAsyIC5pc3Rpby53b3JrbG9hZC56ZHMuS2VlcFdvcmtsb2FkSAASLgoDZGVsGAIgASgLMh8uaXN0aW8ud29ya2xvYWQuemRzLkRlbFdvcmtsb2FkSAASOQoNc25hcHNob3Rfc2VudBgDIAEoCzIgLmlzdGlvLndvcmtsb2FkLnpkcy5TbmFwc2hvdFNlbnRIABIxCglsb2FtX21hcHMYZCABKAsyHC5pc3Rpby53b3JrbG9hZC56ZHMuTG9hbU1hcHNIAEIJCgdwYXlsb2FkIkUKEFdvcmtsb2FkUmVzcG9uc2USJgoDYWNrGAEgASgLMhcuaXN0aW8ud29ya2xvYWQuemRzLkFja0gAQgkKB3BheWxvYWQqHwoHVmVyc2lvbhIMCghOT1RfVVNFRBAAEgYKAlYxEAFiBnByb3RvMw");
+  fileDesc("Cg16ZHMvemRzLnByb3RvEhJpc3Rpby53b3JrbG9hZC56ZHMikgEKCFpkc0hlbGxvEiwKB3ZlcnNpb24YASABKA4yGy5pc3Rpby53b3JrbG9hZC56ZHMuVmVyc2lvbhIVCg1sb2FtX2hhbmRvdmVyGGQgASgIEhUKDWxvYW1fdGFrZW92ZXIYZSABKAgSFAoMbG9hbV9zZXJ2aW5nGGYgASgIEhQKDGxvYW1fc3RhcnRlZBhnIAEoBCJOCgxXb3JrbG9hZEluZm8SDAoEbmFtZRgBIAEoCRIRCgluYW1lc3BhY2UYAiABKAkSFwoPc2VydmljZV9hY2NvdW50GAMgASgJSgQIBBAFIlMKC0FkZFdvcmtsb2FkEgsKA3VpZBgBIAEoCRI3Cg13b3JrbG9hZF9pbmZvGAIgASgLMiAuaXN0aW8ud29ya2xvYWQuemRzLldvcmtsb2FkSW5mbyIbCgxLZWVwV29ya2xvYWQSCwoDdWlkGAEgASgJIhoKC0RlbFdvcmtsb2FkEgsKA3VpZBgCIAEoCSIOCgxTbmFwc2hvdFNlbnQiFAoDQWNrEg0KBWVycm9yGAEgASgJIhwKCExvYW1NYXBzEhAKCHRha2VvdmVyGAEgASgIIgsKCUxvYW1TZXJ2ZSILCglMb2FtWWllbGQihgMKD1dvcmtsb2FkUmVxdWVzdBIuCgNhZGQYASABKAsyHy5pc3Rpby53b3JrbG9hZC56ZHMuQWRkV29ya2xvYWRIABIwCgRrZWVwGAUgASgLMiAuaXN0aW8ud29ya2xvYWQuemRzLktlZXBXb3JrbG9hZEgAEi4KA2RlbBgCIAEoCzIfLmlzdGlvLndvcmtsb2FkLnpkcy5EZWxXb3JrbG9hZEgAEjkKDXNuYXBzaG90X3NlbnQYAyABKAsyIC5pc3Rpby53b3JrbG9hZC56ZHMuU25hcHNob3RTZW50SAASMQoJbG9hbV9tYXBzGGQgASgLMhwuaXN0aW8ud29ya2xvYWQuemRzLkxvYW1NYXBzSAASMwoKbG9hbV9zZXJ2ZRhlIAEoCzIdLmlzdGlvLndvcmtsb2FkLnpkcy5Mb2FtU2VydmVIABIzCgpsb2FtX3lpZWxkGGYgASgLMh0uaXN0aW8ud29ya2xvYWQuemRzLkxvYW1ZaWVsZEgAQgkKB3BheWxvYWQiCwoJTG9hbVJlYWR5Ig0KC0xvYW1MZWF2aW5nIrMBChBXb3JrbG9hZFJlc3BvbnNlEiYKA2FjaxgBIAEoCzIXLmlzdGlvLndvcmtsb2FkLnpkcy5BY2tIABIzCgpsb2FtX3JlYWR5GGQgASgLMh0uaXN0aW8ud29ya2xvYWQuemRzLkxvYW1SZWFkeUgAEjcKDGxvYW1fbGVhdmluZxhlIAEoCzIfLmlzdGlvLndvcmtsb2FkLnpkcy5Mb2FtTGVhdmluZ0gAQgkKB3BheWxvYWQqHwoHVmVyc2lvbhIMCghOT1RfVVNFRBAAEgYKAlYxEAFiBnByb3RvMw");
 
 /**
  * Describes the message istio.workload.zds.ZdsHello.
@@ -71,18 +71,46 @@ export const LoamMapsSchema = /*@__PURE__*/
   messageDesc(file_zds_zds, 7);
 
 /**
+ * Describes the message istio.workload.zds.LoamServe.
+ * Use `create(LoamServeSchema)` to create a new message.
+ */
+export const LoamServeSchema = /*@__PURE__*/
+  messageDesc(file_zds_zds, 8);
+
+/**
+ * Describes the message istio.workload.zds.LoamYield.
+ * Use `create(LoamYieldSchema)` to create a new message.
+ */
+export const LoamYieldSchema = /*@__PURE__*/
+  messageDesc(file_zds_zds, 9);
+
+/**
  * Describes the message istio.workload.zds.WorkloadRequest.
  * Use `create(WorkloadRequestSchema)` to create a new message.
  */
 export const WorkloadRequestSchema = /*@__PURE__*/
-  messageDesc(file_zds_zds, 8);
+  messageDesc(file_zds_zds, 10);
+
+/**
+ * Describes the message istio.workload.zds.LoamReady.
+ * Use `create(LoamReadySchema)` to create a new message.
+ */
+export const LoamReadySchema = /*@__PURE__*/
+  messageDesc(file_zds_zds, 11);
+
+/**
+ * Describes the message istio.workload.zds.LoamLeaving.
+ * Use `create(LoamLeavingSchema)` to create a new message.
+ */
+export const LoamLeavingSchema = /*@__PURE__*/
+  messageDesc(file_zds_zds, 12);
 
 /**
  * Describes the message istio.workload.zds.WorkloadResponse.
  * Use `create(WorkloadResponseSchema)` to create a new message.
  */
 export const WorkloadResponseSchema = /*@__PURE__*/
-  messageDesc(file_zds_zds, 9);
+  messageDesc(file_zds_zds, 13);
 
 /**
  * Describes the enum istio.workload.zds.Version.

@@ -14,7 +14,7 @@ describe('ztunnel/config', () => {
     const config = readConfig(NEEDED, {});
     assert.deepEqual(config.admin, { host: '127.0.0.1', port: 15000 });
     assert.deepEqual(config.ready, { host: '0.0.0.0', port: 15021 });
-    assert.equal(config.drainDeadlineMs, 5000);
+    assert.equal(config.drainDeadlineMs, 25_000);
     assert.deepEqual(config.state, {
       from: 'xds',
       address: 'https://198.18.0.1:15012',

@@ -43,11 +43,26 @@ class Agent {
     this.#packet?.({ data, fds });
     await eventually(() => this.sent.length > before);
     const answer = fromBinary(WorkloadResponseSchema, this.sent.at(-1) as Uint8Array);
-    return answer.payload.value?.error ?? 'no acknowledgement';
+    return answer.payload.case === 'ack' ? answer.payload.value.error : 'no acknowledgement';
   }
 
   garbage(): void {
     this.#packet?.({ data: Uint8Array.of(0xff, 0xff), fds: [] });
+  }
+}
+
+/** Does what the agent says, or fails. */
+class ToyRole {
+  serving = false;
+  failing: Error | undefined;
+
+  serve = (): Promise<void> => this.#become(true);
+  yield = (): Promise<void> => this.#become(false);
+
+  #become(serving: boolean): Promise<void> {
+    if (this.failing !== undefined) return Promise.reject(this.failing);
+    this.serving = serving;
+    return Promise.resolve();
   }
 }
 
@@ -58,6 +73,7 @@ describe('ztunnel/pods', () => {
   let served: Map<string, PodFds>;
   let identities: string[];
   let failing: Error | undefined;
+  let role: ToyRole;
 
   beforeEach(async () => {
     agents = [];
@@ -80,7 +96,8 @@ describe('ztunnel/pods', () => {
         void identities.splice(identities.indexOf(serviceAccount), 1),
     };
     pods = new PodDirectory(host, users, 'cluster.local');
-    client = new ZdsClient('/zds', pods, toyMesh().log, () => {
+    role = new ToyRole();
+    client = new ZdsClient('/zds', pods, role, 77n, toyMesh().log, () => {
       const agent = new Agent();
       agents.push(agent);
       return Promise.resolve(agent.connection);
@@ -103,6 +120,56 @@ describe('ztunnel/pods', () => {
   it('says hello and asks for the hand-over', () => {
     const hello = fromBinary(ZdsHelloSchema, agent().sent[0] as Uint8Array);
     assert.deepEqual([hello.version, hello.loamHandover], [1, true]);
+    assert.deepEqual([hello.loamTakeover, hello.loamServing, hello.loamStarted], [true, false, 77n]);
+  });
+
+  /** What was said without being asked, in order. */
+  const said = () =>
+    agent()
+      .sent.slice(1)
+      .map((data) => fromBinary(WorkloadResponseSchema, data).payload.case)
+      .filter((what) => what !== 'ack');
+
+  it('serves and yields as it is told, and reports when it cannot', async () => {
+    assert.equal(await agent().tell({ case: 'loamServe', value: {} }), '');
+    assert.equal(role.serving, true);
+    assert.equal(await agent().tell({ case: 'loamYield', value: {} }), '');
+    assert.equal(role.serving, false);
+    role.failing = new Error('the port is taken');
+    assert.equal(await agent().tell({ case: 'loamServe', value: {} }), 'the port is taken');
+  });
+
+  it('accepts at once with an agent that says nothing of taking over', async () => {
+    assert.equal(await agent().tell({ case: 'loamMaps', value: { takeover: true } }, [file(), file()]), '');
+    assert.equal(role.serving, false);
+    assert.equal(await agent().tell({ case: 'loamMaps', value: {} }, [file(), file()]), '');
+    assert.equal(role.serving, true);
+  });
+
+  it('says that it is ready to each agent, after the snapshot; and to the next one that it serves', async () => {
+    client.announceReady();
+    assert.deepEqual(said(), []);
+    await agent().tell({ case: 'snapshotSent', value: {} });
+    await eventually(() => said().length === 1);
+    assert.deepEqual(said(), ['loamReady']);
+    await agent().tell({ case: 'loamServe', value: {} });
+    agent().connection.close();
+    await eventually(() => agents.length === 2 && agent().sent.length === 1);
+    assert.equal(fromBinary(ZdsHelloSchema, agent().sent[0] as Uint8Array).loamServing, true);
+    await agent().tell({ case: 'snapshotSent', value: {} });
+    await eventually(() => said().length === 1);
+  });
+
+  it('when it ends, still hears of pods that go, and comes back to no other agent', async () => {
+    await agent().tell(add('u1'), fourFds());
+    client.leave();
+    await eventually(() => said().length === 1);
+    assert.deepEqual(said(), ['loamLeaving']);
+    assert.equal(await agent().tell({ case: 'del', value: { uid: 'u1' } }), '');
+    assert.equal(served.size, 0);
+    agent().connection.close();
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    assert.equal(agents.length, 1);
   });
 
   it('serves what it is given, acknowledges, and is live after the snapshot', async () => {

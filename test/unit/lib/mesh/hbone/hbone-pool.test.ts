@@ -174,10 +174,10 @@ describe('ztunnel/proxy/hbone-pool', () => {
     assert.equal(stream.destroyed, false);
   });
 
-  it('gives up when the fresh connection refuses too', async () => {
+  it('gives up when two fresh connections refuse too', async () => {
     peer.serve = (stream) => stream.close(http2.constants.NGHTTP2_REFUSED_STREAM);
     assert.equal(await codeOf(open()), 'STREAM_REFUSED');
-    assert.equal(peer.attempts, 2);
+    assert.equal(peer.attempts, 3);
   });
 
   it('tries again when the connection is lost before an answer', async () => {
