@@ -9,11 +9,14 @@ import { clearInterval, clearTimeout, setInterval, setTimeout } from 'node:timer
 const [host, port, rate] = process.argv.slice(2);
 const GIVE_UP_MS = 30_000;
 const PER_SESSION = 500;
+/** Below what a server admits at once: until its SETTINGS come, Node would open more, and they would rightly be refused. */
+const MAX_STREAMS = 60;
 const kept = new http.Agent({ keepAlive: true, maxSockets: 50 });
 const result = { sent: 0, good: 0, goodPosts: 0, slowestMs: 0, failures: [] };
 let open = 0;
 let session;
 let onSession = 0;
+let streams = 0;
 
 function settle(what, started, status, flags, bytes, why) {
   open -= 1;
@@ -66,6 +69,7 @@ function byHttp2(what) {
     session.on('error', () => undefined);
     onSession = 0;
   }
+  streams += 1;
   const started = performance.now();
   const stream = session.request(
     { ':method': what.method, ':path': what.path },
@@ -86,6 +90,7 @@ function byHttp2(what) {
   stream.on('data', (chunk) => (text += chunk));
   stream.on('error', (e) => (error ??= status === undefined ? e.code : 'broke off'));
   stream.on('close', () => {
+    streams -= 1;
     clearTimeout(timer);
     if (status === undefined) error ??= `closed with ${stream.rstCode}`;
     else if (stream.rstCode !== 0) error ??= 'broke off';
@@ -107,8 +112,8 @@ const timer = setInterval(
     };
     result.sent += 1;
     open += 1;
-    if (what.how === 'http2') byHttp2(what);
-    else byHttp1(what, what.how === 'kept' ? kept : new http.Agent());
+    if (what.how === 'http2' && streams < MAX_STREAMS) byHttp2(what);
+    else byHttp1(what, what.how === 'new' ? new http.Agent() : kept);
   },
   1_000 / Number(rate),
 );
