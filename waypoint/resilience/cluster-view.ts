@@ -66,6 +66,15 @@ export class ClusterView {
     );
   }
 
+  /** Ready endpoints with a weight that are ejected. As of the last {@link refresh}. */
+  ejected(): readonly EndpointState[] {
+    if (this.#counts.ejected === 0) return [];
+    return this.#listed.filter(
+      ({ endpoint, outlier }) =>
+        endpoint.healthy && endpoint.weight > 0 && outlier.ejectedUntil !== undefined,
+    );
+  }
+
   update(listed: readonly EndpointState[], ignoreLocality: boolean): void {
     this.#listed = listed;
     this.#ignoreLocality = ignoreLocality;

@@ -95,7 +95,7 @@ export class Cluster {
     if (bound) return session.endpoint;
     const chosen =
       (context.tried !== undefined && context.tried.size > 0
-        ? this.#select(context, context.tried, now)
+        ? (this.#select(context, context.tried, now) ?? this.#selectEjected(context.tried, now))
         : undefined) ?? this.#select(context, undefined, now);
     return chosen === undefined ? 'none-healthy' : chosen.endpoint;
   }
@@ -157,6 +157,15 @@ export class Cluster {
       if (chosen !== undefined) return chosen;
     }
     return undefined;
+  }
+
+  /**
+   * All that are in use have just failed this request, so an ejected one is the better bet: it was ejected for what it did
+   * then, and may serve again.
+   */
+  #selectEjected(tried: ReadonlySet<string>, now: number): EndpointState | undefined {
+    const untried = this.#view.ejected().filter(({ key }) => !tried.has(key));
+    return new Group(untried).draw({ now, random: this.#random, slowStart: 0 });
   }
 
   #upsert(endpoint: Endpoint, now: number, listed: boolean): EndpointState {

@@ -222,6 +222,22 @@ describe('waypoint/resilience/cluster', () => {
     }
   });
 
+  it('outlierDetection: gives a retry to an ejected endpoint before one that this request has tried', () => {
+    const { cluster } = setUp(Algorithm.RANDOM);
+    const outlierDetection = { consecutiveErrors: 1, baseEjection: 60_000, maxEjectedPercent: 50 };
+    const [ejected, left] = [endpoint('ejected'), endpoint('left')];
+    cluster.update([ejected, left], policy({ outlierDetection }));
+    cluster.begin(ejected);
+    cluster.done(ejected, RESET, 1);
+    assert.deepEqual([...tally(uids(cluster, 50)).keys()], ['left'], 'first tries avoid it');
+    const tried = new Set([endpointKey(left)]);
+    assert.deepEqual([...tally(uids(cluster, 50, { tried })).keys()], ['ejected']);
+    tried.add(endpointKey(ejected));
+    assert.deepEqual([...tally(uids(cluster, 50, { tried })).keys()], ['left'], 'then it begins again');
+    cluster.update([{ ...ejected, healthy: false }, left], policy({ outlierDetection }));
+    assert.equal(uids(cluster, 1, { tried: new Set([endpointKey(left)]) })[0], 'left', 'not what is unready');
+  });
+
   it('tells why nothing can be picked', () => {
     const { cluster } = setUp(Algorithm.RANDOM);
     assert.equal(cluster.pick(), 'no-endpoints');
