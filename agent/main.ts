@@ -1,5 +1,6 @@
 /** The node agent's entry point. */
 import { Redirection } from '../lib/linux/bpf/index.ts';
+import { requireKernel } from '../lib/linux/bpf/kernel-check.ts';
 import { errorText } from '../lib/loam-error.ts';
 import { startAgent } from './agent.ts';
 import { ConfigError, readConfig, type AgentConfig } from './config.ts';
@@ -40,6 +41,11 @@ if (config.cleanup) {
 }
 
 log.info({ config }, 'starting');
+try {
+  requireKernel();
+} catch (error) {
+  die(error, 'this kernel cannot run the agent');
+}
 const agent = await startAgent(config, log, (error) => die(error, 'a part failed; ending')).catch(
   (error: unknown) => die(error, 'cannot start'),
 );

@@ -1,12 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
+import { requireKernel } from '../lib/linux/bpf/kernel-check.ts';
 import { errorText, LoamError } from '../lib/loam-error.ts';
 import { packageRoot } from '../lib/package-root.ts';
 import { benchCommand } from './commands/bench.ts';
 import { demoCommand } from './commands/demo.ts';
 import { localCommand } from './commands/local.ts';
-import { requireKernel } from './commands/require-kernel.ts';
 import { testCommand } from './commands/test.ts';
 
 /** Commands that load BPF programs, here or in a process of theirs. */

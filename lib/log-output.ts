@@ -25,6 +25,8 @@ interface Chunk {
 export class LogOutput {
   readonly #given: number;
   readonly #fd: number;
+  /** A write may be held up for as long as the other end likes, and ours with it. */
+  readonly #mayBlock: boolean;
   #lines: string[] = [];
   #waiting = 0;
   #lost = 0;
@@ -37,6 +39,7 @@ export class LogOutput {
   constructor(fd: number) {
     this.#given = fd;
     this.#fd = nonBlocking(fd);
+    this.#mayBlock = this.#fd === fd && !isFile(fd);
   }
 
   /** Takes one line, with its line feed. */
@@ -53,8 +56,9 @@ export class LogOutput {
   /** Before the process ends: writes what the other end takes at once. */
   flushSync(): void {
     if (this.#writing) {
-      // Another thread has the chunk. Where its write may block and does, ours would too, for ever.
-      if (this.#fd === this.#given && performance.now() - this.#writingSince > STALLED_MS) return;
+      // Another thread has the chunk. Where its write may block and does, ours would too, for ever; but that its end was
+      // not seen yet may also mean that this thread was busy, as before the last words of a start that fails.
+      if (this.#mayBlock && performance.now() - this.#writingSince > STALLED_MS) return;
       this.#chunk = undefined;
     }
     try {
@@ -128,14 +132,23 @@ function remainder(chunk: Chunk, written: number): Chunk | undefined {
 }
 
 /**
- * A pipe may be shared with others who want it to block, so it is opened anew. Files never block for long; what else
- * there is (a terminal, a socket) is used as it is.
+ * A pipe or terminal may be shared with others who want it to block, so it is opened anew. Files never block for long;
+ * a socket, which cannot be opened anew, is used as it is.
  */
 function nonBlocking(fd: number): number {
   try {
-    if (!fstatSync(fd).isFIFO()) return fd;
-    return openSync(`/proc/self/fd/${fd}`, constants.O_WRONLY | constants.O_NONBLOCK);
+    const stat = fstatSync(fd);
+    if (!stat.isFIFO() && !stat.isCharacterDevice()) return fd;
+    return openSync(`/proc/self/fd/${fd}`, constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
   } catch {
     return fd;
+  }
+}
+
+function isFile(fd: number): boolean {
+  try {
+    return fstatSync(fd).isFile();
+  } catch {
+    return false;
   }
 }

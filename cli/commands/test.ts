@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { DEFAULT_RINGS, RINGS } from '../test-rings/rings.ts';
-import { addTallies, missingTestFiles, NO_TESTS, runRing } from '../test-rings/run.ts';
+import { missingTestFiles, runRing } from '../test-rings/run.ts';
+import { addTallies, NO_TESTS } from '../test-rings/tally.ts';
 
 /** `loam test`: runs rings of tests and ends with the line `N passed, N failed`. */
 export function testCommand(): Command {

@@ -3,17 +3,8 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { packageRoot } from '../../lib/package-root.ts';
 import type { Check, Ring } from './rings.ts';
-
-export interface Tally {
-  readonly passed: number;
-  readonly failed: number;
-}
-
-export const NO_TESTS: Tally = { passed: 0, failed: 0 };
-
-export function addTallies(a: Tally, b: Tally): Tally {
-  return { passed: a.passed + b.passed, failed: a.failed + b.failed };
-}
+import { addTallies, NO_TESTS, type Tally } from './tally.ts';
+import { runVmRing } from './vm/ring.ts';
 
 /**
  * Reads mocha's closing lines. A run that ended without them, that skipped a test, or whose exit code
@@ -72,6 +63,8 @@ export async function runRing(ring: Ring, mochaArgs: readonly string[]): Promise
       for (const check of ring.checks) tally = addTallies(tally, await runCheck(check));
       return tally;
     }
+    case 'vm':
+      return runVmRing(mochaArgs);
     case 'mocha': {
       const missing = ring.needs();
       if (missing.length > 0) {
@@ -89,6 +82,9 @@ export async function runRing(ring: Ring, mochaArgs: readonly string[]): Promise
         '--no-color',
         // A test that leaves something running has failed already; it must not hold the other rings back.
         '--exit',
+        ...(process.env['LOAM_TEST_PATIENCE'] === undefined
+          ? []
+          : ['--require', './dist/test/support/patient-mocha.js']),
         ...others,
         ...what,
       ]);

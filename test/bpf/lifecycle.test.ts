@@ -13,6 +13,7 @@ import { DEFAULT_BPFFS } from '../../lib/linux/bpf/pins.ts';
 import { closeFd } from '../../lib/linux/libc.ts';
 import { netnsCookie, openCurrentNetns } from '../../lib/linux/netns.ts';
 import { siblingModule } from '../../lib/package-root.ts';
+import { PATIENCE } from '../support/patience.ts';
 import { fails, kernelObjects } from './support/kernel-objects.ts';
 import { Lab, run, type Pod } from './support/lab.ts';
 import { dial, Sock } from './support/socket.ts';
@@ -25,7 +26,7 @@ import {
 } from './support/tiny-mesh.ts';
 
 const SERVICE = { ip: '198.19.0.10', port: 80 };
-const KERNEL_FOLLOWS_WITHIN_MS = 10_000;
+const KERNEL_FOLLOWS_WITHIN_MS = 10_000 * PATIENCE;
 
 function linksLeft(ids: readonly number[]): number[] {
   const all = new Set(allLinks().map(({ id }) => id));

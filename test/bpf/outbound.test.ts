@@ -293,16 +293,28 @@ describe('bpf: what a pod dials', () => {
     assert.ok(accepted6);
   });
 
-  it('goes on where 28,000 source ports for one destination would have run out (F20)', function () {
-    this.timeout(120_000);
-    const connections = 40_000;
-    for (let i = 0; i < connections; i += 1) {
-      using client = Sock.open(a.pod.netnsFd);
-      const result = client.connect(SERVICE.ip, SERVICE.port);
-      if (result !== 'ok') assert.fail(`connection ${i}: ${result}`);
-      using accepted = a.listeners.outbound.accept();
-      if (!accepted) assert.fail(`connection ${i} did not come`);
-      // The client closes first, so that its side keeps TIME_WAIT.
+  it('does not redirect what a socket of the mesh dials', () => {
+    using app = Sock.listen(outsider.netnsFd, '0.0.0.0', 8087);
+    using own = mesh.ownSocket(a.pod);
+    assert.equal(own.connect(outsider.ip, 8087), 'ok');
+    using accepted = app.accept();
+    assert.equal(accepted?.peer.ip, a.pod.ip);
+  });
+
+  it('goes on where the source ports for one destination would have run out (F20)', () => {
+    // Three connections for each of its source ports, all three within the time that TIME_WAIT keeps one.
+    sysctl(a.pod, 'net/ipv4/ip_local_port_range', '40000 40299');
+    try {
+      for (let i = 0; i < 900; i += 1) {
+        using client = Sock.open(a.pod.netnsFd);
+        const result = client.connect(SERVICE.ip, SERVICE.port);
+        if (result !== 'ok') assert.fail(`connection ${i}: ${result}`);
+        using accepted = a.listeners.outbound.accept();
+        if (!accepted) assert.fail(`connection ${i} did not come`);
+        // The client closes first, so that its side keeps TIME_WAIT.
+      }
+    } finally {
+      sysctl(a.pod, 'net/ipv4/ip_local_port_range', '32768 60999');
     }
     assert.equal(mesh.redirection.stats().records, 0);
   });

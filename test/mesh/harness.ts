@@ -15,9 +15,10 @@ import type { PodReport, ProgramReport } from '../../cli/local/report.ts';
 import { inSandbox } from '../../cli/local/sandbox.ts';
 import { meshStatus, type MeshStatus } from '../../cli/local/status.ts';
 import { startSupervisor, waitUntilReady } from '../../cli/local/up.ts';
+import { PATIENCE } from '../support/patience.ts';
 
-const READY_TIMEOUT_MS = 60_000;
-const EVENTUALLY_MS = 30_000;
+const READY_TIMEOUT_MS = 60_000 * PATIENCE;
+const EVENTUALLY_MS = 30_000 * PATIENCE;
 const POLL_MS = 50;
 
 export interface CommandResult {

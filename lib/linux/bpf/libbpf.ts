@@ -116,8 +116,13 @@ function bindAll(bind: Bind) {
     probeProgramType: bind<(type: number, opts: null) => number>(
       'int libbpf_probe_bpf_prog_type(int type, const void *opts)',
     ),
-    probeHelper: bind<(type: number, helper: number, opts: null) => number>(
-      'int libbpf_probe_bpf_helper(int type, int helper, const void *opts)',
+    probeMapType: bind<(type: number, opts: null) => number>(
+      'int libbpf_probe_bpf_map_type(int type, const void *opts)',
+    ),
+    programLoad: bind<
+      (type: number, name: string, license: string, code: Bytes, count: number, opts: Bytes) => number
+    >(
+      'int bpf_prog_load(int type, const char *name, const char *license, const void *code, size_t count, void *opts)',
     ),
     possibleCpus: bind<() => number>('int libbpf_num_possible_cpus(void)'),
   };

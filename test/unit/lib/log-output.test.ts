@@ -43,6 +43,18 @@ describe('lib/log-output', () => {
     });
   });
 
+  it('writes the last words of a process that was too busy to see its first ones written', async () => {
+    const file = join(folder, 'log');
+    const output = new LogOutput(opened(file, constants.O_WRONLY | constants.O_CREAT | constants.O_APPEND));
+    output.write('first\n');
+    // As long as a start that ends in a refusal: nothing of the event loop runs meanwhile.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 300);
+    output.write('last\n');
+    output.flushSync();
+    assert.ok(readFileSync(file, 'utf8').includes('last\n'));
+    await eventually(() => readFileSync(file, 'utf8').includes('first\n'));
+  });
+
   it('neither waits for a reader that stalls nor keeps all for it, and tells it afterwards', async () => {
     const pipe = join(folder, 'pipe');
     execFileSync('mkfifo', [pipe]);

@@ -5,7 +5,6 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, it } from 'mocha';
 import { cgroup2Root, mounts } from '../../../../../lib/linux/bpf/cgroup.ts';
-import { atLeast, kernelLacks } from '../../../../../lib/linux/bpf/kernel-check.ts';
 import { spreadBeside } from '../../../../../lib/linux/bpf/port-spread.ts';
 
 function withTable<T>(text: string, body: (path: string) => T): T {
@@ -32,22 +31,6 @@ describe('where to attach', () => {
   it('understands the escapes of the mount table', () => {
     const table = withTable('none /mnt/a\\040b\\134c bpf rw 0 0\n\n', mounts);
     assert.deepEqual(table, [{ source: 'none', path: '/mnt/a b\\c', type: 'bpf' }]);
-  });
-});
-
-describe('kernel check', () => {
-  it('compares releases by number', () => {
-    assert.ok(atLeast('6.1.0-25-amd64', '5.19'));
-    assert.ok(atLeast('5.19.0', '5.19'));
-    assert.ok(atLeast('5.100', '5.19'));
-    assert.ok(!atLeast('5.4.0-150-generic', '5.19'));
-    assert.ok(!atLeast('4.19', '5.19'));
-  });
-
-  it('says since which kernel that exists which an old one lacks', () => {
-    const [first] = kernelLacks('5.10.0-30-amd64');
-    assert.equal(first?.since, '5.19');
-    assert.match(first?.what ?? '', /5\.10\.0-30-amd64/);
   });
 });
 
