@@ -17,6 +17,7 @@ const SINCE_4_1 = new Map([
 
 function typeOf(section: string): number | undefined {
   if (section.startsWith('cgroup/')) return PROGRAM_TYPES.sockAddr;
+  if (section === 'tc') return PROGRAM_TYPES.schedCls;
   if (section === 'sockops') return PROGRAM_TYPES.sockOps;
   if (section === 'sk_lookup') return PROGRAM_TYPES.skLookup;
   return undefined;

@@ -31,8 +31,8 @@ export interface KernelFeature {
   readonly probe: Probe;
 }
 
-export const PROGRAM_TYPES = { sockOps: 13, sockAddr: 18, skLookup: 30 } as const;
-const { sockOps, sockAddr, skLookup } = PROGRAM_TYPES;
+export const PROGRAM_TYPES = { schedCls: 3, sockOps: 13, sockAddr: 18, skLookup: 30 } as const;
+const { schedCls, sockOps, sockAddr, skLookup } = PROGRAM_TYPES;
 
 const helper = (type: number, number: number, what: string, since: string, why: string): KernelFeature => ({
   what: `BPF helper ${what}`,
@@ -131,4 +131,14 @@ export const KERNEL_FEATURES: readonly KernelFeature[] = [
   helper(sockOps, 122, 'bpf_get_netns_cookie in sock_ops', '5.15', 'whose connection it is'),
   helper(skLookup, 86, 'bpf_sk_release in sk_lookup', '5.9', 'a listener is given back'),
   helper(skLookup, 124, 'bpf_sk_assign in sk_lookup', '5.9', 'a connection is given to a listener'),
+  {
+    what: 'BPF program type sched_cls',
+    since: '4.1',
+    config: 'CONFIG_NET_CLS_BPF',
+    why: 'the guard at the host side of a pod: by tcx (6.6), else by a clsact filter (CONFIG_NET_SCH_INGRESS)',
+    probe: { kind: 'program', type: schedCls },
+  },
+  helper(schedCls, 26, 'bpf_skb_load_bytes in sched_cls', '4.5', 'the guard reads headers'),
+  helper(schedCls, 95, 'bpf_sk_fullsock in sched_cls', '5.1', 'the guard asks the socket that sent a SYN'),
+  helper(schedCls, 107, 'bpf_sk_storage_get in sched_cls', '5.2', 'the guard knows sockets of the mesh'),
 ];
