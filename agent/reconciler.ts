@@ -274,7 +274,8 @@ export class Reconciler {
     const now = redirection.guard(pod);
     record.guard = now;
     const name = podName(record.spec);
-    for (const device of now?.repaired ?? [])
+    const stood = new Set(before?.guarded.map((each) => each.name));
+    for (const device of now?.attached.filter((each) => stood.has(each)) ?? [])
       log.error(
         { pod: name, device },
         'put back a guard that somebody had taken away; the pod was unguarded',

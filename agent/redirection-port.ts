@@ -27,8 +27,8 @@ export interface Guard {
   readonly guarded: readonly { readonly name: string; readonly by: string }[];
   /** Interfaces that lead out of the pod where no guard can stand. */
   readonly unguarded: readonly string[];
-  /** Interfaces where somebody had taken it away: put back just now. */
-  readonly repaired: readonly string[];
+  /** Interfaces where it was attached just now: they are new, or somebody had taken it away. */
+  readonly attached: readonly string[];
 }
 
 /** A pod that the kernel redirects now, whoever enrolled it. */

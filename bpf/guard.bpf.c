@@ -69,6 +69,12 @@ static __always_inline bool is_of_pod(const struct guard *guard, const __be32 ip
 	return false;
 }
 
+/* Of an IPv6 packet: a mapped address would be taken for the pod's IPv4 address, which it is not there. */
+static __always_inline bool is_of_pod6(const struct guard *guard, const __be32 ip[4])
+{
+	return !is_mapped(ip) && is_of_pod(guard, ip);
+}
+
 static __always_inline bool is_link_local6(const __be32 ip[4])
 {
 	return (ip[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000);
@@ -169,7 +175,7 @@ static __always_inline int judge_icmpv6(struct __sk_buff *skb, const struct guar
 		return pass();
 	if (bpf_skb_load_bytes(skb, offset + 8, target, sizeof(target)))
 		return drop(GUARD_MALFORMED);
-	return is_link_local6(target) || is_of_pod(guard, target) ? pass() : drop(GUARD_NEIGHBOUR);
+	return is_link_local6(target) || is_of_pod6(guard, target) ? pass() : drop(GUARD_NEIGHBOUR);
 }
 
 /* What a fragment other than the first belongs to, by the first one's header; that one is judged when it comes. */
@@ -207,7 +213,7 @@ static __always_inline int judge_ipv6(struct __sk_buff *skb, const struct guard 
 		return drop(GUARD_MALFORMED);
 	if ((ip.flow & bpf_htonl(0xf0000000)) != bpf_htonl(0x60000000))
 		return drop(GUARD_MALFORMED);
-	own = is_of_pod(guard, ip.ends.source);
+	own = is_of_pod6(guard, ip.ends.source);
 	/* On the link itself a host speaks from its link-local address, or from none: ICMPv6 alone, below. */
 	if (!own && !is_link_local6(ip.ends.source) && !is_any6(ip.ends.source))
 		return drop(GUARD_SOURCE);

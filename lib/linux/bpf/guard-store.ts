@@ -37,8 +37,8 @@ export interface GuardState {
   readonly guarded: readonly { readonly name: string; readonly index: number; readonly by: GuardMethod }[];
   /** Interfaces that lead out of the pod otherwise than by a veth that ends on this node: nothing can be attached there. */
   readonly unguarded: readonly string[];
-  /** Interfaces where somebody had taken the guard away since it was last looked at. */
-  readonly repaired: readonly string[];
+  /** Interfaces where it was attached just now: they are new, or somebody had taken it away. */
+  readonly attached: readonly string[];
 }
 
 /** Whom to guard. */
@@ -83,8 +83,6 @@ export class GuardStore {
     this.#maps.map('guard_drops').add(cookieKey(pod.cookie), buffer(GUARD_DROPS_BYTES));
     const { veths, unguarded } = this.#waysOut(pod.netnsFd);
     const missing = veths.filter(({ index }) => !this.#stands(this.#method, pod.cookie, index));
-    const known = new Set(this.#pinned(this.#method).map(({ name }) => name));
-    const repaired = missing.filter(({ index }) => known.has(pinName(pod.cookie, index)));
     if (missing.length > 0) {
       this.#withProgram(pod.cookie, (program) => {
         for (const { index } of missing) this.#attach(program, pod.cookie, index);
@@ -94,7 +92,7 @@ export class GuardStore {
     return {
       guarded: veths.map(({ name, index }) => ({ name, index, by: this.#method })),
       unguarded,
-      repaired: repaired.map(({ name }) => name),
+      attached: missing.map(({ name }) => name),
     };
   }
 

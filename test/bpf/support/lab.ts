@@ -46,7 +46,12 @@ export class Lab implements Disposable {
 
   /** Runs a command line in the namespace of the bridge. */
   onHost(command: string): string {
-    return run(`ip netns exec ${this.#bridge} ${command}`);
+    return run(`nsenter --net=/run/netns/${this.#bridge} ${command}`);
+  }
+
+  /** Index of the other end of a pod's veth, on the bridge. */
+  portIndex(pod: Pod): number {
+    return Number(this.onHost(`ip -o link show dev ${pod.port}`).split(':')[0]);
   }
 
   /** Makes a pod with a new address, or with one that is given (that of a pod which is gone). */

@@ -13,6 +13,7 @@ const IP_BIND_ADDRESS_NO_PORT = 24;
 const MSG_FASTOPEN = 0x20000000;
 const IPPROTO_TCP = 6;
 const TCP_REPAIR = 19;
+const TCP_FASTOPEN = 23;
 const TCP_FASTOPEN_CONNECT = 30;
 const SO_REUSEADDR = 2;
 const SO_ERROR = 4;
@@ -104,6 +105,12 @@ export class Sock implements Disposable {
     return this;
   }
 
+  /** Takes what comes with a SYN. */
+  fastOpen(): this {
+    check(sys.setsockopt(this.fd, IPPROTO_TCP, TCP_FASTOPEN, int32(16), 4), 'TCP_FASTOPEN');
+    return this;
+  }
+
   /** As checkpoint and restore do: connect() then only pretends. */
   repair(): this {
     check(sys.setsockopt(this.fd, IPPROTO_TCP, TCP_REPAIR, int32(1), 4), 'TCP_REPAIR');
@@ -144,7 +151,7 @@ export class Sock implements Disposable {
     if (sys.connect(this.fd, address, address.length) === 0) return 'ok';
     const error = errnoName();
     // Node's threads signal each other; the connection goes on meanwhile.
-    return error === 'EINTR' ? this.#connected() : error;
+    return error === 'EINTR' ? this.connected() : error;
   }
 
   /** Dissolves the connection: connect() to AF_UNSPEC. */
@@ -227,7 +234,7 @@ export class Sock implements Disposable {
   }
 
   /** How a connect() that goes on without us ends. */
-  #connected(): ConnectResult {
+  connected(): ConnectResult {
     if (!this.#ready(POLLOUT, TIMEOUT_S * 1000)) return 'EINPROGRESS';
     const value = Buffer.from(new ArrayBuffer(4));
     check(sys.getsockopt(this.fd, SOL_SOCKET, SO_ERROR, value, int32(4)), 'getsockopt', 'SO_ERROR');

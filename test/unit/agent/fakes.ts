@@ -180,10 +180,10 @@ export class FakeRedirection implements RedirectionPort {
 
   guard({ cookie, guard }: Omit<Enrolment, 'listeners'>): Guard | undefined {
     this.guards.set(cookie, guard);
-    const repaired = this.unguarded.splice(0);
-    if (repaired.length > 0) this.#call(`guard ${cookie}`);
+    const attached = this.unguarded.splice(0);
+    if (attached.length > 0) this.#call(`guard ${cookie}`);
     if (guard === 'none') return undefined;
-    return { guarded: [{ name: 'eth0', by: 'tcx' }], unguarded: [], repaired };
+    return { guarded: [{ name: 'eth0', by: 'tcx' }], unguarded: [], attached };
   }
 
   setListeners(cookie: bigint, listeners: Listeners): void {
