@@ -95,6 +95,7 @@ function service(from: Fields): Service {
     }),
     ports: portMap(from['ports'] ?? {}),
     subjectAltNames: list(from['subjectAltNames'], 'subjectAltNames').map(String),
+    ipFamilies: 'automatic',
     weightedWaypoints: [],
     loadBalancing: { routingPreference: [], mode: 'unspecified', allowUnhealthy: false },
     canonical: true,

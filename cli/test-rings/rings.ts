@@ -41,6 +41,7 @@ export const RINGS: readonly Ring[] = [
   { kind: 'mocha', name: 'bpf', folder: 'bpf', needs: nothing },
   { kind: 'mocha', name: 'mesh', folder: 'mesh', needs: nothing },
   { kind: 'mocha', name: 'demo', folder: 'demo', needs: nothing },
+  { kind: 'mocha', name: 'fuzz', folder: 'fuzz', needs: nothing },
   { kind: 'mocha', name: 'interop', folder: 'interop', needs: interopNeeds },
   {
     kind: 'checks',

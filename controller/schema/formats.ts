@@ -1,4 +1,5 @@
 import ipaddr from 'ipaddr.js';
+import { cidrFromText } from '../../lib/mesh/state/ip.ts';
 import { GATEWAY_FORMATS } from './gateway-formats.ts';
 
 /** One kind of text value: how it is checked, and the sentence that tells the user what is allowed. */
@@ -57,11 +58,12 @@ function isIp(value: string): boolean {
   );
 }
 
+/** A block of IPv4-mapped addresses that is wider than all of IPv4 would hold neither those nor anything that exists. */
 function isIpOrCidr(value: string): boolean {
-  const [address, length, more] = value.split('/');
-  if (address === undefined || more !== undefined || !isIp(address)) return false;
-  if (length === undefined) return true;
-  return /^(0|[1-9][0-9]{0,2})$/.test(length) && Number(length) <= (address.includes(':') ? 128 : 32);
+  const [address = ''] = value.split('/');
+  const cidr = isIp(address) ? cidrFromText(value) : undefined;
+  if (cidr === undefined) return false;
+  return cidr.bytes.length === 4 || !ipaddr.IPv6.parse(address).isIPv4MappedAddress();
 }
 
 /** Istio's match: an exact text, `*` for any, `prefix*` or `*suffix`. */

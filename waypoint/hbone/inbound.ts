@@ -1,11 +1,11 @@
 import type http2 from 'node:http2';
 import type { Duplex } from 'node:stream';
 import { answerStatus, type Peer } from '../../lib/mesh/hbone/hbone-acceptor.ts';
-import { parseAuthority } from '../../lib/mesh/hbone/hbone-headers.ts';
+import { hostPortText, parseAuthority } from '../../lib/mesh/hbone/hbone-headers.ts';
 import { waitForState } from '../../lib/mesh/state/wait.ts';
 import type { FirstState } from '../../lib/mesh/state/first-state.ts';
 import { Protocol } from '../../proto/gen/loam/waypoint/v1/waypoint_pb.js';
-import { detectProtocol } from '../http/detect.ts';
+import { detectProtocol, type Heard } from '../http/detect.ts';
 import type { Engine } from '../http/engine.ts';
 import type { ExchangeHandler } from '../http/exchange.ts';
 import type { HttpLimits } from '../http/limits.ts';
@@ -14,6 +14,7 @@ import type { Http2Server } from '../http/http2-server.ts';
 import { serveRequest, type ConnectionContext } from '../http/request-flow.ts';
 import { findDestination, type Destination, type DestinationContext } from '../state/destination.ts';
 import { sourceOf } from './client-source.ts';
+import { hearLate } from './late-client.ts';
 import { OpaqueRelay } from './opaque.ts';
 
 /** For what the control plane has yet to tell. */
@@ -71,8 +72,8 @@ export class Inbound {
     switch (destination.kind) {
       case 'refused':
         engine.log.warn('connection refused', {
-          source: `${source.ip}:${source.port}`,
-          target: `${target.ip}:${target.port}`,
+          source: hostPortText(source),
+          target: hostPortText(target),
           reason: destination.reason,
         });
         this.#refuse(stream, destination.status, `status-${destination.status}`);
@@ -108,8 +109,13 @@ export class Inbound {
     }
     stream.respond({ ':status': 200 });
     const handler: ExchangeHandler = (exchange) => void serveRequest(engine, context, exchange);
-    const spoken = await spokenProtocol(stream, protocolToRead(destination), engine.limits);
+    let spoken = await spokenProtocol(stream, protocolToRead(destination), engine.limits);
     if (stream.destroyed) return;
+    if (spoken === 'silent') {
+      const late = await opaque.toService(stream, context, 'answered', (server) => hearLate(stream, server));
+      if (late === undefined || stream.destroyed) return;
+      spoken = late;
+    }
     if (stream.readableEnded && spoken !== 'opaque') {
       // It left without a request.
       stream.end();
@@ -143,22 +149,18 @@ function protocolToRead({ protocol, service }: Extract<Destination, { kind: 'ser
 }
 
 /** A Service that says HTTP gets HTTP: what else comes is answered with an error, and never passes unread. */
-async function spokenProtocol(
-  stream: Duplex,
-  declared: Protocol,
-  limits: HttpLimits,
-): Promise<'http1' | 'http2' | 'opaque'> {
+async function spokenProtocol(stream: Duplex, declared: Protocol, limits: HttpLimits): Promise<Heard> {
   switch (declared) {
     case Protocol.HTTP2:
     case Protocol.GRPC:
       return 'http2';
     case Protocol.HTTP1: {
       // Clients with prior knowledge speak HTTP/2 to whatever says HTTP.
-      const detected = await detectProtocol(stream, limits.connectionIdleTimeoutMs);
+      const detected = await detectProtocol(stream, { timeoutMs: limits.connectionIdleTimeoutMs });
       return detected === 'http2' ? 'http2' : 'http1';
     }
     case Protocol.DETECT:
     case Protocol.TCP:
-      return detectProtocol(stream, limits.detectTimeoutMs);
+      return detectProtocol(stream, { timeoutMs: limits.detectTimeoutMs });
   }
 }

@@ -1,7 +1,7 @@
 import type http2 from 'node:http2';
 import type { Duplex } from 'node:stream';
 import { answerStatus } from '../../lib/mesh/hbone/hbone-acceptor.ts';
-import type { HostPort } from '../../lib/mesh/hbone/hbone-headers.ts';
+import { hostPortText, type HostPort } from '../../lib/mesh/hbone/host-port.ts';
 import { ProxyError } from '../../lib/mesh/hbone/proxy-error.ts';
 import { Relay } from '../../lib/mesh/hbone/relay.ts';
 import { evaluate } from '../../lib/mesh/policy/evaluate.ts';
@@ -33,6 +33,9 @@ interface Opened {
   /** Why it would not be admitted now; undefined: it would. */
   readonly judge: () => Denial | undefined;
 }
+
+type Http = 'http1' | 'http2';
+type Decide = (server: Duplex | undefined) => Promise<Http | undefined>;
 
 interface Denial {
   readonly policy: string | undefined;
@@ -85,12 +88,15 @@ export class OpaqueRelay {
    * Carries a connection to an endpoint of a Service.
    *
    * @param mode `answer`: the CONNECT is answered when the endpoint is reached; `answered`: it was already
+   * @param decide asked before the first byte, with the endpoint's connection or, where it was refused or failed, without
+   * @returns what `decide` said: the client speaks HTTP, and nothing was carried; undefined: it was carried to its end
    */
   async toService(
     stream: http2.ServerHttp2Stream,
     context: ConnectionContext,
     mode: 'answer' | 'answered',
-  ): Promise<void> {
+    decide?: Decide,
+  ): Promise<Http | undefined> {
     const connection: OpaqueConnection = {
       source: context.source,
       destination: context.destination,
@@ -98,7 +104,7 @@ export class OpaqueRelay {
       deniedBy: undefined,
       upstream: undefined,
     };
-    await this.#carry(stream, connection, mode, () => this.#openToService(context, connection));
+    return this.#carry(stream, connection, mode, () => this.#openToService(context, connection), decide);
   }
 
   /** Carries a connection to a pod that has this waypoint of its own, at a port that no Service behind it has. */
@@ -118,7 +124,7 @@ export class OpaqueRelay {
       const path = pathTo(workload, destination.ip, destination.port, [spiffeUri(workload.identity)]);
       const opened = await this.#dialer.open(path, undefined, CONNECT_TIMEOUT_MS, told(source));
       const upstream: UpstreamEndpoint = {
-        address: `${destination.ip}:${destination.port}`,
+        address: hostPortText(destination),
         workload,
         identity: path.via === 'hbone' ? path.expectedIdentities[0] : undefined,
       };
@@ -169,7 +175,8 @@ export class OpaqueRelay {
     connection: OpaqueConnection,
     mode: 'answer' | 'answered',
     open: () => Promise<Opened>,
-  ): Promise<void> {
+    decide?: Decide,
+  ): Promise<Http | undefined> {
     const { telemetry } = this.#engine;
     const startedMs = performance.now();
     const service = connection.context && serviceName(connection.context.service);
@@ -179,6 +186,11 @@ export class OpaqueRelay {
     let error: string | undefined;
     try {
       const opened = await open();
+      const http = await decide?.(opened.stream);
+      if (http !== undefined) {
+        opened.done(false);
+        return http;
+      }
       connection.upstream = opened.upstream;
       const peers = { source: connection.source, service, upstream: opened.upstream };
       const handle = telemetry.connections.open(peers);
@@ -212,6 +224,10 @@ export class OpaqueRelay {
       handle.close(flags);
       opened.done(end.kind === 'reset' && end.side === 'b');
     } catch (cause) {
+      const http = stream.destroyed ? undefined : await decide?.(undefined);
+      if (http !== undefined) return http;
+      if (connection.deniedBy !== undefined && connection.context !== undefined)
+        telemetry.runtime.count('denied', [connection.context.service.key, connection.deniedBy]);
       const refusal = cause instanceof Refusal ? cause : new Refusal('UF', 503, errorText(cause));
       flags.push(refusal.flag);
       error = refusal.message;
@@ -227,7 +243,7 @@ export class OpaqueRelay {
       requested: service,
       backend: service,
       upstream: connection.upstream,
-      destinationAddress: `${connection.destination.ip}:${connection.destination.port}`,
+      destinationAddress: hostPortText(connection.destination),
       flags,
       durationMs: performance.now() - startedMs,
       requestBytes,
@@ -235,6 +251,7 @@ export class OpaqueRelay {
       deniedBy: connection.deniedBy,
       error,
     });
+    return undefined;
   }
 
   /** Undefined too for a Service that is known no more: its pods admit this waypoint no more then. */
@@ -246,13 +263,12 @@ export class OpaqueRelay {
   }
 
   async #openToService(context: ConnectionContext, connection: OpaqueConnection): Promise<Opened> {
-    const { runtimes, clusters, telemetry } = this.#engine;
+    const { runtimes, clusters } = this.#engine;
     if (runtimes.get(context.service.key) === undefined)
       throw new Refusal('NC', 503, 'the Service is not known to the waypoint');
     const denied = this.#denialAtService(context);
     if (denied !== undefined) {
       connection.deniedBy = denied.policy;
-      telemetry.runtime.count('denied', [context.service.key, denied.policy]);
       throw new Refusal('DENY', 401, denied.reason);
     }
     const cluster = clusters.get(context.service.key, context.port);

@@ -7,18 +7,28 @@ const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'latin1');
 const MAX_METHOD = 24;
 const SPACE = 0x20;
 
+/** `silent`: too little was said in time to tell; what was said stays to be read. */
+export type Heard = Detected | 'silent';
+
+export interface Listening {
+  /** In milliseconds; undefined: as long as the connection lives. */
+  readonly timeoutMs: number | undefined;
+  /** Ends the listening as the timeout does. */
+  readonly signal?: AbortSignal;
+}
+
 /**
- * What a client speaks, by its first bytes, which stay to be read. Opaque when it says nothing in time: protocols in which
- * the server speaks first must not wait for long (user-pains B25). The end of a client that said nothing may have been
- * heard already (`readableEnded`).
+ * What a client speaks, by its first bytes, which stay to be read. The end of a client that said nothing may have been
+ * heard already (`readableEnded`); it passes as opaque.
  */
-export function detectProtocol(connection: Duplex, timeoutMs: number): Promise<Detected> {
+export function detectProtocol(connection: Duplex, { timeoutMs, signal }: Listening): Promise<Heard> {
   return new Promise((resolve) => {
     let seen: Buffer = Buffer.alloc(0);
     let settled = false;
-    const settle = (what: Detected): void => {
+    const settle = (what: Heard): void => {
       settled = true;
       clearTimeout(timer);
+      signal?.removeEventListener('abort', onAbort);
       connection.off('readable', onReadable);
       connection.off('close', onClose);
       connection.pause();
@@ -38,12 +48,15 @@ export function detectProtocol(connection: Duplex, timeoutMs: number): Promise<D
     };
     const onClose = (): void => settle('opaque');
     // When this thread was busy, the first bytes may have come in time without having been read.
-    const timer = setTimeout(() => setImmediate(onTimeout), timeoutMs);
-    const onTimeout = (): void => {
-      if (!settled) settle('opaque');
+    const timer = timeoutMs === undefined ? undefined : setTimeout(() => setImmediate(onSilence), timeoutMs);
+    const onSilence = (): void => {
+      if (!settled) settle('silent');
     };
+    const onAbort = (): void => onSilence();
     connection.on('readable', onReadable);
     connection.once('close', onClose);
+    signal?.addEventListener('abort', onAbort);
+    if (signal?.aborted === true) settle('silent');
   });
 }
 

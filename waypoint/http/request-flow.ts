@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { HostPort } from '../../lib/mesh/hbone/hbone-headers.ts';
+import { hostPortText, type HostPort } from '../../lib/mesh/hbone/host-port.ts';
 import type { Workload } from '../../lib/mesh/state/model.ts';
 import type { Service } from '../../proto/gen/loam/waypoint/v1/waypoint_pb.js';
 import {
@@ -105,7 +105,7 @@ class RequestFlow {
         source,
         service,
         method: exchange.incoming.method,
-        destinationAddress: `${destination.ip}:${destination.port}`,
+        destinationAddress: hostPortText(destination),
       }),
     );
   }

@@ -1,5 +1,4 @@
-import ipaddr from 'ipaddr.js';
-import { type Cidr, cidrContains, cidrFromBytes } from '../../lib/mesh/state/ip.ts';
+import { type Cidr, cidrContains, cidrFromText } from '../../lib/mesh/state/ip.ts';
 import type { RequestHead } from '../http/request.ts';
 import type { Subject } from './subject.ts';
 import { anyText } from './value-match.ts';
@@ -88,15 +87,7 @@ function parsePort(value: string): number {
 
 /** An address or a CIDR block; an IPv4-mapped one is IPv4, as every address that is compared with it. */
 function parseBlock(value: string): Cidr {
-  const slash = value.indexOf('/');
-  const address = slash < 0 ? value : value.slice(0, slash);
-  if (ipaddr.isValid(address)) {
-    const bytes = ipaddr.parse(address).toByteArray();
-    const length = slash < 0 ? String(bytes.length * 8) : value.slice(slash + 1);
-    const cidr = /^[0-9]{1,3}$/.test(length)
-      ? cidrFromBytes(Uint8Array.from(bytes), Number(length))
-      : undefined;
-    if (cidr !== undefined) return cidr;
-  }
+  const cidr = cidrFromText(value);
+  if (cidr !== undefined) return cidr;
   throw new UnsupportedError(`${JSON.stringify(value)} is neither an address nor a CIDR block`);
 }

@@ -1,3 +1,4 @@
+import { hostPortText } from '../../lib/mesh/hbone/host-port.ts';
 import { spiffeUri } from '../../lib/spiffe.ts';
 import type { Source } from '../http/request.ts';
 import type { ConnectionRecord, RequestRecord, ServiceName, UpstreamEndpoint } from './request-record.ts';
@@ -107,7 +108,7 @@ function endpointFields(ends: Ends): Record<string, string | undefined> {
   const from = source.workload;
   const to = upstream?.workload;
   return {
-    'src.addr': `${source.ip}:${source.port}`,
+    'src.addr': hostPortText(source),
     'src.workload': from?.name,
     'src.namespace': from?.namespace,
     'src.identity': source.identity && spiffeUri(source.identity),

@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream';
 import type { Dialer } from '../../lib/mesh/hbone/dialer.ts';
 import { whenConnected } from '../../lib/mesh/hbone/dialer.ts';
 import type { CertificateStore } from '../../lib/mesh/hbone/certificate-store.ts';
-import type { HostPort } from '../../lib/mesh/hbone/hbone-headers.ts';
+import { hostPortText, type HostPort } from '../../lib/mesh/hbone/host-port.ts';
 import type { Identity } from '../../lib/spiffe.ts';
 import { forwardedHeader } from '../../lib/mesh/hbone/forwarded.ts';
 import { newTraceparent } from '../../lib/mesh/hbone/hbone-headers.ts';
@@ -97,7 +97,7 @@ export class EndpointDialer {
         certificate: () => certificates.whenValid(identityUri, CERTIFICATE_WAIT_MS),
       },
       {
-        ':authority': `${path.target.ip}:${path.target.port}`,
+        ':authority': hostPortText(path.target),
         baggage,
         traceparent: newTraceparent(),
         ...(forwarded !== undefined && { forwarded }),
@@ -119,7 +119,7 @@ function withTimeout(opening: Promise<Duplex>, timeoutMs: number, target: HostPo
     const timer = setTimeout(() => {
       late = true;
       reject(
-        new ProxyError('CONNECT_TIMEOUT', `no connection to ${target.ip}:${target.port} in ${timeoutMs} ms`),
+        new ProxyError('CONNECT_TIMEOUT', `no connection to ${hostPortText(target)} in ${timeoutMs} ms`),
       );
     }, timeoutMs);
     opening.then(

@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream';
 import type { Workload } from '../../lib/mesh/state/model.ts';
+import { hostPortText } from '../../lib/mesh/hbone/host-port.ts';
 import { ProxyError } from '../../lib/mesh/hbone/proxy-error.ts';
 import type { Cancellation } from '../http/cancellation.ts';
 import type { AttemptRequest, UpstreamAttempt, UpstreamClient } from '../http/exchange.ts';
@@ -58,8 +59,7 @@ export class EndpointPeer implements Connector {
 
   /** Application's address, for logs. */
   get address(): string {
-    const { target } = this.path;
-    return `${target.ip}:${target.port}`;
+    return hostPortText(this.path.target);
   }
 
   /** SPIFFE URI that the tunnel's certificate proves. */

@@ -52,6 +52,11 @@ export class HboneServer {
     this.#acceptor.destroy();
   }
 
+  /** The address that accepted, or another one that the control plane knows of this pod: that of the other family. */
+  #isOwn(ip: string, peer: Peer): boolean {
+    return ip === peer.localIp || this.#pod.workload()?.addresses.includes(ip) === true;
+  }
+
   /** Never rejects. */
   async #serve(
     peer: Peer,
@@ -59,8 +64,8 @@ export class HboneServer {
     headers: http2.IncomingHttpHeaders,
   ): Promise<void> {
     const target = headers[':method'] === 'CONNECT' ? parseAuthority(headers[':authority']) : undefined;
-    // Another address than the one that accepted, or a port of the mesh itself, is none of this pod's to serve.
-    if (target?.ip !== peer.localIp || ILLEGAL_PORTS.has(target.port)) {
+    // An address that is not the pod's, or a port of the mesh itself, is none of this pod's to serve.
+    if (target === undefined || !this.#isOwn(target.ip, peer) || ILLEGAL_PORTS.has(target.port)) {
       this.#pod.mesh.metrics.refused('BAD_REQUEST');
       answerStatus(stream, 400);
       return;

@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import { admit } from './admission.ts';
 import { plainIp } from '../../lib/mesh/hbone/hbone-headers.ts';
 import { beginInbound, connectApplication, inboundFlow, type InboundRequest } from './inbound.ts';
+import { ipScope, isIpv6 } from '../../lib/mesh/state/ip.ts';
 import { ILLEGAL_PORTS } from './mesh.ts';
 import type { Pod } from './pod.ts';
 import { ProxyError, toProxyError } from '../../lib/mesh/hbone/proxy-error.ts';
@@ -15,7 +16,7 @@ export async function servePlaintext(pod: Pod, socket: Socket): Promise<void> {
   socket.on('error', () => undefined);
   const { remotePort, localPort } = socket;
   const target = { ip: plainIp(socket.localAddress), port: localPort ?? 0 };
-  if (remotePort === undefined || target.ip.startsWith('127.') || ILLEGAL_PORTS.has(target.port)) {
+  if (remotePort === undefined || !isServed(target.ip) || ILLEGAL_PORTS.has(target.port)) {
     // Steering passes loopback by and has listeners of its own for our ports: here, such a connection could only loop.
     pod.mesh.metrics.refused('ILLEGAL_TARGET');
     socket.resetAndDestroy();
@@ -26,7 +27,7 @@ export async function servePlaintext(pod: Pod, socket: Socket): Promise<void> {
   const connection = beginInbound(pod, request);
   connection.onTerminate = () => resetStream(socket);
   try {
-    if (client.ip.startsWith('127.'))
+    if (ipScope(client.ip) === 'loopback')
       throw new ProxyError('ILLEGAL_TARGET', 'a loopback client cannot be here');
     pod.requireRoom();
     await admit(connection, pod, () => ({
@@ -42,4 +43,10 @@ export async function servePlaintext(pod: Pod, socket: Socket): Promise<void> {
     connection.fail(toProxyError(error));
     resetStream(socket);
   }
+}
+
+/** An IPv6 link-local address cannot be dialled without its interface, which an accepted socket does not keep for us. */
+function isServed(ip: string): boolean {
+  const scope = ipScope(ip);
+  return scope === 'global' || (scope === 'link-local' && !isIpv6(ip));
 }

@@ -1,5 +1,5 @@
 import { assertNever } from '../../lib/assert-never.ts';
-import type { HostPort } from '../../lib/mesh/hbone/hbone-headers.ts';
+import { hostPortText, type HostPort } from '../../lib/mesh/hbone/host-port.ts';
 import type { Workload } from '../../lib/mesh/state/model.ts';
 import type { Upstream } from '../state/upstream.ts';
 import type { Pod } from './pod.ts';
@@ -60,12 +60,12 @@ export function describeUpstream(connection: TrackedConnection, pod: Pod, upstre
       assertNever(upstream, 'upstream');
   }
   if (upstream.kind === 'direct') {
-    connection.destinationAddress = `${upstream.address}:${upstream.targetPort}`;
+    connection.destinationAddress = hostPortText({ ip: upstream.address, port: upstream.targetPort });
     return;
   }
   const { peer, authority } = tunnelEnds(upstream);
-  connection.destinationAddress = `${peer.ip}:${peer.port}`;
-  connection.hboneAddress = `${authority.ip}:${authority.port}`;
+  connection.destinationAddress = hostPortText(peer);
+  connection.hboneAddress = hostPortText(authority);
 }
 
 /** Where TLS goes, and what the CONNECT names. */

@@ -2,10 +2,13 @@ import type { Duplex } from 'node:stream';
 import {
   baggageHeader,
   forwardedHeader,
+  hostPortText,
   newTraceparent,
   type HostPort,
 } from '../../lib/mesh/hbone/hbone-headers.ts';
 import { ProxyError, toProxyError, type ProxyErrorCode } from '../../lib/mesh/hbone/proxy-error.ts';
+import { isIpv6 } from '../../lib/mesh/state/ip.ts';
+import type { Workload } from '../../lib/mesh/state/model.ts';
 import { resolveUpstream } from '../state/upstream.ts';
 import {
   describeUpstream,
@@ -68,6 +71,16 @@ function throughWaypoint({ waypoint, workload }: Waypointed, cause: unknown): Pr
   );
 }
 
+/**
+ * The application's address as the other end can take it for its word: the tunnel comes from the pod's address of the
+ * peer's family, and a header that names another address counts for nothing there.
+ */
+function clientTowards(own: Workload, client: HostPort, peer: HostPort): HostPort {
+  if (isIpv6(client.ip) === isIpv6(peer.ip)) return client;
+  const ip = own.addresses.find((each) => isIpv6(each) === isIpv6(peer.ip));
+  return ip === undefined ? client : { ip, port: client.port };
+}
+
 /** Opens a tunnelled stream, on a pooled connection where there is one. @throws ProxyError */
 export function connectTunnel(outbound: Outbound, upstream: Tunnelled): Promise<Duplex> {
   const { pod, own, connection, client } = outbound;
@@ -86,9 +99,9 @@ export function connectTunnel(outbound: Outbound, upstream: Tunnelled): Promise<
       certificate: () => pod.mesh.certificates.whenValid(pod.identityUri, pod.mesh.limits.stateWaitMs),
     },
     {
-      ':authority': `${authority.ip}:${authority.port}`,
+      ':authority': hostPortText(authority),
       baggage: baggageHeader(own),
-      forwarded: forwardedHeader(client, upstream.service?.hostname),
+      forwarded: forwardedHeader(clientTowards(own, client, peer), upstream.service?.hostname),
       traceparent: trace,
     },
   );

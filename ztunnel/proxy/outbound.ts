@@ -2,9 +2,10 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { assertNever } from '../../lib/assert-never.ts';
 import { resolveUpstream, type RefusalCode, type Upstream } from '../state/upstream.ts';
-import { plainIp, type HostPort } from '../../lib/mesh/hbone/hbone-headers.ts';
+import { hostPortText, plainIp, type HostPort } from '../../lib/mesh/hbone/hbone-headers.ts';
 import { ILLEGAL_PORTS } from './mesh.ts';
 import { admitEgress } from './egress-admission.ts';
+import { ipScope, isIpv6 } from '../../lib/mesh/state/ip.ts';
 import { describeUpstream, type Outbound, type Waypointed } from './outbound-flow.ts';
 import { connectTunnel, connectWaypoint } from './outbound-tunnel.ts';
 import type { Pod } from './pod.ts';
@@ -27,7 +28,7 @@ export async function serveOutbound(pod: Pod, socket: Socket): Promise<void> {
     pod.mesh.metrics.refused('NO_ORIGINAL_DST');
     pod.mesh.log.warn('outbound connection reset: its original destination is not known', {
       pod: pod.info.uid,
-      client: `${client.ip}:${client.port}`,
+      client: hostPortText(client),
     });
     socket.resetAndDestroy();
     return;
@@ -80,8 +81,12 @@ function requireLegal(target: HostPort): void {
   if (ILLEGAL_PORTS.has(target.port)) {
     throw new ProxyError('ILLEGAL_TARGET', `port ${target.port} belongs to the mesh`);
   }
-  if (target.port < 1 || target.ip.startsWith('127.') || target.ip === '0.0.0.0') {
-    throw new ProxyError('ILLEGAL_TARGET', `${target.ip}:${target.port} cannot be reached through the mesh`);
+  const scope = ipScope(target.ip);
+  // 169.254/16 passes: clouds have their metadata there. An IPv6 link-local address means nothing without its interface,
+  // which the redirection does not keep.
+  const passes = scope === 'global' || (scope === 'link-local' && !isIpv6(target.ip));
+  if (target.port < 1 || !passes) {
+    throw new ProxyError('ILLEGAL_TARGET', `${hostPortText(target)} cannot be reached through the mesh`);
   }
 }
 

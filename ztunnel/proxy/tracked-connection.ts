@@ -9,7 +9,7 @@ import {
 import type { Flow } from '../telemetry/flow-labels.ts';
 import type { FlowHandle, FlowMetrics } from '../telemetry/flow-metrics.ts';
 import type { ConnectionRegistry, ConnectionRow, Direction, LiveConnection } from './connection-registry.ts';
-import type { HostPort } from '../../lib/mesh/hbone/hbone-headers.ts';
+import { hostPortText, type HostPort } from '../../lib/mesh/hbone/host-port.ts';
 import { ProxyError, responseFlag } from '../../lib/mesh/hbone/proxy-error.ts';
 import { Relay, type RelayEnd } from '../../lib/mesh/hbone/relay.ts';
 
@@ -211,5 +211,5 @@ function relayError(end: RelayEnd): ProxyError | undefined {
 }
 
 function text(address: HostPort): string {
-  return `${address.ip}:${address.port}`;
+  return hostPortText(address);
 }

@@ -1,4 +1,3 @@
-import { isIPv6 } from 'node:net';
 import { parseSpiffeUri, spiffeUri } from '../../lib/spiffe.ts';
 import type { Service, ServicePort, Workload } from '../../lib/mesh/state/model.ts';
 import type { WorkloadStore } from '../../lib/mesh/state/workload-store.ts';
@@ -7,12 +6,6 @@ import type { WorkloadStore } from '../../lib/mesh/state/workload-store.ts';
 export function targetPortOf(ports: readonly ServicePort[], servicePort: ServicePort): number | undefined {
   const own = ports.find((p) => p.servicePort === servicePort.servicePort && p.targetPort !== 0);
   return own?.targetPort ?? (servicePort.targetPort || undefined);
-}
-
-/** An address of the workload, of the same family as `ip` if it has one; undefined when it has none at all. */
-export function addressOfFamily(workload: Workload, ip: string): string | undefined {
-  const v6 = isIPv6(ip);
-  return workload.addresses.find((a) => isIPv6(a) === v6) ?? workload.addresses[0];
 }
 
 /**

@@ -1,8 +1,10 @@
-import { canonicalIp } from '../../lib/mesh/state/ip.ts';
+import { hostPortText } from '../../lib/mesh/hbone/host-port.ts';
+import { endpointAddress } from '../../lib/mesh/state/address-family.ts';
+import { canonicalIp, ipScope } from '../../lib/mesh/state/ip.ts';
 import type { Service, ServicePort, Workload } from '../../lib/mesh/state/model.ts';
 import { chooseEndpoint } from '../../lib/mesh/state/load-balancer.ts';
 import type { WorkloadStore } from '../../lib/mesh/state/workload-store.ts';
-import { addressOfFamily, expectedIdentities, targetPortOf } from './endpoint.ts';
+import { expectedIdentities, targetPortOf } from './endpoint.ts';
 import { chooseWaypoint, isBehind, waypointsOf, type WaypointChoice } from './waypoint.ts';
 
 /** Ports of the tunnel's own listeners inside a pod: a connection of a pod to itself there would loop (C3, F19). */
@@ -17,7 +19,8 @@ export type RefusalCode =
   | 'waypoint-unhealthy'
   | 'remote-network'
   | 'service-port-unknown'
-  | 'no-healthy-upstream';
+  | 'no-healthy-upstream'
+  | 'family-unreachable';
 
 /** Where an outbound connection goes. */
 export type Upstream =
@@ -89,7 +92,7 @@ export function resolveUpstream(
 ): Upstream {
   const ip = canonicalIp(destination.ip);
   const { port } = destination;
-  const asked = `${destination.ip}:${port}`;
+  const asked = hostPortText(destination);
   if (ip === undefined) return refuse('bad-address', `${asked} is no address`);
   if (!source) {
     return refuse(
@@ -97,7 +100,7 @@ export function resolveUpstream(
       'the pod is not known to the control plane yet: see the gate xds-workloads',
     );
   }
-  if (RESERVED_PORTS.has(port) && (source.addresses.includes(ip) || isLoopback(ip))) {
+  if (RESERVED_PORTS.has(port) && (source.addresses.includes(ip) || ipScope(ip) === 'loopback')) {
     return refuse('reserved-port', `port ${port} of the pod itself belongs to the mesh`);
   }
   const found = store.byAddress(source.network, ip, source.namespace);
@@ -174,6 +177,7 @@ function toEndpoint(
   const candidates = [];
   let serving = 0;
   let onOtherNetworks = 0;
+  const unreachable: string[] = [];
   for (const { workload, ports } of store.endpoints(service.key).values()) {
     const targetPort = targetPortOf(ports, servicePort);
     if (targetPort === undefined) continue;
@@ -183,8 +187,9 @@ function toEndpoint(
       onOtherNetworks++;
       continue;
     }
-    const address = addressOfFamily(workload, ip);
+    const address = endpointAddress(workload, { families: service.ipFamilies, source, asked: ip });
     if (address !== undefined) candidates.push({ workload, address, targetPort });
+    else unreachable.push(...workload.addresses);
   }
   const chosen = chooseEndpoint(candidates, source, service.loadBalancing, chance.random);
   if (chosen) return toWorkload(store, source, { ...chosen, service }, chance);
@@ -192,6 +197,13 @@ function toEndpoint(
     return refuse(
       'remote-network',
       `service ${service.key} has endpoints on other networks only, and this version cannot reach them`,
+      service,
+    );
+  }
+  if (unreachable.length > 0 && candidates.length === 0) {
+    return refuse(
+      'family-unreachable',
+      `service ${service.key} (IP families: ${service.ipFamilies}) has no endpoint with an address of a family that this pod has: ${unreachable.slice(0, 4).join(', ')} from ${source.addresses.join(', ')}`,
       service,
     );
   }
@@ -232,10 +244,6 @@ function toWorkload(store: WorkloadStore, source: Workload, target: Target, chan
     return { kind: 'hbone', ...target, expectedIdentities: expectedIdentities(store, workload, service) };
   }
   return { kind: 'direct', ...target };
-}
-
-function isLoopback(ip: string): boolean {
-  return ip === '::1' || ip.startsWith('127.');
 }
 
 function refuse(code: RefusalCode, reason: string, service?: Service): Upstream {

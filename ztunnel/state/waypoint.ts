@@ -1,8 +1,9 @@
 import { spiffeUri } from '../../lib/spiffe.ts';
+import { endpointAddress } from '../../lib/mesh/state/address-family.ts';
 import { chooseEndpoint } from '../../lib/mesh/state/load-balancer.ts';
 import type { GatewayAddress, Service, Workload } from '../../lib/mesh/state/model.ts';
 import type { WorkloadStore } from '../../lib/mesh/state/workload-store.ts';
-import { addressOfFamily, expectedIdentities, targetPortOf } from './endpoint.ts';
+import { expectedIdentities, targetPortOf } from './endpoint.ts';
 
 /** Where a waypoint accepts HBONE when its address names no port (ambient-facts C1). */
 const DEFAULT_HBONE_PORT = 15008;
@@ -78,7 +79,8 @@ export function chooseWaypoint(
     if (!workload.healthy && service?.loadBalancing.allowUnhealthy !== true) continue;
     healthy++;
     if (workload.network !== source.network || workload.uid === avoid) continue;
-    const address = addressOfFamily(workload, family);
+    const families = service?.ipFamilies ?? 'automatic';
+    const address = endpointAddress(workload, { families, source, asked: family });
     if (address === undefined) continue;
     const hbonePort = (servicePort && targetPortOf(ports, servicePort)) ?? wantedPort;
     candidates.push({ workload, address, hbonePort });

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import type { HostPort } from './hbone-headers.ts';
+import { hostPortText, type HostPort } from './host-port.ts';
 import { ProxyError } from './proxy-error.ts';
 
 /** How a program makes its connections to others: from inside a pod, or from where it runs itself. */
@@ -17,16 +17,11 @@ export function whenConnected(socket: Socket, timeoutMs: number, target: HostPor
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => {
       fail(
-        new ProxyError(
-          'CONNECT_TIMEOUT',
-          `no answer from ${target.ip}:${target.port} in ${timeoutMs / 1000} s`,
-        ),
+        new ProxyError('CONNECT_TIMEOUT', `no answer from ${hostPortText(target)} in ${timeoutMs / 1000} s`),
       );
     }, timeoutMs);
     const onError = (error: Error): void => {
-      fail(
-        new ProxyError('CONNECT_FAILED', `cannot connect to ${target.ip}:${target.port}`, { cause: error }),
-      );
+      fail(new ProxyError('CONNECT_FAILED', `cannot connect to ${hostPortText(target)}`, { cause: error }));
     };
     const onClose = (): void => onError(new Error('closed before it was connected'));
     const settle = (): void => {

@@ -1,10 +1,6 @@
-import net from 'node:net';
 import { parseSpiffeUri, spiffeUri, type Identity } from '../../spiffe.ts';
-
-export interface HostPort {
-  readonly ip: string;
-  readonly port: number;
-}
+import { ipScope } from '../state/ip.ts';
+import { hostPortText, parseHostPort, type HostPort } from './host-port.ts';
 
 /** Of whom a `forwarded` header speaks. */
 export interface ForwardedClient {
@@ -18,21 +14,21 @@ const MAX_FORWARDED_LENGTH = 1024;
 /** RFC 7239 section 4: `token = token | quoted-string`. A bare value may hold what addresses and URIs have, too. */
 const PAIR =
   /[ \t]*([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32})=(?:"((?:[^"\\\p{Cc}]|\\[\t\x20-\x7e])*)"|([^\s"\\;,=\p{Cc}]+))[ \t]*/uy;
-const HOST_PORT = /^(\d{1,3}(?:\.\d{1,3}){3}):(\d{1,5})$/;
 
 /**
- * A `forwarded` header (RFC 7239) with the application's own address and, when known, the service that it dialled.
+ * A `forwarded` header (RFC 7239, IPv6 in brackets by its section 6) with the application's own address and, when
+ * known, the service that it dialled.
  *
  * @param identity only a waypoint says it, of the client whose connection it passes on; `identity` is Loam's extension
  */
 export function forwardedHeader(client: HostPort, serviceHost?: string, identity?: Identity): string {
   const host = serviceHost === undefined ? '' : `;host=${serviceHost}`;
   const who = identity === undefined ? '' : `;identity="${spiffeUri(identity)}"`;
-  return `for="${client.ip}:${client.port}"${host}${who}`;
+  return `for="${hostPortText(client)}"${host}${who}`;
 }
 
 /**
- * The `for=` of a `forwarded` header's first element, when it is an IPv4 address with port.
+ * The `for=` of a `forwarded` header's first element, when it is an address with port.
  *
  * @returns undefined for anything else: the header comes from a peer and only ever refines what is already known
  */
@@ -41,8 +37,8 @@ export function parseForwardedFor(header: unknown): HostPort | undefined {
 }
 
 /**
- * What a waypoint tells of the one client of a stream: `for` and, if it knows, `identity`. Strict: one element, an IPv4
- * address that a client can have, a well-formed SPIFFE ID. The caller must have proven that the peer may be believed.
+ * What a waypoint tells of the one client of a stream: `for` and, if it knows, `identity`. Strict: one element, an
+ * address that a client elsewhere can have, a well-formed SPIFFE ID. The caller must have proven that the peer may be believed.
  *
  * @returns undefined when any part is not so, as if the header were absent
  */
@@ -50,7 +46,7 @@ export function parseForwardedClient(header: unknown): ForwardedClient | undefin
   const element = firstElement(header);
   if (element === undefined || element.more) return undefined;
   const client = parseHostPort(element.pairs.get('for'));
-  if (client === undefined || !isUnicast(client.ip)) return undefined;
+  if (client === undefined || ipScope(client.ip) !== 'global') return undefined;
   const uri = element.pairs.get('identity');
   if (uri === undefined) return { client };
   try {
@@ -58,15 +54,6 @@ export function parseForwardedClient(header: unknown): ForwardedClient | undefin
   } catch {
     return undefined;
   }
-}
-
-/** `ipv4:port`; undefined for all else, IPv6 forms as well. */
-export function parseHostPort(text: unknown): HostPort | undefined {
-  const match = typeof text === 'string' ? HOST_PORT.exec(text) : null;
-  const ip = match?.[1];
-  const port = Number(match?.[2]);
-  if (ip === undefined || !net.isIPv4(ip) || port < 1 || port > 65535) return undefined;
-  return { ip, port };
 }
 
 interface Element {
@@ -92,10 +79,4 @@ function firstElement(header: unknown): Element | undefined {
     if (header[at] !== ';') return undefined;
     at += 1;
   }
-}
-
-/** Whether a client elsewhere can have it: what is local, multicast or broadcast would mean something to an application. */
-function isUnicast(ip: string): boolean {
-  const [a = 0, b = 0] = ip.split('.').map(Number);
-  return a !== 0 && a !== 127 && a < 224 && !(a === 169 && b === 254);
 }

@@ -1,7 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { parseForwardedFor, parseHostPort, type HostPort } from './forwarded.ts';
+import { canonicalIp } from '../state/ip.ts';
+import { parseForwardedFor } from './forwarded.ts';
+import { parseHostPort, type HostPort } from './host-port.ts';
 
-export { forwardedHeader, parseForwardedFor, type HostPort } from './forwarded.ts';
+export { forwardedHeader, parseForwardedFor } from './forwarded.ts';
+export { hostPortText, type HostPort } from './host-port.ts';
 
 /** What a tunnel's client tells about itself in `baggage` (ambient-facts C2); empty values are left out. */
 export interface BaggageSource {
@@ -44,13 +47,15 @@ export function trueClient(tcpPeer: HostPort, forwarded: unknown): HostPort {
   return claimed?.ip === tcpPeer.ip ? claimed : tcpPeer;
 }
 
-/** The `:authority` of a CONNECT as address and port; undefined when it is not of the form `ipv4:port`. */
+/** The `:authority` of a CONNECT as address and port; undefined when it is not of the form `ipv4:port` or `[ipv6]:port`. */
 export function parseAuthority(authority: unknown): HostPort | undefined {
   return parseHostPort(authority);
 }
 
-/** Removes the prefix of a v4-mapped IPv6 address, as the kernel may report one for an IPv4 connection. */
+/**
+ * The address of a socket in its one written form: dual-stack sockets show IPv4 mapped, and link-local addresses have a
+ * zone. Empty for what is no address.
+ */
 export function plainIp(address: string | undefined): string {
-  if (address === undefined) return '';
-  return address.startsWith('::ffff:') ? address.slice('::ffff:'.length) : address;
+  return address === undefined ? '' : (canonicalIp(address) ?? '');
 }

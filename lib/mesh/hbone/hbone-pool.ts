@@ -4,6 +4,7 @@ import { Backoff } from '../../backoff.ts';
 import { connectSession, HboneTunnel, type TunnelTarget } from './hbone-tunnel.ts';
 import type { Certificate } from './certificate-store.ts';
 import type { Dialer } from './dialer.ts';
+import { hostPortText } from './host-port.ts';
 import { ProxyError } from './proxy-error.ts';
 
 const FAILURE_BACKOFF = { initialMs: 50, maxMs: 1_000 };
@@ -207,7 +208,7 @@ function keyId(key: TunnelKey): string {
     key.sourcePodUid,
     key.sourceIdentity,
     key.destinationUid,
-    `${key.address.ip}:${key.address.port}`,
+    hostPortText(key.address),
     ...key.expectedIdentities,
   ].join('\n');
 }

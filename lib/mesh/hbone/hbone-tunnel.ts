@@ -4,7 +4,7 @@ import { MeshError } from '../errors.ts';
 import { hboneClientTls } from '../identity/tls-context.ts';
 import type { Dialer } from './dialer.ts';
 import { whenConnected } from './dialer.ts';
-import type { HostPort } from './hbone-headers.ts';
+import { hostPortText, type HostPort } from './host-port.ts';
 import { ProxyError } from './proxy-error.ts';
 import type { Certificate } from './certificate-store.ts';
 import { CLIENT_SESSION_OPTIONS, CONNECTION_WINDOW_BYTES, keepSessionAlive } from './h2-settings.ts';
@@ -182,7 +182,7 @@ export async function connectSession(
   destroyOnError(tlsSocket);
   let secured = false;
   tlsSocket.once('secureConnect', () => (secured = true));
-  const session = http2.connect(`https://${target.address.ip}:${target.address.port}`, {
+  const session = http2.connect(`https://${hostPortText(target.address)}`, {
     ...CLIENT_SESSION_OPTIONS,
     createConnection: () => tlsSocket,
   });
@@ -194,7 +194,7 @@ export async function connectSession(
   } catch (cause) {
     session.destroy();
     raw.destroy();
-    const where = `${target.address.ip}:${target.address.port}`;
+    const where = hostPortText(target.address);
     if (cause instanceof MeshError && cause.code === 'PEER_IDENTITY') {
       throw new ProxyError('PEER_IDENTITY', `${where} is not who it should be`, { cause });
     }

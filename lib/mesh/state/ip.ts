@@ -6,6 +6,9 @@ const V6_BYTES = 16;
 /** The length of the prefix `::ffff:0:0`, under which an IPv4 address is written as an IPv6 one (RFC 4291 2.5.5.2). */
 const V4_MAPPED_PREFIX_BITS = 96;
 
+/** How far an address reaches; `global` is all that another pod or host can have, private ranges too. */
+export type IpScope = 'unspecified' | 'loopback' | 'link-local' | 'multicast' | 'reserved' | 'global';
+
 /** A range of addresses. IPv4-mapped IPv6 is kept as IPv4, so that each address has one form only. */
 export interface Cidr {
   /** 4 or 16 bytes in network order. */
@@ -28,11 +31,19 @@ export function ipFromBytes(bytes: Uint8Array): string | undefined {
 
 /** The bytes of an address: 4 for IPv4 and IPv4-mapped, else 16; undefined for what is no address. */
 export function ipToBytes(ip: string): number[] | undefined {
+  const bytes = writtenBytes(ip);
+  return bytes && isV4Mapped(bytes) ? bytes.slice(V6_BYTES - V4_BYTES) : bytes;
+}
+
+/** The bytes as they are written: 16 for IPv4-mapped. */
+function writtenBytes(ip: string): number[] | undefined {
   if (isIPv4(ip)) return ip.split('.').map(Number);
   const withoutZone = ip.split('%', 1)[0] ?? ip;
   if (isIP(withoutZone) === 0) return undefined;
-  const bytes = ipaddr.IPv6.parse(withoutZone).toByteArray();
-  return isV4Mapped(bytes) ? bytes.slice(V6_BYTES - V4_BYTES) : bytes;
+  // ipaddr.js takes the deprecated IPv4-compatible form for a mapped address, which it is not (RFC 4291 2.5.5.1).
+  const compatible = /^::(\d+\.\d+\.\d+\.\d+)$/.exec(withoutZone)?.[1];
+  if (compatible === undefined) return ipaddr.IPv6.parse(withoutZone).toByteArray();
+  return [...Array<number>(V6_BYTES - V4_BYTES).fill(0), ...compatible.split('.').map(Number)];
 }
 
 /** The one written form of an address, see {@link ipFromBytes}; undefined for what is no address. */
@@ -40,6 +51,34 @@ export function canonicalIp(ip: string): string | undefined {
   if (isIPv4(ip)) return ip;
   const bytes = ipToBytes(ip);
   return bytes && ipFromBytes(Uint8Array.from(bytes));
+}
+
+/** Whether an address in its one written form is IPv6. */
+export function isIpv6(ip: string): boolean {
+  return ip.includes(':');
+}
+
+/**
+ * How far an address reaches (RFC 6890, RFC 4291 section 2.4); undefined for what is no address. 0.0.0.0/8 counts as
+ * unspecified, 240.0.0.0/4 and the deprecated IPv4-compatible `::/96` as reserved.
+ */
+export function ipScope(ip: string): IpScope | undefined {
+  const bytes = ipToBytes(ip);
+  if (bytes === undefined) return undefined;
+  const [a = 0, b = 0] = bytes;
+  if (bytes.length === V4_BYTES) {
+    if (a === 0) return 'unspecified';
+    if (a === 127) return 'loopback';
+    if (a === 169 && b === 254) return 'link-local';
+    if (a >= 240) return 'reserved';
+    return a >= 224 ? 'multicast' : 'global';
+  }
+  if (a === 0xff) return 'multicast';
+  if (a === 0xfe && (b & 0xc0) === 0x80) return 'link-local';
+  if (bytes.slice(0, V6_BYTES - V4_BYTES).some((byte) => byte !== 0)) return 'global';
+  const low = bytes.slice(V6_BYTES - V4_BYTES).join('.');
+  if (low === '0.0.0.0') return 'unspecified';
+  return low === '0.0.0.1' ? 'loopback' : 'reserved';
 }
 
 /**
@@ -54,6 +93,21 @@ export function cidrFromBytes(bytes: Uint8Array, length: number): Cidr | undefin
     return { bytes: [...bytes.subarray(V6_BYTES - V4_BYTES)], length: length - V4_MAPPED_PREFIX_BITS };
   }
   return { bytes: [...bytes], length };
+}
+
+/**
+ * A range as it is written, `ADDRESS/LENGTH`, or one address.
+ *
+ * @returns undefined for what is neither
+ */
+export function cidrFromText(text: string): Cidr | undefined {
+  const [address = '', length, ...more] = text.split('/');
+  const bytes = address.includes('%') || more.length > 0 ? undefined : writtenBytes(address);
+  if (bytes === undefined) return undefined;
+  if (length === undefined) return cidrFromBytes(Uint8Array.from(bytes), bytes.length * 8);
+  return /^(0|[1-9]\d{0,2})$/.test(length)
+    ? cidrFromBytes(Uint8Array.from(bytes), Number(length))
+    : undefined;
 }
 
 /** Whether the range holds the address (bytes of {@link ipToBytes}); an IPv6 range never holds an IPv4 address. */

@@ -90,6 +90,9 @@ export interface ServiceAddress {
   readonly range?: Cidr;
 }
 
+/** Which of its endpoints' addresses a service may be served at; automatic: any. */
+export type ServiceFamilies = 'automatic' | 'ipv4' | 'ipv6' | 'dual';
+
 export interface Service {
   readonly kind: 'service';
   /** `namespace/hostname`; the name of the xDS resource. */
@@ -99,6 +102,7 @@ export interface Service {
   readonly hostname: string;
   /** Empty for a headless service. */
   readonly addresses: readonly ServiceAddress[];
+  readonly ipFamilies: ServiceFamilies;
   readonly ports: readonly ServicePort[];
   readonly subjectAltNames: readonly string[];
   readonly waypoint?: GatewayAddress;

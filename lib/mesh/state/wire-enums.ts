@@ -1,5 +1,12 @@
 /** The numbers of Istio's enums (ambient-facts C8) and the words that the model uses for them. */
-import type { AppProtocol, BalancingMode, RoutingScope, TunnelProtocol, WorkloadKind } from './model.ts';
+import type {
+  AppProtocol,
+  BalancingMode,
+  RoutingScope,
+  ServiceFamilies,
+  TunnelProtocol,
+  WorkloadKind,
+} from './model.ts';
 
 type Names<T extends string> = Readonly<Record<number, T>>;
 
@@ -12,6 +19,7 @@ export const APP_PROTOCOLS: Names<AppProtocol> = {
   4: 'tcp',
   5: 'tls',
 };
+export const SERVICE_FAMILIES: Names<ServiceFamilies> = { 0: 'automatic', 1: 'ipv4', 2: 'ipv6', 3: 'dual' };
 export const WORKLOAD_KINDS: Names<WorkloadKind> = { 0: 'deployment', 1: 'cronjob', 2: 'pod', 3: 'job' };
 export const STATUSES: Names<'healthy' | 'unhealthy'> = { 0: 'healthy', 1: 'unhealthy' };
 export const NETWORK_MODES: Names<'standard' | 'host-network'> = { 0: 'standard', 1: 'host-network' };

@@ -65,7 +65,7 @@ describe('waypoint/http/detect', () => {
         ] as const) {
           for (const cut of [1, 3, 4, 5, text.length - 1]) {
             const { near, far } = await pairs[kind]();
-            const detected = detectProtocol(far, LONG_MS);
+            const detected = detectProtocol(far, { timeoutMs: LONG_MS });
             near.write(text.slice(0, cut));
             await turns(5);
             near.end(text.slice(cut));
@@ -77,7 +77,7 @@ describe('waypoint/http/detect', () => {
 
       it('waits for silence no longer than it may, and leaves the stream paused and whole', async () => {
         const { near, far } = await pairs[kind]();
-        assert.equal(await detectProtocol(far, 1), 'opaque');
+        assert.equal(await detectProtocol(far, { timeoutMs: 1 }), 'silent');
         near.end('late');
         await turns();
         assert.equal(await readAll(far), 'late');
@@ -85,7 +85,7 @@ describe('waypoint/http/detect', () => {
 
       it('loses nothing of a client that says too little and then ends its half', async () => {
         const { near, far } = await pairs[kind]();
-        const detected = detectProtocol(far, LONG_MS);
+        const detected = detectProtocol(far, { timeoutMs: LONG_MS });
         near.end('PING');
         assert.equal(await detected, 'opaque');
         assert.equal(await readAll(far), 'PING');
@@ -93,14 +93,14 @@ describe('waypoint/http/detect', () => {
 
       it('does not wait for a client that ended its half without a word', async () => {
         const { near, far } = await pairs[kind]();
-        const detected = detectProtocol(far, LONG_MS);
+        const detected = detectProtocol(far, { timeoutMs: LONG_MS });
         near.end();
         assert.equal(await detected, 'opaque');
       });
 
       it('settles when the stream is destroyed', async () => {
         const { far }: { far: Duplex } = await pairs[kind]();
-        const detected = detectProtocol(far, LONG_MS);
+        const detected = detectProtocol(far, { timeoutMs: LONG_MS });
         far.destroy();
         assert.equal(await detected, 'opaque');
       });

@@ -35,7 +35,7 @@ describe('waypoint/http/http1-server', () => {
 
   it('serves a connection whose first bytes were looked at', async () => {
     const { near, far } = await pairs.http2();
-    const detected = detectProtocol(far, 60_000);
+    const detected = detectProtocol(far, { timeoutMs: 60_000 });
     near.write('POST /a?b=1 HTTP/1.1\r\nHost: Pay.Shop\r\nX-A: 1\r\ncontent-length: 4\r\n\r\nbo');
     assert.equal(await detected, 'http1');
     server.accept(far, exchanges.handler);

@@ -32,7 +32,7 @@ describe('waypoint/http/http2-server', () => {
   /** A client over a connection whose first bytes were looked at. */
   async function connect(): Promise<http2.ClientHttp2Session> {
     const { near, far } = await pairs.http2();
-    const detected = detectProtocol(far, 60_000);
+    const detected = detectProtocol(far, { timeoutMs: 60_000 });
     const session = http2.connect('http://pay.shop', { createConnection: () => near });
     session.on('error', () => undefined);
     sessions.push(session);

@@ -124,6 +124,7 @@ export class OwnWaypoint {
         service: `shop/waypoint.shop.svc.cluster.local`,
         hboneMtlsPort: 15008,
       },
+      ipFamilies: 'automatic',
       weightedWaypoints: [],
       loadBalancing: { routingPreference: [], mode: 'unspecified', allowUnhealthy: false },
       canonical: true,

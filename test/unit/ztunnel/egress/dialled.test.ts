@@ -23,6 +23,7 @@ function service(key: string, addresses: readonly string[], changes: Partial<Ser
     addresses: addresses.map((ip) => ({ network: '', ip })),
     ports: [...ports],
     subjectAltNames: [],
+    ipFamilies: 'automatic',
     weightedWaypoints: [],
     loadBalancing: { routingPreference: [], mode: 'unspecified', allowUnhealthy: false },
     canonical: true,

@@ -214,7 +214,7 @@ describe('ztunnel/proxy/hbone-server', () => {
       apply(service('web', '198.19.0.1', { waypoint: gateway }), served());
       for (const bad of [
         `for="127.0.0.1:80"`,
-        `for="[2001:db8::1]:80"`,
+        `for="2001:db8::1:80"`,
         `for="198.18.0.7:1";identity="x"`,
         `${TOLD}, ${TOLD}`,
       ]) {

@@ -5,8 +5,8 @@ import {
   forwardedHeader,
   parseForwardedClient,
   parseForwardedFor,
-  parseHostPort,
 } from '../../../../../lib/mesh/hbone/forwarded.ts';
+import { hostPortText } from '../../../../../lib/mesh/hbone/host-port.ts';
 import { spiffeUri } from '../../../../../lib/spiffe.ts';
 
 const ID = 'spiffe://cluster.local/ns/shop/sa/frontend';
@@ -18,6 +18,9 @@ const unicast = fc
   .tuple(fc.integer({ min: 1, max: 223 }), fc.nat(255), fc.nat(255), fc.nat(255))
   .filter(([a, b]) => a !== 127 && !(a === 169 && b === 254))
   .map((bytes) => bytes.join('.'));
+const unicast6 = fc
+  .tuple(fc.integer({ min: 0x2000, max: 0xfdff }), fc.integer({ min: 1, max: 0xffff }))
+  .map(([first, last]) => `${first.toString(16)}::${last.toString(16)}`);
 const label = fc.stringMatching(/^[a-z0-9.-]{1,40}$/);
 const identity = fc.record(
   { trustDomain: label, namespace: label, serviceAccount: label },
@@ -38,6 +41,7 @@ const nearly = fc
       '\t',
       '1.2.3.4:5',
       '[::1]:80',
+      '[2001:db8::1]:80',
       ID,
       'é',
       '\0',
@@ -51,7 +55,7 @@ describe('lib/mesh/hbone/forwarded', () => {
   it('reads what it writes', () => {
     fc.assert(
       fc.property(
-        unicast,
+        fc.oneof(unicast, unicast6),
         port,
         fc.option(label, { nil: undefined }),
         fc.option(identity, { nil: undefined }),
@@ -73,9 +77,9 @@ describe('lib/mesh/hbone/forwarded', () => {
         // An escape in a quoted string is the one way to write a thing in another form.
         const plain = text.replace(/\\(.)/g, '$1');
         const read = parseForwardedFor(text);
-        assert.ok(read === undefined || plain.includes(`${read.ip}:`));
+        assert.ok(read === undefined || plain.includes(hostPortText(read)));
         const told = parseForwardedClient(text);
-        assert.ok(told === undefined || plain.includes(`${told.client.ip}:`));
+        assert.ok(told === undefined || plain.includes(hostPortText(told.client)));
         assert.ok(told?.identity === undefined || plain.includes(spiffeUri(told.identity)));
       }),
       { numRuns: 1000 },
@@ -119,20 +123,21 @@ describe('lib/mesh/hbone/forwarded', () => {
     }
   });
 
-  it('does not stumble over IPv6', () => {
-    for (const v6 of [
-      '[::1]:80',
-      '[2001:db8::1]:80',
-      '[2001:db8::1]',
-      '::1',
-      '[::ffff:1.2.3.4]:80',
-      '[fe80::1%eth0]:1',
-    ]) {
-      for (const header of [`for="${v6}"`, `for=${v6}`, `for="${v6}";identity="${ID}"`]) {
-        assert.equal(parseForwardedFor(header), undefined);
-        assert.equal(parseForwardedClient(header), undefined);
+  it('reads IPv6 in brackets, in its one form; IPv4-mapped is IPv4', () => {
+    assert.equal(forwardedHeader({ ip: '2001:db8::1', port: 80 }), 'for="[2001:db8::1]:80"');
+    for (const [text, ip] of [
+      ['[2001:db8::1]:80', '2001:db8::1'],
+      ['[2001:DB8:0::1]:80', '2001:db8::1'],
+      ['[::ffff:198.18.0.1]:80', '198.18.0.1'],
+    ] as const) {
+      for (const header of [`for="${text}"`, `for=${text}`, `for="${text}";identity="${ID}"`]) {
+        assert.deepEqual(parseForwardedFor(header), { ip, port: 80 });
+        assert.deepEqual(parseForwardedClient(header)?.client, { ip, port: 80 });
       }
-      assert.equal(parseHostPort(v6), undefined);
+    }
+    for (const bad of ['[2001:db8::1]', '2001:db8::1', '2001:db8::1:80', '::1', '[fe80::1%eth0]:1', '[::1']) {
+      assert.equal(parseForwardedFor(`for="${bad}"`), undefined, bad);
+      assert.equal(parseForwardedClient(`for="${bad}"`), undefined, bad);
     }
   });
 
@@ -152,6 +157,16 @@ describe('lib/mesh/hbone/forwarded', () => {
       ...['127.0.0.1', '0.0.0.0', '0.1.2.3', '169.254.7.127', '224.0.0.1', '255.255.255.255'].map(
         (ip) => `for="${ip}:80"`,
       ),
+      ...[
+        '::',
+        '::1',
+        'fe80::1',
+        'febf::1',
+        'ff02::1',
+        '::127.0.0.1',
+        '::ffff:127.0.0.1',
+        '::ffff:0.0.0.0',
+      ].map((ip) => `for="[${ip}]:80"`),
       `for="198.18.0.1:41000";x="${'y'.repeat(1024)}"`,
     ]) {
       assert.equal(parseForwardedClient(bad), undefined, bad);

@@ -6,6 +6,7 @@ import {
   cidrContains,
   cidrFromBytes,
   ipFromBytes,
+  ipScope,
   ipToBytes,
   prefixKey,
 } from '../../../../../lib/mesh/state/ip.ts';
@@ -28,11 +29,25 @@ describe('ip addresses', () => {
     assert.equal(canonicalIp('::FFFF:0a00:0001'), '10.0.0.1');
     assert.equal(canonicalIp('2001:DB8:0:0:0:0:0:1'), '2001:db8::1');
     assert.equal(canonicalIp('fe80::1%eth0'), 'fe80::1');
+    assert.equal(canonicalIp('::10.0.0.1'), '::a00:1', 'IPv4-compatible is not IPv4-mapped');
     for (const bad of ['', '10.0.0', '10.0.0.256', '010.0.0.1', 'x', '10.0.0.1/8', '1']) {
       assert.equal(canonicalIp(bad), undefined, bad);
     }
     assert.equal(ipFromBytes(mapped(10, 0, 0, 1)), '10.0.0.1');
     assert.equal(ipFromBytes(Uint8Array.of(1, 2, 3)), undefined);
+  });
+
+  it('reach as far as their range says', () => {
+    for (const [scope, ...ips] of [
+      ['unspecified', '0.0.0.0', '0.1.2.3', '::', '::ffff:0.0.0.0'],
+      ['loopback', '127.0.0.1', '127.255.0.1', '::1', '::ffff:127.0.0.1'],
+      ['link-local', '169.254.169.254', 'fe80::1', 'febf:ffff::1', 'fe80::1%eth0', '::ffff:169.254.0.1'],
+      ['multicast', '224.0.0.1', '239.1.1.1', 'ff02::1', 'ffff::1', '::ffff:224.0.0.1'],
+      ['reserved', '240.0.0.1', '255.255.255.255', '::2', '::127.0.0.1', '::a00:1'],
+      ['global', '198.18.0.1', '10.0.0.1', '2001:db8::1', 'fd00::1', 'fec0::1', '64:ff9b::a00:1', '1::'],
+    ] as const)
+      for (const ip of ips) assert.equal(ipScope(ip), scope, ip);
+    assert.equal(ipScope('host'), undefined);
   });
 
   it('survive being written and read', () => {

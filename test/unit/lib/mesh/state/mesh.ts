@@ -46,6 +46,7 @@ export function service(name: string, vip: string | undefined, more: Partial<Ser
     namespace,
     hostname,
     addresses: vip === undefined ? [] : [{ network: '', ip: vip }],
+    ipFamilies: 'automatic',
     ports: [port(80, 8080)],
     subjectAltNames: [],
     weightedWaypoints: [],
