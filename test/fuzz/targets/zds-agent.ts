@@ -65,7 +65,7 @@ export const target: FuzzTarget = {
       maps: { ownSockets: 7, originalDst: 8 },
       clock,
       log: { debug: silent, info: silent, warn: silent, error: silent },
-      onHello: () => session.want(ALL, true),
+      onHello: () => session.want(ALL, 'serve', true),
       onProgress: silent,
       onClose: () => (ended += 1),
     });
@@ -73,8 +73,8 @@ export const target: FuzzTarget = {
       if ('packet' in step) {
         if (isAcknowledgement(step.packet)) unanswered = Math.max(0, unanswered - 1);
         receive({ data: step.packet, fds: [] });
-      } else if (step.number % 4 === 1) session.want(FEWER, true);
-      else if (step.number % 4 === 2) session.want(ALL, step.number % 8 < 4);
+      } else if (step.number % 4 === 1) session.want(FEWER, 'stay', true);
+      else if (step.number % 4 === 2) session.want(ALL, step.number % 8 < 4 ? 'serve' : 'yield', true);
       else clock.advance(step.number * 100);
       for (const { uid } of WORKLOADS) {
         const state = session.stateOf(uid);

@@ -78,6 +78,8 @@ export const target: FuzzTarget = {
     const client = new ZdsClient(
       '/none',
       pods,
+      { serving: true, serve: () => Promise.resolve(), yield: () => Promise.resolve() },
+      0n,
       { debug: silent, info: silent, warn: silent, error: silent },
       () =>
         Promise.resolve({
