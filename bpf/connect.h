@@ -80,6 +80,7 @@ static __always_inline int redirect(struct bpf_sock_addr *ctx, bool v6)
 	struct bpf_sock *sk;
 	struct pod *pod;
 	__u64 netns;
+	__u32 device;
 
 	if (ctx->protocol != IPPROTO_TCP)
 		return ALLOW;
@@ -123,6 +124,15 @@ static __always_inline int redirect(struct bpf_sock_addr *ctx, bool v6)
 	turned = to;
 	if (!set_own(&pod->own, turned.ip)) {
 		count(REFUSED_FAMILY);
+		return refuse(ENETUNREACH);
+	}
+	/*
+	 * A socket bound to another device than has the address that it is turned to would look for that address there:
+	 * the connection would leave the pod, to whoever claims the address on that network.
+	 */
+	device = sk->bound_dev_if;
+	if (device && device != (is_mapped(to.ip) ? pod->device_v4 : pod->device_v6)) {
+		count(REFUSED_DEVICE);
 		return refuse(ENETUNREACH);
 	}
 	if (at_cap(pod, use, RECORD_OUTBOUND)) {

@@ -29,6 +29,8 @@ struct pod {
 	__u32 cap; /* most connections of each direction that may be under way to our listeners */
 	__u16 port_low; /* rewritten destination ports are spread from here … */
 	__u16 port_count; /* … over so many */
+	__u32 device_v4; /* index of the interface that has own.v4 */
+	__u32 device_v6;
 	__u32 zero;
 };
 

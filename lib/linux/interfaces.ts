@@ -1,12 +1,17 @@
 /** The interfaces of a network namespace, and which of them are the near end of a veth whose other end is elsewhere. */
+import { IP_BYTES, ipFromBytes } from './ip.ts';
 import { inNetns } from './netns.ts';
 import { isErrno } from './libc.ts';
 import { askNetlink, attributes, numberAttribute } from './netlink.ts';
 
 const RTM_GETLINK = 18;
+const RTM_GETADDR = 22;
 const RTM_GETTFILTER = 46;
 const RTM_GETNSID = 90;
 const IFINFO_BYTES = 16;
+const IFADDRMSG_BYTES = 8;
+const IFA_ADDRESS = 1;
+const IFA_LOCAL = 2;
 const IFLA_IFNAME = 3;
 const IFLA_LINK = 5;
 const IFLA_LINKINFO = 18;
@@ -44,6 +49,20 @@ export function interfacesOf(netnsFd: number): Interface[] {
         peer: found.get(IFLA_LINK)?.readInt32LE(0),
         peerNetnsId: found.get(IFLA_LINK_NETNSID)?.readInt32LE(0),
       };
+    }),
+  );
+}
+
+/** The addresses of a network namespace, each with the index of the interface that has it. @throws SystemCallError */
+export function addressesOf(netnsFd: number): { readonly ip: string; readonly index: number }[] {
+  return inNetns(netnsFd, () =>
+    askNetlink(RTM_GETADDR, Buffer.alloc(IFADDRMSG_BYTES), true).flatMap(({ body }) => {
+      const found = attributes(body, IFADDRMSG_BYTES);
+      // Of a point-to-point interface, the address is the other end's.
+      const address = found.get(IFA_LOCAL) ?? found.get(IFA_ADDRESS);
+      if (address === undefined) return [];
+      const ip = address.length === IP_BYTES ? ipFromBytes(address) : address.join('.');
+      return [{ ip, index: body.readUInt32LE(4) }];
     }),
   );
 }

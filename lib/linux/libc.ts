@@ -41,11 +41,7 @@ const ERRNO_NAMES = new Map(Object.entries(koffi.os.errno).map(([name, number]) 
 
 /** The name of the errno that the last call of this thread left. */
 function lastErrno(): string {
-  return errnoNameOf(koffi.errno());
-}
-
-/** The name of an error number, for example of one that a netlink answer holds. */
-export function errnoNameOf(number: number): string {
+  const number = koffi.errno();
   // EAGAIN and EWOULDBLOCK are one number on Linux; one name for both.
   if (number === koffi.os.errno['EAGAIN']) return 'EAGAIN';
   return ERRNO_NAMES.get(number) ?? `errno ${number}`;

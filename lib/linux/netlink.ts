@@ -29,9 +29,10 @@ export interface NetlinkMessage {
  * Asks the kernel in this thread's network namespace.
  *
  * @param dump all objects of a kind, in place of one
+ * @param flags more of them, for a request that changes something: with NLM_F_ACK the answer is empty
  * @throws SystemCallError with the kernel's errno, `netlink` as the call
  */
-export function askNetlink(type: number, body: Buffer, dump: boolean): NetlinkMessage[] {
+export function askNetlink(type: number, body: Buffer, dump: boolean, flags = 0): NetlinkMessage[] {
   const fd = check(sys.socket(AF_NETLINK, SOCK_RAW_CLOEXEC, NETLINK_ROUTE), 'socket', 'AF_NETLINK');
   try {
     const time = owned(16);
@@ -40,7 +41,7 @@ export function askNetlink(type: number, body: Buffer, dump: boolean): NetlinkMe
     const request = owned(HEADER_BYTES + body.length);
     request.writeUInt32LE(request.length, 0);
     request.writeUInt16LE(type, 4);
-    request.writeUInt16LE(NLM_F_REQUEST | (dump ? NLM_F_DUMP : 0), 6);
+    request.writeUInt16LE(NLM_F_REQUEST | flags | (dump ? NLM_F_DUMP : 0), 6);
     body.copy(request, HEADER_BYTES);
     check(sys.write(fd, request, request.length), 'write', 'netlink');
     return receive(fd, type, dump);
@@ -95,11 +96,17 @@ export function attributes(body: Buffer, from: number): Map<number, Buffer> {
 
 /** An attribute that holds a 32-bit number. */
 export function numberAttribute(type: number, value: number): Buffer {
-  const out = Buffer.alloc(8);
-  out.writeUInt16LE(8, 0);
-  out.writeUInt16LE(type, 2);
-  out.writeInt32LE(value, 4);
-  return out;
+  const bytes = Buffer.alloc(4);
+  bytes.writeInt32LE(value);
+  return attribute(type, bytes);
+}
+
+/** An attribute; its value must fill whole words. */
+export function attribute(type: number, value: Buffer): Buffer {
+  const head = Buffer.alloc(4);
+  head.writeUInt16LE(4 + value.length, 0);
+  head.writeUInt16LE(type, 2);
+  return Buffer.concat([head, value]);
 }
 
 function aligned(length: number): number {

@@ -4,7 +4,8 @@
  * ever sees. bpf/address.h knows the same range: a packet from outside that names it is dropped.
  */
 import { ipToBytes } from './ip.ts';
-import { check, closeFd, errnoNameOf, isErrno, sys, SystemCallError } from './libc.ts';
+import { isErrno } from './libc.ts';
+import { askNetlink, attribute, numberAttribute, type NetlinkMessage } from './netlink.ts';
 import { inNetns } from './netns.ts';
 
 /** Drawn at random once (RFC 4193 3.2), and the same in every pod, as 127/8 is. */
@@ -12,16 +13,11 @@ export const PRIVATE_SOURCES_PREFIX = 'fd5b:8c1d:9a6e:0:';
 const PREFIX_BITS = 64;
 const LOOPBACK_INDEX = 1; // in every network namespace
 
-// netlink(7), rtnetlink(7)
+// rtnetlink(7)
 const AF_INET6 = 10;
-const AF_NETLINK = 16;
-const NETLINK_ROUTE = 0;
-const SOCK_RAW_CLOEXEC = 0o2000003;
-const NLMSG_ERROR = 2;
 const RTM_NEWROUTE = 24;
 const RTM_DELROUTE = 25;
 const RTM_GETROUTE = 26;
-const NLM_F_REQUEST = 1;
 const NLM_F_ACK = 4;
 const NLM_F_REPLACE = 0x100;
 const NLM_F_CREATE = 0x400;
@@ -31,11 +27,8 @@ const RT_TABLE_LOCAL = 255;
 const RTN_LOCAL = 2;
 /** Who made a route, as `ip -6 route show table local` shows it (`proto 76`): only such a one is removed. */
 const RTPROT_LOAM = 76;
-const HEADER_BYTES = 16;
-const RTMSG_BYTES = 12;
-const ANSWER_BYTES = 8192;
-/** rtmsg.rtm_table, .rtm_protocol and .rtm_type, from the start of the message. */
-const [TABLE_AT, PROTOCOL_AT, TYPE_AT] = [HEADER_BYTES + 4, HEADER_BYTES + 5, HEADER_BYTES + 7];
+/** Bytes of struct rtmsg: destination's bits, table, protocol, type. */
+const RTMSG = { bytes: 12, bits: 1, table: 4, protocol: 5, type: 7 };
 
 /** What an IPv6-less pod answers: no such family, or IPv6 switched off on lo. */
 const NO_IPV6 = ['EAFNOSUPPORT', 'EOPNOTSUPP', 'ENODEV', 'EACCES', 'ENETDOWN'] as const;
@@ -73,69 +66,28 @@ export function unroutePrivateSources(netnsFd: number): void {
  */
 export function privateSourcesRoute(netnsFd: number): 'ours' | 'none' | 'other' {
   try {
-    const answer = request(netnsFd, RTM_GETROUTE, 0, PREFIX_BITS * 2);
-    const bytes = [answer[TABLE_AT], answer[PROTOCOL_AT], answer[TYPE_AT]];
-    return bytes.every((byte, i) => byte === [RT_TABLE_LOCAL, RTPROT_LOAM, RTN_LOCAL][i]) ? 'ours' : 'other';
+    const [answer] = request(netnsFd, RTM_GETROUTE, 0, PREFIX_BITS * 2);
+    if (answer === undefined) return 'none';
+    const [table, protocol, type] = [RTMSG.table, RTMSG.protocol, RTMSG.type].map((at) => answer.body[at]);
+    return table === RT_TABLE_LOCAL && protocol === RTPROT_LOAM && type === RTN_LOCAL ? 'ours' : 'other';
   } catch (error) {
     if (isErrno(error, 'ENETUNREACH', 'ESRCH', 'EHOSTUNREACH', ...NO_IPV6)) return 'none';
     throw error;
   }
 }
 
-/** Sends one request about the route and reads the kernel's answer, which it has ready at once. */
-function request(netnsFd: number, type: number, flags: number, bits: number): Buffer {
-  const fd = inNetns(netnsFd, () =>
-    check(sys.socket(AF_NETLINK, SOCK_RAW_CLOEXEC, NETLINK_ROUTE), 'socket', 'AF_NETLINK'),
-  );
-  try {
-    const message = routeMessage(type, flags, bits);
-    check(sys.write(fd, message, message.length), 'write', 'netlink');
-    const answer = Buffer.from(new ArrayBuffer(ANSWER_BYTES));
-    const length = check(sys.read(fd, answer, answer.length), 'read', 'netlink');
-    if (length < HEADER_BYTES + 4) throw new SystemCallError('read', ['netlink', length], 'EBADMSG');
-    if (answer.readUInt16LE(4) === NLMSG_ERROR) {
-      const errno = -answer.readInt32LE(HEADER_BYTES);
-      if (errno !== 0) throw new SystemCallError('rtnetlink', [type], errnoNameOf(errno));
-    }
-    return answer;
-  } finally {
-    closeFd(fd);
-  }
-}
-
-function routeMessage(type: number, flags: number, bits: number): Uint8Array {
-  const destination = Buffer.from(
-    ipToBytes(`${PRIVATE_SOURCES_PREFIX}:${bits === PREFIX_BITS ? '' : '1'}`) ?? [],
-  );
-  const device = Buffer.alloc(4);
-  device.writeUInt32LE(LOOPBACK_INDEX);
-  const asked = type === RTM_GETROUTE;
-  const rtmsg = Buffer.alloc(RTMSG_BYTES);
+function request(netnsFd: number, type: number, flags: number, bits: number): NetlinkMessage[] {
+  const whole = bits === PREFIX_BITS;
+  const destination = Buffer.from(ipToBytes(`${PRIVATE_SOURCES_PREFIX}:${whole ? '' : '1'}`) ?? []);
+  const rtmsg = Buffer.alloc(RTMSG.bytes);
   rtmsg[0] = AF_INET6;
-  rtmsg[1] = bits;
-  if (!asked) {
-    rtmsg[4] = RT_TABLE_LOCAL;
-    rtmsg[5] = RTPROT_LOAM;
-    rtmsg[7] = RTN_LOCAL;
+  rtmsg[RTMSG.bits] = bits;
+  const parts = [rtmsg, attribute(RTA_DST, destination)];
+  if (whole) {
+    rtmsg[RTMSG.table] = RT_TABLE_LOCAL;
+    rtmsg[RTMSG.protocol] = RTPROT_LOAM;
+    rtmsg[RTMSG.type] = RTN_LOCAL;
+    parts.push(numberAttribute(RTA_OIF, LOOPBACK_INDEX));
   }
-  const body = Buffer.concat([
-    rtmsg,
-    attribute(RTA_DST, destination),
-    ...(asked ? [] : [attribute(RTA_OIF, device)]),
-  ]);
-  const header = Buffer.alloc(HEADER_BYTES);
-  header.writeUInt32LE(HEADER_BYTES + body.length, 0);
-  header.writeUInt16LE(type, 4);
-  header.writeUInt16LE(NLM_F_REQUEST | flags, 6);
-  const message = new Uint8Array(new ArrayBuffer(header.length + body.length));
-  message.set(header, 0);
-  message.set(body, header.length);
-  return message;
-}
-
-function attribute(type: number, value: Buffer): Buffer {
-  const head = Buffer.alloc(4);
-  head.writeUInt16LE(4 + value.length, 0);
-  head.writeUInt16LE(type, 2);
-  return Buffer.concat([head, value]);
+  return inNetns(netnsFd, () => askNetlink(type, Buffer.concat(parts), false, flags));
 }

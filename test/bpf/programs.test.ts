@@ -78,6 +78,8 @@ describe('bpf: the sk_lookup program alone (BPF_PROG_TEST_RUN)', () => {
       cap: 0,
       portLow: 0,
       portCount: 0,
+      deviceV4: 0,
+      deviceV6: 0,
     });
     object = loadObject({ file: 'sk_lookup.bpf.o', constants });
     program = object.programs.get('loam_sk_lookup') ?? -1;

@@ -7,6 +7,9 @@ import { BpfMap } from '../../lib/linux/bpf/map.ts';
 import { CURRENT_LAYOUT, DEFAULT_BPFFS } from '../../lib/linux/bpf/pins.ts';
 import { DEFAULT_CAP } from '../../lib/linux/bpf/pod-store.ts';
 import { closeFd } from '../../lib/linux/libc.ts';
+import { bindSource } from '../../lib/linux/socket.ts';
+import { InternalSources } from '../../ztunnel/proxy/pod-sockets.ts';
+import { FAMILIES, IPV4, IPV6 } from './support/families.ts';
 import { Lab } from './support/lab.ts';
 import { dial, Sock } from './support/socket.ts';
 import { closeListeners, listenerFds, openListeners, TinyMesh, type MeshPod } from './support/tiny-mesh.ts';
@@ -40,8 +43,10 @@ describe('bpf: records of connections under way', () => {
   it('are gone after a storm of failed connections (F1)', () => {
     const a = mesh.enrol(lab.pod('a'));
     closeListeners(a.listeners);
-    for (let i = 0; i < 3000; i += 1)
-      assert.equal(dial(a.pod.netnsFd, SERVICE.ip, SERVICE.port), 'ECONNREFUSED');
+    for (let i = 0; i < 3000; i += 1) {
+      const { family, service } = i % 2 === 0 ? IPV4 : IPV6;
+      assert.equal(dial(a.pod.netnsFd, service.ip, service.port, { family }), 'ECONNREFUSED');
+    }
     assert.equal(mesh.redirection.stats().records, 0);
     assert.deepEqual(use(a).outstanding, none);
     assert.equal(mesh.counter('withdrawn'), 3000);
@@ -49,14 +54,15 @@ describe('bpf: records of connections under way', () => {
 
   /** Connections that stay under way: a full backlog lets no SYN in. */
   function stuck(pod: MeshPod, count: number): Sock[] {
-    const full = Sock.listen(pod.pod.netnsFd, '127.77.0.1', 0, { backlog: 0 });
+    const full = Sock.listen(pod.pod.netnsFd, '::ffff:127.77.0.1', 0, { family: 6, backlog: 0 });
     const fds = { outbound: full.fd, plaintext: full.fd, hbone: full.fd };
     mesh.redirection.setListeners(pod.handle, fds);
     const sockets = [full];
     // What the backlog takes, the kernel completes at once.
     for (let i = 0; i < count; i += 1) {
-      const socket = Sock.open(pod.pod.netnsFd).resetOnClose();
-      assert.equal(socket.connectLater(SERVICE.ip, SERVICE.port), 'EINPROGRESS');
+      const { family, service } = i % 2 === 0 ? IPV4 : IPV6;
+      const socket = Sock.open(pod.pod.netnsFd, { family }).resetOnClose();
+      assert.equal(socket.connectLater(service.ip, service.port), 'EINPROGRESS');
       sockets.push(socket);
     }
     return sockets;
@@ -71,9 +77,10 @@ describe('bpf: records of connections under way', () => {
       assert.equal(socket.connectLater(SERVICE.ip, SERVICE.port), 'EINPROGRESS');
       sockets.push(socket);
     }
-    assert.equal(dial(a.pod.netnsFd, SERVICE.ip, SERVICE.port), 'ENOBUFS');
-    assert.equal(dial(a.pod.netnsFd, '::ffff:198.19.0.10', 80, { family: 6 }), 'ENOBUFS');
-    assert.equal(use(a).refusedCap, 2);
+    for (const { family, service } of FAMILIES) {
+      assert.equal(dial(a.pod.netnsFd, service.ip, service.port, { family }), 'ENOBUFS');
+    }
+    assert.equal(use(a).refusedCap, FAMILIES.length);
     assert.equal(use(a).outstanding.outbound, 16);
     // What the pod receives, and other pods, are not concerned.
     assert.equal(dial(b.pod.netnsFd, SERVICE.ip, SERVICE.port), 'ok');
@@ -108,7 +115,7 @@ describe('bpf: records of connections under way', () => {
 
   it('that find the map full make connect() fail, counted for the pod, and nothing passes', () => {
     const a = mesh.enrol(lab.pod('a'));
-    using app = Sock.listen(a.pod.netnsFd, '0.0.0.0', 9103);
+    using app = Sock.listen(a.pod.netnsFd, '::', 9103, { family: 6 });
     const fd = libbpf().openPin(
       join(DEFAULT_BPFFS, 'loam', mesh.instance, CURRENT_LAYOUT, 'maps', 'records'),
     );
@@ -120,12 +127,14 @@ describe('bpf: records of connections under way', () => {
     });
     try {
       for (const key of keys) records.set(key, buffer(RECORD_BYTES));
-      assert.equal(dial(a.pod.netnsFd, SERVICE.ip, SERVICE.port), 'ECONNREFUSED');
-      using toApp = mesh.ownSocket(a.pod, { ip: '192.0.2.1', port: 1 });
-      toApp.bind('127.1.1.1', 0);
-      assert.equal(toApp.connect(a.pod.ip, 9103), 'ECONNREFUSED');
+      for (const { family, service, own } of [IPV4, IPV6]) {
+        assert.equal(dial(a.pod.netnsFd, service.ip, service.port, { family }), 'ECONNREFUSED');
+        using toApp = mesh.ownSocket(a.pod, { ip: '192.0.2.1', port: 1 }, family);
+        bindSource(toApp.fd, new InternalSources().next(family));
+        assert.equal(toApp.connect(own(a.pod), 9103), 'ECONNREFUSED');
+      }
       assert.equal(app.accept(0), undefined);
-      assert.equal(use(a).refusedFull, 2);
+      assert.equal(use(a).refusedFull, 4);
       assert.deepEqual(use(a).outstanding, none);
       assert.match(mesh.redirection.verify()[0]?.problem ?? '', /not enrolled/);
     } finally {

@@ -6,7 +6,7 @@ import { IP_BYTES, ipFamily, ipFromBytes, ipToBytes } from '../ip.ts';
 import { BpfError } from './errors.ts';
 
 /** Changes whenever bpf/types.h or bpf/maps.h changes a layout: pins of different layouts never mix. */
-export const LAYOUT_VERSION = 2;
+export const LAYOUT_VERSION = 3;
 
 /** An IP address in its one form (lib/linux/ip.ts), and a port. */
 export interface Endpoint {
@@ -15,7 +15,7 @@ export interface Endpoint {
 }
 
 export const ADDRESS_BYTES = 20;
-export const POD_BYTES = 40;
+export const POD_BYTES = 48;
 export const POD_USE_BYTES = 40;
 export const TUPLE_BYTES = 48;
 export const RECORD_BYTES = 48;
@@ -40,6 +40,7 @@ export const COUNTERS = [
   'loopbackConnects',
   'refusedFamily',
   'refusedScope',
+  'refusedDevice',
   'refusedCap',
   'refusedStorage',
   'recorded',
@@ -69,6 +70,9 @@ export interface PodEntry {
   readonly cap: number;
   readonly portLow: number;
   readonly portCount: number;
+  /** Index of the interface that has the IPv4 and the IPv6 address; 0: none. */
+  readonly deviceV4: number;
+  readonly deviceV6: number;
 }
 
 /** A buffer over memory of its own: koffi hands its address to the kernel. */
@@ -115,6 +119,8 @@ export function encodePod(pod: PodEntry): Buffer {
   out.writeUInt32LE(pod.cap, 28);
   out.writeUInt16LE(pod.portLow, 32);
   out.writeUInt16LE(pod.portCount, 34);
+  out.writeUInt32LE(pod.deviceV4, 36);
+  out.writeUInt32LE(pod.deviceV6, 40);
   return out;
 }
 
@@ -126,6 +132,8 @@ export function decodePod(bytes: Buffer): PodEntry {
     cap: bytes.readUInt32LE(28),
     portLow: bytes.readUInt16LE(32),
     portCount: bytes.readUInt16LE(34),
+    deviceV4: bytes.readUInt32LE(36),
+    deviceV6: bytes.readUInt32LE(40),
   };
 }
 

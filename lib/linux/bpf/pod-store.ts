@@ -1,5 +1,7 @@
 /** The enrolled pods of an instance: entries, listeners, links and records, read from the kernel and kept right. */
 import type { GuardMode } from '../../guard-mode.ts';
+import { addressesOf } from '../interfaces.ts';
+import { ipFamily, type IpFamily } from '../ip.ts';
 import { closeFd } from '../libc.ts';
 import { BpfError } from './errors.ts';
 import type { GuardDrops } from './guard-layout.ts';
@@ -84,6 +86,12 @@ export interface EnrolledPod extends PodHandle {
   readonly guardDrops?: GuardDrops;
 }
 
+/** Index of the interface that has the pod's address of a family; 0: none. */
+function deviceOf(pod: PodRequest, family: IpFamily): number {
+  const ip = pod.ips.find((each) => ipFamily(each) === family);
+  return addressesOf(pod.netnsFd).find((each) => each.ip === ip)?.index ?? 0;
+}
+
 /** See the top of the file. */
 export class PodStore {
   readonly #pins: PinFolder;
@@ -125,6 +133,8 @@ export class PodStore {
       cap: pod.cap ?? DEFAULT_CAP,
       portLow: spread.low,
       portCount: spread.count,
+      deviceV4: deviceOf(pod, 4),
+      deviceV6: deviceOf(pod, 6),
     };
     this.#refuseTaken(pod);
     try {

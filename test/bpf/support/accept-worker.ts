@@ -1,6 +1,7 @@
 /** A thread that accepts as fast as it can, to win over the softirq that makes a connection complete. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { originalDst } from '../../../lib/linux/bpf/index.ts';
+import { ipFromBytes } from '../../../lib/linux/ip.ts';
 import { errnoName, int32, sys } from '../../../lib/linux/libc.ts';
 
 /** What the thread is given. */
@@ -14,6 +15,7 @@ export interface AcceptWork {
   readonly expected: string;
 }
 
+const AF_INET = 2;
 const SOCK_CLOEXEC = 0o2000000;
 const work = workerData as AcceptWork;
 const wrong = new Set<string>();
@@ -41,7 +43,9 @@ parentPort?.postMessage([...wrong]);
 
 function say(fd: number): string {
   if (work.originalDstMapFd === undefined) {
-    return `${address.subarray(4, 8).join('.')}:${address.readUInt16BE(2)}`;
+    const v4 = address.readUInt16LE(0) === AF_INET;
+    const ip = v4 ? address.subarray(4, 8).join('.') : ipFromBytes(address.subarray(8, 24));
+    return `${ip}:${address.readUInt16BE(2)}`;
   }
   const to = originalDst(work.originalDstMapFd, fd);
   return to ? `${to.ip}:${to.port}` : 'unknown';

@@ -24,6 +24,16 @@ describe('pods.json', () => {
     assert.deepEqual(result.pods.get('uid-b')?.labels, {});
   });
 
+  it('takes one address of either family or one of each, and writes them in one form', () => {
+    const given = [['198.18.0.1'], ['FD00::0001'], ['fd00:0::2', '198.18.0.2'], ['198.18.0.3', 'fd00::3']];
+    const result = parse(...given.map((ips, i) => pod(`p${i}`, { ips })));
+    assert.ok(result.readable);
+    assert.deepEqual(
+      [...result.pods.values()].map(({ ips }) => ips),
+      [['198.18.0.1'], ['fd00::1'], ['fd00::2', '198.18.0.2'], ['198.18.0.3', 'fd00::3']],
+    );
+  });
+
   it('names file, entry, field and what is allowed', () => {
     const result = parse(pod('a'), { ...pod('b'), ips: ['fd00::1', 'fd00::2'] });
     assert.ok(result.readable);
@@ -41,6 +51,9 @@ describe('pods.json', () => {
     'a number for a uid': [{ uid: 5 }, /uid: 5 is not allowed/],
     'a short IPv4 address': [{ ips: ['10.1'] }, /ips: \["10.1"\]/],
     'no address': [{ ips: [] }, /ips/],
+    'three addresses': [{ ips: ['10.0.0.1', 'fd00::1', 'fd00::2'] }, /ips/],
+    'two addresses of a family': [{ ips: ['10.0.0.1', '::ffff:10.0.0.2'] }, /ips/],
+    'an address with a zone': [{ ips: ['fe80::1%eth0'] }, /ips/],
     'labels that are no strings': [
       { labels: { a: 1 } },
       /labels: \{"a":1\} is not allowed; allowed: an object of strings/,

@@ -268,6 +268,20 @@ describe('reconciler', () => {
     assert.deepEqual(redirection.pods.get(7n)?.ips, ['198.18.0.99']);
   });
 
+  it('enrols again a pod whose private sources somebody took away', () => {
+    source.set(pod('a', { ips: ['198.18.0.1', 'fd00::1'] }));
+    reconciler.reconcile();
+    node.unrouted.add(7n);
+    clock.advance(RESYNC_MS);
+    node.unrouted.clear();
+    clock.advance(RESYNC_MS);
+    assert.deepEqual(
+      redirection.calls.filter((call) => call.startsWith('enrol ')),
+      ['enrol 7', 'enrol 7'],
+    );
+    assert.equal(state('a'), 'verified');
+  });
+
   it('keeps in force, after a restart, what may be a pod that cannot be told just now', () => {
     redirection.pods.set(7n, { cookie: 7n, ips: ['198.18.0.1'], steering: 'attached' });
     redirection.pods.set(9n, { cookie: 9n, ips: ['198.18.0.9'], steering: 'attached' });

@@ -74,7 +74,15 @@ describe('layout of what BPF programs and user space share', () => {
 
   it('reads back a pod', () => {
     for (const ips of [['198.18.1.2'], ['fd00::2'], ['198.18.1.2', 'fd00::2']]) {
-      const pod = { generation: 2n ** 60n, ips, cap: 2048, portLow: 61000, portCount: 4536 };
+      const pod = {
+        generation: 2n ** 60n,
+        ips,
+        cap: 2048,
+        portLow: 61000,
+        portCount: 4536,
+        deviceV4: 2,
+        deviceV6: 3,
+      };
       assert.deepEqual(decodePod(encodePod(pod)), pod);
     }
   });
