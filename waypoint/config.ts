@@ -32,6 +32,8 @@ export interface WaypointConfig {
   readonly logLevel: LogLevel;
   readonly workers: number;
   readonly workerHeapMb: number;
+  /** Whether admin may be asked for what costs connections time. */
+  readonly diagnostics: boolean;
   readonly drainDeadlineMs: number;
   readonly certTtlSeconds: number;
   /** HBONE connections of one worker. */
@@ -63,6 +65,7 @@ const FLAGS = {
   'log-level': oneOfWords(LEVELS),
   workers: NUMBER,
   'worker-heap-mb': NUMBER,
+  diagnostics: oneOfWords(['on', 'off']),
   'drain-deadline-ms': NUMBER,
   'cert-ttl-s': NUMBER,
   'max-tunnels': NUMBER,
@@ -82,6 +85,7 @@ const DEFAULTS: Partial<Record<keyof typeof FLAGS, string>> = {
   // Bounds of a TrafficPolicy count for one worker; more capacity comes by more instances (docs/decisions/0072).
   workers: '1',
   'worker-heap-mb': '1024',
+  diagnostics: 'off',
   'drain-deadline-ms': '30000',
   'cert-ttl-s': '86400',
   'max-tunnels': '10000',
@@ -114,6 +118,7 @@ export function readConfig(
     logLevel: text('log-level') as LogLevel,
     workers: number('workers', 1),
     workerHeapMb: number('worker-heap-mb', 64),
+    diagnostics: text('diagnostics') === 'on',
     drainDeadlineMs: number('drain-deadline-ms', 0),
     certTtlSeconds: number('cert-ttl-s', 10),
     maxTunnels: number('max-tunnels', 1),

@@ -10,6 +10,7 @@ import { WorkloadStore } from '../lib/mesh/state/workload-store.ts';
 import { ADDRESS_TYPE, AUTHORIZATION_TYPE } from '../lib/mesh/xds/delta-service.ts';
 import { Subscription } from '../lib/mesh/xds/subscription.ts';
 import { XdsClient } from '../lib/mesh/xds/xds-client.ts';
+import { processMemory, threadMemory } from '../lib/memory.ts';
 import { spiffeUri, type Identity } from '../lib/spiffe.ts';
 import { metricsRoute, readyRoute } from '../lib/admin/program-routes.ts';
 import { adminRoutes } from './admin/routes.ts';
@@ -107,6 +108,15 @@ export class Waypoint {
       quit: () => this.#onQuit(),
       metrics: () => this.#scrape(),
       metricsType: this.#telemetry.metrics.contentType,
+      memory: async (collect: boolean) => {
+        const threads = await Promise.all(
+          this.#workers.map(
+            async (worker) => [worker.name, await worker.request('memory', { collect })] as const,
+          ),
+        );
+        return processMemory({ main: await threadMemory(collect), ...Object.fromEntries(threads) });
+      },
+      diagnostics: this.#config.diagnostics,
     };
     this.#servers.push(
       await serveRoutes(admin, adminRoutes(actions, this.#readiness)),

@@ -45,6 +45,8 @@ export interface ZtunnelConfig {
   readonly connectionsPerPod: number;
   readonly tunnelsPerPod: number;
   readonly workerHeapMb: number;
+  /** Whether admin may be asked for what costs connections time. */
+  readonly diagnostics: boolean;
 }
 
 const LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
@@ -73,6 +75,7 @@ const FLAGS = {
   'max-connections-per-pod': NUMBER,
   'max-tunnels-per-pod': NUMBER,
   'worker-heap-mb': NUMBER,
+  diagnostics: oneOfWords(['on', 'off']),
 } as const;
 
 type Flag = keyof typeof FLAGS;
@@ -91,6 +94,7 @@ const DEFAULTS: Partial<Record<Flag, string>> = {
   'max-connections-per-pod': '10000',
   'max-tunnels-per-pod': '2000',
   'worker-heap-mb': '1024',
+  diagnostics: 'off',
 };
 
 /**
@@ -134,6 +138,7 @@ export function readConfig(
     connectionsPerPod: number('max-connections-per-pod', 1),
     tunnelsPerPod: number('max-tunnels-per-pod', 1),
     workerHeapMb: number('worker-heap-mb', 64),
+    diagnostics: value('diagnostics') === 'on',
   };
 }
 

@@ -1,4 +1,5 @@
 import { errorText } from '../lib/loam-error.ts';
+import { processMemory, threadMemory } from '../lib/memory.ts';
 import { parseSpiffeUri } from '../lib/spiffe.ts';
 import { configDump } from './admin/config-dump.ts';
 import { Readiness } from '../lib/admin/readiness.ts';
@@ -293,6 +294,11 @@ export class Ztunnel {
       quit: () => this.#onQuit(),
       metrics: () => this.#scrape(),
       metricsType: this.#metrics.contentType,
+      memory: async (collect) => {
+        const connections = await this.#worker.request('memory', { collect });
+        return processMemory({ main: await threadMemory(collect), connections });
+      },
+      diagnostics: this.#config.diagnostics,
     };
   }
 

@@ -136,9 +136,12 @@ export function waypointCommand({ netns, gateway, node, ip, plan, paths }: Waypo
   ]);
 }
 
+/** Settings of our programs that are the supervisor's to give: each program reads them where it has such a flag. */
+const PASSED_ON = ['LOAM_CERT_TTL_S', 'LOAM_DIAGNOSTICS', 'LOAM_WORKER_HEAP_MB'] as const;
+
 /**
- * The environment of everything in the mesh: nothing of the user's but what programs cannot do without, with our
- * Node first in PATH, so that a pod's `node` is the one that Loam itself runs on.
+ * The environment of everything in the mesh: nothing of the user's but what programs cannot do without and what is
+ * {@link PASSED_ON}, with our Node first in PATH, so that a pod's `node` is the one that Loam itself runs on.
  */
 export function meshEnvironment(marker: string): NodeJS.ProcessEnv {
   const path = process.env['PATH'] ?? '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
@@ -147,5 +150,8 @@ export function meshEnvironment(marker: string): NodeJS.ProcessEnv {
     HOME: process.env['HOME'] ?? '/root',
     LANG: process.env['LANG'] ?? 'C.UTF-8',
     [MESH_MARKER]: marker,
+    ...Object.fromEntries(
+      PASSED_ON.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]])),
+    ),
   };
 }

@@ -21,6 +21,8 @@ export interface StartOptions {
   readonly temporaryManifests?: boolean;
   /** Take the mesh down when this process dies, however it dies. */
   readonly dieWithParent?: boolean;
+  /** Settings of programs (LOAM_…) that are not this process's own. */
+  readonly settings?: Readonly<Record<string, string>>;
 }
 
 /** A supervisor that was started as a process of its own. */
@@ -64,7 +66,7 @@ export function startSupervisor(options: StartOptions): StartedSupervisor {
       ...[process.execPath, '--disable-sigusr1', '--enable-source-maps', main],
       ...[mesh, manifests, options.temporaryManifests === true ? 'temporary' : 'kept'],
     ],
-    { cwd: '/', stdio: ['ignore', fd, fd], detached: true },
+    { cwd: '/', stdio: ['ignore', fd, fd], detached: true, env: { ...process.env, ...options.settings } },
   );
   closeSync(fd);
   child.unref();

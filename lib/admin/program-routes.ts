@@ -1,5 +1,6 @@
 import type { LogLevel } from '../mesh/log.ts';
 import { jsonAnswer, textAnswer, type Handler, type Routes } from './http-routes.ts';
+import type { ProcessMemory } from '../memory.ts';
 import type { Readiness } from './readiness.ts';
 
 const LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
@@ -13,6 +14,10 @@ export interface ProgramActions {
   quit(): void;
   metrics(): Promise<string>;
   readonly metricsType: string;
+  /** @param collect first collect all garbage, in every thread */
+  memory(collect: boolean): Promise<ProcessMemory>;
+  /** Whether this process may be told to do what costs its connections time (`--diagnostics on`). */
+  readonly diagnostics: boolean;
 }
 
 /** GET /healthz/ready: 200 or 503, with the state of each gate. */
@@ -49,6 +54,10 @@ export function programRoutes(actions: ProgramActions, readiness: Readiness, own
       actions.quit();
       return textAnswer('draining, then ending');
     },
+    'GET /memory': async () => jsonAnswer(await actions.memory(false)),
+    ...(actions.diagnostics && {
+      'POST /memory/collect': async () => jsonAnswer(await actions.memory(true)),
+    }),
     'GET /metrics': metricsRoute(actions),
     'GET /healthz/ready': readyRoute(readiness),
   };

@@ -88,15 +88,24 @@ export class Mesh {
     return mesh;
   }
 
-  static async up(manifests: Readonly<Record<string, string>>): Promise<Mesh> {
+  /** @param settings of the mesh's programs: LOAM_… */
+  static async up(
+    manifests: Readonly<Record<string, string>>,
+    settings: Readonly<Record<string, string>> = {},
+  ): Promise<Mesh> {
     const mesh = Mesh.prepare(manifests);
-    await mesh.start();
+    await mesh.start(settings);
     return mesh;
   }
 
   /** Its supervisor dies with this process, so that a test run that is killed leaves nothing. */
-  async start(): Promise<void> {
-    const supervisor = startSupervisor({ mesh: this.name, manifests: this.dir, dieWithParent: true });
+  async start(settings: Readonly<Record<string, string>> = {}): Promise<void> {
+    const supervisor = startSupervisor({
+      mesh: this.name,
+      manifests: this.dir,
+      dieWithParent: true,
+      settings,
+    });
     await waitUntilReady(
       { mesh: this.name, timeoutMs: READY_TIMEOUT_MS, onWaiting: () => undefined },
       supervisor,

@@ -2,6 +2,7 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { parentPort, workerData } from 'node:worker_threads';
 import { assertNever } from '../../lib/assert-never.ts';
+import { threadMemory } from '../../lib/memory.ts';
 import { errorText } from '../../lib/loam-error.ts';
 import { createWaypointWorker } from './waypoint-worker.ts';
 import type { FromWorker, Requests, ToWorker, WorkerStart } from './messages.ts';
@@ -13,9 +14,15 @@ const port = parentPort;
 const post = (message: FromWorker): void => port.postMessage(message);
 const worker = createWaypointWorker(workerData as WorkerStart, post);
 
-function answer(id: number, what: keyof Requests): void {
+async function answer<K extends keyof Requests>(
+  id: number,
+  what: K,
+  body: Requests[K]['request'],
+): Promise<void> {
   try {
-    post({ type: 'answer', id, value: worker.answer(what) });
+    const value =
+      what === 'memory' ? await threadMemory('collect' in body && body.collect) : worker.answer(what);
+    post({ type: 'answer', id, value });
   } catch (error) {
     post({ type: 'failed', id, error: errorText(error) });
   }
@@ -45,7 +52,7 @@ port.on('message', (message: ToWorker) => {
       worker.setLogLevel(message.level);
       return;
     case 'request':
-      answer(message.id, message.what);
+      void answer(message.id, message.what, message.body);
       return;
     case 'drain':
       void worker.drain(message.deadlineMs).then((cut) => post({ type: 'drained', cut }));

@@ -1,3 +1,4 @@
+import type { ThreadMemory } from '../../lib/memory.ts';
 import type { LogLevel } from '../../lib/mesh/log.ts';
 import type { AddressDelta, PolicyDelta } from '../../lib/mesh/state/model.ts';
 import type { CommonFromWorker, CommonToWorker } from '../../lib/mesh/worker/messages.ts';
@@ -37,6 +38,7 @@ export interface Requests {
   readonly upstreams: { readonly request: Record<never, never>; readonly answer: readonly object[] };
   /** Sends all telemetry that waits. */
   readonly flush: { readonly request: Record<never, never>; readonly answer: 'ok' };
+  readonly memory: { readonly request: { readonly collect: boolean }; readonly answer: ThreadMemory };
 }
 
 /** What only a waypoint's worker is told. */

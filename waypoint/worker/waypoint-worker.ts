@@ -41,7 +41,7 @@ export interface WaypointWorker {
   applyAddresses(delta: AddressDelta): void;
   setLogLevel(level: LogLevel): void;
   status(): Omit<WorkerStatus, 'maxLoopDelayMs'>;
-  answer(what: keyof Requests): Requests[keyof Requests]['answer'];
+  answer(what: Exclude<keyof Requests, 'memory'>): Requests['upstreams' | 'flush']['answer'];
   /** @returns how many client connections had to be cut */
   drain(deadlineMs: number): Promise<number>;
 }

@@ -3,6 +3,7 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { parentPort, workerData } from 'node:worker_threads';
 import { assertNever } from '../../lib/assert-never.ts';
 import { errorText } from '../../lib/loam-error.ts';
+import { threadMemory } from '../../lib/memory.ts';
 import { CertificateStore } from '../../lib/mesh/hbone/certificate-store.ts';
 import { ConnectionRegistry } from '../proxy/connection-registry.ts';
 import { DescriptorReserve } from '../../lib/mesh/hbone/descriptor-reserve.ts';
@@ -70,6 +71,8 @@ async function answer<K extends keyof Requests>(
       return mesh.registry.rows();
     case 'metrics':
       return mesh.metrics.takeBatch();
+    case 'memory':
+      return threadMemory((body as Requests['memory']['request']).collect);
     default:
       return assertNever(what, 'request');
   }

@@ -1,5 +1,6 @@
 import type { AddressDelta, PolicyDelta } from '../../lib/mesh/state/model.ts';
 import type { EgressDelta } from '../egress/model.ts';
+import type { ThreadMemory } from '../../lib/memory.ts';
 import type { AccessRecord } from '../telemetry/access-record.ts';
 import type { MetricsBatch } from '../telemetry/flow-metrics.ts';
 import type { LogLevel } from '../../lib/mesh/log.ts';
@@ -30,6 +31,7 @@ export interface Requests {
   accept: { readonly request: { readonly accepting: boolean }; readonly answer: 'ok' };
   connections: { readonly request: Record<never, never>; readonly answer: readonly ConnectionRow[] };
   metrics: { readonly request: Record<never, never>; readonly answer: MetricsBatch };
+  memory: { readonly request: { readonly collect: boolean }; readonly answer: ThreadMemory };
 }
 
 export interface WorkerStatus {

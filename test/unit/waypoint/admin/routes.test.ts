@@ -18,6 +18,8 @@ describe('waypoint/admin/routes', () => {
       quit: () => undefined,
       metrics: () => Promise.resolve('a 1\n'),
       metricsType: 'text/plain',
+      memory: (collect: boolean) => Promise.resolve({ rss: collect ? 1 : 2, descriptors: 3, threads: {} }),
+      diagnostics: false,
     };
     server = await serveRoutes({ host: '127.0.0.1', port: 0 }, adminRoutes(actions, new Readiness()));
   });

@@ -12,6 +12,7 @@ describe('ztunnel/admin', () => {
   let readiness: Readiness;
   let calls: string[];
   let gateOpen: boolean;
+  let serveDiagnosing: () => Promise<Server>;
 
   beforeEach(async () => {
     calls = [];
@@ -27,8 +28,12 @@ describe('ztunnel/admin', () => {
       quit: () => void calls.push('quit'),
       metrics: () => Promise.resolve('a 1\n'),
       metricsType: 'text/plain; version=0.0.4',
+      memory: (collect: boolean) => Promise.resolve({ rss: collect ? 1 : 2, descriptors: 3, threads: {} }),
+      diagnostics: false,
     };
     server = await serveRoutes({ host: '127.0.0.1', port: 0 }, adminRoutes(actions, readiness));
+    serveDiagnosing = () =>
+      serveRoutes({ host: '127.0.0.1', port: 0 }, adminRoutes({ ...actions, diagnostics: true }, readiness));
   });
 
   afterEach(() => {
@@ -85,6 +90,16 @@ describe('ztunnel/admin', () => {
     assert.deepEqual(calls, []);
     assert.equal((await ask('/quitquitquit', { method: 'POST' })).status, 200);
     assert.deepEqual(calls, ['quit']);
+  });
+
+  it('measures memory, and collects garbage only where it was started for that', async () => {
+    assert.deepEqual(await (await ask('/memory')).json(), { rss: 2, descriptors: 3, threads: {} });
+    assert.equal((await ask('/memory/collect', { method: 'POST' })).status, 404);
+    server.close();
+    server = await serveDiagnosing();
+    assert.equal((await ask('/memory/collect')).status, 405);
+    const answer = await ask('/memory/collect', { method: 'POST' });
+    assert.deepEqual(await answer.json(), { rss: 1, descriptors: 3, threads: {} });
   });
 
   it('knows nothing else', async () => {
