@@ -55,6 +55,8 @@ export interface UpstreamResponse {
   readonly body: Readable | undefined;
   /** Takes the body if all of it is here already, without trailers: then {@link body} gives nothing more. */
   readonly takeWhole: () => Buffer | undefined;
+  /** Of a body that has ended: whether its connection broke, though the body itself cannot tell. */
+  readonly isCut?: () => boolean;
   /** Empty until the body ended. */
   readonly trailers: () => Headers;
   /** Set for 101: raw bytes both ways. */

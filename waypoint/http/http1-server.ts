@@ -91,8 +91,9 @@ export class Http1Server {
 
   close(): void {
     this.#server.close();
+    // What is under way must not look whole.
+    for (const connection of this.#connections.keys()) resetStream(connection);
     this.#server.closeAllConnections();
-    for (const connection of this.#connections.keys()) connection.destroy();
   }
 
   #fail(socket: Duplex, status: number): void {

@@ -1,5 +1,6 @@
 import http2 from 'node:http2';
 import type { Duplex } from 'node:stream';
+import { sendReset } from '../../lib/mesh/hbone/stream-reset.ts';
 import type { Exchange, ExchangeHandler, IncomingHead } from './exchange.ts';
 import { trailersOf, withoutPrototype } from './headers.ts';
 import type { ProtocolErrorHandler } from './http1-server.ts';
@@ -176,7 +177,7 @@ class Http2Exchange implements Exchange {
   }
 
   reset(): void {
-    if (!this.#stream.destroyed) this.#stream.close(http2.constants.NGHTTP2_INTERNAL_ERROR);
+    if (!this.#stream.destroyed) sendReset(this.#stream, http2.constants.NGHTTP2_INTERNAL_ERROR);
   }
 
   onAbort(listener: () => void): void {

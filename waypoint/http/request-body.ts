@@ -1,4 +1,5 @@
 import type { Readable, Writable } from 'node:stream';
+import { onceEnded } from '../../lib/mesh/hbone/stream-reset.ts';
 import type { UpstreamAttempt } from './exchange.ts';
 import type { Headers } from './request.ts';
 
@@ -98,7 +99,9 @@ export class RequestBody {
   #start(): void {
     this.#started = true;
     this.#source.once('close', () => this.#whole.resolve(false));
-    const end = (): void => {
+    const end = (early = false): void => {
+      // The attempt is given up by whoever hears that the client left.
+      if (early) return;
       this.#ended = true;
       this.#whole.resolve(!this.#overflowed);
       this.#attempt?.endBody(this.#trailers());
@@ -109,7 +112,7 @@ export class RequestBody {
       return;
     }
     this.#source.on('data', (chunk: Buffer) => this.#take(chunk));
-    this.#source.once('end', end);
+    onceEnded(this.#source, end);
     this.#source.resume();
   }
 

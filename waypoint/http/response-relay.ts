@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
 import type { Exchange, UpstreamResponse } from './exchange.ts';
-import { isHttp2Stream } from '../../lib/mesh/hbone/stream-reset.ts';
+import { isHttp2Stream, onceEnded } from '../../lib/mesh/hbone/stream-reset.ts';
 
 /** How the body of a response ended. */
 export type RelayEnd = 'complete' | 'upstream-broke' | 'client-gone';
@@ -37,15 +37,16 @@ export function relayBody(
       if (!out.write(chunk)) body.pause();
     });
     out.on('drain', onDrain);
-    const onEnd = (): void => {
+    const onEnd = (early: boolean): void => {
+      if (early) broke();
       // HTTP/2 says `end` also just before it says that the stream was reset.
-      if (isHttp2Stream(body as never)) setImmediate(() => finish(body));
+      else if (isHttp2Stream(body as never)) setImmediate(() => finish(body));
       else finish(body);
     };
-    body.once('end', onEnd);
+    onceEnded(body, onEnd);
     const finish = (from: Readable): void => {
       if (settled) return;
-      if (isBroken(from)) {
+      if (isBroken(from) || response.isCut?.() === true) {
         exchange.reset();
         settle('upstream-broke');
         return;
@@ -66,7 +67,7 @@ export function relayBody(
     exchange.onAbort(() => settle('client-gone'));
     if (exchange.aborted) settle('client-gone');
     // An HTTP/2 stream without a byte says `end` by itself, maybe before anybody listens.
-    else if (body.readableEnded) onEnd();
+    else if (body.readableEnded) setImmediate(() => (body.errored === null ? finish(body) : broke()));
     // It broke off before anybody looked: no event would tell.
     else if (body.destroyed) broke();
     else body.resume();

@@ -2,6 +2,7 @@ import http from 'node:http';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { MAX_INTERIM_RESPONSES } from '../http/limits.ts';
+import { onceEnded } from '../../lib/mesh/hbone/stream-reset.ts';
 import { takeTextsAsBytes } from '../http/byte-writes.ts';
 import {
   AttemptError,
@@ -95,6 +96,7 @@ class EndpointAgent extends http.Agent {
         this.open += 1;
         stream.once('close', () => (this.open -= 1));
         endSoon(stream);
+        watchCut(stream);
         callback?.(null, takeTextsAsBytes(stream));
       },
       (error: Error) => callback?.(new ConnectError(error), undefined as unknown as Duplex),
@@ -148,6 +150,17 @@ function endSoon(stream: Duplex): void {
     const timer = setTimeout(() => stream.destroy(), LINGER_MS);
     stream.once('close', () => clearTimeout(timer));
   };
+}
+
+/** Connections that broke. A body that only the end of its connection ends is complete to Node then, too. */
+const cut = new WeakSet<Duplex>();
+
+function watchCut(stream: Duplex): void {
+  // Before Node's own listeners, which complete the response.
+  stream.once('error', () => cut.add(stream));
+  onceEnded(stream, (early) => {
+    if (early) cut.add(stream);
+  });
 }
 
 class ConnectError extends Error {
@@ -210,7 +223,7 @@ class Http1Attempt implements UpstreamAttempt {
       response.on('error', () => undefined);
       // Node's parser knows more versions than a server may answer with (RFC 9112 section 2.3).
       if (response.httpVersionMajor !== 1) refuse(`a response of HTTP/${response.httpVersion}`);
-      else settled.resolve(upstreamResponse(response));
+      else settled.resolve(upstreamResponse(response, request.socket as Duplex));
     });
     request.on('upgrade', (response: http.IncomingMessage, socket: Duplex, first: Buffer) => {
       if (upgrade === undefined) {
@@ -284,14 +297,18 @@ function headerList(headers: Headers): string[] {
   return list;
 }
 
-function upstreamResponse(response: http.IncomingMessage): UpstreamResponse {
+function upstreamResponse(response: http.IncomingMessage, connection: Duplex): UpstreamResponse {
+  const framed =
+    response.headers['content-length'] !== undefined || response.headers['transfer-encoding'] !== undefined;
+  const isCut = (): boolean => !framed && cut.has(connection);
   const headers = withoutPrototype(response.headers);
   removeHopByHop(headers);
   return {
     status: response.statusCode ?? 502,
     headers,
     body: response,
-    takeWhole: () => takeWhole(response),
+    takeWhole: () => (isCut() ? undefined : takeWhole(response)),
+    isCut,
     trailers: () => trailersOf(response.trailers),
     upgraded: undefined,
   };

@@ -1,4 +1,5 @@
 import http2 from 'node:http2';
+import { sendReset } from '../../lib/mesh/hbone/stream-reset.ts';
 import {
   AttemptError,
   type AttemptFailure,
@@ -238,7 +239,7 @@ class Http2Attempt implements UpstreamAttempt {
 function cancel(stream: http2.ClientHttp2Stream): void {
   setImmediate(() => {
     if (stream.closed) stream.destroy();
-    else stream.close(NGHTTP2_CANCEL);
+    else sendReset(stream, NGHTTP2_CANCEL);
   });
 }
 

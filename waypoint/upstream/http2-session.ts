@@ -109,7 +109,8 @@ export async function openSession(connector: Connector): Promise<http2.ClientHtt
   stream.on('error', () => undefined);
   // HTTP/2 has no half-open life: an endpoint that ends its half answers nothing any more.
   if (stream instanceof Socket) stream.allowHalfOpen = false;
-  else stream.once('end', () => session.destroy());
+  // With an error, or Node would end the streams in it as if they were whole.
+  else stream.once('end', () => session.destroy(new Error('the endpoint closed its half of the connection')));
   await settingsReceived(session, stream);
   session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
   return session;

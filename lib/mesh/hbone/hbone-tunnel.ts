@@ -7,6 +7,7 @@ import { whenConnected } from './dialer.ts';
 import { hostPortText, type HostPort } from './host-port.ts';
 import { ProxyError } from './proxy-error.ts';
 import type { Certificate } from './certificate-store.ts';
+import { sendReset } from './stream-reset.ts';
 import { CLIENT_SESSION_OPTIONS, CONNECTION_WINDOW_BYTES, keepSessionAlive } from './h2-settings.ts';
 
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -104,7 +105,7 @@ export class HboneTunnel {
     stream.once('close', () => this.#release());
     const status = await responseStatus(stream);
     if (status === 200) return stream;
-    stream.close(http2.constants.NGHTTP2_CANCEL);
+    sendReset(stream, http2.constants.NGHTTP2_CANCEL);
     throw statusError(status);
   }
 
@@ -241,7 +242,7 @@ function responseStatus(stream: http2.ClientHttp2Stream): Promise<number> {
     let failure: Error | undefined;
     const timer = setTimeout(() => {
       stream.off('close', onClose);
-      stream.close(http2.constants.NGHTTP2_CANCEL);
+      sendReset(stream, http2.constants.NGHTTP2_CANCEL);
       reject(
         new ProxyError('CONNECT_TIMEOUT', `no answer through the tunnel in ${RESPONSE_TIMEOUT_MS / 1000} s`),
       );

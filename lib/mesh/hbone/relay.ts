@@ -1,7 +1,7 @@
 import net from 'node:net';
 import type { Duplex } from 'node:stream';
 import { resetIfKilled } from './death-reset.ts';
-import { isHttp2Stream, isPeerReset, resetStream } from './stream-reset.ts';
+import { isHttp2Stream, isPeerReset, onceEnded, resetStream } from './stream-reset.ts';
 
 /** How much may wait in one direction before its source is paused. With the kernel's and HTTP/2's own buffers it bounds memory. */
 export const RELAY_BUFFER_BYTES = 256 * 1024;
@@ -92,10 +92,9 @@ export class Relay {
       }
     });
     to.on('drain', () => from.resume());
-    from.on('end', () => {
-      if (!isHttp2Stream(from)) this.#passEnd(from, to);
-      // Its session was destroyed, by us: Node then says `end` and no code of a reset.
-      else if (from.destroyed) this.#broken.add(from);
+    onceEnded(from, (early) => {
+      if (early) this.#broken.add(from);
+      else if (!isHttp2Stream(from)) this.#passEnd(from, to);
       // Node ends an HTTP/2 stream also just before it says that it was reset, which must not become a clean end.
       else setImmediate(() => this.#passEnd(from, to));
     });

@@ -1,10 +1,29 @@
 import http2 from 'node:http2';
 import net from 'node:net';
-import type { Duplex } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
 
 /** True for either end of an HTTP/2 stream. */
 export function isHttp2Stream(stream: Duplex): stream is http2.Http2Stream {
   return 'rstCode' in stream;
+}
+
+/**
+ * Resets an HTTP/2 stream with RST_STREAM alone. Node's own `close()` ends the writable side first, with END_STREAM: whoever
+ * reads that before the RST_STREAM takes a stream that was cut for a whole one (docs/decisions/0102).
+ */
+export function sendReset(stream: http2.Http2Stream, code: number): void {
+  // What Node calls to send END_STREAM; one that was ended before has sent it already.
+  if (!stream.writableEnded) stream._final = (done) => done();
+  stream.close(code);
+}
+
+/**
+ * Calls back when a stream says `end`, with whether only part of what was sent came. Node lets an HTTP/2 stream say `end` also
+ * when it was reset, and when its session was destroyed; it is destroyed by then. After END_STREAM it is not yet, as the
+ * first listener finds it: Node itself destroys it by another.
+ */
+export function onceEnded(stream: Readable, listener: (early: boolean) => void): void {
+  stream.prependOnceListener('end', () => listener(isHttp2Stream(stream as Duplex) && stream.destroyed));
 }
 
 /**
@@ -15,7 +34,7 @@ export function isHttp2Stream(stream: Duplex): stream is http2.Http2Stream {
 export function resetStream(stream: Duplex): void {
   if (stream.destroyed) return;
   if (isHttp2Stream(stream)) {
-    stream.close(http2.constants.NGHTTP2_CONNECT_ERROR);
+    sendReset(stream, http2.constants.NGHTTP2_CONNECT_ERROR);
     // Not opened yet, or already closed by the peer with data unread: nothing on the wire would end it.
     if (stream.pending || stream.closed) setImmediate(() => stream.destroy());
   } else if (stream instanceof net.Socket && !stream.connecting && !isShuttingDown(stream)) {
