@@ -11,6 +11,8 @@ export interface AccessLine {
   /** `namespace/pod`; absent when the mesh knows no workload with that address. */
   readonly source?: string;
   readonly destination?: string;
+  /** `address:port` of the destination, as far as this side knows it. */
+  readonly destinationAddress?: string;
   /** Host name of the Service that was dialled, where it was one. */
   readonly service?: string;
   /** `namespace/name` of the waypoint to which it went in place of the Service's pods. */
@@ -62,6 +64,7 @@ export function parseAccessLine(json: string): AccessLine | undefined {
   const optional = {
     source: workload(line, 'src'),
     destination: workload(line, 'dst'),
+    destinationAddress: text(line['dst.addr']),
     service: text(line['dst.service']),
     via: waypointOf(text(line['via'])),
     sourceIdentity: text(line['src.identity']),

@@ -1,4 +1,5 @@
 import type { AccessLine } from './access-log.ts';
+import { serviceName } from './text.ts';
 
 /** A row of a ztunnel's `GET /connections`: a connection that lives. */
 export interface LiveRow {
@@ -62,6 +63,15 @@ export interface Edge {
 /** By these words ztunnel logs a live connection that a new policy forbids. */
 const POLICY_CHANGE = 'policy change';
 
+/** What the mesh does not know; the reason of the denial has the address. */
+export const OUTSIDE = 'outside the mesh';
+/** Flags of ztunnel for what the rules at the source refuse. */
+const REFUSED_AT_SOURCE: readonly (string | undefined)[] = ['EGRESS', 'REGISTRY_ONLY'];
+
+function isRefusedAtSource({ direction, flags }: AccessLine): boolean {
+  return direction === 'outbound' && REFUSED_AT_SOURCE.includes(flags);
+}
+
 /** Names for pods, so that the pods of one service are one end of an edge. */
 export type GroupOf = (pod: string) => string;
 
@@ -92,7 +102,7 @@ export class EdgeBook {
   add(line: AccessLine): void {
     const from = line.source === undefined ? 'unknown' : this.#groupOf(line.source);
     const called = line.via ?? line.destination;
-    const to = called === undefined ? (line.service?.split('.')[0] ?? 'unknown') : this.#groupOf(called);
+    const to = this.#calledOf(line, called);
     const edge = edgeOf(this.#finished, from, to);
     const toWaypoint = called !== undefined && this.#isWaypoint(called);
     const fromWaypoint = line.source !== undefined && this.#isWaypoint(line.source);
@@ -103,6 +113,16 @@ export class EdgeBook {
       addOutbound(edge, line);
       if (toWaypoint) addInbound(edge, line);
     }
+  }
+
+  /** What was called: for a refusal at the source the Service that was dialled, since no pod of it was. */
+  #calledOf(line: AccessLine, called: string | undefined): string {
+    const service = serviceName(line.service);
+    if (isRefusedAtSource(line)) {
+      if (service !== undefined) return service;
+      return called === undefined ? OUTSIDE : this.#groupOf(called);
+    }
+    return called === undefined ? (service ?? 'unknown') : this.#groupOf(called);
   }
 
   /** Takes the connections that live now, of all nodes. */
@@ -187,8 +207,24 @@ function addInbound(edge: Edge, line: AccessLine): void {
   edge.deniedBytes += line.bytesSent + line.bytesReceived;
 }
 
+/** The caller's own node refused it, or cut it when its rules changed: nobody else ever saw it. */
+function addRefused(edge: Edge, line: AccessLine): void {
+  edge.deniedReason = line.error;
+  // Without a policy it is a setting of the mesh that refuses.
+  edge.deniedBy.add(line.policy ?? line.flags ?? '');
+  if (line.error?.includes(POLICY_CHANGE) === true) edge.cut += 1;
+  else {
+    edge.denied += 1;
+    edge.deniedBytes += line.bytesSent + line.bytesReceived;
+  }
+}
+
 /** The source's view: how it went for the caller. */
 function addOutbound(edge: Edge, line: AccessLine): void {
+  if (isRefusedAtSource(line)) {
+    addRefused(edge, line);
+    return;
+  }
   if (line.error === undefined) {
     edge.completed += 1;
     edge.durationMs += line.durationMs;

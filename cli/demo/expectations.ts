@@ -1,10 +1,12 @@
 import { spiffeUri } from '../../lib/spiffe.ts';
-import type { Edge } from './edges.ts';
+import { OUTSIDE, type Edge } from './edges.ts';
 
 /** What the shop's manifests say about the connections of one caller and one called. */
 export type Expectation =
   | { readonly kind: 'allowed'; readonly from: string; readonly to: string; readonly pods: readonly string[] }
   | { readonly kind: 'denied'; readonly from: string; readonly to: string; readonly policy: string }
+  /** Refused on the caller's own node, before anything was dialled. */
+  | { readonly kind: 'refused'; readonly from: string; readonly to: string; readonly policy: string }
   /** To or from the waypoint; `mayFail`: the called is not always there, which the waypoint makes up for. */
   | { readonly kind: 'hop'; readonly from: string; readonly to: string; readonly mayFail: boolean };
 
@@ -20,15 +22,23 @@ export const SHOP: readonly Expectation[] = [
   hop('waypoint', 'payments'),
   hop('waypoint', 'backend'),
   { kind: 'allowed', from: 'backend', to: 'db', pods: ['shop/db'] },
+  hop('kiosk/frontend', 'waypoint'),
+  ...['backend', 'db', 'kiosk/printer', OUTSIDE].map((to): Expectation => ({
+    kind: 'refused',
+    from: 'kiosk/frontend',
+    to,
+    policy: 'kiosk/frontend-only-payments',
+  })),
   { kind: 'denied', from: 'frontend', to: 'db', policy: 'shop/database-only-from-backend' },
 ];
 
 const SHOP_NAMESPACE = 'shop';
 const TRUST_DOMAIN = 'cluster.local';
 
-/** The identity of an account of the shop. */
-export function shopIdentity(service: string): string {
-  return spiffeUri({ trustDomain: TRUST_DOMAIN, namespace: SHOP_NAMESPACE, serviceAccount: service });
+/** The identity of an account of the shop, or of `namespace/account`. */
+export function shopIdentity(name: string): string {
+  const [serviceAccount = name, namespace = SHOP_NAMESPACE] = name.split('/').reverse();
+  return spiffeUri({ trustDomain: TRUST_DOMAIN, namespace, serviceAccount });
 }
 
 /** Whether the set has the value and nothing else. */
@@ -49,6 +59,10 @@ function wrongWith(expected: Expectation, edge: Edge | undefined): string[] {
   const check = (good: boolean, text: string): void => {
     if (!good) wrong.push(`${name}: ${text}`);
   };
+  if (expected.kind === 'refused') {
+    checkDenied(edge, expected.policy, check);
+    return wrong;
+  }
   check(edge.mutualTls > 0, 'no connection with mutual TLS was seen');
   const plaintext = edge.plaintext + edge.deniedPlaintext;
   check(plaintext === 0, `${plaintext} connections came in plaintext`);
@@ -69,16 +83,16 @@ function wrongWith(expected: Expectation, edge: Edge | undefined): string[] {
     check(edge.denied + edge.cut === 0, `${edge.denied + edge.cut} denied by ${listed(edge.deniedBy)}`);
     const pods = expected.kind === 'hop' ? [] : expected.pods;
     for (const pod of pods) check(edge.destinations.has(pod), `${pod} was never called`);
-  } else {
-    check(edge.denied > 0, 'was never denied');
-    check(edge.completed + edge.live === 0, `${edge.completed + edge.live} calls got through`);
-    check(edge.deniedBytes === 0, `${edge.deniedBytes} bytes passed before the denial`);
-    check(
-      only(edge.deniedBy, expected.policy),
-      `denied by ${listed(edge.deniedBy)}, expected ${expected.policy}`,
-    );
-  }
+  } else checkDenied(edge, expected.policy, check);
   return wrong;
+}
+
+/** Nothing got through, and this policy is why. */
+function checkDenied(edge: Edge, policy: string, check: (good: boolean, text: string) => void): void {
+  check(edge.denied > 0, 'was never denied');
+  check(edge.completed + edge.live === 0, `${edge.completed + edge.live} calls got through`);
+  check(edge.deniedBytes === 0, `${edge.deniedBytes} bytes passed before the denial`);
+  check(only(edge.deniedBy, policy), `denied by ${listed(edge.deniedBy)}, expected ${policy}`);
 }
 
 /** All that is not as the shop's own manifests say, calls that nobody expects included. */

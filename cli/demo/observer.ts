@@ -14,6 +14,7 @@ import type { RequestsSeen } from './request-expectations.ts';
 import { parseRequestLine } from './request-log.ts';
 import { RequestBook } from './requests.ts';
 import { changedRoutes, configuredShares, splits, type ConfiguredShares } from './splits.ts';
+import { nameFromShop } from './text.ts';
 import type { EventView, PodView, View, WaypointView } from './view.ts';
 
 /** An edge without a call for so long is idle. */
@@ -137,7 +138,7 @@ export class Observer {
     const { report, enrolled } = this.#status;
     return report.pods
       .map((pod) => ({
-        name: pod.name,
+        name: nameFromShop(pod),
         node: pod.node,
         ip: pod.ip,
         state: stateOf(pod.wantsEnrolment, enrolled[pod.uid]?.verified === true),
@@ -158,7 +159,7 @@ export class Observer {
   }
 
   #isWaypointGroup(group: string): boolean {
-    return this.#status.report.waypoints.some((waypoint) => waypointGroup(waypoint) === group);
+    return this.#status.report.waypoints.some((waypoint) => nameFromShop(waypoint) === group);
   }
 
   #ztunnelLogs(): string[] {
@@ -186,12 +187,12 @@ export class Observer {
     for (const pod of this.#status.report.pods)
       this.#groups.set(
         `${pod.namespace}/${pod.name}`,
-        pod.namespace === 'shop' ? pod.serviceAccount : `${pod.namespace}/${pod.serviceAccount}`,
+        nameFromShop({ namespace: pod.namespace, name: pod.serviceAccount }),
       );
     for (const waypoint of this.#status.report.waypoints)
       for (const { name } of [waypoint, ...waypoint.instances]) {
         this.#waypoints.add(`${waypoint.namespace}/${name}`);
-        this.#groups.set(`${waypoint.namespace}/${name}`, waypointGroup(waypoint));
+        this.#groups.set(`${waypoint.namespace}/${name}`, nameFromShop(waypoint));
       }
   }
 
@@ -263,11 +264,6 @@ export class Observer {
     const lookedAt = this.#lookedAt;
     return seenAt !== undefined && lookedAt !== undefined && lookedAt - seenAt > IDLE_AFTER_MS;
   }
-}
-
-/** Waypoints of the shop go by their name alone, as its pods do. */
-function waypointGroup({ namespace, name }: { namespace: string; name: string }): string {
-  return namespace === 'shop' ? name : `${namespace}/${name}`;
 }
 
 function stateOf(wanted: boolean, verified: boolean): 'in the mesh' | 'outside' | 'not verified' {

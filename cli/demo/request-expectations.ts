@@ -47,6 +47,7 @@ export const SHOP_REQUESTS: RequestExpectations = {
       pods: ['shop/payments-v1-1', 'shop/payments-v1-2', 'shop/payments-v2'],
     },
     { from: 'payments', to: 'backend', pods: ['shop/backend'] },
+    { from: 'kiosk/frontend', to: 'payments', pods: [] },
   ],
   denials: [
     { from: 'auth', to: 'payments', request: 'POST /charge', policy: POLICY },

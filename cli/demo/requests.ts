@@ -1,5 +1,6 @@
 import type { GroupOf } from './edges.ts';
 import type { RequestLine } from './request-log.ts';
+import { serviceName } from './text.ts';
 
 /** All requests of one party to one Service through a waypoint. */
 export interface Requests {
@@ -117,13 +118,6 @@ export class RequestBook {
       ...{ from, to, ...kind, times: 0, reached: 0, policies: new Set<string>(), reason: undefined },
     }));
   }
-}
-
-/** `payments` of `payments.shop.svc.cluster.local`; other namespaces than the shop's are named. */
-function serviceName(host: string | undefined): string | undefined {
-  if (host === undefined) return undefined;
-  const [name = host, namespace = 'shop'] = host.split('.');
-  return namespace === 'shop' ? name : `${namespace}/${name}`;
 }
 
 function newRequests(from: string, to: string): Requests {

@@ -68,7 +68,7 @@ async function show(
   interrupted: AbortSignal,
 ): Promise<number> {
   console.log(
-    'Starting two nodes and the shop: frontend, auth and its fallback, three payments, backend, Redis, a waypoint.',
+    'Starting two nodes and the shop: frontend, auth and its fallback, three payments, backend, Redis, a waypoint; and a kiosk.',
   );
   const status = await waitUntilReady(
     {

@@ -1,5 +1,7 @@
 const UNITS = ['B', 'kB', 'MB', 'GB', 'TB'] as const;
 
+const SHOP = 'shop';
+
 /** `0 B`, `3.4 kB`, `120 MB` */
 export function bytesText(bytes: number): string {
   let value = bytes;
@@ -34,4 +36,16 @@ export function clockText(ms: number): string {
 export function shortIdentity(uri: string): string {
   const match = /\/ns\/([^/]+)\/sa\/([^/]+)$/.exec(uri);
   return match ? `${match[1] ?? ''}/${match[2] ?? ''}` : uri;
+}
+
+/** `payments` of `payments.shop.svc.cluster.local`; other namespaces than the shop's are named. */
+export function serviceName(host: string | undefined): string | undefined {
+  if (host === undefined) return undefined;
+  const [name = host, namespace = SHOP] = host.split('.');
+  return namespace === SHOP ? name : `${namespace}/${name}`;
+}
+
+/** `frontend` of the shop's namespace, `kiosk/frontend` of another one. */
+export function nameFromShop({ namespace, name }: { namespace: string; name: string }): string {
+  return namespace === SHOP ? name : `${namespace}/${name}`;
 }

@@ -79,6 +79,12 @@ describe('demo', function () {
       /backend → db .* mTLS {2}shop\/backend ⇄ shop\/db/,
       /auth ✗ payments POST \/charge +\d+ +0 B +shop\/payments-only-charges/,
       /frontend ✗ payments GET \/charges +\d+ +0 B +shop\/payments-only-charges/,
+      /kiosk\/frontend → payments +\d+ +\S+ +\d+ +0 +0 .* mTLS {2}kiosk\/frontend ⇄ shop\/payments\n/,
+      // The kiosk's frontend reaches payments and nothing else, inside the mesh and outside, with the reason beside it.
+      /kiosk\/frontend ✗ backend +\d+ +0 B +kiosk\/frontend-only-payments +no rule allows Service shop\/backend port 80\n/,
+      /kiosk\/frontend ✗ db +\d+ +0 B +kiosk\/frontend-only-payments +no rule allows Service shop\/db port 6379\n/,
+      /kiosk\/frontend ✗ kiosk\/printer +\d+ +0 B +kiosk\/frontend-only-payments +no rule allows Service kiosk\/printer port 80\n/,
+      /kiosk\/frontend ✗ outside the mesh +\d+ +0 B +kiosk\/frontend-only-payments +no rule allows [0-9.]+:15020\n/,
       /frontend ✗ db +\d+ +0 B +shop\/database-only-from-backend/,
     ])
       assert.match(said, line);

@@ -5,7 +5,8 @@ import { EdgeBook, type LiveRow } from '../../../../cli/demo/edges.ts';
 import { findWrong } from '../../../../cli/demo/expectations.ts';
 
 const id = (name: string): string => `spiffe://cluster.local/ns/shop/sa/${name}`;
-const group = (pod: string): string => (pod.split('/')[1] ?? '').replace(/-\d$/, '');
+const group = (pod: string): string =>
+  (pod.startsWith('kiosk/') ? pod : (pod.split('/')[1] ?? '')).replace(/-\d$/, '');
 
 /** Both ztunnels' lines of one connection. */
 function call(from: string, to: string, over: Partial<AccessLine> = {}): AccessLine[] {
@@ -48,6 +49,26 @@ const toWaypoint = (from: string, over: Partial<AccessLine> = {}): AccessLine[] 
 const fromWaypoint = (to: string, over: Partial<AccessLine> = {}): AccessLine[] =>
   call('waypoint', to, over).slice(1);
 
+const KIOSK = { source: 'kiosk/frontend', sourceIdentity: 'spiffe://cluster.local/ns/kiosk/sa/frontend' };
+const KIOSK_POLICY = 'kiosk/frontend-only-payments';
+
+/** What the kiosk's own node refused: nothing is proved, and nobody else saw it. */
+function refused(over: Partial<AccessLine>): AccessLine {
+  return {
+    ...{ direction: 'outbound', source: 'kiosk/frontend', bytesSent: 0, bytesReceived: 0, durationMs: 0 },
+    ...{ error: 'denied: no rule allows it', flags: 'EGRESS', policy: KIOSK_POLICY },
+    ...over,
+  };
+}
+const svc = (name: string): string => `${name}.svc.cluster.local`;
+const REFUSED: readonly AccessLine[] = [
+  refused({ service: svc('backend.shop') }),
+  // Without a waypoint a pod was chosen already, but it is the Service that was dialled.
+  refused({ service: svc('db.shop'), destination: 'shop/db-2' }),
+  refused({ service: svc('printer.kiosk'), destination: 'kiosk/printer' }),
+  refused({ destinationAddress: '198.18.1.1:15020' }),
+];
+
 const RIGHT: readonly AccessLine[] = [
   ...toWaypoint('frontend'),
   ...toWaypoint('auth'),
@@ -57,6 +78,8 @@ const RIGHT: readonly AccessLine[] = [
   ...fromWaypoint('payments-1'),
   ...fromWaypoint('backend'),
   ...denied('frontend', 'db', 'shop/database-only-from-backend'),
+  ...toWaypoint('frontend', KIOSK),
+  ...REFUSED,
 ];
 
 function wrongWith(lines: readonly AccessLine[], rows: readonly LiveRow[] = live): string[] {
@@ -83,6 +106,28 @@ describe('demo: what --once takes for right', () => {
   });
 
   const faults: readonly [string, readonly AccessLine[], RegExp][] = [
+    [
+      'a refusal at the source that is missing',
+      RIGHT.filter((line) => line.destinationAddress === undefined),
+      /kiosk\/frontend → outside the mesh: no call was seen/,
+    ],
+    [
+      'a call that should be refused at the source and gets through',
+      [
+        ...RIGHT,
+        {
+          ...refused({ service: svc('printer.kiosk') }),
+          error: undefined,
+          flags: undefined,
+        } as unknown as AccessLine,
+      ],
+      /kiosk\/frontend → kiosk\/printer: 1 calls got through/,
+    ],
+    [
+      'a refusal at the source by something else',
+      [...RIGHT, refused({ service: svc('backend.shop'), policy: 'kiosk/other' })],
+      /kiosk\/frontend → backend: denied by kiosk\/frontend-only-payments, kiosk\/other/,
+    ],
     ['a call that is missing', RIGHT.slice(1), /frontend → waypoint: no call was seen/],
     [
       'an error',
@@ -174,6 +219,16 @@ describe('demo: what --once takes for right', () => {
     it(`sees ${what}`, () => {
       assert.match(wrongWith(lines).join('\n'), message);
     });
+
+  it('counts what its own node cut, and names a setting where no policy refused', () => {
+    const book = new EdgeBook(group);
+    book.add(refused({ error: 'closed due to policy change: no rule allows it', bytesSent: 9 }));
+    const { policy: _, ...setting } = refused({ flags: 'REGISTRY_ONLY' });
+    book.add(setting);
+    const [edge] = book.edges();
+    assert.deepEqual([edge?.cut, edge?.denied, edge?.deniedBytes], [1, 1, 0]);
+    assert.deepEqual([...(edge?.deniedBy ?? [])], [KIOSK_POLICY, 'REGISTRY_ONLY']);
+  });
 
   it('tells a connection that a new policy ended from one that was denied', () => {
     const book = new EdgeBook(group);

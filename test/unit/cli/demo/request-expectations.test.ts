@@ -16,6 +16,10 @@ const OTHERS = [
   ...times(60, request('frontend', 'auth', 'auth')),
   FALLBACK,
   ...times(99, request('payments-v1-1', 'backend', 'backend')),
+  request('frontend', 'payments', 'payments-v1-1', {
+    source: 'kiosk/frontend',
+    sourceIdentity: 'spiffe://cluster.local/ns/kiosk/sa/frontend',
+  }),
   DENIED,
   denial('frontend', 'payments', 'GET /charges', POLICY),
 ];
@@ -47,7 +51,7 @@ describe('demo: what --once takes for right of requests', () => {
 
   it('has something to say when nothing was seen', () => {
     const all = findWrongRequests({ requests: [], denied: [], splits: [] });
-    assert.equal(all.length, 6, all.join('\n'));
+    assert.equal(all.length, 7, all.join('\n'));
   });
 
   const without = (line: RequestLine): RequestLine[] => RIGHT.filter((each) => each !== line);

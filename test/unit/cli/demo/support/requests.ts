@@ -2,7 +2,8 @@ import { RequestBook } from '../../../../../cli/demo/requests.ts';
 import type { RequestLine } from '../../../../../cli/demo/request-log.ts';
 
 export const id = (name: string): string => `spiffe://cluster.local/ns/shop/sa/${name}`;
-export const group = (pod: string): string => (pod.split('/')[1] ?? '').replace(/(-v\d)?(-\d)?$/, '');
+export const group = (pod: string): string =>
+  (pod.startsWith('kiosk/') ? pod : (pod.split('/')[1] ?? '')).replace(/(-v\d)?(-\d)?$/, '');
 export const host = (service: string): string => `${service}.shop.svc.cluster.local`;
 
 /** A request that went well. @param pod that answered */

@@ -1,0 +1,4 @@
+// Prints whatever it is asked to.
+import { serve } from './http.mjs';
+
+serve(() => ({ printed: true }));
