@@ -1,7 +1,10 @@
 import type http2 from 'node:http2';
 import type { Duplex } from 'node:stream';
 import { answerStatus, type Peer } from '../../lib/mesh/hbone/hbone-acceptor.ts';
+import type { PeerBudget } from '../../lib/mesh/hbone/peer-budget.ts';
+import { Shares } from '../../lib/mesh/hbone/shares.ts';
 import { hostPortText, parseAuthority } from '../../lib/mesh/hbone/hbone-headers.ts';
+import { spiffeUri } from '../../lib/spiffe.ts';
 import { waitForState } from '../../lib/mesh/state/wait.ts';
 import type { FirstState } from '../../lib/mesh/state/first-state.ts';
 import { Protocol } from '../../proto/gen/loam/waypoint/v1/waypoint_pb.js';
@@ -26,12 +29,15 @@ export interface InboundOptions extends DestinationContext {
   readonly http1: Http1Server;
   readonly http2: Http2Server;
   readonly opaque: OpaqueRelay;
+  /** At once; no identity can have them all. */
   readonly maxConnections: number;
+  readonly budget: PeerBudget;
 }
 
 /** What comes in by HBONE: each stream is one client's connection to something behind this waypoint. */
 export class Inbound {
   readonly #options: InboundOptions;
+  readonly #shares = new Shares();
   #open = 0;
 
   constructor(options: InboundOptions) {
@@ -49,7 +55,7 @@ export class Inbound {
     stream: http2.ServerHttp2Stream,
     headers: http2.IncomingHttpHeaders,
   ): Promise<void> {
-    const { engine, maxConnections, firstState, workloads, network } = this.#options;
+    const { engine, maxConnections, firstState, workloads, network, budget } = this.#options;
     const target = headers[':method'] === 'CONNECT' ? parseAuthority(headers[':authority']) : undefined;
     if (target === undefined) {
       this.#refuse(stream, 400, 'bad-request');
@@ -59,8 +65,20 @@ export class Inbound {
       this.#refuse(stream, 503, 'too-many-connections');
       return;
     }
+    if (budget.isSpent(peer.address.ip)) {
+      this.#refuse(stream, 503, 'too-many-resets');
+      return;
+    }
+    const identity = spiffeUri(peer.identity);
+    if (!this.#shares.take(identity, maxConnections - this.#open)) {
+      this.#refuse(stream, 503, 'connections-of-identity');
+      return;
+    }
     this.#open += 1;
-    stream.once('close', () => (this.#open -= 1));
+    stream.once('close', () => {
+      this.#open -= 1;
+      this.#shares.release(identity);
+    });
     if (!firstState.complete) {
       await waitForState([firstState], () => (firstState.complete ? true : undefined), STATE_WAIT_MS);
     }
@@ -102,7 +120,7 @@ export class Inbound {
     destination: Extract<Destination, { kind: 'service' }>,
     context: ConnectionContext,
   ): Promise<void> {
-    const { engine, http1, http2: h2, opaque } = this.#options;
+    const { engine, http1, http2: h2, opaque, budget } = this.#options;
     if (destination.protocol === Protocol.TCP) {
       await opaque.toService(stream, context, 'answer');
       return;
@@ -126,7 +144,7 @@ export class Inbound {
         http1.accept(stream, handler);
         return;
       case 'http2':
-        h2.accept(stream, handler);
+        h2.accept(stream, handler, (amount) => budget.spend(context.source.ip, amount));
         return;
       case 'opaque':
         await opaque.toService(stream, context, 'answered');

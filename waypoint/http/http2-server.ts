@@ -4,6 +4,8 @@ import { sendReset } from '../../lib/mesh/hbone/stream-reset.ts';
 import type { Exchange, ExchangeHandler, IncomingHead } from './exchange.ts';
 import { trailersOf, withoutPrototype } from './headers.ts';
 import type { ProtocolErrorHandler } from './http1-server.ts';
+import { StreamIntake } from '../../lib/mesh/hbone/stream-intake.ts';
+import { Turn } from '../../lib/mesh/hbone/turn.ts';
 import type { HttpLimits } from './limits.ts';
 import type { Headers } from './request.ts';
 import { answerWantTrailers } from './want-trailers.ts';
@@ -15,6 +17,11 @@ const MAX_INVALID_FRAMES = 100;
 const MAX_STREAM_ID = 2 ** 31 - 1;
 const GRPC = /^application\/grpc($|[;+])/;
 
+/** What the end of a connection by a broken protocol counts for: a flood of resets is ended by nghttp2 in this way. */
+const BROKEN_CONNECTION = 10;
+
+type Waste = (amount: number) => boolean;
+
 /** HTTP/2 with prior knowledge (RFC 9113 section 3.3) on connections that come as byte streams. */
 export class Http2Server {
   readonly #server: http2.Http2Server;
@@ -22,9 +29,11 @@ export class Http2Server {
   readonly #handlers = new WeakMap<Duplex, ExchangeHandler>();
   readonly #limits: HttpLimits;
   readonly #onProtocolError: ProtocolErrorHandler;
+  readonly #turn: Turn;
 
-  constructor(limits: HttpLimits, onProtocolError: ProtocolErrorHandler) {
+  constructor(limits: HttpLimits, onProtocolError: ProtocolErrorHandler, turn: Turn = new Turn()) {
     this.#limits = limits;
+    this.#turn = turn;
     this.#onProtocolError = onProtocolError;
     this.#server = http2.createServer({
       maxHeaderListPairs: limits.maxHeaders,
@@ -43,11 +52,15 @@ export class Http2Server {
     this.#server.on('sessionError', () => undefined);
   }
 
-  /** Serves HTTP/2 on a connection until it ends; the client's preface must be its next bytes. */
-  accept(connection: Duplex, handler: ExchangeHandler): void {
+  /**
+   * Serves HTTP/2 on a connection until it ends; the client's preface must be its next bytes.
+   *
+   * @param waste asked when the client wastes so much of what it may waste; false: its connection is ended
+   */
+  accept(connection: Duplex, handler: ExchangeHandler, waste: Waste = () => true): void {
     this.#handlers.set(connection, handler);
     const onSession = (session: http2.ServerHttp2Session): void =>
-      this.#onSession(session, connection, handler);
+      this.#onSession(session, connection, handler, waste);
     this.#server.once('session', onSession);
     this.#server.emit('connection', connection);
     this.#server.off('session', onSession);
@@ -68,19 +81,33 @@ export class Http2Server {
     for (const session of this.#sessions) session.destroy();
   }
 
-  #onSession(session: http2.ServerHttp2Session, connection: Duplex, handler: ExchangeHandler): void {
+  #onSession(
+    session: http2.ServerHttp2Session,
+    connection: Duplex,
+    handler: ExchangeHandler,
+    waste: Waste,
+  ): void {
     this.#sessions.add(session);
     session.once('close', () => this.#sessions.delete(session));
     session.on('error', (error: NodeJS.ErrnoException) => {
       this.#onProtocolError(connection, 0, error.code ?? error.message);
+      waste(BROKEN_CONNECTION);
       if (!connection.destroyed) connection.destroy();
     });
     session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
     session.setTimeout(this.#limits.connectionIdleTimeoutMs, () => session.close());
+    const intake = new StreamIntake(this.#turn, this.#limits.maxConcurrentStreams, {
+      isWasteAllowed: () => waste(1),
+      refuse: () => {
+        this.#onProtocolError(connection, 0, 'too-many-resets');
+        session.destroy(undefined, http2.constants.NGHTTP2_ENHANCE_YOUR_CALM);
+        if (!connection.destroyed) connection.destroy();
+      },
+    });
     session.on('stream', (stream, headers, flags) => {
       stream.on('error', () => undefined);
       // END_STREAM on the head: there is no body.
-      handler(new Http2Exchange(stream, headers, (flags & 1) !== 0));
+      intake.take(stream, () => handler(new Http2Exchange(stream, headers, (flags & 1) !== 0)));
     });
   }
 }

@@ -4,6 +4,8 @@ import { CertificateStore } from '../../lib/mesh/hbone/certificate-store.ts';
 import { HboneAcceptor } from '../../lib/mesh/hbone/hbone-acceptor.ts';
 import { baggageHeader } from '../../lib/mesh/hbone/hbone-headers.ts';
 import { HbonePool } from '../../lib/mesh/hbone/hbone-pool.ts';
+import { PeerBudget } from '../../lib/mesh/hbone/peer-budget.ts';
+import { Turn } from '../../lib/mesh/hbone/turn.ts';
 import type { Log, LogLevel } from '../../lib/mesh/log.ts';
 import { FirstState } from '../../lib/mesh/state/first-state.ts';
 import type { AddressDelta, Workload } from '../../lib/mesh/state/model.ts';
@@ -135,12 +137,15 @@ export function createWaypointWorker(
     sessionKey: () => sharedKey ?? start.sessionKey,
   };
   const protocolError = (reason: string): void => telemetry.runtime.count('protocolErrors', [reason]);
+  const turn = new Turn();
+  const budget = new PeerBudget(turn);
   const http1 = new Http1Server(limits, (_connection, _status, reason) => protocolError(reason));
-  const http2 = new Http2Server(limits, (_connection, _status, reason) => protocolError(reason));
+  const http2 = new Http2Server(limits, (_connection, _status, reason) => protocolError(reason), turn);
   const opaque = new OpaqueRelay(engine, dialer);
   const inbound = new Inbound({
     ...{ config, workloads, network, ownService, engine, firstState, http1, http2, opaque },
     maxConnections: start.maxConnections,
+    budget,
   });
   const acceptor = new HboneAcceptor({
     certificates,
@@ -148,6 +153,7 @@ export function createWaypointWorker(
     trustDomain,
     maxTunnels: start.maxTunnels,
     certificateWaitMs: CERTIFICATE_WAIT_MS,
+    ...{ turn, budget },
     onRefused: (reason) => telemetry.runtime.count('refusedTunnels', [reason]),
     log: (at, message, fields) => log[at](message, fields),
     onStream: (peer, stream, headers) => void inbound.serve(peer, stream, headers),

@@ -4,6 +4,7 @@ import { answerStatus, HboneAcceptor, type Peer } from '../../lib/mesh/hbone/hbo
 import { parseAuthority } from '../../lib/mesh/hbone/hbone-headers.ts';
 import { ProxyError, toProxyError } from '../../lib/mesh/hbone/proxy-error.ts';
 import { resetStream } from '../../lib/mesh/hbone/stream-reset.ts';
+import { spiffeUri } from '../../lib/spiffe.ts';
 import { admit } from './admission.ts';
 import { beginInbound, connectApplication, inboundFlow, readRequest } from './inbound.ts';
 import { ILLEGAL_PORTS } from './mesh.ts';
@@ -30,6 +31,11 @@ export class HboneServer {
       log: (level, message, fields) => mesh.log[level](message, { pod: pod.info.uid, ...fields }),
       onStream: (peer, stream, headers) => void this.#serve(peer, stream, headers),
     });
+  }
+
+  /** Tunnels into the pod open now. */
+  get size(): number {
+    return this.#acceptor.size;
   }
 
   /** Serves one connection that the pod's HBONE listener accepted (paused). Never rejects. */
@@ -82,8 +88,9 @@ export class HboneServer {
     const trace = headers['traceparent'];
     if (typeof trace === 'string' && trace.length <= MAX_TRACE_LENGTH) connection.trace = trace;
     connection.onTerminate = () => resetStream(stream);
+    let release: (() => void) | undefined;
     try {
-      this.#pod.requireRoom();
+      release = this.#pod.takeShare(spiffeUri(peer.identity));
       await admit(connection, this.#pod, () => {
         refresh();
         return {
@@ -108,6 +115,8 @@ export class HboneServer {
       const failure = toProxyError(error);
       answerStatus(stream, statusOf(failure));
       connection.fail(failure);
+    } finally {
+      release?.();
     }
   }
 }

@@ -26,10 +26,11 @@ export async function servePlaintext(pod: Pod, socket: Socket): Promise<void> {
   const request: InboundRequest = { client, target, identity: undefined };
   const connection = beginInbound(pod, request);
   connection.onTerminate = () => resetStream(socket);
+  let release: (() => void) | undefined;
   try {
     if (ipScope(client.ip) === 'loopback')
       throw new ProxyError('ILLEGAL_TARGET', 'a loopback client cannot be here');
-    pod.requireRoom();
+    release = pod.takeShare('');
     await admit(connection, pod, () => ({
       sourceIp: client.ip,
       destIp: target.ip,
@@ -42,6 +43,8 @@ export async function servePlaintext(pod: Pod, socket: Socket): Promise<void> {
   } catch (error) {
     connection.fail(toProxyError(error));
     resetStream(socket);
+  } finally {
+    release?.();
   }
 }
 

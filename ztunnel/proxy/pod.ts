@@ -3,6 +3,7 @@ import type { Workload } from '../../lib/mesh/state/model.ts';
 import { waitForState } from '../../lib/mesh/state/wait.ts';
 import type { Mesh } from './mesh.ts';
 import type { PodSockets } from './pod-sockets.ts';
+import { Shares } from '../../lib/mesh/hbone/shares.ts';
 import { ProxyError } from '../../lib/mesh/hbone/proxy-error.ts';
 
 /** What the agent tells of a pod. */
@@ -21,6 +22,7 @@ export class Pod {
   readonly sockets: PodSockets;
   readonly identity: Identity;
   readonly identityUri: string;
+  readonly #shares = new Shares();
 
   constructor(info: PodInfo, mesh: Mesh, sockets: PodSockets) {
     this.info = info;
@@ -60,5 +62,23 @@ export class Pod {
     const limit = this.mesh.limits.connectionsPerPod;
     if (this.mesh.registry.countOf(this.info.uid) <= limit) return;
     throw new ProxyError('TOO_MANY_CONNECTIONS', `the pod has ${limit} connections already`);
+  }
+
+  /**
+   * For an inbound connection that is registered: a part of the pod's room that no one identity can take whole, so that
+   * others reach the pod, and the pod reaches others.
+   *
+   * @param holder identity of the peer, empty where it proves none
+   * @returns gives it back; to be called once
+   * @throws ProxyError TOO_MANY_CONNECTIONS
+   */
+  takeShare(holder: string): () => void {
+    this.requireRoom();
+    const limit = this.mesh.limits.connectionsPerPod;
+    const free = limit - this.mesh.registry.countOf(this.info.uid) + 1;
+    if (this.#shares.take(holder, free)) return () => this.#shares.release(holder);
+    const who = holder === '' ? 'plaintext peers' : holder;
+    const message = `${who} have ${this.#shares.of(holder)} of the pod's ${limit} connections already`;
+    throw new ProxyError('TOO_MANY_CONNECTIONS', message);
   }
 }

@@ -2,14 +2,18 @@ import http2 from 'node:http2';
 import type { Socket } from 'node:net';
 import type tls from 'node:tls';
 import { errorText } from '../../loam-error.ts';
-import type { Identity } from '../../spiffe.ts';
+import { spiffeUri, type Identity } from '../../spiffe.ts';
 import type { CertificateBundle } from '../identity/certificate-bundle.ts';
 import { hboneServerTls, inboundPeer } from '../identity/tls-context.ts';
 import type { CertificateStore } from './certificate-store.ts';
 import { CONNECTION_WINDOW_BYTES, keepSessionAlive, SERVER_SESSION_OPTIONS } from './h2-settings.ts';
 import { plainIp, type HostPort } from './hbone-headers.ts';
 import { destroyOnError } from './hbone-tunnel.ts';
+import { PeerBudget } from './peer-budget.ts';
 import { toProxyError } from './proxy-error.ts';
+import { Shares } from './shares.ts';
+import { StreamIntake } from './stream-intake.ts';
+import { Turn } from './turn.ts';
 
 const HANDSHAKE_TIMEOUT_MS = 10_000;
 /**
@@ -31,8 +35,11 @@ export interface HboneAcceptorOptions {
   /** Whose certificate is presented. */
   readonly identityUri: string;
   readonly trustDomain: string;
-  /** Connections at once. */
+  /** Connections at once; no identity can have them all. */
   readonly maxTunnels: number;
+  /** What peers may waste, where their owner counts more than streams that are reset at once. */
+  readonly budget?: PeerBudget;
+  readonly turn?: Turn;
   /** How long a connection waits for a certificate. */
   readonly certificateWaitMs: number;
   /** Counted: a connection was refused, with the reason's short name. */
@@ -53,14 +60,19 @@ export class HboneAcceptor {
   readonly #accepted = new Set<Socket>();
   /** Those of them that have not proven who they are, oldest first, by the peer's address. */
   readonly #unproven = new Map<string, Socket>();
+  readonly #shares = new Shares();
+  readonly #budget: PeerBudget;
+  readonly #turn: Turn;
   readonly #stopWatching: () => void;
+  #proven = 0;
   #server: http2.Http2SecureServer | undefined;
   #draining = false;
   #closed = false;
 
   constructor(options: HboneAcceptorOptions) {
     this.#options = options;
-    const { certificates, identityUri } = options;
+    const { certificates, identityUri, turn = new Turn(), budget = new PeerBudget(turn) } = options;
+    [this.#turn, this.#budget] = [turn, budget];
     this.#stopWatching = certificates.onChange((identity) => {
       const renewed = identity === identityUri ? certificates.valid(identity) : undefined;
       if (renewed !== undefined) this.#server?.setSecureContext(hboneServerTls(renewed.bundle));
@@ -78,8 +90,13 @@ export class HboneAcceptor {
     socket.on('error', () => undefined);
     // As at the other end: a tunnel is over when its peer closes one half.
     socket.allowHalfOpen = false;
-    if (!this.#makeRoom()) {
-      onRefused('too-many-tunnels');
+    const refusal = this.#budget.isSpent(plainIp(socket.remoteAddress))
+      ? 'too-many-resets'
+      : this.#makeRoom()
+        ? undefined
+        : 'too-many-tunnels';
+    if (refusal !== undefined) {
+      onRefused(refusal);
       socket.resetAndDestroy();
       return;
     }
@@ -172,15 +189,34 @@ export class HboneAcceptor {
       session.destroy();
       return;
     }
+    const identity = spiffeUri(peer.identity);
+    // Those that have not proven who they are can be crowded out, so their places count as free.
+    if (!this.#shares.take(identity, this.#options.maxTunnels - this.#proven)) {
+      this.#options.onRefused('tunnels-of-identity');
+      session.destroy();
+      return;
+    }
+    this.#proven += 1;
     this.#sessions.add(session);
-    session.once('close', () => this.#sessions.delete(session));
+    session.once('close', () => {
+      this.#proven -= 1;
+      this.#shares.release(identity);
+      this.#sessions.delete(session);
+    });
     session.on('error', () => undefined);
     session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
     keepSessionAlive(session, () => session.destroy());
     if (this.#draining) setTimeout(() => session.close(), LATE_GOAWAY_MS).unref();
+    const intake = new StreamIntake(this.#turn, SERVER_SESSION_OPTIONS.settings.maxConcurrentStreams, {
+      isWasteAllowed: () => this.#budget.spend(peer.address.ip),
+      refuse: () => {
+        this.#options.onRefused('too-many-resets');
+        session.destroy(undefined, http2.constants.NGHTTP2_ENHANCE_YOUR_CALM);
+      },
+    });
     session.on('stream', (stream, headers) => {
       stream.on('error', () => undefined);
-      this.#options.onStream(peer, stream, headers);
+      intake.take(stream, () => this.#options.onStream(peer, stream, headers));
     });
   }
 }

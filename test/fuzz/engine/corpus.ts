@@ -5,7 +5,12 @@ import type { FuzzTarget } from './target.ts';
 
 const FOLDER = join('test', 'fuzz', 'corpus');
 
-/** One target's inputs in the repository. A character of a text is a byte. */
+/** Before an input that is mostly not text. */
+const BASE64 = 'base64,';
+/** What an editor shows as it is. */
+const TEXT = /^[\n\x20-\x7e]*$/;
+
+/** One target's inputs in the repository: texts as they are, others in base64 after `base64,`. */
 interface CorpusFile {
   /** Each once broke something: what it was, and the input. */
   readonly regressions: readonly { readonly was: string; readonly input: string }[];
@@ -18,8 +23,8 @@ export function knownInputs(target: FuzzTarget): Buffer[] {
   const { regressions, inputs } = readCorpus(target.name);
   return [
     ...target.seeds.map((seed) => Buffer.from(seed as string)),
-    ...regressions.map(({ input }) => Buffer.from(input, 'latin1')),
-    ...inputs.map((input) => Buffer.from(input, 'latin1')),
+    ...regressions.map(({ input }) => decoded(input)),
+    ...inputs.map(decoded),
   ];
 }
 
@@ -33,13 +38,22 @@ export function readCorpus(name: string): CorpusFile {
 /** Replaces the inputs of a target's corpus; regressions stay. */
 export function writeCorpus(name: string, inputs: readonly Buffer[]): void {
   const { regressions } = readCorpus(name);
-  const texts = inputs.map((input) => input.toString('latin1'));
-  // Plain ASCII, so that editors and diffs leave the bytes alone.
-  const json = JSON.stringify({ regressions, inputs: texts }, null, 1).replace(
-    /[\x7f-\uffff]/g,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  writeFileSync(
+    corpusPath(name),
+    `${JSON.stringify({ regressions, inputs: inputs.map(encoded) }, null, 1)}\n`,
   );
-  writeFileSync(corpusPath(name), `${json}\n`);
+}
+
+/** An input as it stands in a corpus. */
+export function encoded(input: Buffer): string {
+  const text = input.toString('latin1');
+  return TEXT.test(text) && !text.startsWith(BASE64) ? text : BASE64 + input.toString('base64');
+}
+
+function decoded(text: string): Buffer {
+  return text.startsWith(BASE64)
+    ? Buffer.from(text.slice(BASE64.length), 'base64')
+    : Buffer.from(text, 'latin1');
 }
 
 function corpusPath(name: string): string {

@@ -25,7 +25,7 @@ export const target: FuzzTarget = {
       if (decided !== undefined) assert.equal(now, decided, `changed after ${length} bytes`);
       decided ??= now;
     }
-    if (input.length >= 24) assert.notEqual(decided, undefined, 'bounded: 24 bytes are enough');
+    if (input.length >= 25) assert.notEqual(decided, undefined, 'bounded: 25 bytes are enough');
     if (decided === 'http2') assert.equal(input.subarray(0, 14).toString(), 'PRI * HTTP/2.0');
     if (decided === 'http1') assert.match(input.toString('latin1'), /^[A-Z-]+ [A-Za-z0-9/*[]/);
     const [whole, split] = [new GrpcMessageCounter(), new GrpcMessageCounter()];

@@ -4,6 +4,7 @@ import net, { type AddressInfo } from 'node:net';
 import { once } from 'node:events';
 import { CertificateStore, type Certificate } from '../../../../lib/mesh/hbone/certificate-store.ts';
 import { connectSession, HboneTunnel } from '../../../../lib/mesh/hbone/hbone-tunnel.ts';
+import type { CertificateBundle } from '../../../../lib/mesh/identity/certificate-bundle.ts';
 import { Relay } from '../../../../lib/mesh/hbone/relay.ts';
 import type { Service, Workload } from '../../../../lib/mesh/state/model.ts';
 import { spiffeUri } from '../../../../lib/spiffe.ts';
@@ -11,7 +12,7 @@ import { Protocol, ResourceSchema } from '../../../../proto/gen/loam/waypoint/v1
 import { HTTP_LIMITS, type HttpLimits } from '../../../../waypoint/http/limits.ts';
 import { SharedBuckets } from '../../../../waypoint/resilience/shared-buckets.ts';
 import { createWaypointWorker, type WaypointWorker } from '../../../../waypoint/worker/waypoint-worker.ts';
-import type { FromWorker } from '../../../../waypoint/worker/messages.ts';
+import type { FromWorker, WorkerStart } from '../../../../waypoint/worker/messages.ts';
 import { TestCa } from '../../ztunnel/support/certificates.ts';
 import { closedPort } from '../../ztunnel/support/toy-waypoint.ts';
 import { toyWorkload } from '../../ztunnel/support/toy-mesh.ts';
@@ -24,6 +25,8 @@ const POD_NETWORK = `127.${64 + (process.pid % 128)}.${(process.pid >> 7) % 256}
 let nextPod = 1;
 
 export type ResourceKind = MessageInitShape<typeof ResourceSchema>['kind'];
+
+type Bounds = Pick<WorkerStart, 'maxTunnels' | 'maxConnections'>;
 
 export interface OwnService {
   readonly name: string;
@@ -44,7 +47,10 @@ export class OwnWaypoint {
   readonly podIp: string;
   readonly pod: ToyPod;
   readonly messages: readonly FromWorker[];
-  readonly #port: number;
+  /** Who signs for everybody here. */
+  readonly ca: TestCa;
+  /** Where the waypoint takes HBONE, on 127.0.0.1. */
+  readonly port: number;
   readonly #certificate: Certificate;
   readonly #vips = new Map<string, string>();
   readonly #tunnels = new Set<HboneTunnel>();
@@ -56,6 +62,7 @@ export class OwnWaypoint {
     podIp: string;
     pod: ToyPod;
     messages: readonly FromWorker[];
+    ca: TestCa;
     port: number;
     certificate: Certificate;
   }) {
@@ -63,11 +70,12 @@ export class OwnWaypoint {
     this.podIp = parts.podIp;
     this.pod = parts.pod;
     this.messages = parts.messages;
-    this.#port = parts.port;
+    this.ca = parts.ca;
+    this.port = parts.port;
     this.#certificate = parts.certificate;
   }
 
-  static async start(limits: Partial<HttpLimits> = {}): Promise<OwnWaypoint> {
+  static async start(limits: Partial<HttpLimits> = {}, bounds: Partial<Bounds> = {}): Promise<OwnWaypoint> {
     const ca = await TestCa.create();
     const port = await closedPort();
     const podIp = `${POD_NETWORK}.${nextPod++}`;
@@ -85,6 +93,7 @@ export class OwnWaypoint {
         logLevel: 'info',
         maxTunnels: 100,
         maxConnections: 1_000,
+        ...bounds,
         sessionKey: new Uint8Array(32),
         buckets: SharedBuckets.allocate(),
       },
@@ -100,7 +109,7 @@ export class OwnWaypoint {
     const certificate = await client.whenValid(sa('default', 'client'), 0);
     worker.firstState.setComplete();
     await listening.promise;
-    return new OwnWaypoint({ worker, podIp, pod, messages, port, certificate });
+    return new OwnWaypoint({ worker, podIp, pod, messages, ca, port, certificate });
   }
 
   /** Puts a Service of one endpoint behind the waypoint, at port 80. */
@@ -159,9 +168,19 @@ export class OwnWaypoint {
     this.worker.config.apply({ upserts, removed: [] });
   }
 
+  /** The certificate of a client of namespace default. */
+  client(serviceAccount: string): Promise<CertificateBundle> {
+    return this.ca.issue(sa('default', serviceAccount));
+  }
+
+  /** The address and port of a Service, as a CONNECT names it. */
+  addressOf(service: string): string {
+    return `${this.#vips.get(service)}:80`;
+  }
+
   /** One client's connection to a Service: raw bytes both ways. */
   async connect(service: string): Promise<http2.ClientHttp2Stream> {
-    const stream = await (await this.#tunnel()).open({ ':authority': `${this.#vips.get(service)}:80` });
+    const stream = await (await this.#tunnel()).open({ ':authority': this.addressOf(service) });
     stream.on('error', () => undefined);
     return stream;
   }
@@ -206,7 +225,7 @@ export class OwnWaypoint {
     }
     const session = await connectSession(
       { dialRemote: ({ ip, port }) => net.connect({ host: ip, port, allowHalfOpen: true, noDelay: true }) },
-      { address: { ip: OUR_OWN_IP, port: this.#port }, expectedIdentities: [sa('shop', 'waypoint')] },
+      { address: { ip: OUR_OWN_IP, port: this.port }, expectedIdentities: [sa('shop', 'waypoint')] },
       this.#certificate,
     );
     const tunnel = new HboneTunnel(session, this.#certificate.bundle.notAfter, (gone) =>

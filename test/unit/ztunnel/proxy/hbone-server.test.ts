@@ -407,8 +407,8 @@ describe('ztunnel/proxy/hbone-server', () => {
     for (const socket of silent) socket.on('error', () => undefined);
     await Promise.all(silent.map((socket) => once(socket, 'connect')));
     const crowdedOut = errorCode(silent[0] as net.Socket);
-    const members = Array.from({ length: bound }, () => dial(clientBundle));
-    const streams = members.map((session) => connect(session, `127.0.0.1:${appPort}`));
+    const bundles = await Promise.all(Array.from({ length: bound }, (_, i) => ca.issue(`${CLIENT}-${i}`)));
+    const streams = bundles.map((bundle) => connect(dial(bundle), `127.0.0.1:${appPort}`));
     assert.deepEqual(await Promise.all(streams.map(statusOf)), Array(bound).fill(200));
     assert.equal(await crowdedOut, 'ECONNRESET');
     const extra = net.connect(port, '127.0.0.1');
