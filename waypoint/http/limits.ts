@@ -15,7 +15,10 @@ export interface HttpLimits {
   readonly connectionIdleTimeoutMs: number;
   /** How long a client that speaks first is waited for before the connection counts as opaque. */
   readonly detectTimeoutMs: number;
-  /** Streams that a client may reset at once, and per second, before its connection is ended (rapid reset). */
+  /**
+   * Streams that a client may reset at once, and per second, before its connection is ended. Clients of gRPC reset what
+   * exceeds its deadline, some hundred a second; against floods there is moreover a budget for each peer (decision 0105).
+   */
   readonly resetBurst: number;
   readonly resetRatePerS: number;
 }
@@ -29,8 +32,8 @@ export const HTTP_LIMITS: HttpLimits = {
   streamIdleTimeoutMs: 300_000,
   connectionIdleTimeoutMs: 3_600_000,
   detectTimeoutMs: 100,
-  resetBurst: 200,
-  resetRatePerS: 50,
+  resetBurst: 2_000,
+  resetRatePerS: 1_000,
 };
 
 /** 1xx responses that an endpoint may send before the final one. */

@@ -70,7 +70,7 @@ export class OwnZtunnel {
   }
 
   /** TLS and nothing more. */
-  tls(bundle: CertificateBundle, more: tls.ConnectionOptions = {}): tls.TLSSocket {
+  tls(bundle: CertificateBundle, more: DialOptions = {}): tls.TLSSocket {
     return this.#keep(dialTls(this.port, this.ca, bundle, more));
   }
 
@@ -95,12 +95,15 @@ export class OwnZtunnel {
   }
 }
 
+/** Beside what TLS knows, the own address. */
+export type DialOptions = tls.ConnectionOptions & { readonly localAddress?: string };
+
 /** Mutual TLS to an HBONE port of the loopback; errors are nobody's concern. */
 export function dialTls(
   port: number,
   ca: TestCa,
   bundle: CertificateBundle | undefined,
-  more: tls.ConnectionOptions = {},
+  more: DialOptions = {},
 ): tls.TLSSocket {
   const socket = tls.connect({
     port,

@@ -178,6 +178,26 @@ export class OwnWaypoint {
     return `${this.#vips.get(service)}:80`;
   }
 
+  /** HBONE connections open now. */
+  get tunnels(): number {
+    return this.worker.status().tunnelsIn;
+  }
+
+  /** Why tunnels and connections were refused so far, with how often: by the reasons of two counters. */
+  counted(): Record<string, number> {
+    this.worker.answer('flush');
+    const counts: Record<string, number> = {};
+    for (const message of this.messages) {
+      if (message.type !== 'telemetry') continue;
+      for (const { metric, labels, value } of message.batch.metrics.runtime.counters) {
+        const [reason = ''] = labels;
+        if (metric === 'refusedTunnels' || metric === 'protocolErrors')
+          counts[reason] = (counts[reason] ?? 0) + value;
+      }
+    }
+    return counts;
+  }
+
   /** One client's connection to a Service: raw bytes both ways. */
   async connect(service: string): Promise<http2.ClientHttp2Stream> {
     const stream = await (await this.#tunnel()).open({ ':authority': this.addressOf(service) });
