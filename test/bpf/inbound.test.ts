@@ -4,7 +4,7 @@ import type { Counter } from '../../lib/linux/bpf/index.ts';
 import { PRIVATE_SOURCES_PREFIX } from '../../lib/linux/private-sources.ts';
 import { bindSource } from '../../lib/linux/socket.ts';
 import { FAMILIES, IPV4, IPV6 } from './support/families.ts';
-import { interfaceIndex, Lab, linkLocalOf, run, type Pod } from './support/lab.ts';
+import { interfaceIndex, Lab, run, type Pod } from './support/lab.ts';
 import { acceptAnySource, sendForgedSyn } from './support/raw.ts';
 import { dial, MPTCP, Sock } from './support/socket.ts';
 import { closeListeners, listenerFds, TinyMesh, type MeshPod } from './support/tiny-mesh.ts';
@@ -169,8 +169,11 @@ describe('bpf: what arrives at a pod', () => {
 
   it('at a link-local address comes to the plaintext listener too, and not to the application', () => {
     using app = Sock.listen(b.pod.netnsFd, '::', 9009, { family: 6 });
-    const linkLocal = linkLocalOf(b.pod);
-    using client = Sock.open(outsider.netnsFd, { family: 6 }).scope(interfaceIndex(outsider));
+    // Of our own making, since those that the kernel makes are tentative for a while (RFC 4862).
+    const [linkLocal, other] = ['fe80::b', 'fe80::c'];
+    run(`ip -n ${b.pod.netns} addr add ${linkLocal}/64 dev eth0 nodad`);
+    run(`ip -n ${outsider.netns} addr add ${other}/64 dev eth0 nodad`);
+    using client = Sock.open(outsider.netnsFd, { family: 6 }).scope(interfaceIndex(outsider)).bind(other, 0);
     assert.equal(client.connect(linkLocal, 9009), 'ok');
     using accepted = b.listeners.plaintext.accept();
     assert.deepEqual(accepted?.socket.local(), { ip: linkLocal, port: 9009 });

@@ -100,10 +100,3 @@ export function sysctl(pod: Pod, name: string, value: string): void {
 export function interfaceIndex(pod: Pod): number {
   return Number(run(`ip -n ${pod.netns} -o link show eth0`).split(':')[0]);
 }
-
-/** The link-local address of a pod's eth0. */
-export function linkLocalOf(pod: Pod): string {
-  return (
-    /inet6 (fe80::[0-9a-f:]+)\//.exec(run(`ip -n ${pod.netns} -6 addr show dev eth0 scope link`))?.[1] ?? ''
-  );
-}
