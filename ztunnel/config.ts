@@ -41,6 +41,8 @@ export interface ZtunnelConfig {
   readonly logLevel: LogLevel;
   /** How long connections that are open when it is told to end may go on. */
   readonly drainDeadlineMs: number;
+  /** What the agent held is refused when nobody has kept it up to date for longer. */
+  readonly heldStateMaxAgeMs: number;
   readonly certTtlSeconds: number;
   readonly connectionsPerPod: number;
   readonly tunnelsPerPod: number;
@@ -71,6 +73,7 @@ const FLAGS = {
   'log-level': oneOfWords(LEVELS),
   'termination-grace-s': NUMBER,
   'drain-deadline-ms': NUMBER,
+  'held-state-max-age-s': NUMBER,
   'cert-ttl-s': NUMBER,
   'max-connections-per-pod': NUMBER,
   'max-tunnels-per-pod': NUMBER,
@@ -90,6 +93,7 @@ const DEFAULTS: Partial<Record<Flag, string>> = {
   'egress-rules': 'on',
   'log-level': 'info',
   'termination-grace-s': '30',
+  'held-state-max-age-s': '86400',
   'cert-ttl-s': '86400',
   'max-connections-per-pod': '10000',
   'max-tunnels-per-pod': '2000',
@@ -134,6 +138,7 @@ export function readConfig(
     drainDeadlineMs: isGiven('drain-deadline-ms')
       ? number('drain-deadline-ms', 0)
       : drainDeadlineMs(number('termination-grace-s', 0)),
+    heldStateMaxAgeMs: number('held-state-max-age-s', 0) * 1000,
     certTtlSeconds: number('cert-ttl-s', 10),
     connectionsPerPod: number('max-connections-per-pod', 1),
     tunnelsPerPod: number('max-tunnels-per-pod', 1),

@@ -2,12 +2,17 @@ import { spiffeUri, type Identity } from '../lib/spiffe.ts';
 import type { ZtunnelConfig } from './config.ts';
 import { IstioCaClient } from '../lib/mesh/identity/ca-client.ts';
 import type { CertificateBundle } from '../lib/mesh/identity/certificate-bundle.ts';
-import { CertificateManager, type CertificateStatus } from '../lib/mesh/identity/certificate-manager.ts';
+import {
+  CertificateManager,
+  type CertificateStatus,
+  type RestoredCertificate,
+} from '../lib/mesh/identity/certificate-manager.ts';
 import type { AddressDelta, PolicyDelta } from '../lib/mesh/state/model.ts';
 import { decodeEgress } from './egress/decode.ts';
 import type { EgressDelta } from './egress/model.ts';
 import { readStaticState, StaticCertificates } from './static-source.ts';
-import { Subscription } from '../lib/mesh/xds/subscription.ts';
+import { ADDRESS_TYPE, AUTHORIZATION_TYPE } from '../lib/mesh/xds/delta-service.ts';
+import { Subscription, type RawDelta, type RawResource } from '../lib/mesh/xds/subscription.ts';
 import { XdsClient, type ControlLog, type XdsStatus } from '../lib/mesh/xds/xds-client.ts';
 
 /** What the rest of ztunnel needs of certificates; without access to keys. */
@@ -17,6 +22,10 @@ export interface Certificates {
   /** A connection waits for it. */
   prioritize(identity: Identity): void;
   snapshot(): CertificateStatus[];
+  /** What an earlier ztunnel of this node left, with keys; to be called before the first {@link acquire}. */
+  restore(certificates: readonly RestoredCertificate[]): void;
+  /** Forgets what of it no pod has needed. */
+  forgetRestored(): void;
   stop(): void;
 }
 
@@ -56,14 +65,27 @@ export function followsEgress(config: ZtunnelConfig): boolean {
   return config.state.from === 'xds' && config.egressRules;
 }
 
+/** The types without which nothing is in force. */
+export function followedTypes(config: ZtunnelConfig): readonly string[] {
+  return [ADDRESS_TYPE, AUTHORIZATION_TYPE, ...(followsEgress(config) ? [EGRESS_TYPE] : [])];
+}
+
 export interface StateEvents {
   onAddresses(delta: AddressDelta): void;
   onPolicies(delta: PolicyDelta): void;
   onEgress(delta: EgressDelta): void;
   /** The first state of each type was handed on as a whole. */
   onFirstState(): void;
+  /** A part of it, as the control plane sent it. */
+  onRaw(typeUrl: string, delta: RawDelta): void;
   onDisconnect(): void;
 }
+
+/** What an earlier ztunnel of this node left. */
+export type RestoredTypes = readonly {
+  readonly typeUrl: string;
+  readonly resources: readonly RawResource[];
+}[];
 
 /** Where workloads, services and policies come from, while it runs. */
 export interface StateFeed {
@@ -74,9 +96,15 @@ export interface StateFeed {
 /**
  * State from xDS, or once from a file, as configured.
  *
+ * @param restored is taken over first; the control plane is then asked for what has changed since
  * @throws MeshError when the file cannot be used
  */
-export function startState(config: ZtunnelConfig, events: StateEvents, log: ControlLog): StateFeed {
+export async function startState(
+  config: ZtunnelConfig,
+  events: StateEvents,
+  log: ControlLog,
+  restored: RestoredTypes = [],
+): Promise<StateFeed> {
   const source = config.state;
   if (source.from === 'file') {
     const { addresses, policies } = readStaticState(source.path);
@@ -116,9 +144,14 @@ export function startState(config: ZtunnelConfig, events: StateEvents, log: Cont
       events.onFirstState();
       log.info({}, 'xds: first state is in force');
     },
+    onRaw: (typeUrl, delta) => events.onRaw(typeUrl, delta),
     onDisconnect: () => events.onDisconnect(),
     log,
   });
+  for (const { typeUrl, resources } of restored) {
+    await client.restore(typeUrl, resources);
+    events.onRaw(typeUrl, { upserts: resources, removed: [] });
+  }
   client.start();
   return client;
 }

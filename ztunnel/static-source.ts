@@ -245,6 +245,14 @@ export class StaticCertificates {
     }));
   }
 
+  restore(): void {
+    // The folder has all.
+  }
+
+  forgetRestored(): void {
+    // Nothing was restored.
+  }
+
   stop(): void {
     this.#bundles.clear();
   }

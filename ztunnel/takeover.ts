@@ -1,5 +1,7 @@
 import { errorText } from '../lib/loam-error.ts';
 import type { AdminPorts } from './admin/ports.ts';
+import type { HeldStateKeeper } from './held-state/keeper.ts';
+import type { ReceivedState } from './held-state/received.ts';
 import type { Log } from './proxy/mesh.ts';
 
 /** When this process started, by the machine's monotonic clock in nanoseconds: by it the agent knows the youngest. */
@@ -16,6 +18,10 @@ export interface TakeoverOptions {
   missing(): string | undefined;
   /** Once: it could take over now. */
   onReady(): void;
+  /** What an earlier ztunnel left with the agent. */
+  readonly received: Pick<ReceivedState, 'take'>;
+  /** What this one leaves. */
+  readonly keeper: Pick<HeldStateKeeper, 'setActive'>;
   readonly log: Log;
 }
 
@@ -88,7 +94,10 @@ export class Takeover {
       throw error;
     }
     // The agent's word and an order to end may cross.
-    if (!this.leaving) this.#state = 'serving';
+    if (!this.leaving) {
+      this.#state = 'serving';
+      this.#options.keeper.setActive(true);
+    }
     this.#options.log.info('accepting connections');
   }
 
@@ -99,12 +108,23 @@ export class Takeover {
     await this.#options.accept(false);
     await this.#options.ports.close();
     this.#state = 'yielded';
+    this.#options.keeper.setActive(false);
     this.#options.log.info('another ztunnel took over; serving what is open');
+  }
+
+  heldState(fd: number | undefined, ageMs: number): void {
+    this.#options.received.take(fd, ageMs);
+  }
+
+  /** To a new agent, all is left again. */
+  live(): void {
+    if (this.serving) this.#options.keeper.setActive(true);
   }
 
   /** It ends; the worker is drained by another way. */
   leave(): void {
     clearInterval(this.#timer);
+    this.#options.keeper.setActive(false);
     this.#state = 'leaving';
   }
 }

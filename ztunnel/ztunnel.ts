@@ -8,13 +8,17 @@ import { AdminPorts } from './admin/ports.ts';
 import { adminRoutes, type AdminActions } from './admin/routes.ts';
 import type { ZtunnelConfig } from './config.ts';
 import {
-  EGRESS_TYPE,
+  followedTypes,
   followsEgress,
   startCertificates,
   startState,
   type Certificates,
   type StateFeed,
 } from './control-plane.ts';
+import { addGates } from './gates.ts';
+import type { HeldStateContent } from './held-state/format.ts';
+import { HeldStateKeeper } from './held-state/keeper.ts';
+import { ReceivedState } from './held-state/received.ts';
 import type { Logger } from './log.ts';
 import { PodDirectory } from './pods/pod-directory.ts';
 import { ZdsClient } from './pods/zds-client.ts';
@@ -29,6 +33,8 @@ import { startWorker, type ConnectionWorker } from './worker/worker-host.ts';
 
 /** For own workload, policies and certificates (ambient-facts C3, DESIGN §6). */
 const STATE_WAIT_MS = 5_000;
+/** For so long a controller may take to answer before what an earlier ztunnel left is gone by. */
+const HELD_GRACE_MS = 2_000;
 /** A scrape does not wait longer than this for the worker's newest counts. */
 const SCRAPE_WAIT_MS = 500;
 
@@ -51,6 +57,10 @@ export class Ztunnel {
   readonly #egress = new EgressStore();
   readonly #ports: AdminPorts;
   readonly #takeover: Takeover;
+  readonly #received: ReceivedState;
+  readonly #keeper: HeldStateKeeper;
+  /** No controller has answered, and what the agent held is gone by. */
+  #heldInForce = false;
   #feed: StateFeed | undefined;
   #draining: Promise<void> | undefined;
 
@@ -73,11 +83,28 @@ export class Ztunnel {
     this.#metrics = new MetricsRegistry(version);
     this.#worker = this.#startWorker();
     const worker = this.#worker;
+    this.#keeper = new HeldStateKeeper({
+      owner: config,
+      hand: (fd) => this.#zds.leaveState(fd),
+      log: fieldsLast(log),
+    });
+    this.#received = new ReceivedState({
+      owner: config,
+      maxAgeMs: config.heldStateMaxAgeMs,
+      use: ({ certificates }) => this.#certificates.restore(certificates),
+      log: fieldsLast(log),
+    });
     this.#certificates = startCertificates(
       config,
       {
-        onCertificate: (bundle) => worker.post({ type: 'certificate', bundle }),
-        onRemoved: (identity) => worker.post({ type: 'certificate-gone', identity }),
+        onCertificate: (bundle) => {
+          worker.post({ type: 'certificate', bundle });
+          this.#keeper.certificate(bundle);
+        },
+        onRemoved: (identity) => {
+          worker.post({ type: 'certificate-gone', identity });
+          this.#keeper.certificateGone(identity);
+        },
         onExpiryChange: (identity, seconds) => this.#metrics.certificateExpiry(identity, seconds),
       },
       log,
@@ -107,18 +134,33 @@ export class Ztunnel {
       accept: (accepting) => worker.request('accept', { accepting }),
       ports: this.#ports,
       missing: () => this.#missing(),
-      onReady: () => this.#zds.announceReady(),
+      onReady: () => {
+        this.#certificates.forgetRestored();
+        this.#zds.announceReady();
+      },
+      received: this.#received,
+      keeper: this.#keeper,
       log: fieldsLast(log),
     });
     this.#zds = new ZdsClient(config.zds, this.#pods, this.#takeover, STARTED_NS, fieldsLast(log));
-    this.#addGates();
+    addGates(this.#readiness, {
+      config,
+      feed: () => this.#feed,
+      heldInForce: () => this.#heldInForce,
+      zds: this.#zds,
+      pods: this.#pods,
+      takeover: this.#takeover,
+      draining: () => this.#draining !== undefined,
+    });
   }
 
   /** Opens the ports, then connects to agent and control plane. @throws Error when a port or file cannot be used */
   async start(): Promise<void> {
     if (!(await this.#ports.openIfFree()))
       this.#log.info('another ztunnel has the ports for admin, metrics and readiness, until this one serves');
-    this.#feed = startState(
+    this.#zds.start();
+    const held = this.#config.state.from === 'xds' ? await this.#received.wait() : undefined;
+    this.#feed = await startState(
       this.#config,
       {
         onAddresses: (delta) => {
@@ -134,12 +176,31 @@ export class Ztunnel {
           this.#worker.post({ type: 'egress', delta });
         },
         onFirstState: () => this.#worker.post({ type: 'first-state' }),
+        onRaw: (typeUrl, delta) => this.#keeper.resources(typeUrl, delta),
         onDisconnect: () => this.#metrics.xdsDisconnected(),
       },
       this.#log,
+      held?.types,
     );
-    this.#zds.start();
+    if (held !== undefined) this.#fallBackOn(held);
     this.#takeover.start();
+  }
+
+  /** What was held is gone by when no controller tells better soon: it may have changed its mind meanwhile. */
+  #fallBackOn(held: HeldStateContent): void {
+    const missing = followedTypes(this.#config).find(
+      (type) => !held.types.some(({ typeUrl }) => typeUrl === type),
+    );
+    if (missing !== undefined) {
+      this.#log.warn({ missing }, 'held state: not enough to go by while the controller is away');
+      return;
+    }
+    setTimeout(() => {
+      if (this.#feed?.status().types.every(({ ready }) => ready) === true) return;
+      this.#heldInForce = true;
+      this.#worker.post({ type: 'first-state' });
+      this.#log.warn('held state: in force, since no controller answers');
+    }, HELD_GRACE_MS).unref();
   }
 
   /** Graceful end: no new connections, time for those that are open, then all is closed (ambient-facts C11). */
@@ -192,69 +253,6 @@ export class Ztunnel {
         failed: (error) => this.#onFatal(error),
       },
     );
-  }
-
-  #addGates(): void {
-    const state = (): { ready: boolean; reason: string } | undefined => {
-      const status = this.#feed?.status();
-      if (status === undefined) return { ready: false, reason: 'starting' };
-      return status.connected ? undefined : { ready: true, reason: status.lastError ?? 'connecting' };
-    };
-    const xds = (isReady: () => boolean) => () => {
-      const offline = state();
-      // A state that was received stays in force while the controller is away (DESIGN §6).
-      if (!isReady()) return { ready: false, reason: offline?.reason ?? 'waiting for the first response' };
-      return {
-        ready: true,
-        reason: offline === undefined ? 'in force' : `last state in force; ${offline.reason}`,
-      };
-    };
-    this.#readiness.add(
-      'xds-workloads',
-      xds(() => this.#feed?.status().addressesReady === true),
-    );
-    this.#readiness.add(
-      'xds-policies',
-      xds(() => this.#feed?.status().policiesReady === true),
-    );
-    if (followsEgress(this.#config)) {
-      this.#readiness.add(
-        'xds-egress',
-        xds(() => this.#feed?.status().types.find(({ typeUrl }) => typeUrl === EGRESS_TYPE)?.ready === true),
-      );
-    }
-    this.#readiness.add('zds-snapshot', () => {
-      const { status } = this.#zds;
-      switch (status.state) {
-        case 'live':
-          return { ready: true, reason: 'connected to the agent' };
-        case 'snapshot':
-          return { ready: false, reason: 'waiting for the rest of the snapshot' };
-        case 'connecting':
-          return {
-            ready: false,
-            reason: `no agent at ${this.#config.zds}: ${status.lastError ?? 'connecting'}`,
-          };
-      }
-    });
-    this.#readiness.add('listeners', () => {
-      const waiting = this.#pods.rows().filter((pod) => pod.state.kind !== 'served');
-      const [first] = waiting;
-      if (first === undefined) return { ready: true, reason: `${this.#pods.rows().length} pods served` };
-      const why = first.state.kind === 'failed' ? first.state.error : first.state.kind;
-      return {
-        ready: false,
-        reason: `${waiting.length} pods not served, ${first.namespace}/${first.name}: ${why}`,
-      };
-    });
-    this.#readiness.add('serving', () => ({
-      ready: this.#takeover.serving,
-      reason: this.#takeover.reason,
-    }));
-    this.#readiness.add('draining', () => ({
-      ready: this.#draining === undefined,
-      reason: this.#draining !== undefined ? 'asked to end' : 'no',
-    }));
   }
 
   /** What is still to come before it could take over from another ztunnel without loss; undefined: nothing. */

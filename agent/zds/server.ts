@@ -5,6 +5,7 @@
 import { SeqpacketServer, type SeqpacketConnection } from '../../lib/linux/seqpacket.ts';
 import type { Clock } from '../clock.ts';
 import type { Log } from '../log.ts';
+import { HeldState } from './held-state.ts';
 import { Session, type MapFds } from './session.ts';
 import { rolesOf } from './takeover.ts';
 import type { Handover, HandoverState, WorkloadHandover } from './workload.ts';
@@ -33,6 +34,7 @@ export class ZdsServer implements WorkloadHandover {
   /** The oldest process first. */
   readonly #sessions: Session[] = [];
   readonly #strangers = new Set<Session>();
+  readonly #held: HeldState;
   #wanted: Handover = { workloads: new Map(), keep: new Set() };
   #refused = 0;
   #recent: number[] = [];
@@ -40,6 +42,7 @@ export class ZdsServer implements WorkloadHandover {
 
   private constructor(options: ZdsServerOptions) {
     this.#options = options;
+    this.#held = new HeldState(options.clock);
     this.#server = SeqpacketServer.listen({
       path: options.path,
       maxConnections: MAX_PROXIES,
@@ -77,6 +80,7 @@ export class ZdsServer implements WorkloadHandover {
     this.#refusedTimer?.[Symbol.dispose]();
     for (const session of [...this.#sessions, ...this.#strangers]) session.close();
     await this.#server.close();
+    this.#held.close();
   }
 
   #connected(connection: SeqpacketConnection): void {
@@ -92,6 +96,7 @@ export class ZdsServer implements WorkloadHandover {
     const session = new Session({
       connection,
       maps,
+      held: this.#held,
       clock,
       log,
       onHello: () => {

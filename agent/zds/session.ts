@@ -2,9 +2,9 @@
  * One node proxy's connection. It is told what it shall have and sends the differences, one message in flight,
  * each to be acknowledged before a deadline. Whatever the proxy does wrong ends its connection and nothing else.
  */
-import { create, fromBinary, toBinary, type MessageInitShape } from '@bufbuild/protobuf';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { Backoff } from '../../lib/backoff.ts';
-import { closeQuietly } from '../../lib/linux/libc.ts';
+import { closeQuietly, dup } from '../../lib/linux/libc.ts';
 import type { Packet, SeqpacketConnection } from '../../lib/linux/seqpacket.ts';
 import { errorText } from '../../lib/loam-error.ts';
 import {
@@ -16,6 +16,8 @@ import {
 import { AgentError } from '../agent-error.ts';
 import type { Clock } from '../clock.ts';
 import type { Log } from '../log.ts';
+import type { HeldState } from './held-state.ts';
+import { decode, type Message } from './message.ts';
 import type { ProxyState, Role } from './takeover.ts';
 import type { Handover, HandoverState, Workload } from './workload.ts';
 
@@ -34,6 +36,8 @@ export interface MapFds {
 export interface SessionOptions {
   readonly connection: Pick<SeqpacketConnection, 'peer' | 'send' | 'onPacket' | 'onClose' | 'close'>;
   readonly maps: MapFds;
+  /** What the proxy that serves leaves for the next one. */
+  readonly held: HeldState;
   readonly clock: Clock;
   readonly log: Log;
   /** The proxy said hello: from now on it counts. */
@@ -42,14 +46,6 @@ export interface SessionOptions {
   onProgress(): void;
   /** Over; called once. */
   onClose(): void;
-}
-
-type Payload = NonNullable<MessageInitShape<typeof WorkloadRequestSchema>['payload']>;
-
-interface Message {
-  readonly payload: Payload;
-  readonly fds: readonly number[];
-  acknowledged(error: string): void;
 }
 
 /** What the proxy was last told of a workload. */
@@ -61,7 +57,7 @@ interface Told {
 
 export class Session {
   readonly #options: SessionOptions;
-  #phase: 'hello' | 'maps' | 'snapshot' | 'live' | 'closed' = 'hello';
+  #phase: 'hello' | 'maps' | 'state' | 'snapshot' | 'live' | 'closed' = 'hello';
   #loamHandover = false;
   #takeover = false;
   #started = 0n;
@@ -143,15 +139,16 @@ export class Session {
   }
 
   #receive(packet: Packet): void {
-    // A proxy has no descriptors to give; what it sends beside a message is closed, never used.
-    closeQuietly(...packet.fds);
-    if (this.#phase === 'closed') return;
     try {
+      if (this.#phase === 'closed') return;
       if (this.#phase === 'hello') this.#hello(packet);
       else this.#response(packet);
     } catch (error) {
       this.#fail(error);
       return;
+    } finally {
+      // Its state apart, which was duplicated, a proxy has no descriptors to give.
+      closeQuietly(...packet.fds);
     }
     this.#pump();
   }
@@ -176,6 +173,9 @@ export class Session {
       case 'ack':
         this.#ack(payload.value.error);
         return;
+      case 'loamState':
+        this.#keepState(packet.fds);
+        return;
       case 'loamReady':
         this.#ready = true;
         break;
@@ -190,6 +190,11 @@ export class Session {
       'a node proxy speaks',
     );
     this.#options.onProgress();
+  }
+
+  /** Only of the one that serves: another may know less. */
+  #keepState([fd]: readonly number[]): void {
+    if (this.#serving) this.#options.held.put(this, fd === undefined ? undefined : dup(fd));
   }
 
   #ack(error: string): void {
@@ -225,6 +230,8 @@ export class Session {
         return undefined;
       case 'maps':
         return this.#maps();
+      case 'state':
+        return this.#state();
       case 'snapshot':
         return this.#del() ?? this.#add() ?? this.#keep() ?? this.#snapshotSent();
       case 'live':
@@ -239,8 +246,18 @@ export class Session {
       fds: [ownSockets, originalDst],
       acknowledged: (error) => {
         if (error !== '') throw new AgentError('ZDS_PROTOCOL', `the proxy refused the maps: ${error}`);
-        this.#phase = 'snapshot';
+        this.#phase = this.#takeover ? 'state' : 'snapshot';
       },
+    };
+  }
+
+  #state(): Message {
+    const held = this.#options.held.current;
+    return {
+      payload: { case: 'loamState', value: { ageMs: BigInt(Math.round(held?.ageMs ?? 0)) } },
+      fds: held === undefined ? [] : [held.fd],
+      // Whether the proxy has a use for it is its own affair.
+      acknowledged: () => (this.#phase = 'snapshot'),
     };
   }
 
@@ -371,18 +388,11 @@ export class Session {
     this.#retry?.[Symbol.dispose]();
     const { pid } = this.#options.connection.peer;
     this.#options.log.info({ pid, error: error && errorText(error) }, 'a node proxy has gone');
+    this.#options.held.gone(this);
     this.#options.onClose();
   }
 }
 
 function dueAgain(told: Told, now: number): boolean {
   return typeof told.answer === 'object' && told.answer.retryAt <= now;
-}
-
-function decode<T>(parse: () => T, what: string): T {
-  try {
-    return parse();
-  } catch (error) {
-    throw new AgentError('ZDS_PROTOCOL', `what should be ${what} cannot be read`, { cause: error });
-  }
 }

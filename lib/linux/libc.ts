@@ -102,6 +102,7 @@ export const sys = {
   write: bind<[fd: number, buffer: Bytes, length: number]>('long write(int, const void*, size_t)'),
   fcntl: bind<[fd: number, command: number, argument: number]>('int fcntl(int, int, long)'),
   ioctl: bind<[fd: number, request: number, argument: number]>('int ioctl(int, ulong, long)'),
+  memfdCreate: bind<[name: string, flags: number]>('int memfd_create(const char*, uint)'),
   flock: bind<[fd: number, operation: number]>('int flock(int, int)'),
   mount: bind<[source: string, target: string, type: string, flags: number, data: null]>(
     'int mount(const char*, const char*, const char*, ulong, const void*)',

@@ -31,6 +31,10 @@ export interface TakeoverRole {
   readonly serving: boolean;
   serve(): Promise<void>;
   yield(): Promise<void>;
+  /** The agent holds this for the ztunnel that begins, or nothing. Takes over the descriptor. */
+  heldState(fd: number | undefined, ageMs: number): void;
+  /** An agent has given its whole snapshot. */
+  live(): void;
 }
 
 type Connect = (
@@ -100,6 +104,15 @@ export class ZdsClient {
     this.#leaving = true;
     if (this.#current === undefined) this.stop();
     else this.#say({ case: 'loamLeaving', value: {} });
+  }
+
+  /**
+   * Leaves the agent a state to hold, in place of the last; undefined: none.
+   *
+   * @param fd stays the caller's
+   */
+  async leaveState(fd: number | undefined): Promise<void> {
+    await this.#current?.send(encode({ case: 'loamState', value: {} }), fd === undefined ? [] : [fd]);
   }
 
   stop(): void {
@@ -195,7 +208,15 @@ export class ZdsClient {
         return `expected 2 descriptors of maps, got ${fds.length}`;
       }
       this.#pods.setMaps({ ownSockets, originalDst });
-      if (!request.value.takeover) await this.#role.serve();
+      if (request.value.takeover) return '';
+      this.#role.heldState(undefined, 0);
+      await this.#role.serve();
+      return '';
+    }
+    if (request.case === 'loamState') {
+      const [fd, ...rest] = fds;
+      closeQuietly(...rest);
+      this.#role.heldState(fd, Number(request.value.ageMs));
       return '';
     }
     closeQuietly(...fds);
@@ -215,6 +236,7 @@ export class ZdsClient {
         this.#status = { state: 'live' };
         this.#log.info('zds: snapshot complete', { pods: named.size, gone: gone.length });
         if (this.#ready) this.#say({ case: 'loamReady', value: {} });
+        this.#role.live();
         return '';
       }
       case 'loamServe':

@@ -1,3 +1,4 @@
+import { createPrivateKey, createPublicKey } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { Backoff } from '../../backoff.ts';
 import { errorText } from '../../loam-error.ts';
@@ -6,7 +7,7 @@ import { MeshError } from '../errors.ts';
 import type { ControlLog } from '../xds/xds-client.ts';
 import type { CertificateAuthority } from './ca-client.ts';
 import type { CertificateBundle } from './certificate-bundle.ts';
-import { verifyChain } from './certificate-chain.ts';
+import { parseCertificates, verifyChain } from './certificate-chain.ts';
 import { SYSTEM_CLOCK, type Clock } from './clock.ts';
 import { makeKeyAndRequest } from './key-pair.ts';
 import { RequestQueue, type Priority } from './request-queue.ts';
@@ -47,6 +48,15 @@ export interface CertificateStatus {
   readonly lastError?: string;
 }
 
+/** A certificate of an earlier process, unverified. */
+export interface RestoredCertificate {
+  /** SPIFFE URI. */
+  readonly identity: string;
+  readonly certChainPem: string;
+  readonly keyPem: string;
+  readonly rootsPem: string;
+}
+
 interface Entry {
   readonly identity: Identity;
   readonly uri: string;
@@ -76,6 +86,7 @@ export class CertificateManager {
   readonly #roots = new RootBundle();
   readonly #certificateListeners = new Set<CertificateListener>();
   readonly #removalListeners = new Set<RemovalListener>();
+  readonly #restored = new Map<string, RestoredCertificate>();
   #cancelPoll: (() => void) | undefined;
   #rootsPem = '';
   #stopped = false;
@@ -103,7 +114,7 @@ export class CertificateManager {
         lastAttempt: 0,
       };
       this.#entries.set(uri, entry);
-      this.#enqueue(entry, 'warmup');
+      if (!this.#adopt(entry)) this.#enqueue(entry, 'warmup');
     }
     entry.users++;
   }
@@ -115,6 +126,19 @@ export class CertificateManager {
     this.#entries.delete(entry.uri);
     this.#forget(entry);
     for (const listener of this.#removalListeners) listener(identity, 'released');
+  }
+
+  /**
+   * Offers what an earlier process had: each is verified when its identity is acquired, and used in place of a first
+   * request where it is good; it is renewed at half of its life as any other.
+   */
+  restore(certificates: readonly RestoredCertificate[]): void {
+    for (const certificate of certificates) this.#restored.set(certificate.identity, certificate);
+  }
+
+  /** Forgets those that nobody has acquired, and their keys. */
+  forgetRestored(): void {
+    this.#restored.clear();
   }
 
   /** Calls back with each certificate that there is and each later one (also when the roots change). */
@@ -236,6 +260,38 @@ export class CertificateManager {
     this.#rootsPem = pem;
     for (const entry of this.#entries.values()) {
       if (entry.bundle) this.#hand(entry, { ...entry.bundle, rootsPem: pem });
+    }
+  }
+
+  /** @returns whether a restored certificate is in use now */
+  #adopt(entry: Entry): boolean {
+    const restored = this.#restored.get(entry.uri);
+    if (restored === undefined) return false;
+    this.#restored.delete(entry.uri);
+    try {
+      const now = this.#clock.now();
+      const roots = parseCertificates(restored.rootsPem);
+      const publicKey = createPublicKey(createPrivateKey(restored.keyPem));
+      const wanted = { identity: entry.identity, publicKey };
+      const chain = verifyChain([restored.certChainPem], wanted, roots, new Date(now));
+      this.#roots.addDelivered(roots, chain.notAfter.getTime());
+      this.#rootsChanged();
+      this.#succeed(entry, {
+        identity: entry.identity,
+        certChainPem: chain.chainPem,
+        keyPem: restored.keyPem,
+        rootsPem: this.#rootsPem,
+        notBefore: chain.notBefore.getTime(),
+        notAfter: chain.notAfter.getTime(),
+        serialNumber: chain.serialNumber,
+      });
+      return true;
+    } catch (error) {
+      this.#options.log.warn(
+        { identity: entry.uri, error: errorText(error) },
+        'certificates: a restored one cannot be used, asking for another',
+      );
+      return false;
     }
   }
 

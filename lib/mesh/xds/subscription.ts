@@ -23,10 +23,22 @@ export interface SubscriptionOptions<T> {
   readonly apply: (delta: Delta<T>) => void | Promise<void>;
 }
 
+/** A resource as the server sent it. */
+export interface RawResource {
+  readonly name: string;
+  readonly version: string;
+  readonly value: Uint8Array;
+}
+
+/** What changed of one type, as the server sent it. */
+export type RawDelta = Delta<RawResource>;
+
 /** What became of a response. */
 export interface Outcome {
   readonly applied: number;
   readonly removed: number;
+  /** The same, as it was sent. */
+  readonly raw: RawDelta;
   /** Set when the response is to be refused; names the resources that are broken. The others apply. */
   readonly nack?: string;
 }
@@ -74,7 +86,7 @@ export class Subscription<T> {
    */
   async handle(response: DeltaDiscoveryResponse, yieldLoop: () => Promise<unknown>): Promise<Outcome> {
     const errors = new ErrorList();
-    let applied = 0;
+    const raw: RawResource[] = [];
     for (let at = 0; at < response.resources.length; at += CHUNK_RESOURCES) {
       if (at > 0) await yieldLoop();
       const chunk = response.resources.slice(at, at + CHUNK_RESOURCES);
@@ -82,7 +94,7 @@ export class Subscription<T> {
       if (taken.length === 0) continue;
       await this.#options.apply({ upserts: taken.map((t) => t.value), removed: [] });
       for (const { name, version } of taken) this.#versions.set(name, version);
-      applied += taken.length;
+      raw.push(...taken.map((t) => t.raw));
     }
     const removed = response.removedResources;
     if (removed.length > 0) {
@@ -91,11 +103,33 @@ export class Subscription<T> {
     }
     this.#answered = true;
     const nack = errors.text();
-    return { applied, removed: removed.length, ...(nack !== undefined && { nack }) };
+    return {
+      ...{ applied: raw.length, removed: removed.length, raw: { upserts: raw, removed } },
+      ...(nack !== undefined && { nack }),
+    };
   }
 
-  #take(resource: Resource, errors: ErrorList): { name: string; version: string; value: T }[] {
-    const { name, version } = resource;
+  /**
+   * Takes resources into force that an earlier process had, before the first connection: the server is then asked
+   * for what has changed since. What cannot be read is left out, so that the server sends it.
+   */
+  async restore(resources: readonly RawResource[]): Promise<void> {
+    const taken = resources.flatMap(({ name, version, value }) => {
+      try {
+        return [{ name, version, value: this.#options.decode(name, value).value }];
+      } catch {
+        return [];
+      }
+    });
+    await this.#options.apply({ upserts: taken.map((t) => t.value), removed: [] });
+    for (const { name, version } of taken) this.#versions.set(name, version);
+  }
+
+  #take(
+    resource: Resource,
+    errors: ErrorList,
+  ): { name: string; version: string; value: T; raw: RawResource }[] {
+    const { name } = resource;
     try {
       const any = resource.resource;
       if (any?.typeUrl !== this.#options.typeUrl) {
@@ -103,7 +137,8 @@ export class Subscription<T> {
       }
       const decoded = this.#options.decode(name, any.value);
       for (const error of decoded.errors) errors.add(error);
-      return [{ name, version: decoded.errors.length > 0 ? '' : version, value: decoded.value }];
+      const version = decoded.errors.length > 0 ? '' : resource.version;
+      return [{ name, version, value: decoded.value, raw: { name, version, value: any.value } }];
     } catch (error) {
       // What was in force under this name stays; its old version stays too, so the server will try again.
       errors.add(error);
@@ -115,7 +150,7 @@ export class Subscription<T> {
 /** A subscription of whatever type, as the stream needs it. */
 export type AnySubscription = Pick<
   Subscription<unknown>,
-  'typeUrl' | 'answered' | 'size' | 'initialVersions' | 'handle'
+  'typeUrl' | 'answered' | 'size' | 'initialVersions' | 'handle' | 'restore'
 >;
 
 class ErrorList {

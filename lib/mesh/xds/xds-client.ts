@@ -13,7 +13,7 @@ import type { AddressDelta, Policy, PolicyDelta, Service, Workload } from '../st
 import { shown } from '../state/resource-error.ts';
 import { openControlChannel, type ControlChannel, type ControlEndpoint } from './control-channel.ts';
 import { ADDRESS_TYPE, AUTHORIZATION_TYPE, openDeltaStream, type DeltaStream } from './delta-service.ts';
-import { Subscription, type AnySubscription } from './subscription.ts';
+import { Subscription, type AnySubscription, type RawDelta, type RawResource } from './subscription.ts';
 
 const BACKOFF = { initialMs: 10, maxMs: 15_000, factor: 2, jitter: 0.2 };
 /** For TCP, TLS and HTTP/2 together. */
@@ -45,6 +45,8 @@ export interface XdsClientOptions extends ControlEndpoint {
   readonly more?: readonly AnySubscription[];
   /** Once, when a first response of each type is in force. */
   readonly onReady: () => void;
+  /** After each response: what of it is in force, as it was sent. */
+  readonly onRaw?: (typeUrl: string, delta: RawDelta) => void;
   /** After each end of a stream, for metrics. */
   readonly onDisconnect?: (reason: string) => void;
   readonly log: ControlLog;
@@ -111,6 +113,14 @@ export class XdsClient {
       ...(this.#policies === undefined ? [] : [this.#policies]),
       ...(options.more ?? []),
     ];
+  }
+
+  /**
+   * Takes into force what an earlier process had of a type; to be called before {@link start}. It counts as no answer:
+   * who is to go by it while no server answers decides by itself.
+   */
+  async restore(typeUrl: string, resources: readonly RawResource[]): Promise<void> {
+    await this.#all.find((s) => s.typeUrl === typeUrl)?.restore(resources);
   }
 
   /** Begins to connect; failures are logged and retried, never thrown. */
@@ -210,7 +220,8 @@ export class XdsClient {
         `a response of type ${shown(response.typeUrl)} was never asked for`,
       );
     }
-    const { applied, removed, nack } = await subscription.handle(response, nextTurn);
+    const { applied, removed, raw, nack } = await subscription.handle(response, nextTurn);
+    this.#options.onRaw?.(response.typeUrl, raw);
     if (this.#stop.signal.aborted) return;
     stream.write(
       create(DeltaDiscoveryRequestSchema, {

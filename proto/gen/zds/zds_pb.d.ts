@@ -218,6 +218,29 @@ export declare type LoamYield = Message<"istio.workload.zds.LoamYield"> & {
 export declare const LoamYieldSchema: GenMessage<LoamYield>;
 
 /**
+ * To the proxy, as the second message after a hello with loam_takeover; with a descriptor of sealed memory: what the
+ * proxy before it left (loam.ztunnel.v1.HeldState). Without one: nothing is held.
+ * To the agent, unasked: the proxy that serves leaves its state for the next one, in place of what it left before;
+ * without a descriptor nothing is to be held.
+ *
+ * @generated from message istio.workload.zds.LoamState
+ */
+export declare type LoamState = Message<"istio.workload.zds.LoamState"> & {
+  /**
+   * For how long no proxy has kept it up to date. From the proxy: not set.
+   *
+   * @generated from field: uint64 age_ms = 1;
+   */
+  ageMs: bigint;
+};
+
+/**
+ * Describes the message istio.workload.zds.LoamState.
+ * Use `create(LoamStateSchema)` to create a new message.
+ */
+export declare const LoamStateSchema: GenMessage<LoamState>;
+
+/**
  * @generated from message istio.workload.zds.WorkloadRequest
  */
 export declare type WorkloadRequest = Message<"istio.workload.zds.WorkloadRequest"> & {
@@ -266,6 +289,12 @@ export declare type WorkloadRequest = Message<"istio.workload.zds.WorkloadReques
      */
     value: LoamYield;
     case: "loamYield";
+  } | {
+    /**
+     * @generated from field: istio.workload.zds.LoamState loam_state = 103;
+     */
+    value: LoamState;
+    case: "loamState";
   } | { case: undefined; value?: undefined };
 };
 
@@ -328,6 +357,12 @@ export declare type WorkloadResponse = Message<"istio.workload.zds.WorkloadRespo
      */
     value: LoamLeaving;
     case: "loamLeaving";
+  } | {
+    /**
+     * @generated from field: istio.workload.zds.LoamState loam_state = 102;
+     */
+    value: LoamState;
+    case: "loamState";
   } | { case: undefined; value?: undefined };
 };
 

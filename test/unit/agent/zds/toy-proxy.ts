@@ -1,5 +1,5 @@
 /** A node proxy of a few lines: says hello, keeps what it is sent, acknowledges as told. */
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { create, fromBinary, toBinary, type MessageInitShape } from '@bufbuild/protobuf';
 import { closeFd } from '../../../../lib/linux/libc.ts';
 import { SeqpacketClient, type SeqpacketConnection } from '../../../../lib/linux/seqpacket.ts';
 import {
@@ -9,9 +9,12 @@ import {
   type WorkloadRequest,
 } from '../../../../proto/gen/zds/zds_pb.js';
 
+type Said = NonNullable<MessageInitShape<typeof WorkloadResponseSchema>['payload']>;
+
 export interface Received {
   /** `add uid-a`, `snapshotSent`, … */
   readonly text: string;
+  readonly message?: WorkloadRequest;
   readonly fds: readonly number[];
 }
 
@@ -26,8 +29,9 @@ export class ToyProxy {
     this.connection = connection;
     connection.onClose(() => (this.closed = true));
     connection.onPacket(({ data, fds }) => {
-      const text = textOf(fromBinary(WorkloadRequestSchema, data));
-      this.received.push({ text, fds });
+      const message = fromBinary(WorkloadRequestSchema, data);
+      const text = textOf(message);
+      this.received.push({ text, message, fds });
       const error = this.answer(text);
       if (error !== 'silent') void this.ack(error).catch(() => undefined);
     });
@@ -41,16 +45,25 @@ export class ToyProxy {
   /** Connects and says hello. */
   static async greet(
     path: string,
-    options: { loamHandover?: boolean; answer?: ToyProxy['answer'] } = {},
+    options: { loamHandover?: boolean; answer?: ToyProxy['answer']; started?: bigint } = {},
   ): Promise<ToyProxy> {
     const proxy = await ToyProxy.connect(path);
     if (options.answer !== undefined) proxy.answer = options.answer;
-    await proxy.hello(options.loamHandover ?? true);
+    await proxy.hello(options.loamHandover ?? true, 1, options.started);
     return proxy;
   }
 
-  async hello(loamHandover = true, version = 1): Promise<void> {
-    await this.connection.send(toBinary(ZdsHelloSchema, create(ZdsHelloSchema, { version, loamHandover })));
+  /** @param started given: it takes part in takeovers */
+  async hello(loamHandover = true, version = 1, started?: bigint): Promise<void> {
+    const takeover = started === undefined ? {} : { loamTakeover: true, loamStarted: started };
+    const hello = create(ZdsHelloSchema, { version, loamHandover, ...takeover });
+    await this.connection.send(toBinary(ZdsHelloSchema, hello));
+  }
+
+  /** Says something that nobody asked for. */
+  async say(payload: Said, fds: readonly number[] = []): Promise<void> {
+    const response = create(WorkloadResponseSchema, { payload });
+    await this.connection.send(toBinary(WorkloadResponseSchema, response), fds);
   }
 
   async ack(error = ''): Promise<void> {

@@ -58,6 +58,17 @@ class ToyRole {
 
   serve = (): Promise<void> => this.#become(true);
   yield = (): Promise<void> => this.#become(false);
+  readonly held: [number | undefined, number][] = [];
+  lives = 0;
+
+  heldState = (fd: number | undefined, ageMs: number): void => {
+    this.held.push([fd, ageMs]);
+    if (fd !== undefined) closeSync(fd);
+  };
+
+  live = (): void => {
+    this.lives += 1;
+  };
 
   #become(serving: boolean): Promise<void> {
     if (this.failing !== undefined) return Promise.reject(this.failing);

@@ -324,4 +324,59 @@ describe('certificate manager', () => {
     assert.deepEqual(clock.pending(), []);
     assert.ok(authority.closed);
   });
+
+  describe('with certificates of an earlier process', () => {
+    const restored = async (identity: Identity, changes: object = {}) => {
+      const names = [{ type: 'url' as const, value: spiffeUri(identity) }];
+      const validity = { notBefore: new Date(clock.now()), notAfter: new Date(clock.now() + 2 * HOUR_MS) };
+      const { certPem, keyPem } = await root.issue(names, validity);
+      return {
+        identity: spiffeUri(identity),
+        certChainPem: certPem,
+        keyPem,
+        rootsPem: root.pem,
+        ...changes,
+      };
+    };
+
+    it('uses a good one at once, asks nobody, and renews it at half of its life', async () => {
+      make();
+      const good = await restored(A);
+      manager.restore([good, await restored(B)]);
+      manager.acquire(A);
+      assert.equal(manager.current(A)?.keyPem, good.keyPem);
+      assert.equal(authority.asked.length, 0);
+      manager.forgetRestored();
+      await handedOut(() => manager.acquire(B));
+      assert.deepEqual(authority.asked, ['b'], 'what nobody had acquired is forgotten');
+      await handedOut(() => clock.advance(HOUR_MS));
+      assert.ok(authority.asked.includes('a'));
+    });
+
+    it('asks for another in place of one that is another’s, expired, of an unknown root, or has another key', async () => {
+      const stranger = await TestCa.root('CN=stranger');
+      const bad = [
+        { ...(await restored(B)), identity: spiffeUri(A) },
+        await restored(A, { keyPem: (await restored(A)).keyPem }),
+        await restored(A, { rootsPem: stranger.pem }),
+        await restored(A, { rootsPem: '' }),
+        await restored(A, { keyPem: 'no key' }),
+        await restored(A, { certChainPem: 'no chain' }),
+      ];
+      for (const [i, one] of bad.entries()) {
+        make();
+        manager.restore([one]);
+        const bundle = await handedOut(() => manager.acquire(A));
+        assert.notEqual(bundle.keyPem, one.keyPem);
+        assert.equal(authority.asked.length, i + 1);
+        manager.stop();
+      }
+      const old = await restored(A);
+      clock.advance(3 * HOUR_MS);
+      make();
+      manager.restore([old]);
+      await handedOut(() => manager.acquire(A));
+      assert.equal(authority.asked.length, bad.length + 1);
+    });
+  });
 });

@@ -1,0 +1,78 @@
+import type { Gate, Readiness } from '../lib/admin/readiness.ts';
+import { ADDRESS_TYPE, AUTHORIZATION_TYPE } from '../lib/mesh/xds/delta-service.ts';
+import type { ZtunnelConfig } from './config.ts';
+import { EGRESS_TYPE, followsEgress, type StateFeed } from './control-plane.ts';
+import type { PodDirectory } from './pods/pod-directory.ts';
+import type { ZdsClient } from './pods/zds-client.ts';
+import type { Takeover } from './takeover.ts';
+
+export interface GateSources {
+  readonly config: ZtunnelConfig;
+  readonly feed: () => StateFeed | undefined;
+  /** What an earlier ztunnel left is in force, since no controller answered. */
+  readonly heldInForce: () => boolean;
+  readonly zds: Pick<ZdsClient, 'status'>;
+  readonly pods: Pick<PodDirectory, 'rows'>;
+  readonly takeover: Pick<Takeover, 'serving' | 'reason'>;
+  readonly draining: () => boolean;
+}
+
+/** The conditions of a ztunnel's readiness. */
+export function addGates(readiness: Readiness, sources: GateSources): void {
+  const { config, takeover, draining } = sources;
+  readiness.add('xds-workloads', xdsGate(sources, ADDRESS_TYPE));
+  readiness.add('xds-policies', xdsGate(sources, AUTHORIZATION_TYPE));
+  if (followsEgress(config)) readiness.add('xds-egress', xdsGate(sources, EGRESS_TYPE));
+  readiness.add('zds-snapshot', zdsGate(sources));
+  readiness.add('listeners', listenersGate(sources));
+  readiness.add('serving', () => ({ ready: takeover.serving, reason: takeover.reason }));
+  readiness.add('draining', () => ({
+    ready: !draining(),
+    reason: draining() ? 'asked to end' : 'no',
+  }));
+}
+
+/** A state that was received stays in force while the controller is away (DESIGN §6). */
+function xdsGate({ config, feed, heldInForce }: GateSources, typeUrl: string): Gate {
+  return () => {
+    const status = feed()?.status();
+    if (status === undefined) return { ready: false, reason: 'starting' };
+    // State from a file is whole from the beginning.
+    const answered =
+      config.state.from === 'file' || status.types.find((type) => type.typeUrl === typeUrl)?.ready === true;
+    const offline = status.lastError ?? 'connecting';
+    if (answered) {
+      return { ready: true, reason: status.connected ? 'in force' : `last state in force; ${offline}` };
+    }
+    if (heldInForce()) return { ready: true, reason: `an earlier ztunnel's state in force; ${offline}` };
+    return { ready: false, reason: status.connected ? 'waiting for the first response' : offline };
+  };
+}
+
+function zdsGate({ config, zds }: GateSources): Gate {
+  return () => {
+    const { status } = zds;
+    switch (status.state) {
+      case 'live':
+        return { ready: true, reason: 'connected to the agent' };
+      case 'snapshot':
+        return { ready: false, reason: 'waiting for the rest of the snapshot' };
+      case 'connecting':
+        return { ready: false, reason: `no agent at ${config.zds}: ${status.lastError ?? 'connecting'}` };
+    }
+  };
+}
+
+function listenersGate({ pods }: GateSources): Gate {
+  return () => {
+    const rows = pods.rows();
+    const waiting = rows.filter((pod) => pod.state.kind !== 'served');
+    const [first] = waiting;
+    if (first === undefined) return { ready: true, reason: `${rows.length} pods served` };
+    const why = first.state.kind === 'failed' ? first.state.error : first.state.kind;
+    return {
+      ready: false,
+      reason: `${waiting.length} pods not served, ${first.namespace}/${first.name}: ${why}`,
+    };
+  };
+}
