@@ -56,6 +56,8 @@ export const RINGS: readonly Ring[] = [
   },
   { kind: 'vm', name: 'vm' },
   { kind: 'mocha', name: 'soak', folder: 'soak', needs: nothing },
+  /** Twenty thousand connections while ztunnels are replaced: some minutes. */
+  { kind: 'mocha', name: 'upgrade', folder: 'upgrade', needs: nothing },
   { kind: 'planned', name: 'cluster', missing: 'the real Kubernetes cluster' },
   { kind: 'planned', name: 'browser', missing: 'the dashboard and its browser' },
 ];

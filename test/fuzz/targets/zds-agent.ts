@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { HeldState } from '../../../agent/zds/held-state.ts';
 import { Session } from '../../../agent/zds/session.ts';
 import type { Workload } from '../../../agent/zds/workload.ts';
 import type { Packet } from '../../../lib/linux/seqpacket.ts';
@@ -63,6 +64,7 @@ export const target: FuzzTarget = {
         close: () => (closed += 1),
       },
       maps: { ownSockets: 7, originalDst: 8 },
+      held: new HeldState(clock),
       clock,
       log: { debug: silent, info: silent, warn: silent, error: silent },
       onHello: () => session.want(ALL, 'serve', true),

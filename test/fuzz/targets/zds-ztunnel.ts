@@ -78,7 +78,15 @@ export const target: FuzzTarget = {
     const client = new ZdsClient(
       '/none',
       pods,
-      { serving: true, serve: () => Promise.resolve(), yield: () => Promise.resolve() },
+      {
+        serving: true,
+        serve: () => Promise.resolve(),
+        yield: () => Promise.resolve(),
+        heldState: (fd) => {
+          if (fd !== undefined) closeFd(fd);
+        },
+        live: silent,
+      },
       0n,
       { debug: silent, info: silent, warn: silent, error: silent },
       () =>

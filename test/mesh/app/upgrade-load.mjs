@@ -34,7 +34,7 @@ function serve(port) {
 }
 
 /** Keeps one stream busy until `over`; what comes back is compared byte by byte. */
-async function stream(host, port, seed, over) {
+async function stream(host, port, seed, over, pauseMs) {
   const socket = connect({ host, port, allowHalfOpen: true });
   const sent = createHash('sha256');
   const received = createHash('sha256');
@@ -58,7 +58,7 @@ async function stream(host, port, seed, over) {
     if (!socket.write(chunk)) {
       await Promise.race([new Promise((resolve) => socket.once('drain', resolve)), ended]);
     }
-    if ((await Promise.race([ended, sleep(100 + (seed % 100))])) !== undefined) break;
+    if ((await Promise.race([ended, sleep(pauseMs + (seed % pauseMs))])) !== undefined) break;
   }
   socket.end();
   const end = await Promise.race([ended, sleep(CONNECTION_MS, 'timeout')]);
@@ -105,8 +105,10 @@ if (role === 'server') {
   const over = new globalThis.AbortController();
   process.stdin.on('end', () => over.abort());
   process.stdin.resume();
+  // Many together say no more than a few: they shall be open, not fill the machine.
+  const pauseMs = Math.max(100, 5 * Number(streamsText));
   const streams = Array.from({ length: Number(streamsText) }, (_, i) =>
-    stream(host, port, i + 1, over.signal),
+    stream(host, port, i + 1, over.signal, pauseMs),
   );
   const failures = {};
   let made = 0;
