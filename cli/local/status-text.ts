@@ -123,6 +123,16 @@ function objectText(object: ObjectStatus): string {
   return object.message === undefined ? result : `${result} (${object.message})`;
 }
 
+/** What pods tried to call and may not, by node. */
+function refusalRows({ refusals = [] }: MeshStatus): string[][] {
+  return refusals.map(({ node, reason, policy, count }) => [
+    node,
+    `${count} connections`,
+    reason === 'changed' ? 'cut by a change of the rules' : reason,
+    policy,
+  ]);
+}
+
 /** What `loam local status` prints. */
 export function statusText(status: MeshStatus): string {
   const { report, controller } = status;
@@ -141,6 +151,8 @@ export function statusText(status: MeshStatus): string {
   ];
   if (controller === undefined) lines.push('  the controller does not answer');
   else lines.push(...columns(controller.objects.map((object) => [objectName(object), objectText(object)])));
+  const refused = refusalRows(status);
+  if (refused.length > 0) lines.push('', 'REFUSED AT THE SOURCE', ...columns(refused));
   const warnings = warningsOf(status);
   if (warnings.length > 0) lines.push('', 'WARNINGS');
   for (const { what, why } of warnings) lines.push(`  ${what}: ${why}`);

@@ -2,7 +2,8 @@ import { errorText } from '../../lib/loam-error.ts';
 import { agentPods, type EnrolledPod } from './agent-status.ts';
 import { ask, askJson, type Endpoint } from './http.ts';
 import { meshPaths } from './paths.ts';
-import { WAYPOINT_READY_PORT, ZTUNNEL_READY_PORT } from './programs.ts';
+import { WAYPOINT_READY_PORT, ZTUNNEL_METRICS_PORT, ZTUNNEL_READY_PORT } from './programs.ts';
+import { parseRefusals, type Refusals } from './refusals.ts';
 import type { SupervisorReport } from './report.ts';
 
 /** The answer of a program's `/healthz/ready`. */
@@ -98,6 +99,8 @@ export interface MeshStatus {
   /** By uid; a pod is missing when its node's agent does not know it, or does not answer. */
   readonly enrolled: Readonly<Record<string, EnrolledPod>>;
   readonly controller?: ControllerStatus;
+  /** What the rules at the source refused, of the nodes that answer. */
+  readonly refusals?: readonly Refusals[];
 }
 
 /** @throws LocalMeshError when no mesh of that name runs */
@@ -110,7 +113,7 @@ export async function meshStatus(mesh: string): Promise<MeshStatus> {
   const paths = meshPaths(mesh);
   const report = await supervisorReport(mesh);
   const controllerSocket: Endpoint = { socketPath: paths.controllerStatus };
-  const [controller, objects, nodes, waypoints, enrolled] = await Promise.all([
+  const [controller, objects, nodes, waypoints, enrolled, refusals] = await Promise.all([
     readiness(controllerSocket),
     askJson(controllerSocket, '/v1/status').catch(() => undefined) as Promise<ControllerStatus | undefined>,
     Promise.all(
@@ -129,13 +132,19 @@ export async function meshStatus(mesh: string): Promise<MeshStatus> {
       ),
     ),
     Promise.all(report.nodes.map(({ name }) => agentPods(paths.agentStatusOf(name)).catch(() => []))),
+    Promise.all(report.nodes.map(({ name, netns }) => refusalsOf(name, netns).catch(() => []))),
   ]);
   return {
     report,
     readiness: { controller, nodes, waypoints: Object.fromEntries(waypoints) },
     enrolled: Object.fromEntries(enrolled.flat().map((pod) => [pod.uid, pod])),
+    refusals: refusals.flat(),
     ...(objects === undefined ? {} : { controller: objects }),
   };
+}
+
+async function refusalsOf(node: string, netns: string): Promise<Refusals[]> {
+  return parseRefusals(node, (await ask({ netns, port: ZTUNNEL_METRICS_PORT }, '/metrics')).body);
 }
 
 async function readiness(endpoint: Endpoint): Promise<Readiness> {

@@ -1,6 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { askJson } from '../../cli/local/http.ts';
+import type { ControllerStatus } from '../../cli/local/status.ts';
 import { peersFolder } from '../../cli/test-rings/rings.ts';
 import { siblingModule } from '../../lib/package-root.ts';
 import { HARNESS_ENV, nodeNetnsOf } from './harness.ts';
@@ -89,6 +91,12 @@ export class RustNode {
     } catch {
       return '';
     }
+  }
+
+  /** What its controller tells of the mesh. */
+  async status(): Promise<ControllerStatus> {
+    const socketPath = join(this.#folder, 'controller.sock');
+    return (await askJson({ socketPath }, '/v1/status')) as ControllerStatus;
   }
 
   async stop(): Promise<void> {

@@ -1,9 +1,11 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import assert from 'node:assert/strict';
+import type { ControllerStatus } from '../../cli/local/status.ts';
 import { after, before, describe, it } from 'mocha';
 import { FAKE_CA, harness, inPod, podsOf, prepareZtunnel } from './harness.ts';
-import { type ServedPod, until, writeMesh } from './loam-side.ts';
+import { nodeOf, type ServedPod, until, writeMesh } from './loam-side.ts';
 import { RustNode } from './rust-node.ts';
 
 const PAIR = 'lcontrol';
@@ -85,5 +87,36 @@ describe("Istio's Rust ztunnel under Loam's controller", () => {
     await until('the request to be allowed', passes, 50);
     writeFileSync(file, policy('ALLOW', 'somebody-else'));
     await until('the request to be denied where no ALLOW matches', () => !passes(), 50);
+    rmSync(file);
+    await until('the request to pass again', passes, 50);
+  });
+
+  it('is named in the status of an EgressPolicy as not enforcing it, and sees nothing of it', async () => {
+    const policy = {
+      apiVersion: 'loam.dev/v1',
+      kind: 'EgressPolicy',
+      metadata: { name: 'nothing', namespace: 'default' },
+      spec: { selector: { matchLabels: { app: 'client' } } },
+    };
+    writeFileSync(join(folder, 'manifests', 'egress.yaml'), JSON.stringify(policy));
+    const [node] = nodes;
+    assert(node !== undefined);
+    let found: ControllerStatus['objects'][number] | undefined;
+    await until('the policy to be in force', async () => {
+      found = (await node.status()).objects.find(({ kind }) => kind === 'EgressPolicy');
+      return found?.conditions?.some(({ type }) => type === 'Enforced') === true;
+    });
+    const enforced = found?.conditions?.find(({ type }) => type === 'Enforced');
+    assert.equal(enforced?.status, 'False');
+    assert.match(
+      enforced.message,
+      new RegExp(`not enforced on ${nodeOf(client)}, whose proxy is not Loam's`),
+    );
+    assert.match(
+      found?.message ?? '',
+      new RegExp(`not enforced on node ${nodeOf(client)}: its proxy is not Loam's`),
+    );
+    assert(passes(), 'and it does not');
+    assert.doesNotMatch(node.read('ztunnel.log'), /loam\.egress/);
   });
 });
