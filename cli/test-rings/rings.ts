@@ -55,6 +55,7 @@ export const RINGS: readonly Ring[] = [
     ],
   },
   { kind: 'vm', name: 'vm' },
+  { kind: 'mocha', name: 'attack', folder: 'attack', needs: nothing },
   { kind: 'mocha', name: 'soak', folder: 'soak', needs: nothing },
   /** Twenty thousand connections while ztunnels are replaced: some minutes. */
   { kind: 'mocha', name: 'upgrade', folder: 'upgrade', needs: nothing },

@@ -49,7 +49,12 @@ export function ipBytes(ip: string): Buffer {
   return Buffer.from(ipaddr.parse(ip).toByteArray());
 }
 
-export function ethernet(to: Pod, from: Pod, type: number, payload: Buffer): Buffer {
+export function ethernet(
+  to: Pick<Pod, 'netns'>,
+  from: Pick<Pod, 'netns'>,
+  type: number,
+  payload: Buffer,
+): Buffer {
   return Buffer.concat([mac(to), mac(from), word(type), payload]);
 }
 
@@ -165,7 +170,7 @@ function checksum(data: Buffer): number {
 
 const macs = new Map<string, Buffer>();
 
-export function mac(pod: Pod): Buffer {
+export function mac(pod: Pick<Pod, 'netns'>): Buffer {
   const known = macs.get(pod.netns);
   if (known) return known;
   const text = run(`ip -n ${pod.netns} -o link show eth0`);
@@ -178,7 +183,7 @@ export function mac(pod: Pod): Buffer {
 export class PacketSocket implements Disposable {
   readonly #fd: number;
 
-  constructor(pod: Pod) {
+  constructor(pod: Pick<Pod, 'netns' | 'netnsFd'>) {
     const index = Number(run(`ip -n ${pod.netns} -o link show eth0`).split(':')[0]);
     this.#fd = inNetns(pod.netnsFd, () =>
       check(sys.socket(AF_PACKET, SOCK_RAW_CLOEXEC | SOCK_NONBLOCK, 0), 'socket', 'AF_PACKET'),
@@ -198,15 +203,20 @@ export class PacketSocket implements Disposable {
 
   /** Whether a frame with these bytes has come since the last question. A veth delivers before send() returns. */
   saw(text: Buffer): boolean {
+    return this.all().some((frame) => frame.includes(text));
+  }
+
+  /** All frames that have come since the last question. */
+  all(): Buffer[] {
+    const frames: Buffer[] = [];
     const frame = Buffer.from(new ArrayBuffer(MAX_FRAME));
-    let found = false;
     for (;;) {
       const length = sys.read(this.#fd, frame, frame.length);
       if (length < 0) {
-        if (errnoName() === 'EAGAIN') return found;
+        if (errnoName() === 'EAGAIN') return frames;
         check(length, 'read');
       }
-      found ||= frame.subarray(0, length).includes(text);
+      frames.push(Buffer.from(frame.subarray(0, length)));
     }
   }
 
