@@ -1,8 +1,9 @@
-/** Status by HTTP over a unix socket of mode 0600: GET /status, GET /healthz/ready. */
+/** Status by HTTP over a unix socket of mode 0600: GET /status, GET /metrics, GET /healthz/ready. */
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import { connect } from 'node:net';
 import { errorText } from '../lib/loam-error.ts';
+import { metricsOf } from './metrics.ts';
 import type { Readiness, Status } from './status.ts';
 
 export interface StatusServerOptions {
@@ -59,11 +60,15 @@ function answer(options: StatusServerOptions, method: string, url: string, respo
     send(response, 405, { error: 'only GET' });
   } else if (url === '/status') {
     send(response, 200, options.status());
+  } else if (url === '/metrics') {
+    response.on('error', () => undefined);
+    response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' });
+    response.end(metricsOf(options.status()));
   } else if (url === '/healthz/ready') {
     const readiness = options.readiness();
     send(response, readiness.ready ? 200 : 503, readiness);
   } else {
-    send(response, 404, { error: 'no such page; there are /status and /healthz/ready' });
+    send(response, 404, { error: 'no such page; there are /status, /metrics and /healthz/ready' });
   }
 }
 

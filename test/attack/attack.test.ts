@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
 import { cgroup2Root } from '../../lib/linux/bpf/index.ts';
+import { packageRoot } from '../../lib/package-root.ts';
 import { run } from '../bpf/support/lab.ts';
 import { PORT, World, type PodName, type Step } from './world.ts';
 
@@ -40,8 +42,8 @@ describe('attack: what the experiment let through (FINDINGS)', function () {
   ];
   for (const [what, how] of sockets) it(`a dial ${what} gets nothing`, () => inVain(how));
 
-  it('a socket of the pod that is used from the namespace of the node gets nothing (t5)', async () => {
-    const file = new URL('./app/attack.py', import.meta.url).pathname.replace('/dist/', '/');
+  it('a socket of the pod that is used from the namespace of the node gets nothing (t5)', () => {
+    const file = join(packageRoot(), 'test', 'attack', 'app', 'attack.py');
     const dialFrom = (pod: PodName): string => {
       const netns = `/run/netns/${world.netnsName(pod)}`;
       const steps = JSON.stringify([{ do: 'dial', ip: world.ip('open'), port: PORT, netns }]);
