@@ -43,7 +43,10 @@ export class CertificateStore {
   /** A certificate serves until it expires, whatever became of its renewal, and not a moment longer. */
   valid(identity: string): Certificate | undefined {
     const found = this.#certificates.get(identity);
-    return found !== undefined && found.bundle.notAfter > Date.now() ? found : undefined;
+    const now = Date.now();
+    return found !== undefined && found.bundle.notBefore <= now && now < found.bundle.notAfter
+      ? found
+      : undefined;
   }
 
   /** Waits for a valid one. @throws ProxyError NO_CERTIFICATE */

@@ -51,7 +51,8 @@ export const SERVER_SESSION_OPTIONS = {
 
 /**
  * Sends a PING every 10 s and calls `onDead` once when one stays unanswered for 20 s: a peer that vanished without a
- * FIN, or one that holds a connection open and does not read, is not kept.
+ * FIN, or one that holds a connection open and does not read, is not kept. A process that was stopped itself (SIGSTOP, a
+ * paused machine) has not read the answer either: it waits anew.
  *
  * @returns stops it
  */
@@ -61,6 +62,7 @@ export function keepSessionAlive(
   times = PING_TIMES,
 ): () => void {
   let waitingSince: number | undefined;
+  let lookedAt = performance.now();
   const timer = setInterval(() => {
     if (session.destroyed) {
       // Node may destroy a session without an event, when its socket fails.
@@ -68,8 +70,12 @@ export function keepSessionAlive(
       onDead();
       return;
     }
+    const now = performance.now();
+    const stoodStill = now - lookedAt >= times.timeoutMs;
+    lookedAt = now;
+    if (waitingSince !== undefined && stoodStill) waitingSince = now;
     if (waitingSince !== undefined) {
-      if (performance.now() - waitingSince >= times.timeoutMs) {
+      if (now - waitingSince >= times.timeoutMs) {
         clearInterval(timer);
         onDead();
       }

@@ -157,7 +157,8 @@ export class CertificateManager {
   /** The certificate of an identity, if there is a valid one. */
   current(identity: Identity): CertificateBundle | undefined {
     const bundle = this.#entries.get(spiffeUri(identity))?.bundle;
-    return bundle && bundle.notAfter > this.#clock.now() ? bundle : undefined;
+    const now = this.#clock.now();
+    return bundle && bundle.notBefore <= now && now < bundle.notAfter ? bundle : undefined;
   }
 
   /** Says that a connection waits for this identity: it is asked for before others. */
@@ -248,10 +249,18 @@ export class CertificateManager {
 
   #pollRoots(): void {
     this.#cancelPoll = this.#clock.after(ROOT_FILE_POLL_MS, () => {
+      this.#replaceFuture();
       void this.refreshRoots().then(() => {
         if (!this.#stopped) this.#pollRoots();
       });
     });
+  }
+
+  /** After the clock was set back, a certificate from before begins in the future: no peer would take it until then. */
+  #replaceFuture(): void {
+    for (const entry of this.#entries.values()) {
+      if (entry.bundle && entry.bundle.notBefore > this.#clock.now()) this.#enqueue(entry, 'warmup');
+    }
   }
 
   #rootsChanged(): void {
@@ -344,9 +353,12 @@ export class CertificateManager {
     entry.backoff.reset();
     delete entry.lastError;
     const halfLife = bundle.notBefore + (bundle.notAfter - bundle.notBefore) / 2;
-    this.#schedule(entry, Math.max(MIN_RENEWAL_MS, halfLife - now), 'background');
+    entry.cancelAttempt?.();
+    entry.cancelAttempt = this.#clock.at(Math.max(now + MIN_RENEWAL_MS, halfLife), () =>
+      this.#enqueue(entry, 'background'),
+    );
     entry.cancelExpiry?.();
-    entry.cancelExpiry = this.#clock.after(bundle.notAfter - now, () => this.#expire(entry));
+    entry.cancelExpiry = this.#clock.at(bundle.notAfter, () => this.#expire(entry));
     this.#options.onExpiryChange?.(entry.uri, Math.floor(bundle.notAfter / 1000));
     this.#options.log.info(
       { identity: entry.uri, serial: bundle.serialNumber, notAfter: new Date(bundle.notAfter).toISOString() },

@@ -4,10 +4,15 @@ export interface Clock {
   now(): number;
   /** Calls back after that many milliseconds, however many; returns how to prevent it. */
   after(ms: number, callback: () => void): () => void;
+  /** Calls back when it is that time, also when the clock was set meanwhile; returns how to prevent it. */
+  at(time: number, callback: () => void): () => void;
 }
 
 /** The longest wait that a Node timer takes; a longer one would fire at once. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
+
+/** How late a clock that was set ahead may be noticed. */
+const LOOK_INTERVAL_MS = 30_000;
 
 /** The system's clock. Its timers do not keep the process alive. */
 export const SYSTEM_CLOCK: Clock = {
@@ -21,4 +26,22 @@ export const SYSTEM_CLOCK: Clock = {
     arm(ms);
     return () => clearTimeout(timer);
   },
+  at: (time, callback) => watchTime(SYSTEM_CLOCK, time, callback),
 };
+
+/** Timers go by a clock that is never set: the time is looked at from time to time. */
+export function watchTime(
+  clock: Pick<Clock, 'now' | 'after'>,
+  time: number,
+  callback: () => void,
+): () => void {
+  let cancel: () => void;
+  const look = (): void => {
+    const left = time - clock.now();
+    if (left <= 0) callback();
+    else cancel = clock.after(Math.min(left, LOOK_INTERVAL_MS), look);
+  };
+  // Never within the call itself.
+  cancel = clock.after(Math.min(Math.max(0, time - clock.now()), LOOK_INTERVAL_MS), look);
+  return () => cancel();
+}

@@ -218,6 +218,37 @@ describe('certificate manager', () => {
     assert.deepEqual(expiries.at(-1), [spiffeUri(A), undefined]);
   });
 
+  it('renews when the clock was set past half life', async () => {
+    const first = await handedOut(() => manager.acquire(A));
+    clock.set(HOUR_MS);
+    const second = await handedOut(() => clock.advance(30_000));
+    assert.notEqual(second.serialNumber, first.serialNumber);
+  });
+
+  it('fails closed when the clock was set past the end, and recovers with the next certificate', async () => {
+    const removed: string[] = [];
+    manager.onRemoved((_, why) => void removed.push(why));
+    await handedOut(() => manager.acquire(A));
+    authority.answer = () => Promise.reject(new MeshError('CA_UNAVAILABLE', 'away'));
+    clock.set(3 * HOUR_MS);
+    assert.equal(manager.current(A), undefined, 'at once, before any timer');
+    await failed(() => clock.advance(30_000));
+    assert.deepEqual(removed, ['expired']);
+    authority.answer = async (request) => [await sign(root, request)];
+    await handedOut(() => clock.advance(1_000));
+    assert.ok(manager.current(A));
+  });
+
+  it('asks anew when the clock was set back before the begin of its certificate', async () => {
+    const first = await handedOut(() => manager.acquire(A));
+    // What the root is from, an hour before, is still valid then.
+    clock.set(first.notBefore - clock.now() - 60_000);
+    assert.equal(manager.current(A), undefined);
+    const second = await handedOut(() => clock.advance(30_000));
+    assert.ok(second.notBefore <= clock.now());
+    assert.ok(manager.current(A));
+  });
+
   it('bounds the requests at once and takes a waiting connection first, renewals last', async () => {
     manager.stop();
     authority = new FakeAuthority(authority.answer);

@@ -1,8 +1,9 @@
-import type { Clock } from '../../../../../lib/mesh/identity/clock.ts';
+import { watchTime, type Clock } from '../../../../../lib/mesh/identity/clock.ts';
 
 /** Time that the test moves. */
 export class FakeClock implements Clock {
   #now: number;
+  #ahead = 0;
   readonly #timers = new Set<{ at: number; callback: () => void }>();
 
   constructor(now = Date.now()) {
@@ -10,7 +11,16 @@ export class FakeClock implements Clock {
   }
 
   now(): number {
-    return this.#now;
+    return this.#now + this.#ahead;
+  }
+
+  at(time: number, callback: () => void): () => void {
+    return watchTime(this, time, callback);
+  }
+
+  /** Somebody sets the clock, ahead or back: timers do not notice. */
+  set(ms: number): void {
+    this.#ahead += ms;
   }
 
   after(ms: number, callback: () => void): () => void {
