@@ -8,7 +8,7 @@ import type { ControlLog } from '../xds/xds-client.ts';
 import type { CertificateAuthority } from './ca-client.ts';
 import type { CertificateBundle } from './certificate-bundle.ts';
 import { parseCertificates, verifyChain } from './certificate-chain.ts';
-import { SYSTEM_CLOCK, type Clock } from './clock.ts';
+import { SYSTEM_CLOCK, type WallClock } from './clock.ts';
 import { makeKeyAndRequest } from './key-pair.ts';
 import { RequestQueue, type Priority } from './request-queue.ts';
 import { RootBundle } from './root-bundle.ts';
@@ -30,7 +30,7 @@ export interface CertificateManagerOptions {
   readonly log: ControlLog;
   readonly ttlSeconds?: number;
   readonly concurrency?: number;
-  readonly clock?: Clock;
+  readonly clock?: WallClock;
   readonly random?: () => number;
   /** For the metric of expiry: seconds since the epoch; undefined when the identity has no certificate any more. */
   readonly onExpiryChange?: (identity: string, notAfterSeconds: number | undefined) => void;
@@ -80,7 +80,7 @@ type RemovalListener = (identity: Identity, why: 'released' | 'expired') => void
  */
 export class CertificateManager {
   readonly #options: CertificateManagerOptions;
-  readonly #clock: Clock;
+  readonly #clock: WallClock;
   readonly #entries = new Map<string, Entry>();
   readonly #queue: RequestQueue;
   readonly #roots = new RootBundle();

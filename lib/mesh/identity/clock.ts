@@ -4,6 +4,10 @@ export interface Clock {
   now(): number;
   /** Calls back after that many milliseconds, however many; returns how to prevent it. */
   after(ms: number, callback: () => void): () => void;
+}
+
+/** A clock that somebody may set while a timer runs. */
+export interface WallClock extends Clock {
   /** Calls back when it is that time, also when the clock was set meanwhile; returns how to prevent it. */
   at(time: number, callback: () => void): () => void;
 }
@@ -15,7 +19,7 @@ const MAX_TIMER_MS = 2 ** 31 - 1;
 const LOOK_INTERVAL_MS = 30_000;
 
 /** The system's clock. Its timers do not keep the process alive. */
-export const SYSTEM_CLOCK: Clock = {
+export const SYSTEM_CLOCK: WallClock = {
   now: () => Date.now(),
   after(ms, callback) {
     let timer: NodeJS.Timeout;
@@ -30,11 +34,7 @@ export const SYSTEM_CLOCK: Clock = {
 };
 
 /** Timers go by a clock that is never set: the time is looked at from time to time. */
-export function watchTime(
-  clock: Pick<Clock, 'now' | 'after'>,
-  time: number,
-  callback: () => void,
-): () => void {
+export function watchTime(clock: Clock, time: number, callback: () => void): () => void {
   let cancel: () => void;
   const look = (): void => {
     const left = time - clock.now();

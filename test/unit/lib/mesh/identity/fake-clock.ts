@@ -1,7 +1,7 @@
-import { watchTime, type Clock } from '../../../../../lib/mesh/identity/clock.ts';
+import { watchTime, type WallClock } from '../../../../../lib/mesh/identity/clock.ts';
 
 /** Time that the test moves. */
-export class FakeClock implements Clock {
+export class FakeClock implements WallClock {
   #now: number;
   #ahead = 0;
   readonly #timers = new Set<{ at: number; callback: () => void }>();
