@@ -221,9 +221,13 @@ function byHttp2(route, host, port, what) {
     receive(stream, check, what.clientRead, 'close');
   });
   stream.on('error', (e) => (error ??= e.code ?? e.message));
+  // What its session lets go of unread was cut, and a stream that says `end` only when it is destroyed as well.
+  let ended = false;
+  stream.prependOnceListener('end', () => (ended = !stream.destroyed));
   stream.on('aborted', () => (error ??= 'aborted'));
   stream.on('close', () => {
     if (stream.rstCode !== 0) error ??= `reset with ${stream.rstCode}`;
+    if (!ended) error ??= 'closed before its end';
     if (error === undefined && status === 200) check.end();
     end(stream.writableFinished, error);
   });

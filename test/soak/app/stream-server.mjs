@@ -12,8 +12,10 @@ const counts = { whole: 0, cut: 0 };
 
 function watch(what, stream, check, pace) {
   const isHttp2 = stream.httpVersionMajor === 2;
+  let ended = false;
+  if (isHttp2) stream.stream.prependOnceListener('end', () => (ended = !stream.stream.destroyed));
   stream.on('close', () => {
-    if (isHttp2 && !stream.aborted && stream.stream.rstCode === 0) check.end();
+    if (isHttp2 && ended && stream.stream.rstCode === 0) check.end();
     if (check.problem !== undefined)
       console.log(JSON.stringify({ violation: check.problem, at: new Date().toISOString(), what }));
     else if (check.received === check.total && stream.readableEnded) counts.whole += 1;
