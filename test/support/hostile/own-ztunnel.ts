@@ -119,7 +119,8 @@ export function dialTls(
 }
 
 async function listening(server: net.Server): Promise<number> {
-  server.listen(0, '127.0.0.1');
+  // As an agent's listeners; Node's own 511 would make silent connections wait.
+  server.listen({ port: 0, host: '127.0.0.1', backlog: 4_096 });
   await once(server, 'listening');
   return (server.address() as AddressInfo).port;
 }
