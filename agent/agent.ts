@@ -8,6 +8,8 @@ import { KernelRedirection } from './kernel-redirection.ts';
 import { LinuxNode } from './linux-node.ts';
 import { LocalPodSource } from './local-pod-source.ts';
 import type { Log } from './log.ts';
+import { OffWatch } from './off-watch.ts';
+import type { PodRecord } from './pod-record.ts';
 import { problemText } from './pod-source.ts';
 import { Reconciler } from './reconciler.ts';
 import { StatusServer } from './status-server.ts';
@@ -49,7 +51,9 @@ export async function startAgent(
 
   const source = new LocalPodSource(config.pods);
   const node = new LinuxNode(redirection.cgroupPath);
-  const reconciler = new Reconciler({ source, redirection, node, handover: zds, clock, log });
+  const offWatch = new OffWatch(redirection, log);
+  const onPass = (records: Iterable<PodRecord>): void => offWatch.look(records, clock.now());
+  const reconciler = new Reconciler({ source, redirection, node, handover: zds, clock, log, onPass });
   started.defer(() => reconciler.stop());
 
   const parts: StatusParts = {

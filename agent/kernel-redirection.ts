@@ -83,6 +83,10 @@ export class KernelRedirection implements RedirectionPort {
     });
   }
 
+  switchedOff(): ReturnType<RedirectionPort['switchedOff']> {
+    return this.#redirection.switchedOff();
+  }
+
   stats(): Record<string, number> {
     const { counters, pods, records } = this.#redirection.stats();
     return { ...counters, pods, records };

@@ -33,6 +33,8 @@ export interface ReconcilerOptions {
   readonly handover: WorkloadHandover;
   readonly clock: Clock;
   readonly log: Log;
+  /** Called after each complete pass. */
+  readonly onPass?: (records: Iterable<PodRecord>) => void;
 }
 
 export class Reconciler {
@@ -85,6 +87,7 @@ export class Reconciler {
     try {
       this.#pass(problems);
       this.#passes += 1;
+      this.#options.onPass?.(this.#records.values());
     } catch (error) {
       problems.push(errorText(error));
     }

@@ -73,6 +73,8 @@ export interface RedirectionPort {
    */
   repair(): readonly string[];
   verify(): readonly KernelProblem[];
+  /** What `loam off` switched off, and since when. */
+  switchedOff(): { readonly node: Date | undefined; readonly pods: ReadonlyMap<bigint, Date> };
   stats(): Readonly<Record<string, number>>;
   /** Ends this process's part and leaves everything in force. */
   close(): void;

@@ -29,6 +29,8 @@ export interface PodStatus {
   readonly state: PodRecord['state'];
   /** When it became so (RFC 3339). */
   readonly since: string;
+  /** Since when it has plain networking (`loam off`); absent: it has not by itself, see the node's `off`. */
+  readonly off?: string;
   readonly problem?: string;
   readonly problemCode?: string;
   readonly netns: { readonly path: string; readonly inode?: string; readonly cookie?: string };
@@ -56,6 +58,8 @@ export interface Status {
   readonly cgroup: string;
   readonly pods: readonly PodStatus[];
   readonly source: { readonly synced: boolean; readonly problems: readonly SourceProblem[] };
+  /** Since when the whole node is off (`loam off node`); absent: it is not. */
+  readonly off?: string;
   /** What is wrong with the whole. */
   readonly problems: readonly string[];
   readonly proxies: ReturnType<ZdsServer['describe']>;
@@ -73,12 +77,14 @@ export interface StatusParts {
 
 export function statusOf({ node, instance, source, reconciler, redirection, zds }: StatusParts): Status {
   const drops = guardDrops(redirection);
+  const off = switchedOff(redirection);
   return {
     node,
     instance,
     cgroup: redirection.cgroupPath,
-    pods: [...reconciler.records.values()].map((record) => podStatus(record, zds, drops)),
+    pods: [...reconciler.records.values()].map((record) => podStatus(record, zds, drops, off?.pods)),
     source: { synced: source.state.synced, problems: source.state.problems },
+    ...(off?.node && { off: off.node.toISOString() }),
     problems: reconciler.problems,
     proxies: zds.describe(),
     kernel: kernelStats(redirection),
@@ -103,14 +109,17 @@ function podStatus(
   record: PodRecord,
   zds: ZdsServer,
   drops: ReadonlyMap<bigint, Readonly<Record<string, number>>>,
+  offPods: ReadonlyMap<bigint, Date> | undefined,
 ): PodStatus {
   const { spec, netns, listeners, problem } = record;
+  const off = netns && offPods?.get(netns.cookie);
   return {
     uid: spec.uid,
     pod: podName(spec),
     ips: spec.ips,
     state: record.state,
     since: new Date(record.since).toISOString(),
+    ...(off && { off: off.toISOString() }),
     ...(problem === undefined ? {} : { problem: problem.message, problemCode: problem.code }),
     netns: {
       path: spec.netns,
@@ -150,6 +159,14 @@ export function guardDrops(redirection: RedirectionPort): Map<bigint, Readonly<R
       Object.fromEntries(Object.entries(drops).filter(([, packets]) => packets > 0)),
     ]),
   );
+}
+
+function switchedOff(redirection: RedirectionPort): ReturnType<RedirectionPort['switchedOff']> | undefined {
+  try {
+    return redirection.switchedOff();
+  } catch {
+    return undefined; // kernelStats shows why the kernel cannot be asked
+  }
 }
 
 function kernelStats(redirection: RedirectionPort): Status['kernel'] {

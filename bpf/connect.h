@@ -10,6 +10,7 @@
 #include "address.h"
 #include "counters.h"
 #include "maps.h"
+#include "off.h"
 
 enum { REFUSE = 0, ALLOW = 1 };
 
@@ -93,12 +94,19 @@ static __always_inline int redirect(struct bpf_sock_addr *ctx, bool v6)
 			forget_dialled(sk);
 		return ALLOW;
 	}
+	own = sk ? bpf_sk_storage_get(&own_sockets, sk, 0, 0) : NULL;
+	/* Not so ztunnel's: it goes on to serve those who come by the mesh, and the connections that were there before. */
+	if (!own && is_off(netns)) {
+		if (sk)
+			forget_dialled(sk);
+		count(OFF_CONNECTS);
+		return ALLOW;
+	}
 	use = bpf_map_lookup_elem(&pod_uses, &netns);
 	if (!sk || !use)
 		return refuse(ENOBUFS);
 	read_user_address(ctx, v6, &to);
 
-	own = bpf_sk_storage_get(&own_sockets, sk, 0, 0);
 	if (own) {
 		if ((own->flags & OWN_SOCKET_TRUE_PEER) && at_cap(pod, use, RECORD_TO_APPLICATION)) {
 			count(REFUSED_CAP);

@@ -11,6 +11,7 @@
  */
 #include "address.h"
 #include "maps.h"
+#include "off.h"
 
 #define ETH_HEADER 14
 #define ETHERTYPE_IPV4 0x0800
@@ -274,6 +275,8 @@ int loam_guard(struct __sk_buff *skb)
 	__u64 netns = self.netns;
 	struct guard *guard = bpf_map_lookup_elem(&guards, &netns);
 
+	if (is_off(netns))
+		return pass();
 	if (!guard)
 		return drop(GUARD_SOURCE);
 	/* The outermost tag was taken off already, an inner one shows as the ethertype. */

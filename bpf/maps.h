@@ -87,4 +87,12 @@ struct {
 	__type(value, struct guard_drops);
 } guard_drops SEC(".maps");
 
+/* Since when (milliseconds of the epoch), by netns cookie, or by OFF_NODE: see off.h. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_PODS + 1);
+	__type(key, __u64);
+	__type(value, __u64);
+} switched_off SEC(".maps");
+
 #endif

@@ -7,6 +7,7 @@
 #include "address.h"
 #include "counters.h"
 #include "maps.h"
+#include "off.h"
 
 #define HBONE_PORT 15008
 #define LOOPBACK_IFINDEX 1 /* in every netns */
@@ -137,6 +138,9 @@ int loam_sk_lookup(struct bpf_sk_lookup *ctx)
 	} else if (is_loopback(key.destination) && ctx->ingress_ifindex == LOOPBACK_IFINDEX) {
 		/* Within the pod. A packet from outside has another interface, whatever its addresses say. */
 		return pass(&key, PASSED_LOOPBACK);
+	} else if (key.destination_port != HBONE_PORT && is_off(self.netns)) {
+		/* Others' mTLS is still taken: they do not know, and need not. */
+		return pass(&key, PASSED_OFF);
 	} else if (is_internal(key.destination) || is_internal(key.source) ||
 		   same_ip(key.source, key.destination) || is_own(&own, key.source)) {
 		/*

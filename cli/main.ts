@@ -7,6 +7,7 @@ import { packageRoot } from '../lib/package-root.ts';
 import { benchCommand } from './commands/bench.ts';
 import { demoCommand } from './commands/demo.ts';
 import { localCommand } from './commands/local.ts';
+import { offCommand, onCommand } from './commands/off.ts';
 import { testCommand } from './commands/test.ts';
 
 /** Commands that load BPF programs, here or in a process of theirs. */
@@ -33,6 +34,8 @@ const program = new Command('loam')
   })
   .addCommand(demoCommand())
   .addCommand(localCommand())
+  .addCommand(offCommand())
+  .addCommand(onCommand())
   .addCommand(testCommand())
   .addCommand(benchCommand());
 

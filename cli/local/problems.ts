@@ -41,6 +41,7 @@ export function problemsOf(status: MeshStatus): Problem[] {
     for (const why of own) add(`waypoint ${namespace}/${name}`, why, instances.length === 0);
   for (const { gateway, nacks } of controller?.gateways ?? [])
     for (const nack of nacks) add(`waypoint ${gateway}`, `refuses its configuration: ${nack}`, false);
+  for (const { what, since } of status.off) add(what, offText(what, since), false);
   if (report.generation === undefined) add('pods', 'not all of the manifests are started yet');
   for (const pod of report.pods) {
     const what = `pod ${pod.namespace}/${pod.name}`;
@@ -65,6 +66,11 @@ export function problemsOf(status: MeshStatus): Problem[] {
       add(what, `does not run: ${object.message ?? 'waits'}`, false);
   }
   return problems;
+}
+
+function offText(what: string, since: Date | string): string {
+  const time = new Date(since).toISOString();
+  return `SWITCHED OFF since ${time}: plain networking, no mTLS and no policy; undo it: loam on ${what}`;
 }
 
 /** `controller`, `ztunnel of node-a`, `waypoint shop/waypoint-0`. */

@@ -55,6 +55,12 @@ function guardText(unguarded: readonly string[]): string {
   return unguarded.length === 0 ? '' : `, NOT GUARDED: ${unguarded.join(', ')}`;
 }
 
+/** Off by itself or with its node: whoever reads `enrolled, verified` must not think that it is protected. */
+function offOf(status: MeshStatus, pod: { namespace: string; name: string; node: string }): string {
+  const names = [`pod ${pod.namespace}/${pod.name}`, `node ${pod.node}`];
+  return status.off.some(({ what }) => names.includes(what)) ? ', SWITCHED OFF (plain networking)' : '';
+}
+
 function podRows(status: MeshStatus): string[][] {
   return [...status.report.pods]
     .sort((a, b) => (`${a.namespace}/${a.name}` < `${b.namespace}/${b.name}` ? -1 : 1))
@@ -62,7 +68,7 @@ function podRows(status: MeshStatus): string[][] {
       const kernel = status.enrolled[pod.uid];
       const enrolment = pod.wantsEnrolment
         ? kernel?.verified === true
-          ? `enrolled, verified${guardText(kernel.unguarded)}`
+          ? `enrolled, verified${guardText(kernel.unguarded)}${offOf(status, pod)}`
           : 'claimed, NOT VERIFIED'
         : kernel?.verified === true
           ? 'STILL ENROLLED'

@@ -1,6 +1,7 @@
 import { errorText } from '../../lib/loam-error.ts';
 import { agentPods, type EnrolledPod } from './agent-status.ts';
 import { ask, askJson, type Endpoint } from './http.ts';
+import { switchedOff, type OffState } from './off.ts';
 import { meshPaths } from './paths.ts';
 import { WAYPOINT_READY_PORT, ZTUNNEL_METRICS_PORT, ZTUNNEL_READY_PORT } from './programs.ts';
 import { parseRefusals, type Refusals } from './refusals.ts';
@@ -101,6 +102,8 @@ export interface MeshStatus {
   readonly controller?: ControllerStatus;
   /** What the rules at the source refused, of the nodes that answer. */
   readonly refusals?: readonly Refusals[];
+  /** What `loam off` switched off, as the kernel has it. */
+  readonly off: readonly OffState[];
 }
 
 /** @throws LocalMeshError when no mesh of that name runs */
@@ -140,6 +143,7 @@ export async function meshStatus(mesh: string): Promise<MeshStatus> {
     enrolled: Object.fromEntries(enrolled.flat().map((pod) => [pod.uid, pod])),
     refusals: refusals.flat(),
     ...(objects === undefined ? {} : { controller: objects }),
+    off: switchedOff(mesh),
   };
 }
 

@@ -54,7 +54,8 @@ describe('bpf: accepted sockets say the right thing at once (FINDINGS, answer 5)
       });
       for (let i = 0; i < CONNECTIONS; i += 1) {
         using toApp = mesh.ownSocket(pod, client, family);
-        bindSource(toApp.resetOnClose().fd, sources.next(family));
+        // Closed in good order: a reset may overtake the last ACK of the handshake, and nobody accepts it.
+        bindSource(toApp.fd, sources.next(family));
         assert.equal(toApp.connect(own(pod), 9300), 'ok');
       }
       assert.deepEqual(await result, [[]]);
@@ -73,7 +74,7 @@ describe('bpf: accepted sockets say the right thing at once (FINDINGS, answer 5)
         originalDstMapFd,
       });
       for (let i = 0; i < CONNECTIONS; i += 1) {
-        using client = Sock.open(pod.netnsFd, { family }).resetOnClose();
+        using client = Sock.open(pod.netnsFd, { family });
         assert.equal(client.connect(service.ip, service.port), 'ok');
       }
       assert.deepEqual(await result, [[]]);

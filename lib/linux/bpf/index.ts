@@ -12,6 +12,7 @@ export type { Counter, Endpoint, ListenerRole } from './layout.ts';
 export { GUARD_REASONS, type GuardDrops, type GuardReason } from './guard-layout.ts';
 export type { GuardMethod } from './guard-pins.ts';
 export type { GuardRequest, GuardState } from './guard-store.ts';
+export { OffSwitches, pinnedInstances, type SwitchedOff } from './off-switches.ts';
 export { markOwnSocket, originalDst } from './own-sockets.ts';
 export type { EnrolledPod, PodHandle, PodRequest } from './pod-store.ts';
 export { Redirection, type OpenOptions, type Problem, type Stats } from './redirection.ts';

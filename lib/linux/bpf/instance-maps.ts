@@ -30,6 +30,7 @@ const SIZES = {
   true_peer: [4, ADDRESS_BYTES],
   guards: [8, GUARD_BYTES],
   guard_drops: [8, GUARD_DROPS_BYTES],
+  switched_off: [8, 8],
   counters: [4, 8],
 } as const;
 export type MapName = keyof typeof SIZES;

@@ -40,6 +40,15 @@ function isBpffs(path: string): boolean {
   return mounts().some((mount) => mount.path === path && mount.type === 'bpf');
 }
 
+/** A new descriptor, the caller's, of what is pinned at a path; undefined where nothing is. @throws BpfError BPF_PIN */
+export function openPinned(path: string): number | undefined {
+  const fd = libbpf().openPin(path);
+  if (fd >= 0) return fd;
+  const errno = lastErrno();
+  if (errno === ENOENT) return undefined;
+  throw new BpfError('BPF_PIN', `${path} cannot be opened: ${errnoName(errno)}`, { errno });
+}
+
 /** The pins of one instance, with the lock that keeps a second process away. */
 export class PinFolder {
   readonly #bpffs: string;
@@ -108,12 +117,7 @@ export class PinFolder {
 
   /** A new descriptor of what is pinned, or undefined. The caller closes it. */
   get(kind: PinKind, name: string, layout = CURRENT_LAYOUT): number | undefined {
-    const path = join(this.#dir(kind, layout), name);
-    const fd = libbpf().openPin(path);
-    if (fd >= 0) return fd;
-    const errno = lastErrno();
-    if (errno === ENOENT) return undefined;
-    throw new BpfError('BPF_PIN', `${path} cannot be opened: ${errnoName(errno)}`, { errno });
+    return openPinned(join(this.#dir(kind, layout), name));
   }
 
   /** Pins a descriptor. */

@@ -283,6 +283,7 @@ export class PodStore {
     const records = this.#maps.map('records');
     for (const key of records.keys()) if (key.readBigUInt64LE(0) === cookie) records.delete(key);
     this.#maps.map('pod_uses').delete(cookieKey(cookie));
+    this.#maps.map('switched_off').delete(cookieKey(cookie));
     this.#guards.remove(cookie);
   }
 

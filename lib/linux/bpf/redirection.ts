@@ -12,6 +12,7 @@ import { GuardStore, type GuardRequest, type GuardState } from './guard-store.ts
 import { InstanceMaps } from './instance-maps.ts';
 import type { Counter, ListenerRole } from './layout.ts';
 import { allLinks, attach, attachedPrograms, detach, linkInfo, replaceProgram } from './link.ts';
+import { readSwitches, type SwitchedOff } from './off-switches.ts';
 import { loadObject, type LoadedObject } from './object.ts';
 import { CURRENT_LAYOUT, DEFAULT_BPFFS, PinFolder } from './pins.ts';
 import { unrouteSources } from './pod-sources.ts';
@@ -169,6 +170,11 @@ export class Redirection {
     using object = loadObject({ file: 'redirect.bpf.o', maps: this.#maps.descriptors });
     attachHooks(this.#pins, object, this.#cgroupPath, hooks);
     return [...hooks, ...maps];
+  }
+
+  /** What `loam off` switched off: read from the kernel, whoever wrote it. */
+  switchedOff(): SwitchedOff {
+    return readSwitches(this.#maps.map('switched_off'));
   }
 
   /** Counters of all programs and how full the maps are. */

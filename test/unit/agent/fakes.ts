@@ -211,6 +211,12 @@ export class FakeRedirection implements RedirectionPort {
     return this.problems;
   }
 
+  readonly off: { node: Date | undefined; pods: Map<bigint, Date> } = { node: undefined, pods: new Map() };
+
+  switchedOff(): { node: Date | undefined; pods: Map<bigint, Date> } {
+    return this.off;
+  }
+
   stats(): Record<string, number> {
     return { pods: this.pods.size };
   }

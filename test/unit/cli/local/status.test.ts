@@ -76,10 +76,11 @@ describe('local mesh: status', () => {
       told: Partial<GatewayStatus> = {},
       problems: string[] = [],
     ): MeshStatus => {
-      const { report, readiness, enrolled, controller } = status([]);
+      const { report, readiness, enrolled, controller, off } = status([]);
       assert.ok(controller);
       const gateway = { gateway: 'shop/waypoint', connected: true, ackedGeneration: 3, nacks: [] };
       return {
+        off,
         report: {
           ...report,
           programs: [

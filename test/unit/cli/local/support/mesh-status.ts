@@ -37,6 +37,7 @@ export function status(pods: readonly PodReport[], over: Partial<MeshStatus> = {
       nodes: [{ node: 'node-a', agent: { ready: true }, ztunnel: { ready: true } }],
       waypoints: {},
     },
+    off: [],
     enrolled: Object.fromEntries(pods.map(({ uid }) => [uid, { uid, verified: true, unguarded: [] }])),
     controller: { generation: 3, objects: [], files: [], nodes: [] },
     ...over,

@@ -1,0 +1,35 @@
+import { Command } from 'commander';
+import { checkMeshName, DEFAULT_MESH } from '../local/names.ts';
+import { parseTarget, switchNetworking } from '../local/off.ts';
+
+const ARGUMENT = 'pod NAMESPACE/NAME, namespace NAMESPACE, or node [NAME]; without any, every node';
+
+function run(words: string[], options: { name: string }, to: 'off' | 'on'): void {
+  const mesh = checkMeshName(options.name);
+  for (const { what, changed } of switchNetworking(mesh, parseTarget(words), to))
+    console.log(`${what}: ${changed ? '' : 'was '}${to}${changed ? '' : ' already'}`);
+  if (to === 'off')
+    console.error(
+      'NOT IN THE MESH now: plain networking, no mTLS and no policy for new connections, until `loam on`.',
+    );
+}
+
+/** `loam off …`: plain networking at once, whatever else runs or does not. */
+export function offCommand(): Command {
+  return new Command('off')
+    .description(
+      'plain networking at once, without mTLS and policy, for new connections; also while the mesh is down',
+    )
+    .argument('[target...]', ARGUMENT)
+    .option('--name <mesh>', 'which mesh, where there are several', DEFAULT_MESH)
+    .action((words: string[], options: { name: string }) => run(words, options, 'off'));
+}
+
+/** `loam on …`: undoes `loam off`. */
+export function onCommand(): Command {
+  return new Command('on')
+    .description('undo `loam off`')
+    .argument('[target...]', ARGUMENT)
+    .option('--name <mesh>', 'which mesh, where there are several', DEFAULT_MESH)
+    .action((words: string[], options: { name: string }) => run(words, options, 'on'));
+}

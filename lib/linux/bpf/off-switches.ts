@@ -1,0 +1,105 @@
+/**
+ * `loam off`: which pods of an instance, or whether all of its node, have plain networking for now. The switches are in a
+ * pinned map that the programs look into: they act at once, and while agent, ztunnel and controller are away. Whoever can open
+ * the pin may turn them, which is root of the node alone (the BPF file system and the instance's folder are root's, mode 0700).
+ */
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { closeFd } from '../libc.ts';
+import { BpfError } from './errors.ts';
+import { buffer, cookieKey, POD_BYTES } from './layout.ts';
+import { BpfMap } from './map.ts';
+import { CURRENT_LAYOUT, DEFAULT_BPFFS, openPinned } from './pins.ts';
+
+/** The key that stands for the whole node: OFF_NODE in bpf/off.h. */
+const NODE_KEY = 0n;
+
+/** What is off since when. */
+export interface SwitchedOff {
+  /** Of the whole node; undefined: it is on. */
+  readonly node: Date | undefined;
+  /** By netns cookie, whether or not the node is off. */
+  readonly pods: ReadonlyMap<bigint, Date>;
+}
+
+/** Names of the instances that have pins on this machine. */
+export function pinnedInstances(bpffs: string = DEFAULT_BPFFS): string[] {
+  const folder = join(bpffs, 'loam');
+  return existsSync(folder) ? readdirSync(folder) : [];
+}
+
+/** Reads the switches of a map. */
+export function readSwitches(map: BpfMap): SwitchedOff {
+  let node: Date | undefined;
+  const pods = new Map<bigint, Date>();
+  for (const key of map.keys()) {
+    const value = map.get(key);
+    if (value === undefined) continue;
+    const since = new Date(Number(value.readBigUInt64LE(0)));
+    const cookie = key.readBigUInt64LE(0);
+    if (cookie === NODE_KEY) node = since;
+    else pods.set(cookie, since);
+  }
+  return { node, pods };
+}
+
+/** The switches of one instance, opened without its agent. */
+export class OffSwitches implements Disposable {
+  readonly #switches: BpfMap;
+  readonly #pods: BpfMap;
+
+  private constructor(switches: BpfMap, pods: BpfMap) {
+    this.#switches = switches;
+    this.#pods = pods;
+  }
+
+  /**
+   * @returns undefined when nothing of this instance is pinned
+   * @throws BpfError BPF_LAYOUT when what is pinned is of another version of Loam: its own command has to be used
+   */
+  static open(instance: string, bpffs: string = DEFAULT_BPFFS): OffSwitches | undefined {
+    const folder = join(bpffs, 'loam', instance);
+    if (!existsSync(folder)) return undefined;
+    const switches = openPinned(join(folder, CURRENT_LAYOUT, 'maps', 'switched_off'));
+    const pods = openPinned(join(folder, CURRENT_LAYOUT, 'maps', 'pods'));
+    if (switches === undefined || pods === undefined) {
+      for (const fd of [switches, pods]) if (fd !== undefined) closeFd(fd);
+      throw new BpfError('BPF_LAYOUT', `${folder} has no switches of layout ${CURRENT_LAYOUT}`);
+    }
+    return new OffSwitches(
+      new BpfMap('switched_off', switches, 8, 8),
+      new BpfMap('pods', pods, 8, POD_BYTES),
+    );
+  }
+
+  read(): SwitchedOff {
+    return readSwitches(this.#switches);
+  }
+
+  /** Is a pod of this cookie enrolled with this instance? */
+  isEnrolled(cookie: bigint): boolean {
+    return this.#pods.get(cookieKey(cookie)) !== undefined;
+  }
+
+  /**
+   * Plain networking for new connections from now on; those that exist go on as they are.
+   *
+   * @param cookie of an enrolled pod, or `node`
+   * @returns false when it was off already: its time stays
+   */
+  turnOff(cookie: bigint | 'node', since: Date = new Date()): boolean {
+    const value = buffer(8);
+    value.writeBigUInt64LE(BigInt(since.getTime()), 0);
+    return this.#switches.add(cookieKey(cookie === 'node' ? NODE_KEY : cookie), value);
+  }
+
+  /** Back into the mesh. @returns false when it was not off */
+  turnOn(cookie: bigint | 'node'): boolean {
+    return this.#switches.delete(cookieKey(cookie === 'node' ? NODE_KEY : cookie));
+  }
+
+  [Symbol.dispose](): void {
+    closeFd(this.#switches.fd);
+    closeFd(this.#pods.fd);
+  }
+}
