@@ -10,6 +10,7 @@ import {
   type Service as MeshService,
   ServiceSchema,
 } from '../../proto/gen/istio/workload/workload_pb.js';
+import { familyOf, givenClusterIps, type IpFamily, serviceFamilies } from '../../lib/ip-families.ts';
 import { assertNever } from '../../lib/assert-never.ts';
 import type { Labels, Namespace, Service, ServicePort } from '../model/objects.ts';
 import { namespaceOf } from '../model/objects.ts';
@@ -34,22 +35,23 @@ export function tcpPorts(service: Service): readonly ServicePort[] {
   return (service.spec.ports ?? []).filter(({ protocol }) => (protocol ?? 'TCP') === 'TCP');
 }
 
+/** Whether a Service has no virtual address, so that its clients dial its pods. */
+export function isHeadless({ spec: { clusterIP, clusterIPs } }: Service): boolean {
+  return clusterIP === 'None' || clusterIPs?.[0] === 'None';
+}
+
 /** A Service's virtual addresses, canonical; none for a headless one or one that has none yet. */
 export function serviceAddresses(service: Service, assignments: Assignments): string[] {
-  const { clusterIP, clusterIPs } = service.spec;
-  if (clusterIP === 'None') return [];
-  const assigned = assignments.services[`${namespaceOf(service)}/${service.metadata.name}`]?.clusterIP;
-  const own =
-    assigned !== undefined ? [assigned] : (clusterIPs ?? (clusterIP === undefined ? [] : [clusterIP]));
-  return [...new Set(own.filter((ip) => ip !== '' && ip !== 'None').map(canonicalAddress))];
+  if (isHeadless(service)) return [];
+  const assigned = assignments.services[`${namespaceOf(service)}/${service.metadata.name}`]?.clusterIPs;
+  return [...new Set((assigned ?? givenClusterIps(service.spec)).map(canonicalAddress))];
 }
 
 /** Why a Service compiles to nothing (yet), if so. */
 export function servicePending(service: Service, assignments: Assignments): string | undefined {
   if (service.spec.type === 'ExternalName')
     return 'Services of type ExternalName are not carried by the mesh';
-  if (service.spec.clusterIP !== 'None' && serviceAddresses(service, assignments).length === 0)
-    return 'no address yet';
+  if (!isHeadless(service) && serviceAddresses(service, assignments).length === 0) return 'no address yet';
   return undefined;
 }
 
@@ -85,15 +87,14 @@ export function compileService(
 }
 
 function ipFamiliesOf(service: Service, assignments: Assignments): IPFamilies {
-  const declared = service.spec.ipFamilies ?? [];
-  const addresses = serviceAddresses(service, assignments);
-  const v4 =
-    declared.length > 0
-      ? declared.includes('IPv4')
-      : addresses.length === 0 || addresses.some((ip) => !ip.includes(':'));
-  const v6 = declared.length > 0 ? declared.includes('IPv6') : addresses.some((ip) => ip.includes(':'));
-  if (v4 && v6) return IPFamilies.DUAL;
-  return v6 ? IPFamilies.IPV6_ONLY : IPFamilies.IPV4_ONLY;
+  const assigned = serviceAddresses(service, assignments).map(familyOf);
+  return familiesOnWire(assigned.length > 0 ? assigned : serviceFamilies(service.spec));
+}
+
+/** @param families one or two */
+export function familiesOnWire(families: readonly IpFamily[]): IPFamilies {
+  if (!families.includes('IPv6')) return IPFamilies.IPV4_ONLY;
+  return families.includes('IPv4') ? IPFamilies.DUAL : IPFamilies.IPV6_ONLY;
 }
 
 /** Protocol by `appProtocol`, else by the prefix of the port's name (Istio's protocol selection). */

@@ -13,7 +13,14 @@ import { labelsMatch } from '../model/labels.ts';
 import { namespaceOf, type Namespace, type Pod, type Service } from '../model/objects.ts';
 import type { Assignments } from '../sources/assignments.ts';
 import { addressBytes, canonicalAddress } from './addresses.ts';
-import { hostnameOf, targetPortOf, tcpPorts, type WaypointLookup, waypointOf } from './services.ts';
+import {
+  hostnameOf,
+  isHeadless,
+  targetPortOf,
+  tcpPorts,
+  type WaypointLookup,
+  waypointOf,
+} from './services.ts';
 
 /** Left out of resources, as istiod does. */
 export const DEFAULT_TRUST_DOMAIN = 'cluster.local';
@@ -38,8 +45,9 @@ export function placementOf(pod: Pod, assignments: Assignments): Placed {
     return { state: 'pending', reason: `the pod has ended (${status.phase})` };
   const assigned = assignments.pods[`${namespaceOf(pod)}/${pod.metadata.name}`];
   if (assigned !== undefined) {
-    const { ip, node, ready } = assigned;
-    return { state: 'placed', placement: { addresses: [canonicalAddress(ip)], node, ready: ready ?? false } };
+    const { ips, node, ready } = assigned;
+    const addresses = [...new Set(ips.map(canonicalAddress))];
+    return { state: 'placed', placement: { addresses, node, ready: ready ?? false } };
   }
   const own = status?.podIPs?.map(({ ip }) => ip) ?? (status?.podIP === undefined ? [] : [status.podIP]);
   if (spec.nodeName === undefined) return { state: 'pending', reason: 'no node yet (spec.nodeName)' };
@@ -114,7 +122,7 @@ function waypointOfPod(pod: Pod, { namespace, services, gateways }: WorkloadCont
   const own = waypointOf('workload', name, pod.metadata.labels, namespace, gateways);
   if (own !== undefined) return own;
   return services
-    .filter(({ spec }) => spec.clusterIP === 'None')
+    .filter(isHeadless)
     .sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1))
     .map(({ metadata }) => waypointOf('service', name, metadata.labels, namespace, gateways))
     .find((waypoint) => waypoint !== undefined);

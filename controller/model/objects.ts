@@ -4,6 +4,7 @@
  */
 import type { EgressPolicy, MeshSettings } from './egress-policy.ts';
 import type { Gateway, GatewayClass, GRPCRoute, HTTPRoute, ReferenceGrant } from './gateway-api.ts';
+import type { IpFamily, IpFamilyPolicy } from '../../lib/ip-families.ts';
 import type { Base, Kind, Labels } from './meta.ts';
 import type { RequestAuthentication } from './request-authentication.ts';
 import type { TrafficPolicy } from './traffic-policy.ts';
@@ -31,7 +32,8 @@ export interface Service extends Base<'Service'> {
     readonly type?: string;
     readonly clusterIP?: string;
     readonly clusterIPs?: readonly string[];
-    readonly ipFamilies?: readonly ('IPv4' | 'IPv6')[];
+    readonly ipFamilies?: readonly IpFamily[];
+    readonly ipFamilyPolicy?: IpFamilyPolicy;
     readonly selector?: Labels;
     readonly ports?: readonly ServicePort[];
     readonly publishNotReadyAddresses?: boolean;

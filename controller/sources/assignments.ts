@@ -12,17 +12,18 @@ import { WatchedFile } from './watched-file.ts';
 /** What a kubelet would report of a pod. */
 export interface PodAssignment {
   readonly uid?: string;
-  readonly ip: string;
+  /** One of each family at most, the primary first. */
+  readonly ips: readonly string[];
   readonly node: string;
   readonly ready?: boolean;
 }
 
-/** What stands for a Gateway: the address of its Service, and its processes. */
+/** What stands for a Gateway: the addresses of its Service, and its processes. */
 export interface GatewayAssignment {
-  readonly clusterIP: string;
+  readonly clusterIPs: readonly string[];
   readonly instances: readonly {
     readonly name: string;
-    readonly ip: string;
+    readonly ips: readonly string[];
     readonly node: string;
     readonly ready?: boolean;
   }[];
@@ -31,7 +32,7 @@ export interface GatewayAssignment {
 /** The part of objects' status that a kubelet and an API server fill in, by "namespace/name". */
 export interface Assignments {
   readonly pods: Readonly<Record<string, PodAssignment>>;
-  readonly services: Readonly<Record<string, { readonly clusterIP: string }>>;
+  readonly services: Readonly<Record<string, { readonly clusterIPs: readonly string[] }>>;
   readonly gateways?: Readonly<Record<string, GatewayAssignment>>;
 }
 
@@ -43,25 +44,24 @@ export const LAST_ASSIGNMENTS_FILE = 'last-assignments.json';
 
 const ajv = new Ajv({ strict: true });
 for (const format of FORMATS) ajv.addFormat(format.name, { type: 'string', validate: format.check });
+const IPS = list(text('ip'), 1);
 const validate = ajv.compile<Assignments>(
   record({
-    pods: mapOf(
-      record({ uid: STRING, ip: text('ip'), node: text('subdomain'), ready: BOOLEAN }, ['ip', 'node']),
-    ),
-    services: mapOf(record({ clusterIP: text('ip') }, ['clusterIP'])),
+    pods: mapOf(record({ uid: STRING, ips: IPS, node: text('subdomain'), ready: BOOLEAN }, ['ips', 'node'])),
+    services: mapOf(record({ clusterIPs: IPS }, ['clusterIPs'])),
     gateways: mapOf(
       record(
         {
-          clusterIP: text('ip'),
+          clusterIPs: IPS,
           instances: list(
-            record({ name: text('subdomain'), ip: text('ip'), node: text('subdomain'), ready: BOOLEAN }, [
+            record({ name: text('subdomain'), ips: IPS, node: text('subdomain'), ready: BOOLEAN }, [
               'name',
-              'ip',
+              'ips',
               'node',
             ]),
           ),
         },
-        ['clusterIP', 'instances'],
+        ['clusterIPs', 'instances'],
       ),
     ),
   }),

@@ -1,9 +1,9 @@
+import { POD_FAMILIES_ALLOWED, POD_FAMILIES_ANNOTATION } from '../../lib/ip-families.ts';
 import { DATAPLANE_MODE_LABEL } from '../../lib/enrolment.ts';
 import { GUARD_ANNOTATION, GUARD_MODES } from '../../lib/guard-mode.ts';
 import { hasSelector } from '../model/labels.ts';
-import { type KubeObject, type PeerAuthentication, type Pod, type Service } from '../model/objects.ts';
+import { type KubeObject, type PeerAuthentication, type Pod } from '../model/objects.ts';
 import { didYouMean } from '../schema/did-you-mean.ts';
-import { FORMATS } from '../schema/formats.ts';
 import { type FieldProblem, show } from '../schema/validate.ts';
 import { OUTBOUND_LABEL, OUTBOUND_LABEL_VALUES } from '../compile/egress/settings.ts';
 import {
@@ -18,11 +18,13 @@ import { checkGateway, checkGatewayClass, checkReferenceGrant } from './check-ga
 import { duplicates, notAllowed, type Path, problem } from './check-helpers.ts';
 import { checkRequestAuthentication } from './check-request-authentication.ts';
 import { checkRoute } from './check-routes.ts';
+import { checkService } from './check-service.ts';
 import { checkTrafficPolicy } from './check-traffic-policy.ts';
 
-const FORMAT = new Map(FORMATS.map((format) => [format.name, format]));
-
-const OWN_ANNOTATIONS: ReadonlyMap<string, readonly string[]> = new Map([[GUARD_ANNOTATION, GUARD_MODES]]);
+const OWN_ANNOTATIONS: ReadonlyMap<string, readonly string[]> = new Map<string, readonly string[]>([
+  [GUARD_ANNOTATION, GUARD_MODES],
+  [POD_FAMILIES_ANNOTATION, POD_FAMILIES_ALLOWED],
+]);
 const OWN_LABELS = 'loam.dev/';
 const OWN_LABEL_NAMES = [
   DATAPLANE_MODE_LABEL,
@@ -112,30 +114,6 @@ function checkAnnotations({ metadata: { annotations = {} } }: Pod): FieldProblem
     if (values === undefined || values.includes(value)) return [];
     return [notAllowed(['metadata', 'annotations', key], value, values.join(', '))];
   });
-}
-
-function checkService(service: Service): FieldProblem[] {
-  const { ports = [], type, clusterIP } = service.spec;
-  const path: Path = ['spec', 'ports'];
-  const found = [
-    ...duplicates(ports, (p) => p.name ?? '', path, 'port name'),
-    ...duplicates(ports, (p) => `${p.port}/${p.protocol ?? 'TCP'}`, path, 'port'),
-  ];
-  if (ports.length > 1) {
-    ports.forEach((port, i) => {
-      if (port.name === undefined)
-        found.push(problem([...path, i], 'a name is needed where a Service has several ports'));
-    });
-  }
-  ports.forEach(({ targetPort }, i) => {
-    const format = FORMAT.get(typeof targetPort === 'number' ? 'port-number' : 'port-name');
-    if (targetPort === undefined || format === undefined || format.check(String(targetPort))) return;
-    found.push(notAllowed([...path, i, 'targetPort'], targetPort, format.allowed));
-  });
-  if (ports.length === 0 && type !== 'ExternalName' && clusterIP !== 'None') {
-    found.push(problem(path, 'a Service with an address needs at least one port'));
-  }
-  return found;
 }
 
 function checkPeerAuthentication(policy: PeerAuthentication): FieldProblem[] {

@@ -224,7 +224,7 @@ export function writeMesh(folder: string, pods: readonly ServedPod[]): void {
   );
   const assigned = pods.map((pod) => [
     `default/${pod.side}`,
-    { uid: uidOf(pod), ip: pod.ip, node: nodeOf(pod), ready: true },
+    { uid: uidOf(pod), ips: [pod.ip], node: nodeOf(pod), ready: true },
   ]);
   writeFileSync(
     file('assignments.json'),

@@ -71,11 +71,11 @@ export function addWaypoint(folder: string): void {
     documents.map((document) => `---\n${JSON.stringify(document)}\n`).join(''),
   );
   const assignments = JSON.parse(readFileSync(file('assignments.json'), 'utf8')) as Record<string, unknown>;
-  assignments['services'] = { 'default/server': { clusterIP: WAYPOINT.serviceVip } };
+  assignments['services'] = { 'default/server': { clusterIPs: [WAYPOINT.serviceVip] } };
   assignments['gateways'] = {
     [WAYPOINT.gateway]: {
-      clusterIP: WAYPOINT.vip,
-      instances: [{ name: 'way-0', ip: WAYPOINT.ip, node: 'node-a', ready: true }],
+      clusterIPs: [WAYPOINT.vip],
+      instances: [{ name: 'way-0', ips: [WAYPOINT.ip], node: 'node-a', ready: true }],
     },
   };
   writeFileSync(file('assignments.json'), JSON.stringify(assignments));

@@ -2,16 +2,16 @@ import { create } from '@bufbuild/protobuf';
 import {
   type Address,
   AddressSchema,
-  IPFamilies,
   ServiceSchema,
   TunnelProtocol,
   WorkloadSchema,
   WorkloadStatus,
   WorkloadType,
 } from '../../../proto/gen/istio/workload/workload_pb.js';
+import { familyOf } from '../../../lib/ip-families.ts';
 import type { GatewayAssignment } from '../../sources/assignments.ts';
 import { addressBytes, canonicalAddress } from '../addresses.ts';
-import { hostnameOf } from '../services.ts';
+import { familiesOnWire, hostnameOf } from '../services.ts';
 import { DEFAULT_TRUST_DOMAIN, workloadUid } from '../workloads.ts';
 import type { Waypoint, World } from './world.ts';
 
@@ -57,7 +57,7 @@ export function planWaypoint(
  */
 function waypointAddresses(
   waypoint: Waypoint,
-  { clusterIP, instances }: GatewayAssignment,
+  { clusterIPs, instances }: GatewayAssignment,
   { clusterId, trustDomain }: { clusterId: string; trustDomain: string },
 ): WaypointAddress[] {
   const { namespace, name } = waypoint;
@@ -68,9 +68,9 @@ function waypointAddresses(
     name,
     namespace,
     hostname,
-    addresses: [{ network: '', address: addressBytes(clusterIP) }],
+    addresses: clusterIPs.map((ip) => ({ network: '', address: addressBytes(ip) })),
     ports: [port],
-    ipFamilies: clusterIP.includes(':') ? IPFamilies.IPV6_ONLY : IPFamilies.IPV4_ONLY,
+    ipFamilies: familiesOnWire(clusterIPs.map(familyOf)),
     canonical: true,
   });
   const workloads = instances.map((instance): WaypointAddress => {
@@ -80,7 +80,7 @@ function waypointAddresses(
       uid,
       name: pod,
       namespace,
-      addresses: [addressBytes(instance.ip)],
+      addresses: instance.ips.map(addressBytes),
       tunnelProtocol: TunnelProtocol.HBONE,
       // It speaks HBONE itself: its node's ztunnel stands not before it.
       nativeTunnel: true,
@@ -97,13 +97,13 @@ function waypointAddresses(
     });
     return {
       name: uid,
-      ips: [canonicalAddress(instance.ip)],
+      ips: instance.ips.map(canonicalAddress),
       members: [key],
       address: create(AddressSchema, { type: { case: 'workload', value } }),
     };
   });
   const address = create(AddressSchema, { type: { case: 'service', value: service } });
-  return [{ name: key, address, ips: [canonicalAddress(clusterIP)], members: [] }, ...workloads];
+  return [{ name: key, address, ips: clusterIPs.map(canonicalAddress), members: [] }, ...workloads];
 }
 
 /** The name of an instance as a pod's: as a Deployment would, with the Gateway's name in front. */

@@ -100,10 +100,10 @@ spec:
 
 export const ASSIGNMENTS = {
   pods: {
-    'shop/frontend-0': { uid: '1', ip: '198.18.1.2', node: 'node-a', ready: true },
-    'shop/payments-0': { uid: '2', ip: '198.18.2.2', node: 'node-b', ready: true },
+    'shop/frontend-0': { uid: '1', ips: ['198.18.1.2'], node: 'node-a', ready: true },
+    'shop/payments-0': { uid: '2', ips: ['198.18.2.2'], node: 'node-b', ready: true },
   },
-  services: { 'shop/payments': { clusterIP: '198.19.0.5' } },
+  services: { 'shop/payments': { clusterIPs: ['198.19.0.5'] } },
 };
 
 export interface RunningController extends AsyncDisposable {

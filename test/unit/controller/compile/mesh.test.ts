@@ -108,10 +108,13 @@ spec:
 `;
 const RECORDED_ASSIGNMENTS: Assignments = {
   pods: {
-    'fix/alpha-1': { ip: '198.18.129.32', node: 'node1', ready: true },
-    'fix/beta-1': { ip: '198.18.128.51', node: 'node2', ready: true },
+    'fix/alpha-1': { ips: ['198.18.129.32'], node: 'node1', ready: true },
+    'fix/beta-1': { ips: ['198.18.128.51'], node: 'node2', ready: true },
   },
-  services: { 'fix/alpha': { clusterIP: '198.19.228.243' }, 'fix/beta': { clusterIP: '198.19.122.50' } },
+  services: {
+    'fix/alpha': { clusterIPs: ['198.19.228.243'] },
+    'fix/beta': { clusterIPs: ['198.19.122.50'] },
+  },
 };
 
 describe('compile/mesh', () => {
@@ -219,7 +222,7 @@ describe('compile/mesh', () => {
       compiledTo: [],
     });
     const twice = structuredClone(ASSIGNMENTS);
-    twice.pods['shop/payments-0'].ip = twice.pods['shop/frontend-0'].ip;
+    twice.pods['shop/payments-0'].ips = twice.pods['shop/frontend-0'].ips;
     const mesh = compile(MANIFESTS, twice);
     assert.match(mesh.outcomes.get('Pod/shop/payments-0')?.message ?? '', /belongs to Pod shop\/frontend-0/);
     assert.equal(mesh.identities.has('node-b'), false);

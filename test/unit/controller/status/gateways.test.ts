@@ -40,14 +40,14 @@ describe('status/gateways', () => {
     assignments: {
       pods: {},
       services: {
-        'shop/pay': { clusterIP: '198.18.24.1' },
-        'shop/auth': { clusterIP: '198.18.24.2' },
-        'shop/db': { clusterIP: '198.18.24.3' },
+        'shop/pay': { clusterIPs: ['198.18.24.1'] },
+        'shop/auth': { clusterIPs: ['198.18.24.2'] },
+        'shop/db': { clusterIPs: ['198.18.24.3'] },
       },
       gateways: {
         'shop/way': {
-          clusterIP: '198.18.24.9',
-          instances: [{ name: 'way-0', ip: '198.18.1.9', node: 'node-a', ready: true }],
+          clusterIPs: ['198.18.24.9'],
+          instances: [{ name: 'way-0', ips: ['198.18.1.9'], node: 'node-a', ready: true }],
         },
       },
     },

@@ -24,14 +24,17 @@ import {
 } from './world.ts';
 
 const ASSIGNED: Assignments = {
-  pods: { 'shop/web': { ip: '198.18.1.9', node: 'node-a', ready: true } },
-  services: { 'shop/payments': { clusterIP: '198.19.0.5' }, 'shop/payments-v2': { clusterIP: '198.19.0.6' } },
+  pods: { 'shop/web': { ips: ['198.18.1.9'], node: 'node-a', ready: true } },
+  services: {
+    'shop/payments': { clusterIPs: ['198.19.0.5'] },
+    'shop/payments-v2': { clusterIPs: ['198.19.0.6'] },
+  },
   gateways: {
     'shop/waypoint': {
-      clusterIP: '198.19.0.9',
+      clusterIPs: ['198.19.0.9'],
       instances: [
-        { name: 'waypoint-0', ip: '198.18.1.2', node: 'node-a', ready: true },
-        { name: 'b', ip: '198.18.2.2', node: 'node-b', ready: false },
+        { name: 'waypoint-0', ips: ['198.18.1.2'], node: 'node-a', ready: true },
+        { name: 'b', ips: ['198.18.2.2'], node: 'node-b', ready: false },
       ],
     },
   },
@@ -215,7 +218,7 @@ describe('whose traffic a waypoint takes', () => {
       const labels = '{loam.dev/use-waypoint: waypoint, loam.dev/use-waypoint-namespace: shop}';
       const mesh = compile([gateway, serviceYaml('far', { namespace: 'other', labels })], {
         ...ASSIGNED,
-        services: { 'other/far': { clusterIP: '198.19.0.8' } },
+        services: { 'other/far': { clusterIPs: ['198.19.0.8'] } },
       });
       assert.equal(namesOf(mesh).includes('service/other/far.other.svc.cluster.local'), from === 'All');
       assert.equal(

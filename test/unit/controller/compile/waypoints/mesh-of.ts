@@ -23,11 +23,13 @@ export function meshOf(documents: readonly string[]): CompiledMesh {
       .map(({ metadata }) => `${metadata.namespace ?? 'default'}/${metadata.name}`);
   const assignments: Assignments = {
     pods: Object.fromEntries(
-      named('Pod').map((key, i) => [key, { ip: `198.18.0.${i + 1}`, node: 'node-a', ready: true }]),
+      named('Pod').map((key, i) => [key, { ips: [`198.18.0.${i + 1}`], node: 'node-a', ready: true }]),
     ),
-    services: Object.fromEntries(named('Service').map((key, i) => [key, { clusterIP: `198.19.0.${i + 1}` }])),
+    services: Object.fromEntries(
+      named('Service').map((key, i) => [key, { clusterIPs: [`198.19.0.${i + 1}`] }]),
+    ),
     gateways: Object.fromEntries(
-      named('Gateway').map((key, i) => [key, { clusterIP: `198.19.1.${i + 1}`, instances: [] }]),
+      named('Gateway').map((key, i) => [key, { clusterIPs: [`198.19.1.${i + 1}`], instances: [] }]),
     ),
   };
   return compileMesh({

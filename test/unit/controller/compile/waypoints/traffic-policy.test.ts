@@ -342,7 +342,7 @@ describe('the example of TrafficPolicy', () => {
     const url = join(packageRoot(), 'deploy/examples/traffic-policy.yaml');
     const addresses = { 'bank/accounts': '10.0.0.1', 'bank/accounts-readonly': '10.0.0.2' };
     const services = Object.fromEntries(
-      Object.entries(addresses).map(([name, clusterIP]) => [name, { clusterIP }]),
+      Object.entries(addresses).map(([name, ip]) => [name, { clusterIPs: [ip] }]),
     );
     const mesh = compileMesh({
       objects: objectsOf(readFileSync(url, 'utf8')),
