@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { parseArgs } from 'node:util';
 import type { ListenAddress } from './admin/listen-address.ts';
 
@@ -20,8 +21,8 @@ export const HTTPS_URL: FlagRule = {
   allowed: 'https://HOST:PORT',
 };
 export const LISTEN: FlagRule = {
-  pattern: /^\d{1,3}(\.\d{1,3}){3}:\d{1,5}$/,
-  allowed: 'IPV4:PORT, port 0 for any',
+  pattern: /^(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-fA-F:.]{2,45}\]):\d{1,5}$/,
+  allowed: 'IPV4:PORT or [IPV6]:PORT, port 0 for any; [::] is every address of both families',
 };
 export const NUMBER: FlagRule = { pattern: /^\d{1,9}$/, allowed: 'a whole number of at most 9 digits' };
 export const CLUSTER_ID: FlagRule = {
@@ -86,10 +87,11 @@ export function readFlags<Flag extends string>(
       throw new ConfigError(`${given(flag)[0]}: ${parsed} is not allowed; allowed: at least ${least}`);
     },
     listen: (flag) => {
-      const [host = '', port = ''] = text(flag).split(':');
-      if (Number(port) <= 65535 && host.split('.').every((part) => Number(part) <= 255)) {
-        return { host, port: Number(port) };
-      }
+      const value = text(flag);
+      const colon = value.lastIndexOf(':');
+      const host = value.slice(0, colon).replace(/^\[(.*)\]$/, '$1');
+      const port = Number(value.slice(colon + 1));
+      if (port <= 65535 && isIP(host) !== 0) return { host, port };
       throw new ConfigError(
         `${given(flag)[0]}: ${JSON.stringify(text(flag))} is not allowed; allowed: ${LISTEN.allowed}`,
       );

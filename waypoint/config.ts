@@ -77,10 +77,10 @@ const DEFAULTS: Partial<Record<keyof typeof FLAGS, string>> = {
   'cluster-id': 'Kubernetes',
   network: '',
   'trust-domain': 'cluster.local',
-  listen: '0.0.0.0:15008',
+  listen: '[::]:15008',
   admin: '127.0.0.1:15000',
-  metrics: '0.0.0.0:15020',
-  ready: '0.0.0.0:15021',
+  metrics: '[::]:15020',
+  ready: '[::]:15021',
   'log-level': 'info',
   // Bounds of a TrafficPolicy count for one worker; more capacity comes by more instances (docs/decisions/0072).
   workers: '1',

@@ -1,11 +1,12 @@
+import { familyOf, type IpFamily } from '../../lib/ip-families.ts';
 import { LocalMeshError } from './errors.ts';
 
 /**
  * Addresses of the local meshes: 198.18.0.0/15, the range for benchmarks (RFC 2544, RFC 6890), cut into 16 slots
- * of a /19, one for each mesh of the machine; beside it a unique local IPv6 prefix (RFC 4193) for each slot.
+ * of a /19, one for each mesh of the machine; beside it a unique local IPv6 /48 (RFC 4193) for each slot.
  *
- * Inside a slot: the first /24 joins the nodes and the control plane, the next 23 belong to the nodes' pods,
- * the last eight are the Services' virtual addresses.
+ * Inside a slot: the first /24 (and /64) joins the nodes and the control plane, the next 23 belong to the nodes' pods,
+ * the last eight (one /64) are the Services' virtual addresses.
  */
 export const SLOTS = 16;
 const FIRST_ADDRESS = (198 << 24) | (18 << 16);
@@ -24,6 +25,26 @@ const LAST_POD_HOST = 254;
 export interface Addresses {
   readonly ip4: string;
   readonly ip6: string;
+}
+
+/** The addresses of these families, in their order. */
+export function addressesOf({ ip4, ip6 }: Addresses, families: readonly IpFamily[]): string[] {
+  return families.map((family) => (family === 'IPv4' ? ip4 : ip6));
+}
+
+/**
+ * A Service's virtual addresses: those that its manifest gives, the allotted ones for its other families.
+ *
+ * @param families of the Service, the primary first
+ */
+export function clusterIpsOf(
+  families: readonly IpFamily[],
+  given: readonly string[],
+  allotted: () => Addresses,
+): string[] {
+  return families.flatMap(
+    (family) => given.find((ip) => familyOf(ip) === family) ?? addressesOf(allotted(), [family]),
+  );
 }
 
 /** What a node of the local mesh needs to know of its place. */
@@ -49,7 +70,8 @@ export class AddressPlan {
   /** Last host number handed out in a node's subnet: addresses are reused as late as possible. */
   readonly #lastHost = new Map<number, number>();
   readonly #podIps = new Map<string, Addresses>();
-  readonly #vips = new Map<string, string>();
+  /** Host numbers, by Service. */
+  readonly #vips = new Map<string, number>();
   #lastVip = 0;
 
   constructor(slot: number) {
@@ -112,18 +134,17 @@ export class AddressPlan {
     this.#podIps.delete(key);
   }
 
-  /** The virtual address of a Service, the same as long as it is not released. */
-  vip(service: string): string {
+  /** The virtual addresses of a Service, the same as long as it is not released. */
+  vip(service: string): Addresses {
     const known = this.#vips.get(service);
-    if (known !== undefined) return known;
+    if (known !== undefined) return this.#vipAt(known);
     const used = new Set(this.#vips.values());
     for (let step = 1; step < VIPS; step++) {
       const host = 1 + ((this.#lastVip - 1 + step + (VIPS - 1)) % (VIPS - 1));
-      const ip = dotted(this.#base + VIP_SUBNET * SUBNET_SIZE + host);
-      if (used.has(ip)) continue;
+      if (used.has(host)) continue;
       this.#lastVip = host;
-      this.#vips.set(service, ip);
-      return ip;
+      this.#vips.set(service, host);
+      return this.#vipAt(host);
     }
     throw new LocalMeshError('LOCAL_MESH_FULL', `service ${service}: no virtual address is left`);
   }
@@ -131,6 +152,10 @@ export class AddressPlan {
   /** Forgets the virtual addresses of all Services but the given. */
   keepVips(services: ReadonlySet<string>): void {
     for (const service of this.#vips.keys()) if (!services.has(service)) this.#vips.delete(service);
+  }
+
+  #vipAt(host: number): Addresses {
+    return { ip4: this.#ip4(VIP_SUBNET, host), ip6: this.#ip6(VIP_SUBNET, host) };
   }
 
   #ip4(subnet: number, host: number): string {

@@ -1,3 +1,4 @@
+import { familyOf } from '../../lib/ip-families.ts';
 import { podKey, selects, type ServiceManifest } from './model.ts';
 import type { Labels } from '../../lib/enrolment.ts';
 
@@ -8,7 +9,8 @@ export interface NamedPod {
   readonly namespace: string;
   readonly name: string;
   readonly labels: Labels;
-  readonly ip: string;
+  /** The primary first. */
+  readonly ips: readonly string[];
   readonly ready: boolean;
 }
 
@@ -23,7 +25,7 @@ export interface HostsInput {
   readonly services: readonly ServiceManifest[];
   readonly pods: readonly NamedPod[];
   /** Virtual addresses by `namespace/name`. */
-  readonly vips: ReadonlyMap<string, string>;
+  readonly vips: ReadonlyMap<string, readonly string[]>;
 }
 
 /**
@@ -40,19 +42,20 @@ export function serviceNames(service: { namespace: string; name: string }, fromN
   return fromNamespace === namespace ? [...names, name] : names;
 }
 
-/** The text of a pod's /etc/hosts. */
+/** The text of a pod's /etc/hosts. A Service has addresses of its own families alone, as it would have in DNS. */
 export function hostsFile(input: HostsInput): string {
   const { self, services, pods, vips, enrolled } = input;
   const lines = [
     '# Written by Loam; follows the Services while the pod runs.',
     '127.0.0.1 localhost',
     '::1 localhost ip6-localhost ip6-loopback',
-    `${self.ip} ${self.name}`,
+    ...self.ips.map((ip) => `${ip} ${self.name}`),
   ];
   for (const service of [...services].sort((a, b) => (podKey(a) < podKey(b) ? -1 : 1))) {
     const names = serviceNames(service, self.namespace).join(' ');
     const vip = service.headless || !enrolled ? undefined : vips.get(podKey(service));
-    const addresses = vip !== undefined ? [vip] : endpoints(service, pods).map((pod) => pod.ip);
+    const found = vip ?? endpoints(service, pods).flatMap((pod) => pod.ips);
+    const addresses = found.filter((ip) => service.families.includes(familyOf(ip)));
     for (const address of addresses) lines.push(`${address} ${names}`);
   }
   return `${lines.join('\n')}\n`;

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { errorText } from '../../lib/loam-error.ts';
-import type { AddressPlan } from './addresses.ts';
+import { addressesOf, clusterIpsOf, type AddressPlan } from './addresses.ts';
 import { writeIfChanged } from './files.ts';
 import { hostsFile, type NamedPod } from './hosts.ts';
 import type { LogFile } from './log-file.ts';
@@ -154,10 +154,10 @@ export class Kubelet {
     const { plan, network, nodes, paths, env, records, manifests } = this.#options;
     const { namespace, name, nodeName } = manifest;
     await nodes.ensure(nodeName);
-    const addresses = plan.allocatePod(key, nodeName);
+    const ips = addressesOf(plan.allocatePod(key, nodeName), manifest.families);
     let netns: string;
     try {
-      netns = await network.addPod(nodeName, namespace, name, addresses);
+      netns = await network.addPod(nodeName, namespace, name, ips);
     } catch (error) {
       plan.releasePod(key);
       await deleteNetns(network.pod(namespace, name));
@@ -167,7 +167,7 @@ export class Kubelet {
       manifest,
       namespaceLabels: objects.namespaces.get(namespace) ?? {},
       uid: randomUUID(),
-      addresses,
+      ips,
       netns,
       dir: paths.podDir(namespace, name),
       logOf: (container) => paths.podLog(namespace, name, container),
@@ -229,13 +229,19 @@ export class Kubelet {
   #publish(): void {
     const { paths, plan, nodes, waypoints } = this.#options;
     const services = this.#objects?.services ?? [];
-    const vips = new Map<string, string>();
-    for (const service of services)
-      if (!service.headless) vips.set(podKey(service), service.clusterIP ?? plan.vip(podKey(service)));
+    const vips = new Map<string, readonly string[]>();
+    for (const service of services) {
+      if (service.headless) continue;
+      const key = podKey(service);
+      vips.set(
+        key,
+        clusterIpsOf(service.families, service.clusterIPs, () => plan.vip(key)),
+      );
+    }
     const gateways = waypoints.assignments();
     const assignments = {
       pods: Object.fromEntries([...this.#pods].map(([key, pod]) => [key, assignment(pod)])),
-      services: Object.fromEntries([...vips].map(([key, clusterIP]) => [key, { clusterIP }])),
+      services: Object.fromEntries([...vips].map(([key, clusterIPs]) => [key, { clusterIPs }])),
       ...(gateways === undefined ? {} : { gateways }),
     };
     writeIfChanged(paths.assignments, `${JSON.stringify(assignments, null, 1)}\n`);
@@ -246,7 +252,7 @@ export class Kubelet {
     this.#writeHosts(services, vips);
   }
 
-  #writeHosts(services: readonly ServiceManifest[], vips: ReadonlyMap<string, string>): void {
+  #writeHosts(services: readonly ServiceManifest[], vips: ReadonlyMap<string, readonly string[]>): void {
     const pods = this.pods.map(namedPod);
     for (const pod of this.pods)
       pod.setHosts(hostsFile({ self: namedPod(pod), enrolled: pod.wantsEnrolment, services, pods, vips }));
@@ -254,7 +260,7 @@ export class Kubelet {
 }
 
 function assignment(pod: Pod): object {
-  return { uid: pod.uid, ip: pod.addresses.ip4, node: pod.manifest.nodeName, ready: pod.ready };
+  return { uid: pod.uid, ips: pod.ips, node: pod.manifest.nodeName, ready: pod.ready };
 }
 
 function agentPod(pod: Pod): object {
@@ -265,7 +271,7 @@ function agentPod(pod: Pod): object {
     namespace,
     serviceAccount,
     netns: netnsPath(pod.netns),
-    ips: [pod.addresses.ip4],
+    ips: pod.ips,
     labels,
     annotations: Object.fromEntries(
       Object.entries(pod.manifest.annotations).filter(([key]) => key.startsWith(LOAM_PREFIX)),
@@ -276,5 +282,5 @@ function agentPod(pod: Pod): object {
 
 function namedPod(pod: Pod): NamedPod {
   const { name, namespace, labels } = pod.manifest;
-  return { name, namespace, labels, ip: pod.addresses.ip4, ready: pod.ready };
+  return { name, namespace, labels, ips: pod.ips, ready: pod.ready };
 }

@@ -1,3 +1,11 @@
+import {
+  givenClusterIps,
+  POD_FAMILIES_ANNOTATION,
+  readPodFamilies,
+  serviceFamilies,
+  type IpFamily,
+  type IpFamilyPolicy,
+} from '../../lib/ip-families.ts';
 import type { Labels } from '../../lib/enrolment.ts';
 import { LocalMeshError } from './errors.ts';
 
@@ -11,6 +19,8 @@ export interface PodManifest {
   readonly labels: Labels;
   readonly annotations: Readonly<Record<string, string>>;
   readonly nodeName: string;
+  /** Of which it has addresses, the primary first. */
+  readonly families: readonly IpFamily[];
   readonly serviceAccount: string;
   readonly containers: readonly ContainerManifest[];
 }
@@ -37,8 +47,10 @@ export interface ServiceManifest {
   readonly namespace: string;
   readonly name: string;
   readonly headless: boolean;
-  /** Given in the manifest itself; else the local mesh allots one. */
-  readonly clusterIP: string | undefined;
+  /** The primary first. */
+  readonly families: readonly IpFamily[];
+  /** Given in the manifest itself; for its other families the local mesh allots one. */
+  readonly clusterIPs: readonly string[];
   readonly selector: Labels | undefined;
 }
 
@@ -110,14 +122,16 @@ function readContainer(value: unknown): ContainerManifest {
 /** A Pod manifest as the controller accepted it (so its fields are checked already), read into what we act on. */
 export function readPod(value: unknown): PodManifest | undefined {
   const { metadata, spec, name, namespace } = named(value);
+  const annotations = textMap(metadata['annotations']);
   const nodeName = text(spec['nodeName']);
   if (nodeName === undefined) return undefined;
   return {
     namespace,
     name,
     labels: textMap(metadata['labels']),
-    annotations: textMap(metadata['annotations']),
+    annotations,
     nodeName,
+    families: readPodFamilies(annotations[POD_FAMILIES_ANNOTATION]) ?? ['IPv4', 'IPv6'],
     serviceAccount: text(spec['serviceAccountName']) ?? 'default',
     containers: list(spec['containers']).map(readContainer),
   };
@@ -125,13 +139,21 @@ export function readPod(value: unknown): PodManifest | undefined {
 
 function readService(value: unknown): ServiceManifest {
   const { spec, name, namespace } = named(value);
-  const clusterIP = text(spec['clusterIP']);
   const selector = textMap(spec['selector']);
+  // The controller has checked all of it.
+  const families = {
+    ipFamilyPolicy: text(spec['ipFamilyPolicy']) as IpFamilyPolicy | undefined,
+    ipFamilies: list(spec['ipFamilies']) as IpFamily[],
+    clusterIP: text(spec['clusterIP']),
+    clusterIPs: list(spec['clusterIPs']) as string[],
+    selector,
+  };
   return {
     namespace,
     name,
-    headless: clusterIP === 'None',
-    clusterIP: clusterIP === 'None' || clusterIP === '' ? undefined : clusterIP,
+    headless: families.clusterIP === 'None' || families.clusterIPs[0] === 'None',
+    families: serviceFamilies(families),
+    clusterIPs: givenClusterIps(families),
     selector: Object.keys(selector).length > 0 ? selector : undefined,
   };
 }
@@ -176,5 +198,5 @@ export function immutablePart(pod: PodManifest): string {
   const commands = Object.entries(pod.annotations)
     .filter(([key]) => key.startsWith(COMMAND_ANNOTATION_PREFIX))
     .sort(([a], [b]) => (a < b ? -1 : 1));
-  return JSON.stringify([pod.nodeName, pod.serviceAccount, pod.containers, commands]);
+  return JSON.stringify([pod.nodeName, pod.families, pod.serviceAccount, pod.containers, commands]);
 }

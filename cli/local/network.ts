@@ -1,4 +1,5 @@
 import { readdirSync } from 'node:fs';
+import { familyOf } from '../../lib/ip-families.ts';
 import type { Addresses, AddressPlan, NodeAddresses } from './addresses.ts';
 import { netnsName, netnsPath, netnsPrefix, vethName, waypointVethName } from './names.ts';
 import { ipBatch, runCommand, tryCommand } from './run-command.ts';
@@ -102,9 +103,9 @@ export class MeshNetwork {
   }
 
   /** Makes a pod's namespace with its addresses, joined to its node. @returns the namespace's name */
-  async addPod(node: string, namespace: string, name: string, addresses: Addresses): Promise<string> {
+  async addPod(node: string, namespace: string, name: string, ips: readonly string[]): Promise<string> {
     const netns = this.pod(namespace, name);
-    await this.#addToNode(netns, node, vethName(namespace, name), addresses);
+    await this.#addToNode(netns, node, vethName(namespace, name), ips);
     return netns;
   }
 
@@ -122,7 +123,8 @@ export class MeshNetwork {
     addresses: Addresses,
   ): Promise<string> {
     const netns = this.waypoint(namespace, name, index);
-    await this.#addToNode(netns, node, waypointVethName(namespace, name, index), addresses);
+    const ips = [addresses.ip4, addresses.ip6];
+    await this.#addToNode(netns, node, waypointVethName(namespace, name, index), ips);
     const { fabric } = this.#plan.node(node);
     await ipBatch(this.control, [
       `route replace ${addresses.ip4}/32 via ${fabric.ip4}`,
@@ -139,16 +141,16 @@ export class MeshNetwork {
     await deleteNetns(netns);
   }
 
-  async #addToNode(netns: string, node: string, port: string, addresses: Addresses): Promise<void> {
+  /** A family of which `ips` has no address is absent: IPv6 as if it were switched off, IPv4 without an address. */
+  async #addToNode(netns: string, node: string, port: string, ips: readonly string[]): Promise<void> {
     const { gateway } = this.#plan.node(node);
     await addNetns(netns);
     await this.#veth(netns, this.node(node), port, PODS_BRIDGE);
+    if (!ips.some(isV6)) await setSysctls(netns, { 'net.ipv6.conf.eth0.disable_ipv6': '1' });
     await ipBatch(netns, [
-      `addr add ${addresses.ip4}/24 dev eth0`,
-      `addr add ${addresses.ip6}/64 dev eth0 nodad`,
+      ...ips.map((ip) => `addr add ${ip}/${isV6(ip) ? '64 dev eth0 nodad' : '24 dev eth0'}`),
       'link set eth0 up',
-      `route add default via ${gateway.ip4}`,
-      `route add default via ${gateway.ip6}`,
+      ...ips.map((ip) => `route add default via ${isV6(ip) ? gateway.ip6 : gateway.ip4}`),
     ]);
   }
 
@@ -169,6 +171,10 @@ export class MeshNetwork {
       `link set ${port} up`,
     ]);
   }
+}
+
+function isV6(ip: string): boolean {
+  return familyOf(ip) === 'IPv6';
 }
 
 function routesTo(node: NodeAddresses): string[] {

@@ -1,6 +1,5 @@
 import { isEnrolled, type Labels } from '../../lib/enrolment.ts';
 import { errorText } from '../../lib/loam-error.ts';
-import type { Addresses } from './addresses.ts';
 import { makePrivateDir, writeInPlace } from './files.ts';
 import { listeningPorts } from './listening.ts';
 import { LogFile } from './log-file.ts';
@@ -16,7 +15,8 @@ export interface PodOptions {
   readonly manifest: PodManifest;
   readonly namespaceLabels: Labels;
   readonly uid: string;
-  readonly addresses: Addresses;
+  /** The primary first. */
+  readonly ips: readonly string[];
   /** Name of its network namespace, which exists already. */
   readonly netns: string;
   /** The pod's directory in the state of the mesh. */
@@ -44,7 +44,7 @@ export class Pod {
   manifest: PodManifest;
   namespaceLabels: Labels;
   readonly uid: string;
-  readonly addresses: Addresses;
+  readonly ips: readonly string[];
   readonly netns: string;
   readonly #options: PodOptions;
   readonly #containers: ManagedProcess[] = [];
@@ -58,7 +58,7 @@ export class Pod {
     this.manifest = options.manifest;
     this.namespaceLabels = options.namespaceLabels;
     this.uid = options.uid;
-    this.addresses = options.addresses;
+    this.ips = options.ips;
     this.netns = options.netns;
   }
 
@@ -160,7 +160,8 @@ export class Pod {
           HOSTNAME: name,
           POD_NAME: name,
           POD_NAMESPACE: namespace,
-          POD_IP: this.addresses.ip4,
+          POD_IP: this.ips[0] ?? '',
+          POD_IPS: this.ips.join(','),
           NODE_NAME: nodeName,
           ...container.env,
         },

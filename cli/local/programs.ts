@@ -100,8 +100,8 @@ export function ztunnelCommand(netns: string, node: string, plan: AddressPlan, p
     ...['--token', paths.tokenOf(node)],
     ...['--trust-domain', TRUST_DOMAIN],
     ...['--admin', `127.0.0.1:${ZTUNNEL_ADMIN_PORT}`],
-    ...['--metrics', `0.0.0.0:${ZTUNNEL_METRICS_PORT}`],
-    ...['--ready', `0.0.0.0:${ZTUNNEL_READY_PORT}`],
+    ...['--metrics', `[::]:${ZTUNNEL_METRICS_PORT}`],
+    ...['--ready', `[::]:${ZTUNNEL_READY_PORT}`],
     ...['--drain-deadline-ms', String(ZTUNNEL_DRAIN_MS)],
   ]);
 }
@@ -110,12 +110,11 @@ export interface WaypointPlacement {
   readonly netns: string;
   readonly gateway: { readonly namespace: string; readonly name: string };
   readonly node: string;
-  readonly ip: string;
   readonly plan: AddressPlan;
   readonly paths: MeshPaths;
 }
 
-export function waypointCommand({ netns, gateway, node, ip, plan, paths }: WaypointPlacement): Command {
+export function waypointCommand({ netns, gateway, node, plan, paths }: WaypointPlacement): Command {
   const controller = `https://${controllerAddress(plan)}`;
   const root = `${paths.controllerState}/root-cert.pem`;
   return program('waypoint', netns, [
@@ -128,10 +127,10 @@ export function waypointCommand({ netns, gateway, node, ip, plan, paths }: Waypo
     ...['--ca-root', root],
     ...['--token', paths.gatewayToken(gateway.namespace, gateway.name)],
     ...['--trust-domain', TRUST_DOMAIN],
-    ...['--listen', `${ip}:${WAYPOINT_PORT}`],
+    ...['--listen', `[::]:${WAYPOINT_PORT}`],
     ...['--admin', `127.0.0.1:${WAYPOINT_ADMIN_PORT}`],
-    ...['--metrics', `0.0.0.0:${WAYPOINT_METRICS_PORT}`],
-    ...['--ready', `0.0.0.0:${WAYPOINT_READY_PORT}`],
+    ...['--metrics', `[::]:${WAYPOINT_METRICS_PORT}`],
+    ...['--ready', `[::]:${WAYPOINT_READY_PORT}`],
     ...['--drain-deadline-ms', String(WAYPOINT_DRAIN_MS)],
   ]);
 }

@@ -59,7 +59,8 @@ function podReport(pod: Pod): PodReport {
     node: pod.manifest.nodeName,
     serviceAccount: pod.manifest.serviceAccount,
     uid: pod.uid,
-    ip: pod.addresses.ip4,
+    ip: pod.ips[0] ?? '',
+    ips: pod.ips,
     netns: pod.netns,
     ...(pod.initPid === undefined ? {} : { initPid: pod.initPid }),
     phase: pod.phase,
@@ -79,6 +80,7 @@ function waypointReports(pool: WaypointPool): WaypointReport[] {
         index,
         node,
         ip: addresses.ip4,
+        ips: [addresses.ip4, addresses.ip6],
         netns,
       }));
     return { namespace, name, vip: pool.vip(gateway), problems, instances };

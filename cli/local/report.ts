@@ -24,7 +24,9 @@ export interface WaypointReport {
     readonly name: string;
     readonly index: number;
     readonly node: string;
+    /** The primary of `ips`. */
     readonly ip: string;
+    readonly ips: readonly string[];
     readonly netns: string;
   }[];
 }
@@ -35,7 +37,9 @@ export interface PodReport {
   readonly node: string;
   readonly serviceAccount: string;
   readonly uid: string;
+  /** The primary of `ips`. */
   readonly ip: string;
+  readonly ips: readonly string[];
   readonly netns: string;
   /** The process whose namespaces `exec` enters; absent while the pod has none. */
   readonly initPid?: number;

@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { errorText } from '../../lib/loam-error.ts';
-import type { AddressPlan } from './addresses.ts';
+import { addressesOf, type Addresses, type AddressPlan } from './addresses.ts';
 import type { LogFile } from './log-file.ts';
 import { podKey, type GatewayManifest } from './model.ts';
 import type { MeshNetwork } from './network.ts';
@@ -32,10 +32,10 @@ export interface WaypointPoolOptions {
 
 /** What the assignments file says of one Gateway. */
 export interface GatewayAssignment {
-  readonly clusterIP: string;
+  readonly clusterIPs: readonly string[];
   readonly instances: readonly {
     readonly name: string;
-    readonly ip: string;
+    readonly ips: readonly string[];
     readonly node: string;
     readonly ready: boolean;
   }[];
@@ -95,18 +95,18 @@ export class WaypointPool {
       [...this.#instances].map(([gateway, instances]) => [
         gateway,
         {
-          clusterIP: this.vip(gateway),
+          clusterIPs: both(this.#options.plan.vip(gatewayVipKey(gateway))),
           instances: instances.map(({ instance, addresses, node, ready }) => ({
-            ...{ name: instance, ip: addresses.ip4, node, ready },
+            ...{ name: instance, ips: both(addresses), node, ready },
           })),
         },
       ]),
     );
   }
 
-  /** The virtual address of a waypoint's Service. */
+  /** The primary virtual address of a waypoint's Service. */
   vip(gateway: string): string {
-    return this.#options.plan.vip(gatewayVipKey(gateway));
+    return this.#options.plan.vip(gatewayVipKey(gateway)).ip4;
   }
 
   /** Ends all of them. The pods are gone by then. */
@@ -154,7 +154,7 @@ export class WaypointPool {
     }
     const waypoint = new Waypoint({
       ...{ gateway: key, index, instance: `${name}-${index}`, node, addresses, netns },
-      command: waypointCommand({ netns, gateway, node, ip: addresses.ip4, plan, paths }),
+      command: waypointCommand({ netns, gateway, node, plan, paths }),
       logPath: paths.waypointLog(namespace, name, index),
       ...{ env, records, onChange },
     });
@@ -199,4 +199,8 @@ export class WaypointPool {
     this.#ending.set(netns, ended);
     return ended;
   }
+}
+
+function both(addresses: Addresses): string[] {
+  return addressesOf(addresses, ['IPv4', 'IPv6']);
 }

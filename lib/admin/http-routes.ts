@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import { once } from 'node:events';
 import { errorText } from '../loam-error.ts';
-import type { ListenAddress } from './listen-address.ts';
+import { bindHost, type ListenAddress } from './listen-address.ts';
 
 const HEADERS_TIMEOUT_MS = 5_000;
 const REQUEST_TIMEOUT_MS = 10_000;
@@ -61,7 +61,7 @@ export async function serveRoutes(
     },
   );
   server.maxConnections = MAX_CONNECTIONS;
-  server.listen({ port: address.port, host: address.host, reusePort });
+  server.listen({ port: address.port, host: bindHost(address.host), reusePort });
   await once(server, 'listening');
   return server;
 }

@@ -2,8 +2,10 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { ipFromBytes } from '../../lib/mesh/state/ip.ts';
 
 const ETHERTYPE_IPV4 = 0x0800;
+const ETHERTYPE_IPV6 = 0x86dd;
 const PROTOCOL_TCP = 6;
 /** Whole frames: a capture that cuts them could hide what it should find. */
 const SNAPLEN = '262144';
@@ -63,7 +65,7 @@ export class Capture {
     return new Capture(child, dir);
   }
 
-  /** Ends the capture. @returns all of it, raw, and its TCP segments over IPv4 */
+  /** Ends the capture. @returns all of it, raw, and its TCP segments */
   async stop(): Promise<{ raw: Buffer; segments: Segment[] }> {
     const ended = new Promise((resolve) => this.#child.once('exit', resolve));
     // SIGINT, so that tcpdump writes out what it still holds.
@@ -88,16 +90,31 @@ function parse(file: Buffer): Segment[] {
 }
 
 function parseFrame(frame: Buffer): Segment | undefined {
-  if (frame.length < 34 || frame.readUInt16BE(12) !== ETHERTYPE_IPV4) return undefined;
+  if (frame.length < 34) return undefined;
   const ip = frame.subarray(14);
-  const headerLength = ((ip[0] ?? 0) & 0x0f) * 4;
-  if (ip[9] !== PROTOCOL_TCP) return undefined;
-  const tcp = ip.subarray(headerLength, ip.readUInt16BE(2));
-  const address = (offset: number): string => [...ip.subarray(offset, offset + 4)].join('.');
+  switch (frame.readUInt16BE(12)) {
+    case ETHERTYPE_IPV4: {
+      if (ip[9] !== PROTOCOL_TCP) return undefined;
+      const address = (offset: number): string => [...ip.subarray(offset, offset + 4)].join('.');
+      const tcp = ip.subarray(((ip[0] ?? 0) & 0x0f) * 4, ip.readUInt16BE(2));
+      return segmentOf(address(12), address(16), tcp);
+    }
+    case ETHERTYPE_IPV6: {
+      // Nothing here sends extension headers before TCP.
+      if (ip[6] !== PROTOCOL_TCP) return undefined;
+      const address = (offset: number): string => ipFromBytes(ip.subarray(offset, offset + 16)) ?? '';
+      return segmentOf(address(8), address(24), ip.subarray(40, 40 + ip.readUInt16BE(4)));
+    }
+    default:
+      return undefined;
+  }
+}
+
+function segmentOf(source: string, destination: string, tcp: Buffer): Segment {
   return {
-    source: address(12),
+    source,
     sourcePort: tcp.readUInt16BE(0),
-    destination: address(16),
+    destination,
     destinationPort: tcp.readUInt16BE(2),
     payload: tcp.subarray(((tcp[12] ?? 0) >> 4) * 4),
   };

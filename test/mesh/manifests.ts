@@ -44,11 +44,20 @@ export interface PodOptions {
   readonly ports?: readonly number[];
   readonly labels?: Readonly<Record<string, string>>;
   readonly serviceAccount?: string;
+  /** Of the pod, as the annotation says them: `IPv6`; both by default. */
+  readonly families?: string;
 }
 
 /** A Pod of namespace `m`, with its ServiceAccount; label `app` is its name. */
 export function podManifest(name: string, options: PodOptions = {}): string {
-  const { node = 'node-a', commands = {}, ports = [], labels = {}, serviceAccount = name } = options;
+  const {
+    node = 'node-a',
+    commands = {},
+    ports = [],
+    labels = {},
+    serviceAccount = name,
+    families,
+  } = options;
   const lines = [
     ...[
       'apiVersion: v1',
@@ -63,6 +72,7 @@ export function podManifest(name: string, options: PodOptions = {}): string {
     ...Object.entries(labels).map(([key, value]) => `    ${key}: ${value}`),
     '  annotations:',
     '    test: mesh',
+    ...(families === undefined ? [] : [`    local.loam.dev/ip-families: ${families}`]),
     ...Object.entries(commands).map(
       ([key, value]) => `    local.loam.dev/command.${key}: ${JSON.stringify(value)}`,
     ),
@@ -132,8 +142,10 @@ export function serverManifest(
   name: string,
   node: string,
   more: Readonly<Record<string, string>> = {},
+  options: PodOptions = {},
 ): string {
   return podManifest(name, {
+    ...options,
     node,
     commands: { server: `node ${appFile('server.mjs')}`, ...more },
     ports: SERVER_PORTS,

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'mocha';
 import { appFile, eventually, Mesh } from './harness.ts';
-import { allowOnly, BASE } from './manifests.ts';
+import { allowOnly, BASE, serviceManifest } from './manifests.ts';
 
 interface Dialled {
   readonly connected: boolean;
@@ -17,6 +17,10 @@ describe('mesh: policy', function () {
   before(async () => {
     mesh = await Mesh.up({
       ...BASE,
+      'services.yaml': [
+        serviceManifest('server', 'server', { 80: 8080, 7000: 7000 }, 'ipFamilyPolicy: RequireDualStack'),
+        serviceManifest('near', 'near', { 80: 8080, 7000: 7000 }, 'ipFamilyPolicy: RequireDualStack'),
+      ].join('---\n'),
       'server-policy.yaml': allowOnly('server', 'client'),
       'near-policy.yaml': allowOnly('near', 'client'),
     });
@@ -61,6 +65,39 @@ describe('mesh: policy', function () {
       assert.match(metric, /connection_security_policy="mutual_tls"/);
     });
   }
+
+  it('denies by every address of either family, however it is written, and from outside', async () => {
+    const vip = async (family: 4 | 6): Promise<string> =>
+      (await mesh.exec('client', 'getent', `ahostsv${family}`, 'server')).stdout.split(/\s/)[0] ?? '';
+    const [ip4 = '', ip6 = ''] = (await mesh.pod('server')).ips;
+    const [vip4, vip6] = [await vip(4), await vip(6)];
+    assert.match(`${ip6} ${vip6}`, /^fd4c:\S+ fd4c:/);
+    for (const host of [ip4, ip6, vip4, vip6, `::ffff:${ip4}`, `::ffff:${vip4}`]) {
+      assert.match((await listen('client', host)).received, /^HELLO /, `${host} for whom the policy allows`);
+      const denied = await listen('other', host);
+      assert.equal(denied.received, '', host);
+      assert.notEqual(denied.end, 'timeout', host);
+    }
+    for (const host of [ip4, ip6, `::ffff:${ip4}`])
+      assert.equal((await listen('outsider', host)).received, '', `${host} from outside`);
+    // A neighbour on the same bridge needs no route for a link-local address.
+    const { stdout } = await mesh.exec(
+      'near',
+      'ip',
+      '-6',
+      '-o',
+      'addr',
+      'show',
+      'dev',
+      'eth0',
+      'scope',
+      'link',
+    );
+    const local = /inet6 (fe80:[0-9a-f:]+)/.exec(stdout)?.[1];
+    assert.ok(local !== undefined);
+    for (const pod of ['client', 'other', 'outsider'])
+      assert.equal((await listen(pod, `${local}%eth0`)).received, '', `link-local from ${pod}`);
+  });
 
   it('denies who comes in plaintext from outside the mesh', async () => {
     const { ip } = await mesh.pod('server');

@@ -6,10 +6,10 @@ import { eventually, finished, loam, Mesh } from './harness.ts';
 import { BASE, gatewayManifest, namespaceManifest } from './manifests.ts';
 
 interface Assigned {
-  readonly clusterIP: string;
+  readonly clusterIPs: readonly string[];
   readonly instances: readonly {
     readonly name: string;
-    readonly ip: string;
+    readonly ips: readonly string[];
     readonly node: string;
     readonly ready: boolean;
   }[];
@@ -55,9 +55,10 @@ describe('mesh: the life of a waypoint', function () {
     const [first] = instances;
     assert.ok(first);
     assert.equal(first.node, 'node-a');
-    const { clusterIP, instances: told } = assigned()?.['m/way'] ?? {};
-    assert.equal(clusterIP, vip);
-    assert.deepEqual(told, [{ name: 'way-0', ip: first.ip, node: 'node-a', ready: true }]);
+    const { clusterIPs, instances: told } = assigned()?.['m/way'] ?? {};
+    assert.deepEqual(clusterIPs?.[0], vip);
+    assert.equal(clusterIPs?.length, 2);
+    assert.deepEqual(told, [{ name: 'way-0', ips: first.ips, node: 'node-a', ready: true }]);
     const { enrolled, report } = await mesh.status();
     assert.deepEqual(
       Object.keys(enrolled).sort(),

@@ -27,13 +27,23 @@ describe('mesh: on the wire between nodes', function () {
     for (let i = 0; i < 5; i++) {
       const said = await mesh.exec('client', 'curl', '-sS', '--data', SECRET, 'http://server/');
       assert.equal(said.stdout, SECRET, said.stderr);
-      const [direct] = await mesh.client('client', 'names', server.ip, '8080');
-      assert.ok(direct, 'by the address of the pod, too');
+      for (const ip of server.ips) {
+        const [direct] = await mesh.client('client', 'names', ip, '8080');
+        assert.ok(direct, `by the address of the pod, too: ${ip}`);
+        const url = `http://${ip.includes(':') ? `[${ip}]` : ip}:8080/`;
+        const told = await mesh.exec('client', 'curl', '-sS', '-g', '--data', SECRET, url);
+        assert.equal(told.stdout, SECRET, told.stderr);
+      }
     }
     const { raw, segments } = await wire.stop();
-    const ips = [client.ip, server.ip];
+    const ips = [...client.ips, ...server.ips];
+    assert.equal(ips.length, 4, 'two families');
     const between = segments.filter((s) => ips.includes(s.source) || ips.includes(s.destination));
-    assert.ok(between.length > 10, 'the capture saw the traffic');
+    for (const ip of ips)
+      assert.ok(
+        between.filter(({ source }) => source === ip).length > 10,
+        `the capture saw the traffic of ${ip}`,
+      );
     for (const segment of between)
       assert.ok(
         [segment.sourcePort, segment.destinationPort].includes(HBONE_PORT),

@@ -1,4 +1,5 @@
 import type { Endpoint as MeshEndpoint, WorkloadStore } from '../../lib/mesh/state/workload-store.ts';
+import { endpointAddress } from '../../lib/mesh/state/address-family.ts';
 import { localityRank } from '../../lib/mesh/state/load-balancer.ts';
 import type { GatewayAddress, Service, Workload } from '../../lib/mesh/state/model.ts';
 import { spiffeUri } from '../../lib/spiffe.ts';
@@ -146,7 +147,7 @@ export class UpstreamCluster {
       if (workload.network !== network) continue;
       const target = ports.find((p) => p.servicePort === this.port && p.targetPort !== 0)?.targetPort;
       const port = target ?? (servicePort.targetPort || undefined);
-      const [address] = workload.addresses;
+      const address = endpointAddress(workload, { families: service.ipFamilies, source: own });
       if (port === undefined || address === undefined) continue;
       const shared = own === undefined ? scopes.length : localityRank(workload, own, scopes);
       if (mode === 'strict' && shared < scopes.length) continue;
@@ -193,11 +194,14 @@ export class UpstreamCluster {
         : workloads.serviceAtExactly(network, waypoint.address.ip)?.key;
     this.#via = key;
     this.#viaUnknown = key === undefined;
+    // The service's primary address: what the other waypoint makes of it does not depend on its family.
     const vip = service.addresses.find((a) => a.network === network && a.range === undefined)?.ip;
+    const families = (key === undefined ? undefined : workloads.service(key)?.ipFamilies) ?? 'automatic';
+    const source = this.#context.self();
     if (key === undefined || vip === undefined) return [];
     const instances: MeshEndpoint[] = [...workloads.endpoints(key).values()];
     return instances.flatMap(({ workload }) => {
-      const [address] = workload.addresses;
+      const address = endpointAddress(workload, { families, source });
       if (address === undefined || workload.network !== network) return [];
       return [
         {

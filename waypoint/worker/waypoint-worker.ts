@@ -1,5 +1,6 @@
 import net from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { bindHost } from '../../lib/admin/listen-address.ts';
 import { CertificateStore } from '../../lib/mesh/hbone/certificate-store.ts';
 import { HboneAcceptor } from '../../lib/mesh/hbone/hbone-acceptor.ts';
 import { baggageHeader } from '../../lib/mesh/hbone/hbone-headers.ts';
@@ -7,6 +8,7 @@ import { HbonePool } from '../../lib/mesh/hbone/hbone-pool.ts';
 import { PeerBudget } from '../../lib/mesh/hbone/peer-budget.ts';
 import { Turn } from '../../lib/mesh/hbone/turn.ts';
 import type { Log, LogLevel } from '../../lib/mesh/log.ts';
+import { isOwnAddress } from '../../lib/mesh/own-addresses.ts';
 import { FirstState } from '../../lib/mesh/state/first-state.ts';
 import type { AddressDelta, Workload } from '../../lib/mesh/state/model.ts';
 import { PolicyStore } from '../../lib/mesh/state/policy-store.ts';
@@ -94,7 +96,7 @@ export function createWaypointWorker(
   });
   const self = (): Workload | undefined =>
     [...workloads.endpoints(ownService).values()].find(({ workload }) =>
-      workload.addresses.includes(start.listen.host),
+      workload.addresses.some((ip) => ip === start.listen.host || isOwnAddress(ip)),
     )?.workload;
   const clusters = new ClusterStore(config, {
     dialer,
@@ -163,7 +165,7 @@ export function createWaypointWorker(
   });
   // Each worker listens for itself, and the kernel spreads connections over them.
   server.listen(
-    { host: start.listen.host, port: start.listen.port, reusePort: true, backlog: LISTEN_BACKLOG },
+    { host: bindHost(start.listen.host), port: start.listen.port, reusePort: true, backlog: LISTEN_BACKLOG },
     () => post({ type: 'listening' }),
   );
 

@@ -5,7 +5,6 @@ import type { Flow } from '../telemetry/flow-labels.ts';
 import { parseForwardedClient } from '../../lib/mesh/hbone/forwarded.ts';
 import type { HostPort } from '../../lib/mesh/hbone/host-port.ts';
 import type { Peer } from '../../lib/mesh/hbone/hbone-acceptor.ts';
-import { ProxyError } from '../../lib/mesh/hbone/proxy-error.ts';
 import { isIpv6 } from '../../lib/mesh/state/ip.ts';
 import { trueClient } from '../../lib/mesh/hbone/hbone-headers.ts';
 import { servingWaypoint } from '../state/waypoint.ts';
@@ -19,8 +18,6 @@ const APPLICATION_CONNECT_TIMEOUT_MS = 10_000;
 export interface InboundRequest {
   /** The client's true address, as policy compares it and, where its family admits it, the application sees it. */
   readonly client: HostPort;
-  /** The tunnel's TCP peer; undefined for plaintext, where it is the client. */
-  readonly peer?: HostPort;
   /** The pod's own address and port that the client wants. */
   readonly target: HostPort;
   /** Proven by the peer's certificate; undefined for plaintext. */
@@ -49,13 +46,12 @@ export function readRequest(pod: Pod, peer: Peer, target: HostPort, forwarded: u
   if (claim !== undefined && waypoint !== undefined) {
     return {
       client: claim.client,
-      peer: address,
       target,
       identity,
       told: { waypoint, identity: claim.identity },
     };
   }
-  return { client: trueClient(address, forwarded), peer: address, target, identity };
+  return { client: trueClient(address, forwarded), target, identity };
 }
 
 /** Registers an inbound connection, before anything is decided about it. */
@@ -90,7 +86,7 @@ export function inboundFlow(pod: Pod, request: InboundRequest): Flow {
 /**
  * Connects to the pod's application from inside the pod.
  *
- * @throws ProxyError CONNECT_FAILED, CONNECT_TIMEOUT, ILLEGAL_TARGET; SystemCallError when the socket cannot be made
+ * @throws ProxyError CONNECT_FAILED, CONNECT_TIMEOUT; SystemCallError when the socket cannot be made
  */
 export async function connectApplication(pod: Pod, request: InboundRequest): Promise<Socket> {
   const socket = pod.sockets.dialApplication(request.target, shownClient(pod, request));
@@ -101,21 +97,13 @@ export async function connectApplication(pod: Pod, request: InboundRequest): Pro
 
 /**
  * Whom the application sees as its client. An IPv4 socket cannot show an IPv6 address: there it is the client's own IPv4
- * address, where the mesh knows it, else the peer's.
- *
- * @throws ProxyError ILLEGAL_TARGET where nothing that is true can be shown
+ * address where the mesh knows it; else what stands for such a client (decision 0092).
  */
-function shownClient(pod: Pod, request: InboundRequest): HostPort {
-  const { client, peer, target, identity, told } = request;
+function shownClient(pod: Pod, { client, target, identity, told }: InboundRequest): HostPort {
   if (!isIpv6(client.ip) || isIpv6(target.ip)) return client;
   const workload = sourceWorkload(pod, pod.workload(), client.ip, told ? told.identity : identity);
   const ip = workload?.addresses.find((each) => !isIpv6(each));
-  if (ip !== undefined) return { ip, port: client.port };
-  if (peer !== undefined && !isIpv6(peer.ip)) return peer;
-  throw new ProxyError(
-    'ILLEGAL_TARGET',
-    `client ${client.ip} cannot be shown to ${target.ip}, which is IPv4`,
-  );
+  return ip === undefined ? client : { ip, port: client.port };
 }
 
 /** The workload at the client's address; where an identity is known, only if it is that identity's. */

@@ -64,11 +64,11 @@ function compile(objects: readonly KubeObject[]): CompiledMesh {
       .map(({ metadata }) => `${metadata.namespace ?? 'default'}/${metadata.name}`);
   const assignments: Assignments = {
     pods: Object.fromEntries(
-      of('Pod').map((key, i) => [key, { ip: `198.18.0.${i + 1}`, node: 'node-a', ready: true }]),
+      of('Pod').map((key, i) => [key, { ips: [`198.18.0.${i + 1}`], node: 'node-a', ready: true }]),
     ),
-    services: Object.fromEntries(of('Service').map((key, i) => [key, { clusterIP: `198.19.0.${i + 1}` }])),
+    services: Object.fromEntries(of('Service').map((key, i) => [key, { clusterIPs: [`198.19.0.${i + 1}`] }])),
     gateways: Object.fromEntries(
-      of('Gateway').map((key, i) => [key, { clusterIP: `198.19.1.${i + 1}`, instances: [] }]),
+      of('Gateway').map((key, i) => [key, { clusterIPs: [`198.19.1.${i + 1}`], instances: [] }]),
     ),
   };
   return compileMesh({

@@ -8,6 +8,9 @@ const who = (socket) => ({
   local: `${socket.localAddress}:${socket.localPort}`,
 });
 
+// IPv4 as IPv4, though the listener is one of both families.
+const plain = (value) => JSON.stringify(value).replaceAll('::ffff:', '');
+
 const tcp = (port, host, serve) =>
   createServer({ allowHalfOpen: true }, (socket) => {
     socket.on('error', () => undefined);
@@ -21,13 +24,13 @@ createHttp((request, response) => {
 }).listen(8080);
 
 // Server-first: a greeting before the client says anything, then an echo.
-tcp(7000, '0.0.0.0', (socket) => {
-  socket.write(`HELLO ${JSON.stringify(who(socket))}\n`);
+tcp(7000, '::', (socket) => {
+  socket.write(`HELLO ${plain(who(socket))}\n`);
   socket.pipe(socket);
 });
 
 // Half-close: answers only when the client has said all.
-tcp(7001, '0.0.0.0', (socket) => {
+tcp(7001, '::', (socket) => {
   const hash = createHash('sha256');
   let bytes = 0;
   socket.on('data', (chunk) => {

@@ -13,7 +13,7 @@ describe('waypoint/config', () => {
   it('has defaults for what need not be said', () => {
     const config = readConfig(NEEDED, {});
     assert.deepEqual(config.gateway, { namespace: 'shop', name: 'waypoint' });
-    assert.deepEqual(config.listen, { host: '0.0.0.0', port: 15008 });
+    assert.deepEqual(config.listen, { host: '::', port: 15008 });
     assert.deepEqual(config.admin, { host: '127.0.0.1', port: 15000 });
     assert.deepEqual(
       [config.trustDomain, config.clusterId, config.network],
@@ -64,6 +64,8 @@ describe('waypoint/config', () => {
       {},
       /^--listen: "256.0.0.1:1".*IPV4:PORT/,
     ],
+    ['an IPv6 address without brackets', [...NEEDED, '--ready', '::1:80'], {}, /^--ready: .*\[IPV6\]:PORT/],
+    ['no address in brackets', [...NEEDED, '--ready', '[:::]:80'], {}, /^--ready: /],
     ['an impossible port', [...NEEDED, '--ready', '0.0.0.0:65536'], {}, /^--ready: "0.0.0.0:65536"/],
     [
       'a bad variable',

@@ -13,7 +13,7 @@ describe('ztunnel/config', () => {
   it('has defaults for what need not be said', () => {
     const config = readConfig(NEEDED, {});
     assert.deepEqual(config.admin, { host: '127.0.0.1', port: 15000 });
-    assert.deepEqual(config.ready, { host: '0.0.0.0', port: 15021 });
+    assert.deepEqual(config.ready, { host: '::', port: 15021 });
     assert.equal(config.drainDeadlineMs, 25_000);
     assert.deepEqual(config.state, {
       from: 'xds',

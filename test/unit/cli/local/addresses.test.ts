@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { AddressPlan, SLOTS } from '../../../../cli/local/addresses.ts';
+import { AddressPlan, clusterIpsOf, SLOTS } from '../../../../cli/local/addresses.ts';
 
 describe('local mesh: addresses', () => {
   it('keeps meshes apart, and all within 198.18.0.0/15', () => {
@@ -38,12 +38,20 @@ describe('local mesh: addresses', () => {
 
   it('keeps the virtual address of a Service until it is gone', () => {
     const plan = new AddressPlan(0);
-    const vip = plan.vip('x/s');
-    assert.equal(vip, '198.18.24.1');
-    assert.equal(plan.vip('x/t'), '198.18.24.2');
+    assert.deepEqual(plan.vip('x/s'), { ip4: '198.18.24.1', ip6: 'fd4c:6f61:6d00:18::1' });
+    assert.equal(plan.vip('x/t').ip4, '198.18.24.2');
     plan.keepVips(new Set(['x/t']));
-    assert.equal(plan.vip('x/t'), '198.18.24.2');
-    assert.equal(plan.vip('x/s'), '198.18.24.3', 'not given to another name at once');
+    assert.equal(plan.vip('x/t').ip4, '198.18.24.2');
+    assert.equal(plan.vip('x/s').ip4, '198.18.24.3', 'not given to another name at once');
+  });
+
+  it('gives a Service what its manifest does not give, in the order of its families', () => {
+    const allotted = () => ({ ip4: '198.18.24.1', ip6: 'fd4c::1' });
+    assert.deepEqual(clusterIpsOf(['IPv4'], [], allotted), ['198.18.24.1']);
+    assert.deepEqual(clusterIpsOf(['IPv6', 'IPv4'], [], allotted), ['fd4c::1', '198.18.24.1']);
+    assert.deepEqual(clusterIpsOf(['IPv6', 'IPv4'], ['fd99::9'], allotted), ['fd99::9', '198.18.24.1']);
+    const never = () => assert.fail('nothing is to be allotted');
+    assert.deepEqual(clusterIpsOf(['IPv4'], ['10.0.0.1'], never), ['10.0.0.1']);
   });
 
   it('gives IPv6 addresses of one prefix a slot', () => {

@@ -41,13 +41,28 @@ describe('local mesh: objects of the controller', () => {
         labels: { app: 'a' },
         annotations: POD.metadata.annotations,
         nodeName: 'n1',
+        families: ['IPv4', 'IPv6'],
         serviceAccount: 'default',
         containers: [{ name: 'main', ports: [80], env: { A: '1' } }],
       },
     ]);
     assert.deepEqual(objects.services, [
-      { namespace: 'x', name: 's', headless: true, clusterIP: undefined, selector: { app: 'a' } },
-      { namespace: 'default', name: 't', headless: false, clusterIP: undefined, selector: undefined },
+      {
+        namespace: 'x',
+        name: 's',
+        headless: true,
+        families: ['IPv4'],
+        clusterIPs: [],
+        selector: { app: 'a' },
+      },
+      {
+        namespace: 'default',
+        name: 't',
+        headless: false,
+        families: ['IPv4'],
+        clusterIPs: [],
+        selector: undefined,
+      },
     ]);
     assert.deepEqual(objects.namespaces.get('x'), { l: 'v' });
   });

@@ -66,7 +66,14 @@ describe('local mesh: status', () => {
   });
 
   describe('of a waypoint', () => {
-    const instance = { name: 'waypoint-0', index: 0, node: 'node-a', ip: '198.18.1.9', netns: 'w' };
+    const instance = {
+      name: 'waypoint-0',
+      index: 0,
+      node: 'node-a',
+      ip: '198.18.1.9',
+      ips: ['198.18.1.9'],
+      netns: 'w',
+    };
     const waypoint: WaypointReport = {
       ...{ namespace: 'shop', name: 'waypoint', vip: '198.18.24.7', problems: [], instances: [instance] },
     };

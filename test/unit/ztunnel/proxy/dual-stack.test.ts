@@ -125,17 +125,22 @@ describe('ztunnel/proxy: both families, inbound', () => {
     assert.equal((await ask('127.0.0.1', `[::1]:${app}`, '')).status, 400, 'an address that it has no more');
   });
 
-  it('shows an application on IPv4 the client by an IPv4 address that is true, or refuses', async () => {
+  it('shows an application on IPv4 the client by its own IPv4 address, where the mesh knows that', async () => {
     // Its own certificate proves that ::1 is the client's, whose other address is known.
     const own = toyWorkload('client', '', { addresses: ['::1', '198.18.0.7'] });
-    assert.equal((await ask('[::1]', `127.0.0.1:${app}`, 'for="[::1]:40001"')).status, 503);
+    assert.equal((await ask('[::1]', `127.0.0.1:${app}`, 'for="[::1]:40001"')).status, 200);
+    assert.deepEqual(
+      sockets.truePeers.at(-1),
+      { ip: '::1', port: 40001 },
+      'else the kernel finds a stand-in',
+    );
     // The server of this test has ::1 too; the newest owner of an address is its owner.
     mesh.workloads.apply({ upserts: [own], removed: [] });
     assert.equal((await ask('[::1]', `127.0.0.1:${app}`, 'for="[::1]:40001"')).status, 200);
-    assert.deepEqual(sockets.truePeers, [{ ip: '198.18.0.7', port: 40001 }]);
+    assert.deepEqual(sockets.truePeers.at(-1), { ip: '198.18.0.7', port: 40001 });
   });
 
-  it('takes an IPv6 client from a waypoint; where that cannot be shown, the waypoint is', async () => {
+  it('takes an IPv6 client from a waypoint, and judges by it', async () => {
     const wp = 'shop/wp.shop.svc.cluster.local';
     const web = 'shop/web.shop.svc.cluster.local';
     const waypoint = { by: 'hostname', service: wp, hboneMtlsPort: 15008 } as const;
@@ -155,7 +160,7 @@ describe('ztunnel/proxy: both families, inbound', () => {
     assert.equal((await ask('[::1]', `[::1]:${app}`, told, 'waypoint')).status, 200);
     assert.deepEqual(sockets.truePeers.at(-1), { ip: 'fd00::7', port: 41000 });
     assert.equal((await ask('127.0.0.1', `127.0.0.1:${app}`, told, 'waypoint')).status, 200);
-    assert.equal(sockets.truePeers.at(-1)?.ip, '127.0.0.1');
+    assert.deepEqual(sockets.truePeers.at(-1), { ip: 'fd00::7', port: 41000 });
     const block = { bytes: [0xfd, ...Array<number>(15).fill(0)], length: 8 };
     mesh.policies.upsert(toyPolicy('no-v6', 'deny', { sourceIps: [block] }));
     assert.equal(

@@ -11,6 +11,7 @@ export function pod(name: string, over: Partial<PodReport> = {}): PodReport {
       serviceAccount: name,
       uid: `uid-${name}`,
       ip: '198.18.1.2',
+      ips: ['198.18.1.2'],
     },
     ...{ netns: `n-${name}`, initPid: 7, phase: { phase: 'running' }, ready: true, wantsEnrolment: true },
     containers: [{ name: 'app', state: 'running', pid: 8, since: 0, restarts: 0 }],
