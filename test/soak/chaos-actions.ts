@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { problemsOf, unacknowledged } from '../../cli/local/problems.ts';
 import type { Mesh } from '../mesh/harness.ts';
 
 export interface ChaosBackend {
@@ -86,3 +87,23 @@ export const ACTIONS: Readonly<Record<string, Action>> = {
     await sleep(1_000);
   },
 };
+
+/**
+ * Whether everything that an action touched works again: the promise of a policy needs an endpoint that can serve, so the
+ * next action waits for it.
+ *
+ * @param backends how many there must be
+ */
+export async function hasRecovered(mesh: Mesh, backends: number): Promise<boolean> {
+  const status = await mesh.status();
+  const { nodes = [], gateways = [] } = status.controller ?? {};
+  return (
+    status.report.pods.filter(({ name, ready }) => name.startsWith('web-') && ready).length === backends &&
+    problemsOf(status).every(({ blocksStart }) => !blocksStart) &&
+    unacknowledged(status).length === 0 &&
+    // Who has just come back has acknowledged nothing yet.
+    [...nodes, ...gateways].every(
+      ({ connected, ackedGeneration }) => connected && ackedGeneration === status.controller?.generation,
+    )
+  );
+}

@@ -10,7 +10,7 @@ import { eventually, finished, jsonLines, Mesh } from '../mesh/harness.ts';
 import { podManifest } from '../mesh/manifests.ts';
 import { object, WAY_BASE, wayService } from '../mesh/waypoint-manifests.ts';
 import { LogFollower } from './log-follower.ts';
-import { ACTIONS, seededRandom, type ChaosBackend } from './chaos-actions.ts';
+import { ACTIONS, hasRecovered, seededRandom, type ChaosBackend } from './chaos-actions.ts';
 
 const SECONDS = Number(process.env['LOAM_SOAK_SECONDS'] ?? '600');
 const RATE = Number(process.env['LOAM_SOAK_RATE'] ?? '200');
@@ -176,6 +176,9 @@ describe('soak: a waypoint through chaos', function () {
         console.log(`      ${new Date().toISOString()} ${name}: ${victim.name} on ${victim.node}`);
         await act(mesh, victim);
         done.set(name, (done.get(name) ?? 0) + 1);
+        await eventually(`everything to work again after: ${name}`, () =>
+          hasRecovered(mesh, backends.length),
+        );
         await sleep(1_500 + random() * 2_500);
       }
     } finally {
