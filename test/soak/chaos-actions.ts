@@ -3,6 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { problemsOf, unacknowledged } from '../../cli/local/problems.ts';
 import type { Mesh } from '../mesh/harness.ts';
 
+/** Proxies that lost the controller come back to it within their backoff. */
+const RECOVERY_MS = 120_000;
+
 export interface ChaosBackend {
   readonly name: string;
   readonly node: string;
@@ -89,12 +92,20 @@ export const ACTIONS: Readonly<Record<string, Action>> = {
 };
 
 /**
- * Whether everything that an action touched works again: the promise of a policy needs an endpoint that can serve, so the
- * next action waits for it.
+ * Waits until everything that an action touched works again: the promise of a policy needs an endpoint that can serve, so
+ * no action may meet what another has left.
  *
  * @param backends how many there must be
  */
-export async function hasRecovered(mesh: Mesh, backends: number): Promise<boolean> {
+export async function recovery(mesh: Mesh, backends: number): Promise<void> {
+  const deadline = Date.now() + RECOVERY_MS;
+  while (!(await hasRecovered(mesh, backends).catch(() => false))) {
+    if (Date.now() > deadline) throw new Error(`the mesh did not recover in ${RECOVERY_MS} ms`);
+    await sleep(200);
+  }
+}
+
+async function hasRecovered(mesh: Mesh, backends: number): Promise<boolean> {
   const status = await mesh.status();
   const { nodes = [], gateways = [] } = status.controller ?? {};
   return (

@@ -10,13 +10,14 @@ import { eventually, finished, jsonLines, Mesh } from '../mesh/harness.ts';
 import { podManifest } from '../mesh/manifests.ts';
 import { object, WAY_BASE, wayService } from '../mesh/waypoint-manifests.ts';
 import { LogFollower } from './log-follower.ts';
-import { ACTIONS, hasRecovered, seededRandom, type ChaosBackend } from './chaos-actions.ts';
+import { ACTIONS, recovery, seededRandom, type ChaosBackend } from './chaos-actions.ts';
 
 const SECONDS = Number(process.env['LOAM_SOAK_SECONDS'] ?? '600');
 const RATE = Number(process.env['LOAM_SOAK_RATE'] ?? '200');
 const SEED = Number(process.env['LOAM_SOAK_SEED'] ?? String(Date.now() % 1_000_000));
 const SAMPLE_MS = 10_000;
 const WARM_UP_MS = 5_000;
+const FOLLOW_ON_MS = 35_000;
 /** Noise of a garbage collector, and connections that are there at one time and not at another. */
 const RSS_SLACK = 1.25;
 const FD_SLACK = 40;
@@ -176,21 +177,20 @@ describe('soak: a waypoint through chaos', function () {
         console.log(`      ${new Date().toISOString()} ${name}: ${victim.name} on ${victim.node}`);
         await act(mesh, victim);
         done.set(name, (done.get(name) ?? 0) + 1);
-        await eventually(`everything to work again after: ${name}`, () =>
-          hasRecovered(mesh, backends.length),
-        );
+        await recovery(mesh, backends.length);
         await sleep(1_500 + random() * 2_500);
       }
     } finally {
       clearInterval(sampling);
       load.kill('SIGTERM');
+      // What it has in flight then may yet be told.
+      setTimeout(() => follower.stop(), FOLLOW_ON_MS);
     }
     const { stdout, stderr } = await result;
     const counted = jsonLines(stdout).at(-1) as LoadResult | undefined;
     assert.ok(counted, stderr);
-    await sleep(2_000);
+    await sleep(FOLLOW_ON_MS + 2_000);
     sample();
-    follower.stop();
     const promises = (failure: Failure): boolean => wasPromised(failure, told.get(failure.path)?.fields);
     const classes = new Map<string, number>();
     for (const failure of counted.failures) {
