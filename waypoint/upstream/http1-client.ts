@@ -317,7 +317,12 @@ function upstreamResponse(response: http.IncomingMessage, connection: Duplex): U
 /** Small responses mostly come with one read: what is complete needs no listeners and no timers. */
 function takeWhole(response: http.IncomingMessage): Buffer | undefined {
   if (!response.complete || response.rawTrailers.length > 0 || response.destroyed) return undefined;
-  return (response.read() as Buffer | null) ?? EMPTY;
+  const parts: Buffer[] = [];
+  // One call gives one of the pieces only, where the response flows already.
+  for (let part = response.read() as Buffer | null; part !== null; part = response.read() as Buffer | null)
+    parts.push(part);
+  const [only = EMPTY] = parts;
+  return parts.length > 1 ? Buffer.concat(parts) : only;
 }
 
 function upgradeHeaders(response: http.IncomingMessage): Headers {

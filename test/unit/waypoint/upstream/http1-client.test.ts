@@ -88,6 +88,18 @@ describe('waypoint/upstream/http1-client', () => {
     assert.equal(endpoints.length, 1);
   });
 
+  it('has one that came in several pieces whole, too', async () => {
+    for (const pieces of [1, 2, 5]) {
+      const attempt = client.request(request());
+      const far = await endpoint();
+      await readUntil(far, '\r\n\r\n');
+      const chunks = '4\r\nbody\r\n'.repeat(pieces);
+      far.write(`HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n${chunks}0\r\n\r\n`);
+      assert.equal((await attempt.response).takeWhole()?.toString(), 'body'.repeat(pieces));
+      while (!client.hasFree) await new Promise((resolve) => setImmediate(resolve));
+    }
+  });
+
   it('does not take for whole what goes on, nor what has trailers', async () => {
     const first = client.request(request());
     const far = await endpoint();
