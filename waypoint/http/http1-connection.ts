@@ -6,8 +6,12 @@ import { answerRaw } from './raw-response.ts';
 
 /** Requests that wait for the answer to the one before them. Whoever sends more is cut off after those. */
 export const MAX_PIPELINED_REQUESTS = 1_000;
-/** How long a client may take to close its half after the last response. */
-export const LINGER_MS = 2_000;
+/**
+ * How long a client may take to close its half after the last response. Long, for the end of writing is not the end of
+ * reading: what a slow client has yet to read lies in buffers on its way, and a reset would take it away (RFC 9112
+ * section 9.6).
+ */
+export const LINGER_MS = 30_000;
 
 interface Turn {
   readonly request: http.IncomingMessage;
