@@ -139,12 +139,12 @@ function writeMesh(folder: string, routes: number): void {
     const documents = Array.from({ length: count }, (_, i) => route(first + i));
     writeFileSync(file(`manifests/routes-${first}.yaml`), yaml(documents));
   }
-  const pod = (ip: string) => ({ ip, node: 'node-a', ready: true });
+  const pod = (ip: string) => ({ ips: [ip], node: 'node-a', ready: true });
   const assignments = {
     pods: { 'default/client': pod(IP.client), 'default/backend': pod(IP.backend) },
-    services: { 'default/backend': { clusterIP: VIP } },
+    services: { 'default/backend': { clusterIPs: [VIP] } },
     gateways: {
-      [GATEWAY]: { clusterIP: WAYPOINT_VIP, instances: [{ name: 'waypoint-0', ...pod(IP.proxy) }] },
+      [GATEWAY]: { clusterIPs: [WAYPOINT_VIP], instances: [{ name: 'waypoint-0', ...pod(IP.proxy) }] },
     },
   };
   writeFileSync(file('assignments.json.new'), JSON.stringify(assignments));
