@@ -15,6 +15,7 @@ import type { ConnectionContext } from '../http/request-flow.ts';
 import type { Source } from '../http/request.ts';
 import { pinnedPeer } from '../http/upstream-choice.ts';
 import { endpointKey, type Endpoint } from '../resilience/endpoint.ts';
+import type { Outcome } from '../resilience/outcome.ts';
 import { CONNECT_TIMEOUT_MS } from '../resilience/timeouts.ts';
 import { serviceName } from '../state/policy-runtime.ts';
 import type { UpstreamEndpoint } from '../telemetry/request-record.ts';
@@ -26,10 +27,13 @@ import { pathTo } from '../upstream/upstream-cluster.ts';
 /** Endpoints that are tried for one connection; nothing was sent to those that failed. */
 const MAX_TRIES = 3;
 
+/** What a connection says for or against its endpoint; `unused`: nothing. */
+type End = 'served' | 'broken' | 'unused';
+
 interface Opened {
   readonly stream: Duplex;
   readonly upstream: UpstreamEndpoint;
-  readonly done: (failed: boolean) => void;
+  readonly done: (end: End) => void;
   /** Why it would not be admitted now; undefined: it would. */
   readonly judge: () => Denial | undefined;
 }
@@ -55,6 +59,12 @@ interface OpaqueConnection {
   deniedBy: string | undefined;
   upstream: UpstreamEndpoint | undefined;
 }
+
+const OUTCOMES: Readonly<Record<End, Outcome>> = {
+  served: { kind: 'status', status: 200 },
+  broken: { kind: 'reset' },
+  unused: { kind: 'client-gone' },
+};
 
 class Refusal extends Error {
   readonly flag: WaypointFlag;
@@ -188,7 +198,7 @@ export class OpaqueRelay {
       const opened = await open();
       const http = await decide?.(opened.stream);
       if (http !== undefined) {
-        opened.done(false);
+        opened.done('unused');
         return http;
       }
       connection.upstream = opened.upstream;
@@ -222,7 +232,7 @@ export class OpaqueRelay {
       telemetry.runtime.step('activeConnections', [], -1);
       if (end.kind === 'reset') flags.push(end.side === 'a' ? 'DC' : 'UC');
       handle.close(flags);
-      opened.done(end.kind === 'reset' && end.side === 'b');
+      opened.done(end.kind === 'reset' && end.side === 'b' ? 'broken' : 'served');
     } catch (cause) {
       const http = stream.destroyed ? undefined : await decide?.(undefined);
       if (http !== undefined) return http;
@@ -297,12 +307,7 @@ export class OpaqueRelay {
           upstream: { ...connection.upstream, identity: peer.identity },
           judge: () =>
             this.#denialAtService(context) ?? denialAtPod(this.#engine.policies, peer, context.source),
-          done: (failed) =>
-            cluster.cluster.done(
-              endpoint,
-              failed ? { kind: 'reset' } : { kind: 'status', status: 200 },
-              connectMs,
-            ),
+          done: (end) => cluster.cluster.done(endpoint, OUTCOMES[end], connectMs),
         };
       } catch (error) {
         cluster.cluster.done(endpoint, { kind: 'connect-failure' }, performance.now() - startedMs);

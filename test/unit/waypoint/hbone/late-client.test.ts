@@ -21,7 +21,10 @@ describe('waypoint: a client that begins late, at a port whose protocol is not d
   let web: http.Server;
   let greeter: net.Server;
   let echo: net.Server;
+  let breaker: net.Server;
+  let outside: net.Server;
   let connections = 0;
+  let echoing = 0;
 
   const listen = async (server: net.Server): Promise<number> => {
     server.listen(0, waypoint.podIp);
@@ -42,17 +45,35 @@ describe('waypoint: a client that begins late, at a port whose protocol is not d
       socket.on('end', () => socket.end());
     });
     echo = net.createServer({ allowHalfOpen: true }, (socket) => {
+      echoing += 1;
+      socket.once('close', () => (echoing -= 1));
       socket.on('error', () => undefined);
       socket.pipe(socket);
     });
-    const ports = { web: await listen(web), greeter: await listen(greeter), echo: await listen(echo) };
+    // Only after the silence was noticed, so while it is waited for who speaks first.
+    const breaks = (socket: net.Socket): void => {
+      socket.on('error', () => undefined);
+      setTimeout(() => socket.resetAndDestroy(), LATE_MS);
+    };
+    breaker = net.createServer(breaks);
+    outside = net.createServer(breaks);
+    outside.listen(0, '127.0.0.1');
+    await once(outside, 'listening');
+    const targetPort = (outside.address() as AddressInfo).port;
+    waypoint.serve({ name: 'outside-breaker', protocol: Protocol.DETECT, targetPort, via: 'direct' });
+    const ports = {
+      breaker: await listen(breaker),
+      web: await listen(web),
+      greeter: await listen(greeter),
+      echo: await listen(echo),
+    };
     for (const [name, targetPort] of Object.entries(ports)) {
       waypoint.serve({ name, protocol: Protocol.DETECT, targetPort });
     }
   });
   after(async () => {
     await waypoint.close();
-    for (const server of [web, greeter, echo]) server.close();
+    for (const server of [web, greeter, echo, breaker, outside]) server.close();
   });
 
   it('is read as HTTP, so that everything for requests acts on it', async () => {
@@ -101,6 +122,31 @@ describe('waypoint: a client that begins late, at a port whose protocol is not d
     stream.end();
     assert.equal(await text(stream), '');
     assert.equal(stream.rstCode, 0);
+  });
+
+  for (const name of ['breaker', 'outside-breaker']) {
+    it(`learns it when the server breaks the connection meanwhile, and nobody else is hurt (${name})`, async () => {
+      const stream = await waypoint.connect(name);
+      stream.on('error', () => undefined);
+      stream.resume();
+      await new Promise((resolve) => stream.once('close', resolve));
+      assert.notEqual(stream.rstCode, 0);
+      const other = await waypoint.connect('web');
+      other.write(GET);
+      assert.match(await text(other), /^HTTP\/1\.1 200 /);
+    });
+  }
+
+  it('may leave by a reset while it is waited for', async () => {
+    const stream = await waypoint.connect('echo');
+    stream.on('error', () => undefined);
+    await sleep(LATE_MS);
+    stream.close(8);
+    await new Promise((resolve) => stream.once('close', resolve));
+    while (echoing > 0) await sleep(5);
+    const other = await waypoint.connect('web');
+    other.write(GET);
+    assert.match(await text(other), /^HTTP\/1\.1 200 /);
   });
 
   describe('where a policy speaks of requests', () => {
