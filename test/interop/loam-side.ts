@@ -11,7 +11,11 @@ export interface ServedPod {
   readonly side: 'client' | 'server';
   readonly netns: string;
   readonly ip: string;
+  /** Where it has one. */
+  readonly ip6?: string;
 }
+
+export type DualStackPod = ServedPod & { readonly ip6: string };
 
 export interface LoamSidesOptions {
   /** Name of the run: part of BPF instances, so that two runs do not meet. */
@@ -174,6 +178,10 @@ export function nodeOf(pod: ServedPod): string {
   return pod.side === 'client' ? 'node-a' : 'node-b';
 }
 
+function ipsOf({ ip, ip6 }: ServedPod): string[] {
+  return ip6 === undefined ? [ip] : [ip, ip6];
+}
+
 function uidOf(pod: ServedPod): string {
   return pod.side === 'client'
     ? '00000000-0000-4000-8000-00000000000a'
@@ -224,7 +232,7 @@ export function writeMesh(folder: string, pods: readonly ServedPod[]): void {
   );
   const assigned = pods.map((pod) => [
     `default/${pod.side}`,
-    { uid: uidOf(pod), ips: [pod.ip], node: nodeOf(pod), ready: true },
+    { uid: uidOf(pod), ips: ipsOf(pod), node: nodeOf(pod), ready: true },
   ]);
   writeFileSync(
     file('assignments.json'),
@@ -236,7 +244,7 @@ export function writeMesh(folder: string, pods: readonly ServedPod[]): void {
     writeFileSync(file(`token-${pod.side}`), tokens[index]?.token ?? '', { mode: 0o600 });
     const entry = {
       ...{ uid: uidOf(pod), name: pod.side, namespace: 'default', serviceAccount: pod.side },
-      ...{ netns: pod.netns, ips: [pod.ip], labels: { app: pod.side } },
+      ...{ netns: pod.netns, ips: ipsOf(pod), labels: { app: pod.side } },
       namespaceLabels: { 'loam.dev/dataplane-mode': 'ambient' },
     };
     writeFileSync(file(`pods-${pod.side}.json`), JSON.stringify({ pods: [entry] }));
