@@ -132,7 +132,7 @@ describe('traces of the shop, as an OpenTelemetry Collector received them', () =
       'url.scheme': 'http',
       'server.address': 'payments',
       'network.protocol.version': '1.1',
-      'client.address': (await mesh.pod('frontend')).ip,
+      'client.address': (await mesh.pod('shop/frontend')).ip,
       'loam.service': hostOf('payments'),
       'loam.route': 'HTTPRoute/shop/payments#0',
       'loam.attempts': 1,
@@ -208,7 +208,7 @@ describe('traces of the shop, as an OpenTelemetry Collector received them', () =
 
   async function askRelay(...headers: readonly string[]): Promise<{ relay: Told; echo: Told }> {
     const args = headers.flatMap((header) => ['-H', header]);
-    const { stdout, stderr } = await mesh.exec('frontend', 'curl', '-sSf', ...args, 'http://relay/');
+    const { stdout, stderr } = await mesh.exec('shop/frontend', 'curl', '-sSf', ...args, 'http://relay/');
     assert.equal(stderr, '');
     const told = JSON.parse(stdout) as Told;
     assert.ok(told.next);

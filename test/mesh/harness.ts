@@ -133,9 +133,15 @@ export class Mesh {
     return meshStatus(this.name);
   }
 
+  /** @param name of a pod, or `namespace/name` where several namespaces have one of that name */
   async pod(name: string): Promise<PodReport> {
-    const pod = (await this.status()).report.pods.find((each) => each.name === name);
+    const pods = (await this.status()).report.pods.filter(
+      (each) => each.name === name || `${each.namespace}/${each.name}` === name,
+    );
+    const [pod, another] = pods;
     if (pod === undefined) throw new Error(`the mesh has no pod ${name}`);
+    if (another !== undefined)
+      throw new Error(`pods named ${name} are in ${pod.namespace} and ${another.namespace}: say which`);
     return pod;
   }
 
