@@ -8,7 +8,7 @@ import { closeFd } from '../../lib/linux/libc.ts';
 import { libbpf } from '../../lib/linux/bpf/libbpf.ts';
 import { inNetns } from '../../lib/linux/netns.ts';
 import { attachTcx } from '../../lib/linux/bpf/tcx.ts';
-import { loadObject } from '../../lib/linux/bpf/object.ts';
+import { loadObject, readObject } from '../../lib/linux/bpf/object.ts';
 import { buffer, cookieKey } from '../../lib/linux/bpf/layout.ts';
 import { GUARD_BYTES } from '../../lib/linux/bpf/guard-layout.ts';
 import { BpfMap } from '../../lib/linux/bpf/map.ts';
@@ -242,7 +242,7 @@ describe('bpf: a guard beside others at the same hook', () => {
     using mesh = new TinyMesh(newInstanceName(), { hostNetnsFd: lab.hostNetnsFd, method: 'tcx' });
     const a = mesh.enrol(lab.pod('a'));
     const index = lab.portIndex(a.pod);
-    using other = loadObject({ file: 'guard.bpf.o', constants: cookieKey(1n) });
+    using other = loadObject({ object: readObject('guard.bpf.o'), constants: cookieKey(1n) });
     const program = other.programs.get('loam_guard') ?? -1;
     const link = inNetns(lab.hostNetnsFd, () => attachTcx(program, index));
     assert.match(mesh.redirection.verify()[0]?.problem ?? '', /another program .* comes before its guard/);

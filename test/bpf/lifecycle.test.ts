@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, it } from 'mocha';
 import { cgroup2Root, Redirection } from '../../lib/linux/bpf/index.ts';
 import { allLinks, attach, programName } from '../../lib/linux/bpf/link.ts';
-import { loadObject } from '../../lib/linux/bpf/object.ts';
+import { loadObject, readObject } from '../../lib/linux/bpf/object.ts';
 import { DEFAULT_BPFFS } from '../../lib/linux/bpf/pins.ts';
 import { closeFd } from '../../lib/linux/libc.ts';
 import { netnsCookie, openCurrentNetns } from '../../lib/linux/netns.ts';
@@ -252,7 +252,7 @@ describe('bpf: life of an instance', () => {
   it('notices a second sk_lookup program on a pod', () => {
     const mesh = newMesh();
     const { pod } = mesh.enrol(lab.pod('a'));
-    using object = loadObject({ file: 'sk_lookup.bpf.o' });
+    using object = loadObject({ object: readObject('sk_lookup.bpf.o') });
     const link = attach(object.programs.get('loam_sk_lookup') ?? -1, pod.netnsFd, 'sk_lookup', 'the pod');
     try {
       assert.match(mesh.redirection.verify()[0]?.problem ?? '', /2 sk_lookup links/);

@@ -13,7 +13,7 @@ import {
   type ListenerRole,
 } from '../../lib/linux/bpf/layout.ts';
 import { BpfMap } from '../../lib/linux/bpf/map.ts';
-import { loadObject, type LoadedObject } from '../../lib/linux/bpf/object.ts';
+import { loadObject, readObject, type LoadedObject } from '../../lib/linux/bpf/object.ts';
 import { testRun } from '../../lib/linux/bpf/test-run.ts';
 import { BpfError } from '../../lib/linux/bpf/index.ts';
 import { ipToBytes } from '../../lib/linux/ip.ts';
@@ -81,7 +81,7 @@ describe('bpf: the sk_lookup program alone (BPF_PROG_TEST_RUN)', () => {
       deviceV4: 0,
       deviceV6: 0,
     });
-    object = loadObject({ file: 'sk_lookup.bpf.o', constants });
+    object = loadObject({ object: readObject('sk_lookup.bpf.o'), constants });
     program = object.programs.get('loam_sk_lookup') ?? -1;
     netnsFd = openCurrentNetns();
     for (const role of Object.keys(LISTENER_ROLES) as ListenerRole[]) {
@@ -227,13 +227,19 @@ describe('bpf: the sk_lookup program alone (BPF_PROG_TEST_RUN)', () => {
     // A map of another type in its place is something that only the verifier notices.
     const wrong = object.maps.get('counters') ?? -1;
     assert.throws(
-      () => loadObject({ file: 'sk_lookup.bpf.o', maps: new Map([['listeners', wrong]]) }),
+      () => loadObject({ object: readObject('sk_lookup.bpf.o'), maps: new Map([['listeners', wrong]]) }),
       (error: unknown) =>
         error instanceof BpfError &&
         error.code === 'BPF_VERIFIER' &&
         /refused program loam_sk_lookup/.test(error.message),
     );
-    assert.throws(() => loadObject({ file: 'sk_lookup.bpf.o', constants: buffer(3) }), /do not fit/);
-    assert.throws(() => loadObject({ file: 'none.bpf.o' }), /is missing; build it with bpf\/build.sh/);
+    assert.throws(
+      () => loadObject({ object: readObject('sk_lookup.bpf.o'), constants: buffer(3) }),
+      /do not fit/,
+    );
+    assert.throws(
+      () => loadObject({ object: readObject('none.bpf.o') }),
+      /is missing; build it with bpf\/build.sh/,
+    );
   });
 });

@@ -1,15 +1,14 @@
 import assert from 'node:assert/strict';
-import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'mocha';
 import { buffer, RECORD_BYTES, TUPLE_BYTES } from '../../lib/linux/bpf/layout.ts';
 import { libbpf } from '../../lib/linux/bpf/libbpf.ts';
 import { BpfMap } from '../../lib/linux/bpf/map.ts';
-import { CURRENT_LAYOUT, DEFAULT_BPFFS } from '../../lib/linux/bpf/pins.ts';
 import { DEFAULT_CAP } from '../../lib/linux/bpf/pod-store.ts';
 import { closeFd } from '../../lib/linux/libc.ts';
 import { bindSource } from '../../lib/linux/socket.ts';
 import { InternalSources } from '../../ztunnel/proxy/pod-sockets.ts';
 import { FAMILIES, IPV4, IPV6 } from './support/families.ts';
+import { pinned } from './support/kernel-objects.ts';
 import { Lab } from './support/lab.ts';
 import { dial, Sock } from './support/socket.ts';
 import { closeListeners, listenerFds, openListeners, TinyMesh, type MeshPod } from './support/tiny-mesh.ts';
@@ -116,9 +115,7 @@ describe('bpf: records of connections under way', () => {
   it('that find the map full make connect() fail, counted for the pod, and nothing passes', () => {
     const a = mesh.enrol(lab.pod('a'));
     using app = Sock.listen(a.pod.netnsFd, '::', 9103, { family: 6 });
-    const fd = libbpf().openPin(
-      join(DEFAULT_BPFFS, 'loam', mesh.instance, CURRENT_LAYOUT, 'maps', 'records'),
-    );
+    const fd = libbpf().openPin(pinned(mesh, 'maps', 'records'));
     const records = new BpfMap('records', fd, TUPLE_BYTES, RECORD_BYTES);
     const keys = Array.from({ length: MAX_RECORDS }, (_, i) => {
       const key = buffer(TUPLE_BYTES);

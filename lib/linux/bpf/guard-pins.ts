@@ -23,35 +23,35 @@ export interface GuardPin {
  * Detaches all guards of an instance by their pins. Filters go only where this thread's namespace has the interface;
  * where it has not, they end with the interface.
  */
-export function removeGuards(pins: PinFolder, layout: string): void {
+export function removeGuards(pins: PinFolder, shape: string): void {
   for (const method of METHODS) {
-    for (const pin of guardPins(pins, method, layout)) endGuard(pins, method, pin, layout);
+    for (const pin of guardPins(pins, method, shape)) endGuard(pins, method, pin, shape);
   }
 }
 
 /** Detaches one guard and drops its pins; a filter only where this thread's namespace has the interface. */
-export function endGuard(pins: PinFolder, method: GuardMethod, pin: GuardPin, layout?: string): void {
+export function endGuard(pins: PinFolder, method: GuardMethod, pin: GuardPin, shape?: string): void {
   const kind = PINS[method];
   if (method === 'clsact') {
     const made = `${pin.name}${MADE}`;
-    const isMade = pins.list(kind, layout).includes(made);
-    if (isFilterOf(pins, pin, layout)) {
+    const isMade = pins.list(kind, shape).includes(made);
+    if (isFilterOf(pins, pin, shape)) {
       removeFilter(pin.index);
       if (isMade) removeClsact(pin.index);
     }
-    if (isMade) pins.drop(kind, made, layout);
+    if (isMade) pins.drop(kind, made, shape);
   } else {
-    const fd = pins.get(kind, pin.name, layout);
+    const fd = pins.get(kind, pin.name, shape);
     if (fd === undefined) return;
     detach(fd);
     closeFd(fd);
   }
-  pins.drop(kind, pin.name, layout);
+  pins.drop(kind, pin.name, shape);
 }
 
 /** Is the pinned program the one in our place at the interface, in this thread's namespace? */
-export function isFilterOf(pins: PinFolder, pin: GuardPin, layout?: string): boolean {
-  const fd = pins.get('filters', pin.name, layout);
+export function isFilterOf(pins: PinFolder, pin: GuardPin, shape?: string): boolean {
+  const fd = pins.get('filters', pin.name, shape);
   if (fd === undefined) return false;
   try {
     return filterAt(pin.index) === programId(fd);
@@ -61,8 +61,8 @@ export function isFilterOf(pins: PinFolder, pin: GuardPin, layout?: string): boo
 }
 
 /** The guards of an instance that were attached in one way. */
-export function guardPins(pins: PinFolder, method: GuardMethod, layout?: string): GuardPin[] {
-  return pins.list(PINS[method], layout).flatMap((name) => {
+export function guardPins(pins: PinFolder, method: GuardMethod, shape?: string): GuardPin[] {
+  return pins.list(PINS[method], shape).flatMap((name) => {
     const [, cookie, index] = /^(\d+)-(\d+)$/.exec(name) ?? [];
     return cookie === undefined ? [] : [{ name, cookie: BigInt(cookie), index: Number(index) }];
   });

@@ -6,12 +6,11 @@ import { closeFd } from '../libc.ts';
 import { interfacesOf, netnsIdOf, type Interface } from '../interfaces.ts';
 import { inNetns, openCurrentNetns } from '../netns.ts';
 import { ensureClsact, putFilter } from './clsact.ts';
-import { BpfError } from './errors.ts';
-import { decodeGuardDrops, encodeGuard, GUARD_DROPS_BYTES, type GuardDrops } from './guard-layout.ts';
+import type { GuardDrops } from './guard-layout.ts';
 import type { InstanceMaps } from './instance-maps.ts';
-import { buffer, cookieKey } from './layout.ts';
+import { cookieKey } from './layout.ts';
 import { linkInfo, replaceProgram } from './link.ts';
-import { loadObject } from './object.ts';
+import { loadObject, programOf } from './object.ts';
 import {
   endGuard,
   guardPins,
@@ -77,10 +76,10 @@ export class GuardStore {
    * @throws BpfError BPF_ATTACH, BPF_VERIFIER and others; nothing that stood was taken away then
    */
   ensure(pod: GuardRequest): GuardState {
-    const entry = encodeGuard(pod.ips);
+    const entry = this.#maps.layout.encodeGuard(pod.ips);
     const guards = this.#maps.map('guards');
     if (guards.get(cookieKey(pod.cookie))?.equals(entry) !== true) guards.set(cookieKey(pod.cookie), entry);
-    this.#maps.map('guard_drops').add(cookieKey(pod.cookie), buffer(GUARD_DROPS_BYTES));
+    this.#maps.map('guard_drops').addZero(cookieKey(pod.cookie));
     const { veths, unguarded } = this.#waysOut(pod.netnsFd);
     const missing = veths.filter(({ index }) => !this.#stands(this.#method, pod.cookie, index));
     if (missing.length > 0) {
@@ -131,7 +130,7 @@ export class GuardStore {
   /** Packets that were dropped of a pod; undefined when it is not guarded. */
   drops(cookie: bigint): GuardDrops | undefined {
     const value = this.#maps.map('guard_drops').get(cookieKey(cookie));
-    return value && decodeGuardDrops(value);
+    return value && this.#maps.layout.decodeGuardDrops(value);
   }
 
   /** What is not as it must be, of the guards that were attached. */
@@ -264,10 +263,9 @@ export class GuardStore {
 
   #withProgram(cookie: bigint, body: (program: number) => void): void {
     const constants = cookieKey(cookie);
-    using object = loadObject({ file: 'guard.bpf.o', maps: this.#maps.descriptors, constants });
-    const program = object.programs.get(PROGRAM);
-    if (program === undefined) throw new BpfError('BPF_OBJECT', `guard.bpf.o has no ${PROGRAM}`);
-    body(program);
+    const { guard } = this.#maps.layout.objects;
+    using object = loadObject({ object: guard, maps: this.#maps.descriptors, constants });
+    body(programOf(object, guard, PROGRAM));
   }
 
   #pinned(method: GuardMethod): GuardPin[] {

@@ -1,57 +1,30 @@
 /** The maps of one instance, opened from their pins or pinned when new. */
 import { closeFd } from '../libc.ts';
-import {
-  ADDRESS_BYTES,
-  COUNTERS,
-  LISTENER_KEY_BYTES,
-  OWN_SOCKET_BYTES,
-  POD_BYTES,
-  POD_USE_BYTES,
-  RECORD_BYTES,
-  TUPLE_BYTES,
-  buffer,
-  type Counter,
-} from './layout.ts';
-import { GUARD_BYTES, GUARD_DROPS_BYTES } from './guard-layout.ts';
+import { pinOf, type Layout, type MapName } from './instance-layout.ts';
+import { COUNTERS, buffer, type Counter } from './layout.ts';
 import { libbpf } from './libbpf.ts';
 import { BpfMap } from './map.ts';
 import type { PinFolder } from './pins.ts';
 
-/** Key and value bytes of each map, as bpf/maps.h has them. Sizes of per-CPU values are of one CPU. */
-const SIZES = {
-  pods: [8, POD_BYTES],
-  pod_uses: [8, POD_USE_BYTES],
-  records: [TUPLE_BYTES, RECORD_BYTES],
-  // User space reads the cookie of a socket in it, and writes a descriptor.
-  listeners: [LISTENER_KEY_BYTES, 8],
-  own_sockets: [4, OWN_SOCKET_BYTES],
-  dialled: [4, ADDRESS_BYTES],
-  original_dst: [4, ADDRESS_BYTES],
-  true_peer: [4, ADDRESS_BYTES],
-  guards: [8, GUARD_BYTES],
-  guard_drops: [8, GUARD_DROPS_BYTES],
-  switched_off: [8, 8],
-  counters: [4, 8],
-} as const;
-export type MapName = keyof typeof SIZES;
-const MAP_NAMES = Object.keys(SIZES) as MapName[];
-
 /** Owns the descriptors. */
 export class InstanceMaps implements Disposable {
-  readonly #fds: ReadonlyMap<MapName, number>;
+  readonly layout: Layout;
+  /** By their names in the objects. */
+  readonly #fds: ReadonlyMap<string, number>;
 
-  private constructor(fds: ReadonlyMap<MapName, number>) {
+  private constructor(layout: Layout, fds: ReadonlyMap<string, number>) {
+    this.layout = layout;
     this.#fds = fds;
   }
 
-  /** Descriptors of those that are pinned already. */
-  static pinned(pins: PinFolder, layout?: string): InstanceMaps {
-    const fds = new Map<MapName, number>();
-    for (const name of MAP_NAMES) {
-      const fd = pins.get('maps', name, layout);
+  /** Descriptors of those that are pinned already, by whichever version of Loam. */
+  static pinned(pins: PinFolder, layout: Layout): InstanceMaps {
+    const fds = new Map<string, number>();
+    for (const [name, map] of Object.entries(layout.maps)) {
+      const fd = pins.get('maps', pinOf(name, map));
       if (fd !== undefined) fds.set(name, fd);
     }
-    return new InstanceMaps(fds);
+    return new InstanceMaps(layout, fds);
   }
 
   /** Pins those of a loaded object that were not pinned yet, and opens all. */
@@ -60,11 +33,12 @@ export class InstanceMaps implements Disposable {
     present: InstanceMaps,
     loaded: ReadonlyMap<string, number>,
   ): InstanceMaps {
-    for (const name of MAP_NAMES) {
+    const { layout } = present;
+    for (const [name, map] of Object.entries(layout.maps)) {
       const fd = loaded.get(name);
-      if (fd !== undefined && !present.#fds.has(name)) pins.put('maps', name, fd);
+      if (fd !== undefined && !present.#fds.has(name)) pins.put('maps', pinOf(name, map), fd);
     }
-    return InstanceMaps.pinned(pins);
+    return InstanceMaps.pinned(pins, layout);
   }
 
   /**
@@ -74,8 +48,8 @@ export class InstanceMaps implements Disposable {
    */
   pinLost(pins: PinFolder): string[] {
     const present = new Set(pins.list('maps'));
-    const lost = [...this.#fds].filter(([name]) => !present.has(name));
-    for (const [name, fd] of lost) pins.put('maps', name, fd);
+    const lost = Object.entries(this.layout.maps).filter(([name, map]) => !present.has(pinOf(name, map)));
+    for (const [name, map] of lost) pins.put('maps', pinOf(name, map), this.#fd(name));
     return lost.map(([name]) => name);
   }
 
@@ -84,16 +58,16 @@ export class InstanceMaps implements Disposable {
     return this.#fds;
   }
 
-  /** Are all of this layout here? */
-  get complete(): boolean {
-    return this.#fds.size === MAP_NAMES.length;
-  }
-
   /** A map. @throws Error when it is not there: the instance was only half made */
   map(name: MapName): BpfMap {
-    const fd = this.#fds.get(name);
-    if (fd === undefined) throw new Error(`BPF map ${name} is not open`);
-    return new BpfMap(name, fd, SIZES[name][0], SIZES[name][1]);
+    return this.#open(name);
+  }
+
+  /** A map in all versions that the programs work with. */
+  ofFamily(family: string): BpfMap[] {
+    return Object.entries(this.layout.maps)
+      .filter(([name, map]) => (map.family ?? name) === family)
+      .map(([name]) => this.#open(name));
   }
 
   /** The counters, summed over all CPUs. */
@@ -117,5 +91,17 @@ export class InstanceMaps implements Disposable {
 
   [Symbol.dispose](): void {
     for (const fd of this.#fds.values()) closeFd(fd);
+  }
+
+  #open(name: string): BpfMap {
+    const map = this.layout.maps[name];
+    if (map === undefined) throw new Error(`there is no BPF map ${name}`);
+    return new BpfMap(name, this.#fd(name), map.keyBytes, map.valueBytes);
+  }
+
+  #fd(name: string): number {
+    const fd = this.#fds.get(name);
+    if (fd === undefined) throw new Error(`BPF map ${name} is not open`);
+    return fd;
   }
 }

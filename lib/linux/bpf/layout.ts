@@ -5,9 +5,6 @@
 import { IP_BYTES, ipFamily, ipFromBytes, ipToBytes } from '../ip.ts';
 import { BpfError } from './errors.ts';
 
-/** Changes whenever bpf/types.h or bpf/maps.h changes a layout: pins of different layouts never mix. */
-export const LAYOUT_VERSION = 3;
-
 /** An IP address in its one form (lib/linux/ip.ts), and a port. */
 export interface Endpoint {
   readonly ip: string;
@@ -136,6 +133,24 @@ export function decodePod(bytes: Buffer): PodEntry {
     portCount: bytes.readUInt16LE(34),
     deviceV4: bytes.readUInt32LE(36),
     deviceV6: bytes.readUInt32LE(40),
+  };
+}
+
+/** Records that a pod has under way, by kind, and connections that were refused because of the cap or a full map. */
+export interface PodUse {
+  readonly outstanding: Readonly<Record<(typeof RECORD_KINDS)[number], number>>;
+  readonly refusedCap: number;
+  readonly refusedFull: number;
+}
+
+/** Reads `struct pod_use`. */
+export function decodePodUse(bytes: Buffer): PodUse {
+  const read = (i: number) => Number(bytes.readBigInt64LE(8 * i));
+  const outstanding = Object.fromEntries(RECORD_KINDS.map((kind, i) => [kind, read(i)]));
+  return {
+    outstanding: outstanding as PodUse['outstanding'],
+    refusedCap: read(RECORD_KINDS.length),
+    refusedFull: read(RECORD_KINDS.length + 1),
   };
 }
 

@@ -35,8 +35,8 @@ type Bind = <T>(declaration: string) => T;
 function bindAll(bind: Bind) {
   return {
     setPrint: bind<(print: null) => unknown>('void *libbpf_set_print(void *fn)'),
-    objectOpen: bind<(path: string, opts: null) => Handle | null>(
-      'void *bpf_object__open_file(const char *path, const void *opts)',
+    objectOpen: bind<(bytes: Bytes, size: number, opts: null) => Handle | null>(
+      'void *bpf_object__open_mem(const void *bytes, size_t size, const void *opts)',
     ),
     objectLoad: bind<(object: Handle) => number>('int bpf_object__load(void *object)'),
     objectClose: bind<(object: Handle) => void>('void bpf_object__close(void *object)'),

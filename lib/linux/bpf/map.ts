@@ -9,6 +9,20 @@ const EEXIST = 17;
 /** Deletions that happen meanwhile send the walk back to the beginning; it ends after so many keys all the same. */
 const MAX_WALK = 1_000_000;
 
+const INFO_BYTES = 24;
+
+/** Key and value bytes of a map, as the kernel has them; of one CPU, where there is one value for each. */
+export function mapSizes(fd: number): { readonly keyBytes: number; readonly valueBytes: number } {
+  // struct bpf_map_info: type, id, key_size, value_size, …
+  const [info, length] = [buffer(INFO_BYTES), buffer(4)];
+  length.writeUInt32LE(INFO_BYTES, 0);
+  if (libbpf().info(fd, info, length) !== 0) {
+    const errno = lastErrno();
+    throw new BpfError('BPF_MAP', `the sizes of a map cannot be read: ${errnoName(errno)}`, { errno });
+  }
+  return { keyBytes: info.readUInt32LE(8), valueBytes: info.readUInt32LE(12) };
+}
+
 /** A map of fixed key and value sizes. Does not own the descriptor. */
 export class BpfMap {
   readonly name: string;
@@ -40,6 +54,16 @@ export class BpfMap {
     if (libbpf().update(this.fd, key, value, UPDATE_NOEXIST) === 0) return true;
     if (lastErrno() === EEXIST) return false;
     return this.#fail('insert');
+  }
+
+  /** Adds a key with a value of zeros, unless it is there. */
+  addZero(key: Buffer): void {
+    this.add(key, this.zero());
+  }
+
+  /** A value of zeros. */
+  zero(): Buffer {
+    return buffer(this.#valueBytes);
   }
 
   /** Deletes a key; false when it was not there. */

@@ -1,5 +1,5 @@
 /** Loading a prebuilt BPF object, with maps of the caller's where it has them, and errors that say what was refused. */
-import { existsSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { join } from 'node:path';
 import { packageRoot } from '../../package-root.ts';
@@ -11,10 +11,35 @@ import { errnoName, lastErrno, libbpf, type Handle } from './libbpf.ts';
 const LOG_BYTES = 256 * 1024;
 const LOG_TAIL_LINES = 12;
 
+/** A prebuilt object in memory. */
+export interface ObjectFile {
+  /** Its file's name, for example `redirect.bpf.o`. */
+  readonly name: string;
+  readonly bytes: Buffer;
+}
+
+/** Where the objects of this version are. */
+export function objectsFolder(): string {
+  return join(packageRoot(), 'bpf');
+}
+
+/** Reads an object of a folder. @throws BpfError BPF_OBJECT when it is not there */
+export function readObject(name: string, folder = objectsFolder()): ObjectFile {
+  const path = join(folder, name);
+  try {
+    // Over memory of its own, as buffer() makes it.
+    const bytes = readFileSync(path);
+    const own = buffer(bytes.length);
+    own.set(bytes);
+    return { name, bytes: own };
+  } catch (cause) {
+    throw new BpfError('BPF_OBJECT', `${path} is missing; build it with bpf/build.sh`, { cause });
+  }
+}
+
 /** What to load. */
 export interface LoadOptions {
-  /** File name in bpf/, for example `redirect.bpf.o`. */
-  readonly file: string;
+  readonly object: ObjectFile;
   /** Maps to use in place of new ones: name to descriptor. */
   readonly maps?: ReadonlyMap<string, number>;
   /** The program's constants (.rodata). */
@@ -32,16 +57,15 @@ export interface LoadedObject extends Disposable {
 /**
  * Loads an object into the kernel.
  *
- * @throws BpfError BPF_OBJECT when the file is missing or does not fit; BPF_VERIFIER when the kernel refuses a program
+ * @throws BpfError BPF_OBJECT when it is none or does not fit; BPF_VERIFIER when the kernel refuses a program
  */
 export function loadObject(options: LoadOptions): LoadedObject {
   const lib = libbpf();
-  const path = join(packageRoot(), 'bpf', options.file);
-  if (!existsSync(path)) throw new BpfError('BPF_OBJECT', `${path} is missing; build it with bpf/build.sh`);
-  const object = lib.objectOpen(path, null);
+  const { name, bytes } = options.object;
+  const object = lib.objectOpen(bytes, bytes.length, null);
   if (object === null) {
     const errno = lastErrno();
-    throw new BpfError('BPF_OBJECT', `${path} cannot be opened: ${errnoName(errno)}`, { errno });
+    throw new BpfError('BPF_OBJECT', `${name} cannot be opened: ${errnoName(errno)}`, { errno });
   }
   // libbpf keeps the buffers' addresses until the object is loaded, so they are held here.
   const logs = new Map<string, Buffer>();
@@ -52,7 +76,7 @@ export function loadObject(options: LoadOptions): LoadedObject {
       logs.set(lib.programName(program), log);
       lib.programSetLogBuffer(program, addressOf(log), LOG_BYTES);
     }
-    if (lib.objectLoad(object) !== 0) throw refusal(options.file, lastErrno(), logs);
+    if (lib.objectLoad(object) !== 0) throw refusal(name, lastErrno(), logs);
     const programs = new Map(programsOf(object).map((p) => [lib.programName(p), lib.programFd(p)]));
     const shared = mapsOf(object).filter((map) => !lib.mapIsInternal(map));
     const maps = new Map(shared.map((map) => [lib.mapName(map), lib.mapFd(map)]));
@@ -61,6 +85,13 @@ export function loadObject(options: LoadOptions): LoadedObject {
     lib.objectClose(object);
     throw error;
   }
+}
+
+/** The descriptor of a program. @throws BpfError BPF_OBJECT when the object has none of this name */
+export function programOf(loaded: LoadedObject, object: ObjectFile, name: string): number {
+  const program = loaded.programs.get(name);
+  if (program === undefined) throw new BpfError('BPF_OBJECT', `${object.name} has no ${name}`);
+  return program;
 }
 
 function prepareMaps(object: Handle, options: LoadOptions): void {
@@ -72,7 +103,7 @@ function prepareMaps(object: Handle, options: LoadOptions): void {
       if (constants && lib.mapSetInitialValue(map, constants, constants.length) !== 0) {
         throw new BpfError(
           'BPF_OBJECT',
-          `${options.file}: constants of ${constants.length} bytes do not fit`,
+          `${options.object.name}: constants of ${constants.length} bytes do not fit`,
         );
       }
       continue;

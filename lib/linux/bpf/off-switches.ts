@@ -7,9 +7,10 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { closeFd } from '../libc.ts';
 import { BpfError } from './errors.ts';
-import { buffer, cookieKey, POD_BYTES } from './layout.ts';
-import { BpfMap } from './map.ts';
-import { CURRENT_LAYOUT, DEFAULT_BPFFS, openPinned } from './pins.ts';
+import { readPin } from './instance-layout.ts';
+import { buffer, cookieKey } from './layout.ts';
+import { BpfMap, mapSizes } from './map.ts';
+import { DEFAULT_BPFFS, openPinned, SHAPE } from './pins.ts';
 
 /** The key that stands for the whole node: OFF_NODE in bpf/off.h. */
 const NODE_KEY = 0n;
@@ -55,21 +56,19 @@ export class OffSwitches implements Disposable {
 
   /**
    * @returns undefined when nothing of this instance is pinned
-   * @throws BpfError BPF_LAYOUT when what is pinned is of another version of Loam: its own command has to be used
+   * @throws BpfError BPF_LAYOUT when what is pinned is of another version of Loam, whose own command has to be used: of any
+   *   other than by the layout of its maps, which the switches do not depend on
    */
   static open(instance: string, bpffs: string = DEFAULT_BPFFS): OffSwitches | undefined {
     const folder = join(bpffs, 'loam', instance);
     if (!existsSync(folder)) return undefined;
-    const switches = openPinned(join(folder, CURRENT_LAYOUT, 'maps', 'switched_off'));
-    const pods = openPinned(join(folder, CURRENT_LAYOUT, 'maps', 'pods'));
+    const switches = openNewest(join(folder, SHAPE, 'maps'), 'switched_off');
+    const pods = openNewest(join(folder, SHAPE, 'maps'), 'pods');
     if (switches === undefined || pods === undefined) {
-      for (const fd of [switches, pods]) if (fd !== undefined) closeFd(fd);
-      throw new BpfError('BPF_LAYOUT', `${folder} has no switches of layout ${CURRENT_LAYOUT}`);
+      for (const map of [switches, pods]) if (map !== undefined) closeFd(map.fd);
+      throw new BpfError('BPF_LAYOUT', `${folder} has no switches in ${SHAPE}`);
     }
-    return new OffSwitches(
-      new BpfMap('switched_off', switches, 8, 8),
-      new BpfMap('pods', pods, 8, POD_BYTES),
-    );
+    return new OffSwitches(switches, pods);
   }
 
   read(): SwitchedOff {
@@ -102,4 +101,18 @@ export class OffSwitches implements Disposable {
     closeFd(this.#switches.fd);
     closeFd(this.#pods.fd);
   }
+}
+
+/** A map in the version that was pinned last. During an upgrade there may be two, which say the same of our keys. */
+function openNewest(folder: string, family: string): BpfMap | undefined {
+  if (!existsSync(folder)) return undefined;
+  const versions = readdirSync(folder).flatMap((pin) => {
+    const found = readPin(pin);
+    return found?.family === family ? [{ pin, version: found.version }] : [];
+  });
+  const [newest] = versions.sort((a, b) => b.version - a.version);
+  const fd = newest && openPinned(join(folder, newest.pin));
+  if (fd === undefined) return undefined;
+  const { keyBytes, valueBytes } = mapSizes(fd);
+  return new BpfMap(family, fd, keyBytes, valueBytes);
 }

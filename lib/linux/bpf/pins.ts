@@ -1,14 +1,16 @@
 /**
  * An instance's folder in the BPF file system: what is pinned there stays in force when its process is gone.
  *
- *     <bpffs>/loam/<instance>/v<layout>/{maps,links,pods,guards,filters}/<name>
+ *     <bpffs>/loam/<instance>/v<shape>/{maps,links,pods,guards,filters}/<name>
+ *
+ * The shape is that of the folder itself. How a map is laid out is in its name (instance-layout.ts); links, programs and
+ * what they are attached to know nothing of it.
  */
 import { existsSync, fstatSync, mkdirSync, readdirSync, rmdirSync, statSync, unlinkSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { check, closeFd, errnoName as libcErrno, O_CLOEXEC, O_RDONLY, sys } from '../libc.ts';
 import { mounts } from './cgroup.ts';
 import { BpfError } from './errors.ts';
-import { LAYOUT_VERSION } from './layout.ts';
 import { ENOENT, errnoName, lastErrno, libbpf } from './libbpf.ts';
 
 export const DEFAULT_BPFFS = '/sys/fs/bpf';
@@ -18,7 +20,7 @@ const O_DIRECTORY_X86_ARM = { x64: 0o200000, arm64: 0o40000 } as const;
 const LOCK_EX = 2;
 const LOCK_NB = 4;
 const INSTANCE = /^[a-z0-9-]{1,32}$/;
-const LAYOUT_DIR = /^v[0-9]+$/;
+const SHAPE_DIR = /^v[0-9]+$/;
 
 /** Checks an instance's name. @throws BpfError BPF_ARGUMENT */
 export function checkInstance(instance: string): void {
@@ -99,25 +101,25 @@ export class PinFolder {
     this.#lock = lock;
   }
 
-  /** Layout versions whose pins are here. */
-  layouts(): string[] {
-    return readdirSync(this.#root).filter((name) => LAYOUT_DIR.test(name));
+  /** Shapes of which there are pins. */
+  shapes(): string[] {
+    return readdirSync(this.#root).filter((name) => SHAPE_DIR.test(name));
   }
 
-  /** Makes the folders of this layout. */
+  /** Makes the folders of this shape. */
   prepare(): void {
     for (const kind of KINDS) mkdirSync(this.#dir(kind), { recursive: true, mode: 0o700 });
   }
 
   /** Names pinned under a kind. */
-  list(kind: PinKind, layout = CURRENT_LAYOUT): string[] {
-    const dir = this.#dir(kind, layout);
+  list(kind: PinKind, shape = SHAPE): string[] {
+    const dir = this.#dir(kind, shape);
     return existsSync(dir) ? readdirSync(dir) : [];
   }
 
   /** A new descriptor of what is pinned, or undefined. The caller closes it. */
-  get(kind: PinKind, name: string, layout = CURRENT_LAYOUT): number | undefined {
-    return openPinned(join(this.#dir(kind, layout), name));
+  get(kind: PinKind, name: string, shape = SHAPE): number | undefined {
+    return openPinned(join(this.#dir(kind, shape), name));
   }
 
   /** Pins a descriptor. */
@@ -129,19 +131,19 @@ export class PinFolder {
   }
 
   /** Takes a pin away; what it held ends with its last descriptor. */
-  drop(kind: PinKind, name: string, layout = CURRENT_LAYOUT): void {
-    unlinkSync(join(this.#dir(kind, layout), name));
+  drop(kind: PinKind, name: string, shape = SHAPE): void {
+    unlinkSync(join(this.#dir(kind, shape), name));
   }
 
   /** Removes the whole folder; everything in it must have been detached before. Gives up the lock. */
   removeAll(): void {
-    for (const layout of this.layouts()) {
-      for (const kind of readdirSync(join(this.#root, layout))) {
-        const dir = join(this.#root, layout, kind);
+    for (const shape of this.shapes()) {
+      for (const kind of readdirSync(join(this.#root, shape))) {
+        const dir = join(this.#root, shape, kind);
         for (const name of readdirSync(dir)) unlinkSync(join(dir, name));
         rmdirSync(dir);
       }
-      rmdirSync(join(this.#root, layout));
+      rmdirSync(join(this.#root, shape));
     }
     rmdirSync(this.#root);
     this.close();
@@ -158,14 +160,15 @@ export class PinFolder {
     closeFd(this.#lock);
   }
 
-  #dir(kind: PinKind, layout = CURRENT_LAYOUT): string {
-    return join(this.#root, layout, kind);
+  #dir(kind: PinKind, shape = SHAPE): string {
+    return join(this.#root, shape, kind);
   }
 }
 
 const KINDS = ['maps', 'links', 'pods', 'guards', 'filters'] as const;
 export type PinKind = (typeof KINDS)[number];
-export const CURRENT_LAYOUT = `v${LAYOUT_VERSION}`;
+/** Before `v4` all maps had one version together, in the folder's name. */
+export const SHAPE = 'v4';
 
 /** Makes the folder of an instance, if need be, and locks it. */
 function takeLock(root: string): number {

@@ -10,15 +10,11 @@ import type { InstanceMaps } from './instance-maps.ts';
 import {
   buffer,
   cookieKey,
-  decodePod,
-  encodePod,
-  encodeSelf,
   LISTENER_ROLES,
   listenerKey,
-  POD_USE_BYTES,
-  RECORD_KINDS,
   type ListenerRole,
   type PodEntry,
+  type PodUse,
 } from './layout.ts';
 import {
   attach,
@@ -30,7 +26,7 @@ import {
   replaceProgram,
   type LinkInfo,
 } from './link.ts';
-import { loadObject } from './object.ts';
+import { loadObject, programOf } from './object.ts';
 import { checkPod } from './pod-check.ts';
 import type { PinFolder } from './pins.ts';
 import { routeSources, unrouteSources } from './pod-sources.ts';
@@ -76,12 +72,7 @@ export interface EnrolledPod extends PodHandle {
   readonly netnsInode?: number;
   /** Roles whose listener is open somewhere. */
   readonly listeners: readonly ListenerRole[];
-  /** Connections under way by kind, and those refused because of the cap or a full map. */
-  readonly use: {
-    readonly outstanding: Readonly<Record<(typeof RECORD_KINDS)[number], number>>;
-    readonly refusedCap: number;
-    readonly refusedFull: number;
-  };
+  readonly use: PodUse;
   /** Packets that its guard dropped; undefined: it has none. */
   readonly guardDrops?: GuardDrops;
 }
@@ -138,12 +129,12 @@ export class PodStore {
     };
     this.#refuseTaken(pod);
     try {
-      this.#maps.map('pod_uses').add(cookieKey(pod.cookie), buffer(POD_USE_BYTES));
+      this.#maps.map('pod_uses').addZero(cookieKey(pod.cookie));
       this.setListeners(pod.cookie, pod.listeners);
       this.#attachLookup(pod.cookie, entry, pod.netnsFd);
       routeSources(pod);
       this.guard(pod, pod.guard ?? 'on');
-      this.#maps.map('pods').set(cookieKey(pod.cookie), encodePod(entry));
+      this.#maps.map('pods').set(cookieKey(pod.cookie), this.#maps.layout.encodePod(entry));
     } catch (error) {
       // A pod that was enrolled stays so: better redirected the old way than not at all.
       if (!before) this.unenrol(pod.cookie);
@@ -240,13 +231,11 @@ export class PodStore {
 
   /** Attaches the pod's sk_lookup program, or replaces it where one is attached. */
   #attachLookup(cookie: bigint, entry: PodEntry, netnsFd: number | undefined): void {
-    using object = loadObject({
-      file: 'sk_lookup.bpf.o',
-      maps: this.#maps.descriptors,
-      constants: encodeSelf(cookie, entry),
-    });
-    const program = object.programs.get('loam_sk_lookup');
-    if (program === undefined) throw new BpfError('BPF_OBJECT', 'sk_lookup.bpf.o has no loam_sk_lookup');
+    const { layout, descriptors } = this.#maps;
+    const { skLookup } = layout.objects;
+    const constants = layout.encodeSelf(cookie, entry);
+    using object = loadObject({ object: skLookup, maps: descriptors, constants });
+    const program = programOf(object, skLookup, 'loam_sk_lookup');
     const adopted = this.#pins.get('pods', String(cookie));
     if (adopted !== undefined) {
       const replaced = replaceProgram(adopted, program);
@@ -280,8 +269,8 @@ export class PodStore {
   #forget(cookie: bigint): void {
     const listeners = this.#maps.map('listeners');
     for (const role of ROLES) listeners.delete(listenerKey(cookie, role));
-    const records = this.#maps.map('records');
-    for (const key of records.keys()) if (key.readBigUInt64LE(0) === cookie) records.delete(key);
+    for (const records of this.#maps.ofFamily('records'))
+      for (const key of records.keys()) if (key.readBigUInt64LE(0) === cookie) records.delete(key);
     this.#maps.map('pod_uses').delete(cookieKey(cookie));
     this.#maps.map('switched_off').delete(cookieKey(cookie));
     this.#guards.remove(cookie);
@@ -290,12 +279,9 @@ export class PodStore {
   /** Namespaces that have entries somewhere without being enrolled. */
   #strayCookies(): bigint[] {
     const enrolled = new Set(this.#cookies());
-    const named = (['pod_uses', 'listeners', 'records'] as const).flatMap((name) =>
-      this.#maps
-        .map(name)
-        .keys()
-        .map((key) => key.readBigUInt64LE(0)),
-    );
+    const named = ['pod_uses', 'listeners', 'records']
+      .flatMap((family) => this.#maps.ofFamily(family))
+      .flatMap((map) => map.keys().map((key) => key.readBigUInt64LE(0)));
     const strays = named.filter((cookie) => !enrolled.has(cookie));
     return [...new Set([...strays, ...this.#guards.strayCookies(enrolled)])];
   }
@@ -313,18 +299,12 @@ export class PodStore {
 
   #entry(cookie: bigint): PodEntry | undefined {
     const value = this.#maps.map('pods').get(cookieKey(cookie));
-    return value && decodePod(value);
+    return value && this.#maps.layout.decodePod(value);
   }
 
   #use(cookie: bigint): EnrolledPod['use'] {
-    const value = this.#maps.map('pod_uses').get(cookieKey(cookie)) ?? buffer(POD_USE_BYTES);
-    const read = (i: number) => Number(value.readBigInt64LE(8 * i));
-    const outstanding = Object.fromEntries(RECORD_KINDS.map((kind, i) => [kind, read(i)]));
-    return {
-      outstanding: outstanding as EnrolledPod['use']['outstanding'],
-      refusedCap: read(RECORD_KINDS.length),
-      refusedFull: read(RECORD_KINDS.length + 1),
-    };
+    const uses = this.#maps.map('pod_uses');
+    return this.#maps.layout.decodePodUse(uses.get(cookieKey(cookie)) ?? uses.zero());
   }
 
   #link(cookie: bigint): LinkInfo | undefined {

@@ -9,12 +9,14 @@ import { cgroup2Root } from './cgroup.ts';
 import { BpfError } from './errors.ts';
 import { removeGuards, type GuardMethod } from './guard-pins.ts';
 import { GuardStore, type GuardRequest, type GuardState } from './guard-store.ts';
+import { currentLayout, type Layout } from './instance-layout.ts';
 import { InstanceMaps } from './instance-maps.ts';
 import type { Counter, ListenerRole } from './layout.ts';
 import { allLinks, attach, attachedPrograms, detach, linkInfo, replaceProgram } from './link.ts';
 import { readSwitches, type SwitchedOff } from './off-switches.ts';
-import { loadObject, type LoadedObject } from './object.ts';
-import { CURRENT_LAYOUT, DEFAULT_BPFFS, PinFolder } from './pins.ts';
+import { checkMaps, dropSuperseded, fillFrom, supersededMaps } from './map-versions.ts';
+import { loadObject, programOf, type LoadedObject, type ObjectFile } from './object.ts';
+import { DEFAULT_BPFFS, PinFolder, SHAPE } from './pins.ts';
 import { unrouteSources } from './pod-sources.ts';
 import { PodStore, type EnrolledPod, type PodHandle, type PodRequest } from './pod-store.ts';
 
@@ -39,6 +41,8 @@ export interface OpenOptions {
   readonly bpffs?: string;
   /** Where the pods' veths end, and how the guards are attached there; see {@link GuardStore}. */
   readonly guard?: { readonly hostNetnsFd?: number; readonly method?: GuardMethod };
+  /** The objects and what they agree on with user space; those of this version by default. */
+  readonly layout?: Layout;
 }
 
 /** Something that is not as it must be, for the agent to repair and to show. */
@@ -74,27 +78,35 @@ export class Redirection {
 
   /**
    * Loads and attaches the instance's programs, or adopts what an earlier process of the same instance left in force:
-   * its programs are then replaced by this version's without a gap, pods included. Links of network namespaces that
-   * are gone are forgotten.
+   * its programs are then replaced by this version's without a gap, pods included, and what its maps say is brought over
+   * to this version's where they are laid out otherwise. Links of network namespaces that are gone are forgotten.
    *
    * @throws BpfError BPF_INSTANCE_IN_USE, BPF_LAYOUT, BPF_VERIFIER, BPF_ATTACH and others; what was in force stays
    */
   static open(options: OpenOptions): Redirection {
     const cgroupPath = options.cgroupPath ?? cgroup2Root();
+    const layout = options.layout ?? currentLayout();
     const pins = PinFolder.open(options.instance, options.bpffs ?? DEFAULT_BPFFS);
     let maps: InstanceMaps | undefined;
     let guards: GuardStore | undefined;
     try {
-      refuseOtherLayouts(pins, options.instance);
+      refuseOtherShapes(pins, options.instance);
+      const superseded = supersededMaps(pins, options.instance, layout);
       pins.prepare();
-      using present = InstanceMaps.pinned(pins);
-      using object = loadObject({ file: 'redirect.bpf.o', maps: present.descriptors });
+      using present = InstanceMaps.pinned(pins, layout);
+      checkMaps(present);
+      const { redirect } = layout.objects;
+      using object = loadObject({ object: redirect, maps: present.descriptors });
+      if (superseded.length > 0) tryOut(layout, present);
       maps = InstanceMaps.pinMissing(pins, present, object.maps);
+      fillFrom(superseded, pins, maps);
       guards = new GuardStore(pins, maps, options.guard ?? {});
       const redirection = new Redirection(pins, maps, guards, cgroupPath);
+      // Who reads stands before who writes: sk_lookup and guards, then the hooks in their order.
       redirection.#pods.adopt();
-      attachHooks(pins, object, cgroupPath, HOOK_NAMES);
+      attachHooks(pins, redirect, object, cgroupPath, HOOK_NAMES);
       redirection.#refuseUnattached();
+      dropSuperseded(superseded, pins);
       return redirection;
     } catch (error) {
       guards?.close();
@@ -167,8 +179,9 @@ export class Redirection {
     const maps = this.#maps.pinLost(this.#pins);
     const hooks = HOOK_NAMES.filter((hook) => !isLinked(this.#pins, hook));
     if (hooks.length === 0) return maps;
-    using object = loadObject({ file: 'redirect.bpf.o', maps: this.#maps.descriptors });
-    attachHooks(this.#pins, object, this.#cgroupPath, hooks);
+    const { redirect } = this.#maps.layout.objects;
+    using object = loadObject({ object: redirect, maps: this.#maps.descriptors });
+    attachHooks(this.#pins, redirect, object, this.#cgroupPath, hooks);
     return [...hooks, ...maps];
   }
 
@@ -182,7 +195,7 @@ export class Redirection {
     return {
       counters: this.#maps.counters(),
       pods: this.#maps.map('pods').keys().length,
-      records: this.#maps.map('records').keys().length,
+      records: this.#maps.ofFamily('records').reduce((sum, map) => sum + map.keys().length, 0),
     };
   }
 
@@ -194,7 +207,7 @@ export class Redirection {
   }
 
   /**
-   * Detaches and removes everything of an instance, whatever its last process left, of any layout.
+   * Detaches and removes everything of an instance, whatever its last process left, of any version.
    *
    * @throws BpfError BPF_INSTANCE_IN_USE while a live process has it
    */
@@ -202,20 +215,20 @@ export class Redirection {
     const bpffs = options.bpffs ?? DEFAULT_BPFFS;
     if (!PinFolder.exists(instance, bpffs)) return;
     const pins = PinFolder.open(instance, bpffs);
-    for (const layout of pins.layouts()) {
+    for (const shape of pins.shapes()) {
       const end = (kind: 'links' | 'pods', name: string): void => {
-        const fd = pins.get(kind, name, layout);
+        const fd = pins.get(kind, name, shape);
         if (fd === undefined) return;
         detach(fd);
         closeFd(fd);
-        pins.drop(kind, name, layout);
+        pins.drop(kind, name, shape);
       };
       // Guards would drop what is no longer redirected.
-      removeGuards(pins, layout);
+      removeGuards(pins, shape);
       // connect first: from then on nothing is redirected to listeners that are no longer steered to.
-      const links = pins.list('links', layout).sort((a, b) => order(a) - order(b));
+      const links = pins.list('links', shape).sort((a, b) => order(a) - order(b));
       for (const name of links) end('links', name);
-      const pods = pins.list('pods', layout);
+      const pods = pins.list('pods', shape);
       for (const name of pods) end('pods', name);
       unrouteSources(new Set(pods.map(BigInt)));
     }
@@ -243,14 +256,20 @@ function order(hook: string): number {
   return hook.startsWith('connect') ? 0 : 1;
 }
 
-function refuseOtherLayouts(pins: PinFolder, instance: string): void {
-  const other = pins.layouts().filter((layout) => layout !== CURRENT_LAYOUT);
+function refuseOtherShapes(pins: PinFolder, instance: string): void {
+  const other = pins.shapes().filter((shape) => shape !== SHAPE);
   if (other.length === 0) return;
   throw new BpfError(
     'BPF_LAYOUT',
-    `instance ${instance} has pins of layout ${other.join(', ')}, this version has ${CURRENT_LAYOUT}; ` +
-      'remove them first (agent --cleanup)',
+    `instance ${instance} has pins in ${other.join(', ')}, this version of Loam has ${SHAPE}, and does not know the other; ` +
+      'run the version that made them, or take the pods off the node, and then what is pinned: agent --cleanup',
   );
+}
+
+/** Does the kernel take the other objects as well? Asked before anything that is in force is touched. */
+function tryOut({ objects }: Layout, maps: InstanceMaps): void {
+  for (const object of [objects.skLookup, objects.guard])
+    loadObject({ object, maps: maps.descriptors })[Symbol.dispose]();
 }
 
 function isLinked(pins: PinFolder, hook: Hook): boolean {
@@ -266,14 +285,14 @@ function isLinked(pins: PinFolder, hook: Hook): boolean {
 /** In the order of HOOKS: what names peers and keeps records stands before anything is redirected. */
 function attachHooks(
   pins: PinFolder,
+  file: ObjectFile,
   object: LoadedObject,
   cgroupPath: string,
   hooks: readonly Hook[],
 ): void {
   withCgroup(cgroupPath, (cgroup) => {
     for (const hook of hooks) {
-      const program = object.programs.get(HOOKS[hook]);
-      if (program === undefined) throw new BpfError('BPF_OBJECT', `redirect.bpf.o has no ${HOOKS[hook]}`);
+      const program = programOf(object, file, HOOKS[hook]);
       const adopted = pins.get('links', hook);
       if (adopted !== undefined) {
         const replaced = replaceProgram(adopted, program);

@@ -3,13 +3,12 @@ import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { BpfErrorCode } from '../../../lib/linux/bpf/index.ts';
-import { CURRENT_LAYOUT, DEFAULT_BPFFS } from '../../../lib/linux/bpf/pins.ts';
+import { SHAPE, DEFAULT_BPFFS } from '../../../lib/linux/bpf/pins.ts';
 import { run } from './lab.ts';
-import type { TinyMesh } from './tiny-mesh.ts';
 
 /** Ids of an instance's links and of the programs attached by them, by its pins. */
 export function kernelObjects(instance: string): { links: number[]; programs: number[] } {
-  const root = join(DEFAULT_BPFFS, 'loam', instance, CURRENT_LAYOUT);
+  const root = join(DEFAULT_BPFFS, 'loam', instance, SHAPE);
   const ids = ['links', 'pods'].flatMap((kind) =>
     readdirSync(join(root, kind)).map((name) => {
       const info = run(`bpftool link show pinned ${join(root, kind, name)}`);
@@ -19,9 +18,9 @@ export function kernelObjects(instance: string): { links: number[]; programs: nu
   return { links: ids.map(({ link }) => link), programs: ids.map(({ program }) => program) };
 }
 
-/** The path of a pin. */
-export function pinned(mesh: TinyMesh, kind: string, name: string): string {
-  return join(DEFAULT_BPFFS, 'loam', mesh.instance, CURRENT_LAYOUT, kind, name);
+/** The path of a pin; of a map, in its first version. */
+export function pinned(mesh: { readonly instance: string }, kind: string, name: string): string {
+  return join(DEFAULT_BPFFS, 'loam', mesh.instance, SHAPE, kind, kind === 'maps' ? `${name}-1` : name);
 }
 
 /** Asserts that something throws an error with this code. */
