@@ -12,3 +12,6 @@ export function isOverBound(error: unknown): boolean {
   const cause = error instanceof ProxyError ? error : error instanceof Error ? error.cause : undefined;
   return cause instanceof ProxyError && cause.code === 'TOO_MANY_CONNECTIONS';
 }
+
+/** So long is a connection kept that carries no request, of either version of HTTP. */
+export const IDLE_CONNECTION_MS = 60_000;

@@ -13,10 +13,9 @@ import {
 } from '../http/exchange.ts';
 import { removeHopByHop, trailersOf, withoutPrototype } from '../http/headers.ts';
 import type { Headers } from '../http/request.ts';
-import type { Connector } from './connector.ts';
+import { IDLE_CONNECTION_MS, type Connector } from './connector.ts';
 
 const EMPTY = Buffer.alloc(0);
-const IDLE_CONNECTION_MS = 60_000;
 /** For so long the other side may take to close a connection whose last response is complete. */
 const LINGER_MS = 1_000;
 const MAX_RESPONSE_HEADER_BYTES = 64 * 1024;

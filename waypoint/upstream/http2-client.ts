@@ -14,7 +14,7 @@ import type { Headers } from '../http/request.ts';
 import { answerWantTrailers } from '../http/want-trailers.ts';
 import { MAX_INTERIM_RESPONSES } from '../http/limits.ts';
 import { BodyWriter } from './body-writer.ts';
-import { isOverBound, type Connector } from './connector.ts';
+import { IDLE_CONNECTION_MS, isOverBound, type Connector } from './connector.ts';
 import { openSession, UpstreamSession } from './http2-session.ts';
 
 /** For so long one request may find all places taken, connection after connection, before it gives up. */
@@ -29,6 +29,8 @@ export interface Http2ClientOptions {
   readonly onRoom: (places: number) => void;
   /** Waits in the backend's queue for {@link onRoom}; `ready` must try, or hand the turn on by `onRoom(1)`. */
   readonly waitForRoom: (signal: AbortSignal) => Promise<PendingResult>;
+  /** A connection without a request is closed after so long; a minute where it is not given. */
+  readonly idleMs?: number;
 }
 
 /** HTTP/2 with prior knowledge to one endpoint, over as many connections as its limits ask for. */
@@ -100,10 +102,11 @@ export class Http2Client implements UpstreamClient {
 
   async #connect(): Promise<void> {
     const http2Session = await openSession(this.#connector);
-    const session = new UpstreamSession(http2Session, {
-      onRoom: () => this.#options.onRoom(1),
-      onGone: (gone) => this.#sessions.delete(gone),
-    });
+    const session = new UpstreamSession(
+      http2Session,
+      { onRoom: () => this.#options.onRoom(1), onGone: (gone) => this.#sessions.delete(gone) },
+      this.#options.idleMs ?? IDLE_CONNECTION_MS,
+    );
     if (session.room === 0) throw new Error('the endpoint closed the connection as soon as it was made');
     this.#sessions.add(session);
     // First those who waited for this very connection take their places.

@@ -10,7 +10,6 @@ const MAX_HEADER_BYTES = 64 * 1024;
 /** Beyond so many requests at once a further connection is made. */
 const MAX_STREAMS_PER_SESSION = 100;
 const SETTINGS_TIMEOUT_MS = 10_000;
-const IDLE_SESSION_MS = 300_000;
 
 export interface SessionEvents {
   /** A request may find a place now. */
@@ -27,8 +26,10 @@ export class UpstreamSession {
   #carried = 0;
   #gone = false;
   #lastStreamId: number | undefined;
+  readonly #idleTimer: NodeJS.Timeout;
 
-  constructor(session: http2.ClientHttp2Session, events: SessionEvents) {
+  /** @param idleMs it closes after so long without a request */
+  constructor(session: http2.ClientHttp2Session, events: SessionEvents, idleMs: number) {
     this.http2 = session;
     this.#events = events;
     session.on('goaway', (_code: number, lastStreamId: number) => {
@@ -37,9 +38,11 @@ export class UpstreamSession {
     });
     session.once('close', () => this.#leave());
     session.on('error', () => this.#leave());
-    session.setTimeout(IDLE_SESSION_MS, () => {
+    // Not the session's own timeout: an endpoint that sends PINGs, as many servers of gRPC do, would put that off for ever.
+    this.#idleTimer = setTimeout(() => {
       if (this.#streams === 0) this.leave();
-    });
+    }, idleMs);
+    this.#idleTimer.unref();
   }
 
   /** Requests that it may take more now. */
@@ -61,8 +64,12 @@ export class UpstreamSession {
 
   release(): void {
     this.#streams -= 1;
-    if (this.#gone) this.#closeIfIdle();
-    else this.#events.onRoom();
+    if (this.#gone) {
+      this.#closeIfIdle();
+      return;
+    }
+    if (this.#streams === 0) this.#idleTimer.refresh();
+    this.#events.onRoom();
   }
 
   /** Takes no more requests and closes with the last one. */
@@ -79,6 +86,7 @@ export class UpstreamSession {
   #leave(): void {
     if (this.#gone) return;
     this.#gone = true;
+    clearTimeout(this.#idleTimer);
     this.#events.onGone(this);
   }
 

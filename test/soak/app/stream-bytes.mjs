@@ -24,6 +24,12 @@ export class Check {
     this.total = total;
     this.received = 0;
     this.problem = undefined;
+    this.abandoned = false;
+  }
+
+  /** The reader itself gave the stream up: what its own library makes of that says nothing about the sender. */
+  abandon() {
+    this.abandoned = true;
   }
 
   take(chunk) {
@@ -44,7 +50,7 @@ export class Check {
 
   /** The stream ended in good order. */
   end() {
-    if (this.received < this.total)
+    if (this.received < this.total && !this.abandoned)
       this.problem ??= `ended in good order after ${this.received} of ${this.total} bytes`;
   }
 }

@@ -186,7 +186,10 @@ function byHttp1(route, host, port, what) {
     total: what.up,
     pace: what.clientWrite,
     resetAt: what.clientResetAt,
-    reset: () => request.destroy(),
+    reset: () => {
+      check.abandon();
+      request.destroy();
+    },
   });
 }
 

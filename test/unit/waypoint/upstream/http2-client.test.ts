@@ -24,6 +24,7 @@ describe('waypoint: HTTP/2 to an endpoint', () => {
   async function endpoint(
     onStream: OnStream,
     settings: http2.Settings = {},
+    options: Partial<Http2ClientOptions> = {},
   ): Promise<{ client: Http2Client; connector: CountingConnector; rooms: number[] }> {
     const server = http2.createServer({ settings });
     const sessions = new Set<http2.ServerHttp2Session>();
@@ -37,7 +38,10 @@ describe('waypoint: HTTP/2 to an endpoint', () => {
     });
     const connector = new CountingConnector(await listen(server));
     const rooms: number[] = [];
-    const client = new Http2Client(connector, { ...OPTIONS, onRoom: (places) => rooms.push(places) });
+    const client = new Http2Client(connector, {
+      ...{ ...OPTIONS, ...options },
+      onRoom: (places) => rooms.push(places),
+    });
     ends.push(() => {
       client.retire();
       for (const session of sessions) session.destroy();
@@ -169,6 +173,36 @@ describe('waypoint: HTTP/2 to an endpoint', () => {
     await eventually(() => client.hasRoom);
     assert.equal(reset, false);
     assert.equal(connector.open, 1);
+  });
+
+  it('closes a connection that is idle for long enough, whatever PINGs come on it', async () => {
+    let pings: NodeJS.Timeout | undefined;
+    ends.push(() => clearInterval(pings));
+    const { client, connector } = await endpoint(
+      (stream, head) => {
+        const { session } = stream;
+        pings ??= setInterval(() => session?.destroyed === false && session.ping(() => undefined), 5);
+        ok(stream, head);
+      },
+      {},
+      { idleMs: 50 },
+    );
+    await readAll((await client.request(request()).response).body as never);
+    await eventually(() => connector.open === 0 && client.connections === 0);
+    await readAll((await client.request(request()).response).body as never);
+    assert.equal(connector.made, 2);
+  });
+
+  it('keeps a connection on which a request waits, however long nothing moves', async () => {
+    const { client, connector } = await endpoint(
+      (stream, head) => setTimeout(() => ok(stream, head), 120),
+      {},
+      { idleMs: 10 },
+    );
+    const { body } = await client.request(request()).response;
+    assert.equal((await readAll(body as never)).toString(), 'ok');
+    assert.equal(connector.made, 1);
+    await eventually(() => connector.open === 0);
   });
 
   it('closes a connection that is used up with its last request', async () => {
