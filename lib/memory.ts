@@ -29,9 +29,8 @@ const ROUNDS = 3;
  */
 export async function threadMemory(collect: boolean): Promise<ThreadMemory> {
   if (collect) {
-    const gc = collector();
     for (let round = 0; round < ROUNDS; round += 1) {
-      gc();
+      collectGarbage();
       await turn();
     }
   }
@@ -49,7 +48,14 @@ export function processMemory(threads: Readonly<Record<string, ThreadMemory>>): 
   };
 }
 
-/** V8's own, without starting the process with a flag that would give it to all code. */
+let gc: (() => void) | undefined;
+
+/** Collects the garbage of the calling thread, which it stops. Needs no flag, which would give that to all code. */
+export function collectGarbage(): void {
+  gc ??= collector();
+  gc();
+}
+
 function collector(): () => void {
   setFlagsFromString('--expose-gc');
   try {

@@ -32,6 +32,8 @@ export interface WaypointConfig {
   readonly logLevel: LogLevel;
   readonly workers: number;
   readonly workerHeapMb: number;
+  /** What the process may use before new connections are refused; 0: what the machine has. A cgroup's limit holds as well. */
+  readonly memoryLimitMb: number;
   /** Whether admin may be asked for what costs connections time. */
   readonly diagnostics: boolean;
   readonly drainDeadlineMs: number;
@@ -65,6 +67,7 @@ const FLAGS = {
   'log-level': oneOfWords(LEVELS),
   workers: NUMBER,
   'worker-heap-mb': NUMBER,
+  'memory-limit-mb': NUMBER,
   diagnostics: oneOfWords(['on', 'off']),
   'drain-deadline-ms': NUMBER,
   'cert-ttl-s': NUMBER,
@@ -85,6 +88,7 @@ const DEFAULTS: Partial<Record<keyof typeof FLAGS, string>> = {
   // Bounds of a TrafficPolicy count for one worker; more capacity comes by more instances (docs/decisions/0072).
   workers: '1',
   'worker-heap-mb': '1024',
+  'memory-limit-mb': '0',
   diagnostics: 'off',
   'drain-deadline-ms': '30000',
   'cert-ttl-s': '86400',
@@ -118,6 +122,7 @@ export function readConfig(
     logLevel: text('log-level') as LogLevel,
     workers: number('workers', 1),
     workerHeapMb: number('worker-heap-mb', 64),
+    memoryLimitMb: number('memory-limit-mb', 0),
     diagnostics: text('diagnostics') === 'on',
     drainDeadlineMs: number('drain-deadline-ms', 0),
     certTtlSeconds: number('cert-ttl-s', 10),

@@ -150,7 +150,7 @@ export class Waypoint {
 
   #startWorker(name: string, shared: Pick<WorkerStart, 'sessionKey' | 'buckets'>): ConnectionWorker {
     const { gateway, node, clusterId, network, trustDomain, listen, logLevel } = this.#config;
-    const { maxTunnels, maxConnections, workerHeapMb } = this.#config;
+    const { maxTunnels, maxConnections, workerHeapMb, memoryLimitMb } = this.#config;
     const { metrics } = this.#telemetry;
     return startWorker(
       name,
@@ -164,6 +164,7 @@ export class Waypoint {
         logLevel,
         maxTunnels,
         maxConnections,
+        memoryLimit: memoryLimitMb * 2 ** 20,
         ...shared,
       },
       workerHeapMb,

@@ -47,6 +47,8 @@ export interface ZtunnelConfig {
   readonly connectionsPerPod: number;
   readonly tunnelsPerPod: number;
   readonly workerHeapMb: number;
+  /** What the process may use before new connections are refused; 0: what the machine has. A cgroup's limit holds as well. */
+  readonly memoryLimitMb: number;
   /** Whether admin may be asked for what costs connections time. */
   readonly diagnostics: boolean;
 }
@@ -78,6 +80,7 @@ const FLAGS = {
   'max-connections-per-pod': NUMBER,
   'max-tunnels-per-pod': NUMBER,
   'worker-heap-mb': NUMBER,
+  'memory-limit-mb': NUMBER,
   diagnostics: oneOfWords(['on', 'off']),
 } as const;
 
@@ -98,6 +101,7 @@ const DEFAULTS: Partial<Record<Flag, string>> = {
   'max-connections-per-pod': '10000',
   'max-tunnels-per-pod': '2000',
   'worker-heap-mb': '1024',
+  'memory-limit-mb': '0',
   diagnostics: 'off',
 };
 
@@ -143,6 +147,7 @@ export function readConfig(
     connectionsPerPod: number('max-connections-per-pod', 1),
     tunnelsPerPod: number('max-tunnels-per-pod', 1),
     workerHeapMb: number('worker-heap-mb', 64),
+    memoryLimitMb: number('memory-limit-mb', 0),
     diagnostics: value('diagnostics') === 'on',
   };
 }

@@ -224,7 +224,8 @@ export class Ztunnel {
   }
 
   #startWorker(): ConnectionWorker {
-    const { clusterId, trustDomain, logLevel, connectionsPerPod, tunnelsPerPod, workerHeapMb } = this.#config;
+    const { clusterId, trustDomain, logLevel, connectionsPerPod, tunnelsPerPod } = this.#config;
+    const { workerHeapMb, memoryLimitMb } = this.#config;
     const access = this.#log.child({ scope: 'access' });
     return startWorker(
       {
@@ -233,6 +234,7 @@ export class Ztunnel {
         logLevel,
         egress: followsEgress(this.#config),
         limits: { connectionsPerPod, tunnelsPerPod, stateWaitMs: STATE_WAIT_MS },
+        memoryLimit: memoryLimitMb * 2 ** 20,
       },
       workerHeapMb,
       {

@@ -136,7 +136,12 @@ export function waypointCommand({ netns, gateway, node, plan, paths }: WaypointP
 }
 
 /** Settings of our programs that are the supervisor's to give: each program reads them where it has such a flag. */
-const PASSED_ON = ['LOAM_CERT_TTL_S', 'LOAM_DIAGNOSTICS', 'LOAM_WORKER_HEAP_MB'] as const;
+const PASSED_ON = [
+  'LOAM_CERT_TTL_S',
+  'LOAM_DIAGNOSTICS',
+  'LOAM_MEMORY_LIMIT_MB',
+  'LOAM_WORKER_HEAP_MB',
+] as const;
 
 /**
  * The environment of everything in the mesh: nothing of the user's but what programs cannot do without and what is

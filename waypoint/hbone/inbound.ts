@@ -1,6 +1,7 @@
 import type http2 from 'node:http2';
 import type { Duplex } from 'node:stream';
 import { answerStatus, type Peer } from '../../lib/mesh/hbone/hbone-acceptor.ts';
+import type { MemoryReserve } from '../../lib/mesh/hbone/memory-reserve.ts';
 import type { PeerBudget } from '../../lib/mesh/hbone/peer-budget.ts';
 import { Shares } from '../../lib/mesh/hbone/shares.ts';
 import { hostPortText, parseAuthority } from '../../lib/mesh/hbone/hbone-headers.ts';
@@ -32,6 +33,7 @@ export interface InboundOptions extends DestinationContext {
   /** At once; no identity can have them all. */
   readonly maxConnections: number;
   readonly budget: PeerBudget;
+  readonly memory: MemoryReserve;
 }
 
 /** What comes in by HBONE: each stream is one client's connection to something behind this waypoint. */
@@ -55,7 +57,7 @@ export class Inbound {
     stream: http2.ServerHttp2Stream,
     headers: http2.IncomingHttpHeaders,
   ): Promise<void> {
-    const { engine, maxConnections, firstState, workloads, network, budget } = this.#options;
+    const { engine, maxConnections, firstState, workloads, network, budget, memory } = this.#options;
     const target = headers[':method'] === 'CONNECT' ? parseAuthority(headers[':authority']) : undefined;
     if (target === undefined) {
       this.#refuse(stream, 400, 'bad-request');
@@ -63,6 +65,10 @@ export class Inbound {
     }
     if (this.#open >= maxConnections) {
       this.#refuse(stream, 503, 'too-many-connections');
+      return;
+    }
+    if (memory.isTouched) {
+      this.#refuse(stream, 503, 'no-memory');
       return;
     }
     if (budget.isSpent(peer.address.ip)) {

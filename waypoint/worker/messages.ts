@@ -16,6 +16,8 @@ export interface WorkerStart {
   readonly logLevel: LogLevel;
   readonly maxTunnels: number;
   readonly maxConnections: number;
+  /** Bytes that the process may use; 0: what the machine has. */
+  readonly memoryLimit: number;
   /** For what is signed for clients, where the controller gives no key that all instances share. */
   readonly sessionKey: Uint8Array;
   /** Buckets of rate limits that all workers share (see resilience/shared-buckets). */

@@ -2,9 +2,11 @@ import net from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { bindHost } from '../../lib/admin/listen-address.ts';
 import { CertificateStore } from '../../lib/mesh/hbone/certificate-store.ts';
+import { DescriptorReserve } from '../../lib/mesh/hbone/descriptor-reserve.ts';
 import { HboneAcceptor } from '../../lib/mesh/hbone/hbone-acceptor.ts';
 import { baggageHeader } from '../../lib/mesh/hbone/hbone-headers.ts';
 import { HbonePool } from '../../lib/mesh/hbone/hbone-pool.ts';
+import { MemoryReserve, tellMemory } from '../../lib/mesh/hbone/memory-reserve.ts';
 import { PeerBudget } from '../../lib/mesh/hbone/peer-budget.ts';
 import { Turn } from '../../lib/mesh/hbone/turn.ts';
 import type { Log, LogLevel } from '../../lib/mesh/log.ts';
@@ -143,11 +145,17 @@ export function createWaypointWorker(
   const budget = new PeerBudget(turn);
   const http1 = new Http1Server(limits, (_connection, _status, reason) => protocolError(reason));
   const http2 = new Http2Server(limits, (_connection, _status, reason) => protocolError(reason), turn);
+  const descriptors = new DescriptorReserve();
+  const memory: MemoryReserve = new MemoryReserve({
+    limit: start.memoryLimit,
+    open: () => inbound.size,
+    onChange: (isTouched, use) => tellMemory(log, isTouched, use),
+  });
   const opaque = new OpaqueRelay(engine, dialer);
   const inbound = new Inbound({
     ...{ config, workloads, network, ownService, engine, firstState, http1, http2, opaque },
     maxConnections: start.maxConnections,
-    budget,
+    ...{ budget, memory },
   });
   const acceptor = new HboneAcceptor({
     certificates,
@@ -161,7 +169,18 @@ export function createWaypointWorker(
     onStream: (peer, stream, headers) => void inbound.serve(peer, stream, headers),
   });
   const server = net.createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, (socket) => {
-    void acceptor.accept(socket);
+    const scarcity = descriptors.isTouchedBy(socket)
+      ? 'no-descriptors'
+      : memory.isTouched
+        ? 'no-memory'
+        : undefined;
+    if (scarcity === undefined) {
+      void acceptor.accept(socket);
+      return;
+    }
+    telemetry.runtime.count('refusedTunnels', [scarcity]);
+    socket.on('error', () => undefined);
+    socket.resetAndDestroy();
   });
   // Each worker listens for itself, and the kernel spreads connections over them.
   server.listen(

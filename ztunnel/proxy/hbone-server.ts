@@ -76,6 +76,11 @@ export class HboneServer {
       answerStatus(stream, 400);
       return;
     }
+    if (this.#pod.mesh.memory.isTouched) {
+      this.#pod.mesh.metrics.refused('no-memory');
+      answerStatus(stream, 503);
+      return;
+    }
     const read = () => readRequest(this.#pod, peer, target, headers['forwarded']);
     let request = read();
     const connection = beginInbound(this.#pod, request);

@@ -4,6 +4,7 @@ import type { WorkloadStore } from '../../lib/mesh/state/workload-store.ts';
 import type { PolicyStore } from '../../lib/mesh/state/policy-store.ts';
 import type { CertificateStore } from '../../lib/mesh/hbone/certificate-store.ts';
 import type { DescriptorReserve } from '../../lib/mesh/hbone/descriptor-reserve.ts';
+import type { MemoryReserve } from '../../lib/mesh/hbone/memory-reserve.ts';
 import type { HbonePool } from '../../lib/mesh/hbone/hbone-pool.ts';
 import type { EgressStore } from '../egress/egress-store.ts';
 import type { Telemetry } from './tracked-connection.ts';
@@ -25,6 +26,7 @@ export interface Mesh extends Telemetry {
   readonly log: Log;
   readonly limits: Limits;
   readonly descriptors: DescriptorReserve;
+  readonly memory: MemoryReserve;
 }
 
 /** Bounds, so that one pod cannot take the node's descriptors and memory from the others, nor wait for ever. */

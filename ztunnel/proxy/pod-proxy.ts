@@ -5,7 +5,7 @@ import { netnsInode, sameNetns, type NetnsInode } from '../../lib/linux/netns.ts
 import { isListening } from '../../lib/linux/socket.ts';
 import { HboneServer } from './hbone-server.ts';
 import { servePlaintext } from './inbound-plaintext.ts';
-import { Listener } from '../../lib/mesh/hbone/listener.ts';
+import { Listener, type Scarcity } from '../../lib/mesh/hbone/listener.ts';
 import { serveOutbound } from './outbound.ts';
 import type { Pod } from './pod.ts';
 import { ProxyError } from '../../lib/mesh/hbone/proxy-error.ts';
@@ -130,8 +130,9 @@ export class PodProxy {
       const failed = (error: Error): void =>
         pod.mesh.log.error('listener failed', { pod: pod.info.uid, error: error.message });
       for (const [fd, clientsAre, connection] of serve) {
-        const handlers = { connection, crowded: () => this.#crowded(), failed };
-        listeners.push(new Listener(dup(fd), pod.mesh.descriptors, handlers, clientsAre));
+        const isTooMany = (socket: Socket): Scarcity | undefined => this.#isTooMany(socket);
+        const crowded = (scarcity: Scarcity): void => this.#crowded(scarcity);
+        listeners.push(new Listener(dup(fd), { connection, isTooMany, crowded, failed }, clientsAre));
       }
       await Promise.all(listeners.map((listener) => listener.ready));
       return listeners;
@@ -141,9 +142,17 @@ export class PodProxy {
     }
   }
 
-  #crowded(): void {
+  #isTooMany(socket: Socket): Scarcity | undefined {
+    const { descriptors, memory } = this.pod.mesh;
+    if (descriptors.isTouchedBy(socket)) return 'no-descriptors';
+    return memory.isTouched ? 'no-memory' : undefined;
+  }
+
+  #crowded(scarcity: Scarcity): void {
     const { mesh } = this.pod;
-    mesh.metrics.refused('no-descriptors');
+    mesh.metrics.refused(scarcity);
+    // Of memory it is told when it becomes scarce, and when it is no more.
+    if (scarcity === 'no-memory') return;
     const now = performance.now();
     if (now - this.#crowdedLogged < CROWDED_LOG_INTERVAL_MS) return;
     this.#crowdedLogged = now;

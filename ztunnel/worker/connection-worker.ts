@@ -7,6 +7,7 @@ import { threadMemory } from '../../lib/memory.ts';
 import { CertificateStore } from '../../lib/mesh/hbone/certificate-store.ts';
 import { ConnectionRegistry } from '../proxy/connection-registry.ts';
 import { DescriptorReserve } from '../../lib/mesh/hbone/descriptor-reserve.ts';
+import { MemoryReserve, tellMemory } from '../../lib/mesh/hbone/memory-reserve.ts';
 import { EgressStore } from '../egress/egress-store.ts';
 import { HbonePool } from '../../lib/mesh/hbone/hbone-pool.ts';
 import type { Mesh } from '../proxy/mesh.ts';
@@ -31,6 +32,11 @@ const mesh: Mesh = {
   trustDomain: start.trustDomain,
   limits: start.limits,
   descriptors: new DescriptorReserve(),
+  memory: new MemoryReserve({
+    limit: start.memoryLimit,
+    open: () => mesh.registry.size,
+    onChange: (isTouched, use) => tellMemory(outbox.log, isTouched, use),
+  }),
   firstState: new FirstState(),
   workloads: new WorkloadStore(),
   policies: new PolicyStore(),

@@ -19,6 +19,8 @@ export interface WorkerStart {
   /** Whether the control plane tells what the pods may call: nothing is let out before it did. */
   readonly egress: boolean;
   readonly logLevel: LogLevel;
+  /** Bytes that the process may use; 0: what the machine has. */
+  readonly memoryLimit: number;
 }
 
 /** A pod's descriptors; whoever gets the message owns them. */

@@ -1,15 +1,19 @@
 import net from 'node:net';
-import type { DescriptorReserve } from './descriptor-reserve.ts';
 import { setResetOnClose } from '../../linux/reset-on-close.ts';
 import { DEFAULT_BACKLOG, isListening } from '../../linux/socket.ts';
 
 /** How long a destroyed listener may take this thread's time. */
 const WATCH_INTERVAL_MS = 250;
 
+/** What the process has too little of, as metrics name it. */
+export type Scarcity = 'no-descriptors' | 'no-memory';
+
 export interface ListenerHandlers {
   connection(socket: net.Socket): void;
-  /** One was reset, since too few descriptors are left. */
-  crowded(): void;
+  /** Whether a socket that was just accepted is one too many, and for want of what. */
+  isTooMany(socket: net.Socket): Scarcity | undefined;
+  /** One was reset for that. */
+  crowded(scarcity: Scarcity): void;
   /** Accepting failed, or the listener was destroyed by somebody: told once, and it is closed then. */
   failed(error: Error): void;
 }
@@ -25,12 +29,7 @@ export class Listener {
   readonly ready: Promise<void>;
 
   /** @param clientsAre `applications`: their connections are reset when this process dies (see death-reset.ts) */
-  constructor(
-    fd: number,
-    reserve: DescriptorReserve,
-    handlers: ListenerHandlers,
-    clientsAre: 'applications' | 'tunnels' = 'tunnels',
-  ) {
+  constructor(fd: number, handlers: ListenerHandlers, clientsAre: 'applications' | 'tunnels' = 'tunnels') {
     try {
       // Inherited by what is accepted, so that there is no moment without it.
       setResetOnClose(fd, clientsAre === 'applications');
@@ -39,13 +38,14 @@ export class Listener {
     }
     this.#server = net.createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true });
     this.#server.on('connection', (socket) => {
-      if (!reserve.isTouchedBy(socket)) {
+      const scarcity = handlers.isTooMany(socket);
+      if (scarcity === undefined) {
         handlers.connection(socket);
         return;
       }
       socket.on('error', () => undefined);
       socket.resetAndDestroy();
-      handlers.crowded();
+      handlers.crowded(scarcity);
     });
     this.ready = new Promise((resolve, reject) => {
       this.#server.once('listening', resolve);

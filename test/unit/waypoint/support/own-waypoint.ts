@@ -93,6 +93,7 @@ export class OwnWaypoint {
         logLevel: 'info',
         maxTunnels: 100,
         maxConnections: 1_000,
+        memoryLimit: 0,
         ...bounds,
         sessionKey: new Uint8Array(32),
         buckets: SharedBuckets.allocate(),

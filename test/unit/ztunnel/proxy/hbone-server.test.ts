@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import http2 from 'node:http2';
 import net from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import tls from 'node:tls';
 import { afterEach, before, beforeEach, describe, it } from 'mocha';
 import type { Service, Workload } from '../../../../lib/mesh/state/model.ts';
@@ -26,6 +27,7 @@ describe('ztunnel/proxy/hbone-server', () => {
   let clientBundle: CertificateBundle;
   let serverBundle: CertificateBundle;
   let mesh: ToyMesh;
+  let used = 0;
   let sockets: LoopbackPod;
   let server: HboneServer;
   let listener: net.Server;
@@ -40,7 +42,7 @@ describe('ztunnel/proxy/hbone-server', () => {
   });
 
   beforeEach(async () => {
-    mesh = toyMesh();
+    mesh = toyMesh({ memory: () => [{ of: 'process', used, limit: 100 }] });
     mesh.workloads.apply({ upserts: [toyWorkload('server', '127.0.0.1')], removed: [] });
     mesh.policies.onChange(() => mesh.registry.recheckSoon());
     mesh.certificates.put(serverBundle);
@@ -100,6 +102,19 @@ describe('ztunnel/proxy/hbone-server', () => {
     ];
     return headers[':status'];
   }
+
+  it('refuses new streams while memory is scarce, and lets those go on that are open', async () => {
+    const session = dial(clientBundle);
+    const open = connect(session, `127.0.0.1:${appPort}`);
+    assert.equal(await statusOf(open), 200);
+    used = 90;
+    while ((await statusOf(connect(session, `127.0.0.1:${appPort}`))) !== 503) await sleep(20);
+    assert.ok((mesh.metrics.takeBatch().refused['no-memory'] ?? 0) > 0);
+    open.end('still here');
+    assert.equal(await readAll(open), 'still here');
+    used = 70;
+    while ((await statusOf(connect(session, `127.0.0.1:${appPort}`))) !== 200) await sleep(20);
+  });
 
   it('connects an allowed client to the application, with its true address', async () => {
     const session = dial(clientBundle);

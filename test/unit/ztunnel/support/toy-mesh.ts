@@ -9,6 +9,7 @@ import { CertificateStore } from '../../../../lib/mesh/hbone/certificate-store.t
 import { ConnectionRegistry } from '../../../../ztunnel/proxy/connection-registry.ts';
 import { DescriptorReserve } from '../../../../lib/mesh/hbone/descriptor-reserve.ts';
 import type { EgressStore } from '../../../../ztunnel/egress/egress-store.ts';
+import { MemoryReserve, type MemoryUse } from '../../../../lib/mesh/hbone/memory-reserve.ts';
 import { HbonePool } from '../../../../lib/mesh/hbone/hbone-pool.ts';
 import type { HostPort } from '../../../../lib/mesh/hbone/hbone-headers.ts';
 import type { Mesh } from '../../../../ztunnel/proxy/mesh.ts';
@@ -25,7 +26,14 @@ export type ToyMesh = Mesh & { readonly records: AccessRecord[] };
 
 /** What one ztunnel's worker shares, without a control plane. Its first state counts as complete unless said otherwise. */
 export function toyMesh(
-  options: { pool?: HbonePool; stateWaitMs?: number; firstState?: FirstState; egress?: EgressStore } = {},
+  options: {
+    pool?: HbonePool;
+    stateWaitMs?: number;
+    firstState?: FirstState;
+    egress?: EgressStore;
+    /** What counts as used; as asked for each new connection. */
+    memory?: () => readonly MemoryUse[];
+  } = {},
 ): ToyMesh {
   const firstState = options.firstState ?? new FirstState();
   if (options.firstState === undefined) firstState.setComplete();
@@ -36,6 +44,12 @@ export function toyMesh(
     trustDomain: 'cluster.local',
     limits: { connectionsPerPod: 100, tunnelsPerPod: 10, stateWaitMs: options.stateWaitMs ?? 5_000 },
     descriptors: new DescriptorReserve(),
+    memory: new MemoryReserve({
+      limit: 0,
+      open: () => 0,
+      onChange: () => undefined,
+      ...(options.memory && { measure: options.memory, open: () => 1, reclaim: () => undefined }),
+    }),
     firstState,
     workloads: new WorkloadStore(),
     policies: new PolicyStore(),

@@ -13,17 +13,17 @@ import {
   tcpSocket,
 } from '../../../../../lib/linux/socket.ts';
 import { DescriptorReserve } from '../../../../../lib/mesh/hbone/descriptor-reserve.ts';
-import { Listener } from '../../../../../lib/mesh/hbone/listener.ts';
+import { Listener, type ListenerHandlers } from '../../../../../lib/mesh/hbone/listener.ts';
 import { errorCode } from '../../../ztunnel/support/streams.ts';
 
 describe('ztunnel/proxy/listener', () => {
   let listener: Listener | undefined;
-  let crowded: number;
+  let crowded: string[];
   let accepted: net.Socket[];
   let failures: Error[];
 
   beforeEach(() => {
-    crowded = 0;
+    crowded = [];
     accepted = [];
     failures = [];
   });
@@ -33,14 +33,18 @@ describe('ztunnel/proxy/listener', () => {
     for (const socket of accepted) socket.destroy();
   });
 
-  async function listen(reserve: DescriptorReserve): Promise<number> {
+  async function listen(
+    isTooMany: ListenerHandlers['isTooMany'] = (socket) =>
+      new DescriptorReserve().isTouchedBy(socket) ? 'no-descriptors' : undefined,
+  ): Promise<number> {
     const netns = openNetns('/proc/self/ns/net');
     const fd = tcpSocket(netns);
     closeFd(netns);
     bindTo(fd, '127.0.0.1', 0);
-    listener = new Listener(fd, reserve, {
+    listener = new Listener(fd, {
       connection: (socket) => void accepted.push(socket),
-      crowded: () => (crowded += 1),
+      isTooMany,
+      crowded: (scarcity) => void crowded.push(scarcity),
       failed: (error) => void failures.push(error),
     });
     await listener.ready;
@@ -48,21 +52,22 @@ describe('ztunnel/proxy/listener', () => {
   }
 
   it('accepts while there are descriptors', async () => {
-    const client = net.connect(await listen(new DescriptorReserve()), '127.0.0.1');
+    const client = net.connect(await listen(), '127.0.0.1');
     await once(client, 'connect');
     client.destroy();
-    assert.equal(crowded, 0);
+    assert.deepEqual(crowded, []);
   });
 
   it('resets what would take the last descriptors, and says so', async () => {
     // Numbers from 7 on are the reserve: this process has more than those already.
-    const client = net.connect(await listen(new DescriptorReserve(8)), '127.0.0.1');
-    assert.equal(await errorCode(client), 'ECONNRESET');
-    assert.deepEqual([crowded, accepted.length], [1, 0]);
+    const reserve = new DescriptorReserve(8);
+    const port = await listen((socket) => (reserve.isTouchedBy(socket) ? 'no-descriptors' : undefined));
+    assert.equal(await errorCode(net.connect(port, '127.0.0.1')), 'ECONNRESET');
+    assert.deepEqual([crowded, accepted.length], [['no-descriptors'], 0]);
   });
 
   it('lets as many wait as the agent meant', async () => {
-    const port = await listen(new DescriptorReserve());
+    const port = await listen();
     const [, , backlog] = execFileSync('ss', ['-Hlnt', `sport = :${port}`], { encoding: 'utf8' })
       .trim()
       .split(/\s+/);
@@ -71,7 +76,7 @@ describe('ztunnel/proxy/listener', () => {
   });
 
   it('that was destroyed is told of once and given up', async () => {
-    const port = await listen(new DescriptorReserve());
+    const port = await listen();
     execFileSync('ss', ['-K', '-Hlnt', `sport = :${port}`]);
     while (failures.length === 0) await new Promise((resolve) => setTimeout(resolve, 10));
     // Given up: the thread is idle again, and nothing more is told.

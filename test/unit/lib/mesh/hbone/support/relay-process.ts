@@ -2,7 +2,6 @@
 import net from 'node:net';
 import { openNetns } from '../../../../../../lib/linux/netns.ts';
 import { bindTo, closeFd, localAddress, tcpSocket } from '../../../../../../lib/linux/socket.ts';
-import { DescriptorReserve } from '../../../../../../lib/mesh/hbone/descriptor-reserve.ts';
 import { Listener } from '../../../../../../lib/mesh/hbone/listener.ts';
 import { Relay } from '../../../../../../lib/mesh/hbone/relay.ts';
 
@@ -13,13 +12,13 @@ closeFd(netns);
 bindTo(fd, '127.0.0.1', 0);
 const listener = new Listener(
   fd,
-  new DescriptorReserve(),
   {
     connection: (socket) => {
       if (port === 0) return;
       const target = net.connect({ port, host: '127.0.0.1', allowHalfOpen: true });
       target.once('connect', () => void new Relay(socket, target).done.then(({ kind }) => console.log(kind)));
     },
+    isTooMany: () => undefined,
     crowded: () => undefined,
     failed: () => undefined,
   },
