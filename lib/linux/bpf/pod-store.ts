@@ -102,7 +102,8 @@ export class PodStore {
       const entry = this.#entry(cookie);
       // A link without an entry: the process died while it enrolled or unenrolled this pod.
       if (!entry || this.#linkState(cookie) !== 'alive') this.unenrol(cookie);
-      else this.#attachLookup(cookie, entry, undefined);
+      // The namespace may also go between the look and the update.
+      else if (!this.#attachLookup(cookie, entry, undefined)) this.unenrol(cookie);
     }
     const stale = this.#strayCookies().filter((cookie) => !known.has(cookie));
     for (const cookie of stale) this.#forget(cookie);
@@ -229,8 +230,13 @@ export class PodStore {
     return problems;
   }
 
-  /** Attaches the pod's sk_lookup program, or replaces it where one is attached. */
-  #attachLookup(cookie: bigint, entry: PodEntry, netnsFd: number | undefined): void {
+  /**
+   * Attaches the pod's sk_lookup program, or replaces it where one is attached.
+   *
+   * @param netnsFd undefined for a pod of a process before this one: then only its link can be taken on
+   * @returns false when its namespace went meanwhile, with the link
+   */
+  #attachLookup(cookie: bigint, entry: PodEntry, netnsFd: number | undefined): boolean {
     const { layout, descriptors } = this.#maps;
     const { skLookup } = layout.objects;
     const constants = layout.encodeSelf(cookie, entry);
@@ -240,16 +246,17 @@ export class PodStore {
     if (adopted !== undefined) {
       const replaced = replaceProgram(adopted, program);
       closeFd(adopted);
-      if (replaced) return;
+      if (replaced) return true;
       this.#pins.drop('pods', String(cookie));
     }
-    if (netnsFd === undefined) return;
+    if (netnsFd === undefined) return false;
     const link = attach(program, netnsFd, 'sk_lookup', `the network namespace with cookie ${cookie}`);
     try {
       this.#pins.put('pods', String(cookie), link);
     } finally {
       closeFd(link);
     }
+    return true;
   }
 
   /** Programs of an sk_lookup hook are asked in turn: another's could take our connections, or we another's. */
