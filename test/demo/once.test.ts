@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, it } from 'mocha';
 import { siblingModule } from '../../lib/package-root.ts';
+import { PATIENCE } from '../support/patience.ts';
 
-const EVENTUALLY_MS = 30_000;
+const EVENTUALLY_MS = 100_000 * PATIENCE;
 
 /** A mesh name of this run's own, so that two runs on one machine leave each other alone. */
 const mesh = (test: string): string => `d${process.pid.toString(36)}${test}`;
@@ -62,7 +63,7 @@ function manifestsOf(said: string): string | undefined {
 }
 
 describe('demo', function () {
-  this.timeout(180_000);
+  this.timeout(180_000 * PATIENCE);
 
   it('--once shows the shop as its manifests say, exits with 0, and leaves nothing', async () => {
     const child = demo(mesh('once'), '--once');
@@ -72,7 +73,8 @@ describe('demo', function () {
     for (const line of [
       // Requests, failures of the application, answers of the fallback, and what the client saw of them.
       /frontend → auth +\d+ +\S+ +[1-9]\d* +[1-9]\d* +0 +\d\S* m?s +mTLS {2}shop\/frontend ⇄ shop\/auth\n/,
-      /frontend → payments +\d+ +\S+ +[1-9]\d* +0 +0 +\d\S* m?s +mTLS {2}shop\/frontend ⇄ shop\/payments\n/,
+      // Which of its two callers version 2 fails is chance; that it fails, and that nobody sees it, is below.
+      /frontend → payments +\d+ +\S+ +\d+ +0 +0 +\d\S* m?s +mTLS {2}shop\/frontend ⇄ shop\/payments\n/,
       /payments → backend +\d+ +\S+ +0 +0 +0 .* mTLS {2}shop\/payments ⇄ shop\/backend\n/,
       /payments → payments-v1 +90\.0 % +\d\d\.\d % +\d+ +0 +0\n/,
       /payments → payments-v2 +10\.0 % +\d+\.\d % +\d+ +[1-9]\d* +0\n/,
