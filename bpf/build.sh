@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds the BPF objects that are checked in: bpf/*.bpf.o. With --check, builds them elsewhere and compares.
+# Builds the BPF objects that are checked in: bpf/*.bpf.o, and those of test/support/next-layout. With --check, builds them elsewhere and compares.
 # The objects are prebuilt so that a node needs no compiler; to be comparable they are made by one exact compiler,
 # named in bpf/compiler.txt. Exit codes: 1 differs or does not compile, 2 wrong use, 3 compiler missing,
 # 4 another compiler.
@@ -9,7 +9,7 @@ say() { printf 'bpf/build.sh: %s\n' "$*" >&2; }
 
 case "${1:-}" in
 '') out=. ;;
---check) out=$(mktemp -d) && trap 'rm -rf "$out"' EXIT ;;
+--check) scratch=$(mktemp -d) && trap 'rm -rf "$scratch"' EXIT && out=$scratch/bpf ;;
 *) say "unknown argument $1; allowed: --check"; exit 2 ;;
 esac
 
@@ -33,17 +33,28 @@ if [ "$found" != "$wanted" ]; then
 fi
 
 failed=0
-for source in *.bpf.c; do
-  object=${source%.c}.o
+# compile OBJECT SOURCE [FLAG...]
+compile() {
+  object=$1
+  source=$2
+  shift 2
   # No path of the building machine inside; BTF stays (the loader needs it), DWARF goes.
   "$clang" -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -Wno-unused-parameter \
-    -ffile-prefix-map="$PWD"=. -fdebug-compilation-dir=. -c "$source" -o "$out/$object"
+    -ffile-prefix-map="$PWD"=. -fdebug-compilation-dir=. "$@" -c "$source" -o "$out/$object"
   "$strip" -g "$out/$object"
-  [ "$out" != . ] || continue
+  if [ "$out" = . ]; then return 0; fi
   if ! cmp -s "$object" "$out/$object"; then
     say "BPF_OBJECT_DIFFERS: $object is not what $source compiles to; run bpf/build.sh and commit the result"
     failed=1
   fi
+}
+
+# The same programs with another layout of their maps, for the tests of an upgrade.
+next=../test/support/next-layout
+mkdir -p "$out/$next"
+for source in *.bpf.c; do
+  compile "${source%.c}.o" "$source"
+  compile "$next/${source%.c}.o" "$source" -I. -include "$next/next.h"
 done
 [ "$out" = . ] || [ "$failed" != 0 ] || say "the objects are what the sources compile to"
 exit "$failed"

@@ -11,6 +11,7 @@
 #include "counters.h"
 #include "maps.h"
 #include "off.h"
+#include "stored.h"
 
 enum { REFUSE = 0, ALLOW = 1 };
 
@@ -27,35 +28,6 @@ static __always_inline bool at_cap(const struct pod *pod, struct pod_use *use, _
 	if ((__s64)use->outstanding[kind] < (__s64)pod->cap)
 		return false;
 	__sync_fetch_and_add(&use->refused_cap, 1);
-	return true;
-}
-
-/* A socket that dialled elsewhere before, and now goes where it is told: no peer may be made up for it. */
-static __always_inline void forget_dialled(struct bpf_sock *sk)
-{
-	struct mptcp_sock *parent = bpf_skc_to_mptcp_sock(sk);
-
-	bpf_sk_storage_delete(&dialled, sk);
-	if (parent)
-		bpf_sk_storage_delete(&dialled, parent);
-}
-
-/* Remembers the destination on the socket; for MPTCP also on the parent, which getpeername() asks. */
-static __always_inline bool remember_dialled(struct bpf_sock *sk, const struct address *to)
-{
-	struct mptcp_sock *parent = bpf_skc_to_mptcp_sock(sk);
-	struct address *stored;
-
-	stored = bpf_sk_storage_get(&dialled, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!stored)
-		return false;
-	*stored = *to;
-	if (!parent)
-		return true;
-	stored = bpf_sk_storage_get(&dialled, parent, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!stored)
-		return false;
-	*stored = *to;
 	return true;
 }
 
@@ -90,7 +62,7 @@ static __always_inline int redirect(struct bpf_sock_addr *ctx, bool v6)
 	sk = ctx->sk;
 	if (!pod) {
 		/* Of a pod that was enrolled when this socket dialled before: what it dials now, it reaches. */
-		if (sk && bpf_sk_storage_get(&dialled, sk, 0, 0))
+		if (sk && dialled_by(sk))
 			forget_dialled(sk);
 		return ALLOW;
 	}

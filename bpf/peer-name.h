@@ -7,7 +7,7 @@
 #define LOAM_PEER_NAME_H
 
 #include "address.h"
-#include "maps.h"
+#include "stored.h"
 
 static __always_inline int name_peer(struct bpf_sock_addr *ctx, bool v6)
 {
@@ -16,9 +16,9 @@ static __always_inline int name_peer(struct bpf_sock_addr *ctx, bool v6)
 
 	if (!sk)
 		return 1;
-	peer = bpf_sk_storage_get(&dialled, sk, 0, 0);
+	peer = dialled_by(sk);
 	if (!peer)
-		peer = bpf_sk_storage_get(&true_peer, sk, 0, 0);
+		peer = true_peer_of(sk);
 	if (!peer)
 		return 1;
 	if (v6 || is_mapped(peer->ip)) {

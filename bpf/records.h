@@ -10,6 +10,7 @@
 #include "address.h"
 #include "counters.h"
 #include "maps.h"
+#include "stored.h"
 
 /* Reads local as source, remote as destination. */
 static __always_inline bool read_tuple(struct bpf_sock_ops *ops, struct tuple *out)
@@ -45,21 +46,6 @@ static __always_inline bool read_tuple(struct bpf_sock_ops *ops, struct tuple *o
 	return true;
 }
 
-/* The pod's number of records of a kind, or null. The address is worked out once, where the verifier sees the bound. */
-static __always_inline __u64 *outstanding(struct pod_use *use, __u32 kind)
-{
-	kind = field(kind);
-	return use && kind < RECORD_KINDS ? &use->outstanding[kind] : NULL;
-}
-
-static __always_inline void settle(const struct tuple *key, __u32 kind)
-{
-	__u64 *number = outstanding(bpf_map_lookup_elem(&pod_uses, &key->netns), kind);
-
-	if (number)
-		__sync_fetch_and_add(number, -1);
-}
-
 /* What this connecting socket's record is to say. False: it needs none. */
 static __always_inline bool describe(struct bpf_sock *sk, const struct tuple *key, struct record *out)
 {
@@ -76,7 +62,7 @@ static __always_inline bool describe(struct bpf_sock *sk, const struct tuple *ke
 		out->kind = RECORD_HAIRPIN;
 		return hairpin;
 	}
-	to = bpf_sk_storage_get(&dialled, sk, 0, 0);
+	to = dialled_by(sk);
 	if (!to)
 		return false;
 	out->kind = RECORD_OUTBOUND;
@@ -132,22 +118,12 @@ static __always_inline void publish(struct bpf_sock_ops *ops)
 	count(RECORDED);
 }
 
-static __always_inline bool store(void *map, struct bpf_sock *sk, const struct address *value)
-{
-	struct address *stored = bpf_sk_storage_get(map, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-
-	if (!stored)
-		return false;
-	*stored = *value;
-	return true;
-}
-
 /* The accepting end: moves what the record says to the accepted socket. */
 static __always_inline void consume(struct bpf_sock_ops *ops)
 {
 	struct bpf_sock *sk = ops->sk;
 	struct tuple here, key;
-	struct record record, *found;
+	struct record record;
 	bool stored = true;
 
 	if (!sk || !read_tuple(ops, &here) || !bpf_map_lookup_elem(&pods, &here.netns))
@@ -157,37 +133,25 @@ static __always_inline void consume(struct bpf_sock_ops *ops)
 	copy_ip(key.destination, here.source);
 	key.source_port = here.destination_port;
 	key.destination_port = here.source_port;
-	found = bpf_map_lookup_elem(&records, &key);
-	if (!found)
+	if (!find_record(&key, &record) || !remove_record(&key, record.kind))
 		return;
-	record = *found;
-	if (bpf_map_delete_elem(&records, &key))
-		return;
-	settle(&key, record.kind);
 	if (record.kind == RECORD_OUTBOUND)
 		stored = store(&original_dst, sk, &record.address);
 	else if (record.kind == RECORD_TO_APPLICATION)
-		stored = store(&true_peer, sk, &record.address);
+		stored = remember_true_peer(sk, &record.address);
 	count(stored ? CONSUMED : CONSUME_STORAGE_FAILED);
 }
 
 /* The connecting end closed. Deleted pods too: the record goes whether or not the pod is still enrolled. */
 static __always_inline void withdraw(struct bpf_sock_ops *ops)
 {
-	struct record *found;
+	struct record record;
 	struct tuple key;
-	__u32 kind;
 
-	if (!read_tuple(ops, &key))
+	if (!read_tuple(ops, &key) || !find_record(&key, &record))
 		return;
-	found = bpf_map_lookup_elem(&records, &key);
-	if (!found || found->socket != bpf_get_socket_cookie(ops))
-		return;
-	kind = found->kind;
-	if (bpf_map_delete_elem(&records, &key))
-		return;
-	settle(&key, kind);
-	count(WITHDRAWN);
+	if (record.socket == bpf_get_socket_cookie(ops) && remove_record(&key, record.kind))
+		count(WITHDRAWN);
 }
 
 #endif

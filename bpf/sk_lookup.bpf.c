@@ -8,6 +8,7 @@
 #include "counters.h"
 #include "maps.h"
 #include "off.h"
+#include "stored.h"
 
 #define HBONE_PORT 15008
 #define LOOPBACK_IFINDEX 1 /* in every netns */
@@ -118,22 +119,21 @@ int loam_sk_lookup(struct bpf_sk_lookup *ctx)
 {
 	struct own_addresses own = self.own;
 	struct tuple key = { .netns = self.netns };
-	struct record *record;
+	struct record record;
 
 	if (ctx->protocol != IPPROTO_TCP)
 		return SK_PASS;
 	if (!read_packet(ctx, &key))
 		return drop(DROPPED_MAPPED);
-	record = bpf_map_lookup_elem(&records, &key);
-	if (record) {
-		if (record->generation != self.generation ||
-		    bpf_ktime_get_ns() - record->since > RECORD_MAX_AGE_NS)
+	if (find_record(&key, &record)) {
+		if (record.generation != self.generation ||
+		    bpf_ktime_get_ns() - record.since > RECORD_MAX_AGE_NS)
 			return drop(DROPPED_STALE);
-		if (record->kind == RECORD_OUTBOUND)
+		if (record.kind == RECORD_OUTBOUND)
 			return steer(ctx, LISTENER_OUTBOUND, STEERED_OUTBOUND);
-		if (record->kind == RECORD_TO_APPLICATION)
+		if (record.kind == RECORD_TO_APPLICATION)
 			return pass(&key, PASSED_TO_APPLICATION);
-		if (record->kind != RECORD_HAIRPIN)
+		if (record.kind != RECORD_HAIRPIN)
 			return drop(DROPPED_STALE);
 	} else if (is_loopback(key.destination) && ctx->ingress_ifindex == LOOPBACK_IFINDEX) {
 		/* Within the pod. A packet from outside has another interface, whatever its addresses say. */

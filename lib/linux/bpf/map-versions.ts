@@ -85,13 +85,15 @@ export function dropSuperseded(superseded: readonly Superseded[], pins: PinFolde
 }
 
 /**
- * The maps as the kernel has them, against the layout: a wrong size would have the kernel write beyond our buffers.
+ * The maps that objects work with, as the kernel has them, against the layout: of a wrong size, the kernel would write
+ * beyond our buffers.
  *
+ * @param loaded descriptors by name
  * @throws BpfError BPF_LAYOUT
  */
-export function checkMaps(maps: InstanceMaps): void {
-  for (const [name, map] of Object.entries(maps.layout.maps)) {
-    const fd = maps.descriptors.get(name);
+export function checkMaps(layout: Layout, loaded: ReadonlyMap<string, number>): void {
+  for (const [name, map] of Object.entries(layout.maps)) {
+    const fd = loaded.get(name);
     if (fd !== undefined) checkSizes(pinOf(name, map), fd, map);
   }
 }

@@ -70,6 +70,8 @@ export function loadObject(options: LoadOptions): LoadedObject {
   // libbpf keeps the buffers' addresses until the object is loaded, so they are held here.
   const logs = new Map<string, Buffer>();
   try {
+    // By the names that the object has: libbpf gives a map that is shared the name that it has in the kernel.
+    const named = mapsOf(object).map((map) => [lib.mapName(map), map] as const);
     prepareMaps(object, options);
     for (const program of programsOf(object)) {
       const log = buffer(LOG_BYTES);
@@ -78,8 +80,8 @@ export function loadObject(options: LoadOptions): LoadedObject {
     }
     if (lib.objectLoad(object) !== 0) throw refusal(name, lastErrno(), logs);
     const programs = new Map(programsOf(object).map((p) => [lib.programName(p), lib.programFd(p)]));
-    const shared = mapsOf(object).filter((map) => !lib.mapIsInternal(map));
-    const maps = new Map(shared.map((map) => [lib.mapName(map), lib.mapFd(map)]));
+    const shared = named.filter(([, map]) => !lib.mapIsInternal(map));
+    const maps = new Map(shared.map(([name, map]) => [name, lib.mapFd(map)]));
     return { programs, maps, [Symbol.dispose]: () => lib.objectClose(object) };
   } catch (error) {
     lib.objectClose(object);

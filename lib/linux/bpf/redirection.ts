@@ -67,6 +67,7 @@ export class Redirection {
   readonly #cgroupPath: string;
   readonly #guards: GuardStore;
   readonly #pods: PodStore;
+  #closed = false;
 
   private constructor(pins: PinFolder, maps: InstanceMaps, guards: GuardStore, cgroupPath: string) {
     this.#pins = pins;
@@ -94,9 +95,10 @@ export class Redirection {
       const superseded = supersededMaps(pins, options.instance, layout);
       pins.prepare();
       using present = InstanceMaps.pinned(pins, layout);
-      checkMaps(present);
+      checkMaps(layout, present.descriptors);
       const { redirect } = layout.objects;
       using object = loadObject({ object: redirect, maps: present.descriptors });
+      checkMaps(layout, object.maps);
       if (superseded.length > 0) tryOut(layout, present);
       maps = InstanceMaps.pinMissing(pins, present, object.maps);
       fillFrom(superseded, pins, maps);
@@ -201,6 +203,8 @@ export class Redirection {
 
   /** Ends this object and gives up the lock. Everything stays in force. */
   close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
     this.#guards.close();
     this.#maps[Symbol.dispose]();
     this.#pins.close();

@@ -49,6 +49,11 @@ export class Lab implements Disposable {
     return run(`nsenter --net=/run/netns/${this.#bridge} ${command}`);
   }
 
+  /** Name of the namespace of the bridge. */
+  get hostNetns(): string {
+    return this.#bridge;
+  }
+
   /** Index of the other end of a pod's veth, on the bridge. */
   portIndex(pod: Pod): number {
     return Number(this.onHost(`ip -o link show dev ${pod.port}`).split(':')[0]);

@@ -31,7 +31,7 @@ export function sendForgedSyn(
   const type = v6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4;
   const packet = v6 ? ipv6 : ipv4;
   const frame = Buffer.concat([
-    ethernet(mac(to), mac(from), type),
+    ethernet(deviceOf(to).mac, deviceOf(from).mac, type),
     packet(source.ip, destination.ip, tcp(source, destination)),
   ]);
   const fd = inNetns(from.netnsFd, () =>
@@ -41,7 +41,7 @@ export function sendForgedSyn(
     const address = Buffer.from(new ArrayBuffer(20));
     address.writeUInt16LE(AF_PACKET, 0);
     address.writeUInt16BE(type, 2);
-    address.writeInt32LE(interfaceIndex(from), 4);
+    address.writeInt32LE(deviceOf(from).index, 4);
     check(sys.bind(fd, address, address.length), 'bind', 'AF_PACKET');
     const copy = Buffer.from(new ArrayBuffer(frame.length));
     frame.copy(copy);
@@ -51,9 +51,17 @@ export function sendForgedSyn(
   }
 }
 
-function mac(pod: Pod): Buffer {
+const devices = new WeakMap<Pod, { readonly index: number; readonly mac: Buffer }>();
+
+/** A pod's eth0, which stays the same. */
+function deviceOf(pod: Pod): { readonly index: number; readonly mac: Buffer } {
+  const known = devices.get(pod);
+  if (known !== undefined) return known;
   const text = run(`ip -n ${pod.netns} -o link show eth0`);
-  return Buffer.from((/link\/ether ([0-9a-f:]+)/.exec(text)?.[1] ?? '').replaceAll(':', ''), 'hex');
+  const hex = (/link\/ether ([0-9a-f:]+)/.exec(text)?.[1] ?? '').replaceAll(':', '');
+  const device = { index: interfaceIndex(pod), mac: Buffer.from(hex, 'hex') };
+  devices.set(pod, device);
+  return device;
 }
 
 function ethernet(to: Buffer, from: Buffer, type: number): Buffer {
