@@ -57,6 +57,8 @@ export const RINGS: readonly Ring[] = [
   { kind: 'vm', name: 'vm' },
   { kind: 'mocha', name: 'attack', folder: 'attack', needs: nothing },
   { kind: 'mocha', name: 'soak', folder: 'soak', needs: nothing },
+  /** 300,000 connections of each IP family: some minutes. */
+  { kind: 'mocha', name: 'ports', folder: 'ports', needs: nothing },
   /** Twenty thousand connections while ztunnels are replaced: some minutes. */
   { kind: 'mocha', name: 'upgrade', folder: 'upgrade', needs: nothing },
   { kind: 'planned', name: 'cluster', missing: 'the real Kubernetes cluster' },
