@@ -12,6 +12,7 @@ import { libbpf } from '../../lib/linux/bpf/libbpf.ts';
 import { closeFd } from '../../lib/linux/libc.ts';
 import { siblingModule } from '../../lib/package-root.ts';
 import { nextLayout } from '../support/next-layout/next-layout.ts';
+import { KERNEL_METHODS } from './support/guard-methods.ts';
 import { fails, pinned } from './support/kernel-objects.ts';
 import { Lab, type Pod } from './support/lab.ts';
 import { sendForgedSyn } from './support/raw.ts';
@@ -45,7 +46,7 @@ class Scene implements Disposable {
   readonly #guard: { readonly hostNetnsFd: number; readonly method: GuardMethod };
 
   /** @param stage what stays from scene to scene, and is not taken down with one */
-  constructor(method: GuardMethod = 'tcx', stage?: Stage) {
+  constructor(method = KERNEL_METHODS[0] ?? 'clsact', stage?: Stage) {
     const { lab, pod, outsider } = stage ?? new Stage();
     this.lab = lab;
     this.outsider = outsider;
@@ -161,7 +162,7 @@ class Scene implements Disposable {
 }
 
 describe('bpf: an agent with another layout of the maps takes over', () => {
-  for (const method of ['tcx', 'clsact'] as const) {
+  for (const method of KERNEL_METHODS) {
     it(`and between any two of its steps all connections are carried, and none escapes (${method})`, () => {
       using scene = new Scene(method);
       scene.probe('before', true);

@@ -13,7 +13,7 @@ import { DEFAULT_BPFFS } from '../../lib/linux/bpf/pins.ts';
 import { closeFd } from '../../lib/linux/libc.ts';
 import { netnsCookie, openCurrentNetns } from '../../lib/linux/netns.ts';
 import { siblingModule } from '../../lib/package-root.ts';
-import { PATIENCE } from '../support/patience.ts';
+import { soon } from './support/soon.ts';
 import { fails, kernelObjects } from './support/kernel-objects.ts';
 import { Lab, run, type Pod } from './support/lab.ts';
 import { dial, Sock } from './support/socket.ts';
@@ -26,7 +26,7 @@ import {
 } from './support/tiny-mesh.ts';
 
 const SERVICE = { ip: '198.19.0.10', port: 80 };
-const KERNEL_FOLLOWS_WITHIN_MS = 10_000 * PATIENCE;
+const KERNEL_FOLLOWS_WITHIN_MS = 10_000;
 
 function linksLeft(ids: readonly number[]): number[] {
   const all = new Set(allLinks().map(({ id }) => id));
@@ -35,10 +35,7 @@ function linksLeft(ids: readonly number[]): number[] {
 
 /** The kernel ends namespaces and frees programs in its own time. */
 async function eventually(what: string, holds: () => boolean): Promise<void> {
-  for (const end = Date.now() + KERNEL_FOLLOWS_WITHIN_MS; !holds();) {
-    if (Date.now() > end) assert.fail(`not so after ${KERNEL_FOLLOWS_WITHIN_MS} ms: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
+  assert.ok(await soon(holds, KERNEL_FOLLOWS_WITHIN_MS), `in vain waited for: ${what}`);
 }
 
 describe('bpf: life of an instance', () => {

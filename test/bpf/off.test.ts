@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'mocha';
 import { OffSwitches, Redirection } from '../../lib/linux/bpf/index.ts';
 import { inNetns } from '../../lib/linux/netns.ts';
+import { KERNEL_METHODS } from './support/guard-methods.ts';
 import { Lab, type Pod } from './support/lab.ts';
 import { dial, Sock } from './support/socket.ts';
 import {
@@ -13,7 +14,7 @@ import {
   type MeshPod,
 } from './support/tiny-mesh.ts';
 
-for (const method of ['tcx', 'clsact'] as const) {
+for (const method of KERNEL_METHODS) {
   describe(`bpf: loam off, with the guard by ${method}`, () => {
     let lab: Lab;
     let mesh: TinyMesh;

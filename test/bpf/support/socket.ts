@@ -3,6 +3,7 @@ import { check, closeFd, errnoName, int32, sys } from '../../../lib/linux/libc.t
 import { inNetns } from '../../../lib/linux/netns.ts';
 import { errnoName as nameOf } from '../../../lib/linux/bpf/libbpf.ts';
 import ipaddr from 'ipaddr.js';
+import { PATIENCE } from '../../support/patience.ts';
 
 const AF_INET = 2;
 const AF_INET6 = 10;
@@ -24,7 +25,7 @@ const SO_SNDTIMEO = 21;
 const SO_BINDTODEVICE = 25;
 const POLLIN = 1;
 const POLLOUT = 4;
-const TIMEOUT_S = 2;
+const TIMEOUT_S = Math.ceil(2 * PATIENCE);
 export const MPTCP = 262;
 
 /** What connect() said: `ok`, or the errno's name. `EINPROGRESS` is a time-out. */
@@ -228,14 +229,15 @@ export class Sock implements Disposable {
     const pollfd = Buffer.from(new ArrayBuffer(8));
     pollfd.writeInt32LE(this.fd, 0);
     pollfd.writeInt16LE(events, 4);
-    let result = sys.poll(pollfd, 1, timeoutMs);
-    while (result < 0 && errnoName() === 'EINTR') result = sys.poll(pollfd, 1, timeoutMs);
+    const wait = Math.ceil(timeoutMs * PATIENCE);
+    let result = sys.poll(pollfd, 1, wait);
+    while (result < 0 && errnoName() === 'EINTR') result = sys.poll(pollfd, 1, wait);
     return check(result, 'poll') > 0;
   }
 
   /** How a connect() that goes on without us ends. */
   connected(): ConnectResult {
-    if (!this.#ready(POLLOUT, TIMEOUT_S * 1000)) return 'EINPROGRESS';
+    if (!this.#ready(POLLOUT, 2000)) return 'EINPROGRESS';
     const value = Buffer.from(new ArrayBuffer(4));
     check(sys.getsockopt(this.fd, SOL_SOCKET, SO_ERROR, value, int32(4)), 'getsockopt', 'SO_ERROR');
     const errno = value.readInt32LE(0);

@@ -16,10 +16,10 @@ import { Sock } from './socket.ts';
 
 let meshes = 0;
 
-/** Where guards are attached, and how. */
+/** Where guards are attached, and how: by default as the kernel can. */
 export interface GuardOptions {
   readonly hostNetnsFd: number;
-  readonly method: GuardMethod;
+  readonly method?: GuardMethod;
 }
 
 /** The three listeners of a pod. */
