@@ -187,7 +187,7 @@ describe('bpf: an agent with another layout of the maps takes over', () => {
     using _lab = stage.lab;
     let steps: readonly string[];
     {
-      using scene = new Scene('tcx', stage);
+      using scene = new Scene(undefined, stage);
       scene.mesh.redirection.close();
       steps = inSteps(
         () => scene.swap(),
@@ -195,7 +195,7 @@ describe('bpf: an agent with another layout of the maps takes over', () => {
       );
     }
     for (const [i, name] of steps.entries()) {
-      using scene = new Scene('tcx', stage);
+      using scene = new Scene(undefined, stage);
       const what = `ended before step ${i + 1} of ${steps.length}, ${name}`;
       scene.mesh.redirection.close();
       assert.throws(
