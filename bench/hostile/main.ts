@@ -15,6 +15,8 @@ import type { VictimHello, VictimStatus } from './victim.ts';
 
 const FLOOD_MS = 6_000;
 const CONNECTIONS = 8;
+/** Of its own, as each pod has one. */
+const ATTACKER_IP = '127.0.0.2';
 const PIECES_AT_ONCE = 400;
 
 const [kind = 'ztunnel', only = ''] = process.argv.slice(2);
@@ -63,7 +65,7 @@ async function attack(hello: VictimHello, flood: Flood, until: number) {
   let [connections, pieces] = [0, 0];
   const fields = connectFields(hello.authority);
   while (performance.now() < until) {
-    const socket = dial(hello, hello.attacker);
+    const socket = dial(hello, hello.attacker, ATTACKER_IP);
     await first(socket, 'secureConnect', 'close');
     connections += 1;
     if (socket.destroyed) {
@@ -152,10 +154,11 @@ function once1(session: http2.ClientHttp2Session, authority: string): Promise<bo
   });
 }
 
-function dial(hello: VictimHello, bundle: VictimHello['attacker']): tls.TLSSocket {
+function dial(hello: VictimHello, bundle: VictimHello['attacker'], localAddress?: string): tls.TLSSocket {
   const socket = tls.connect({
     port: hello.port,
     host: '127.0.0.1',
+    ...(localAddress !== undefined && { localAddress }),
     ca: hello.rootPem,
     cert: bundle.certChainPem,
     key: bundle.keyPem,

@@ -1,9 +1,12 @@
+import { isIP } from 'node:net';
+import { JWKS_FOLDER } from '../../lib/jwks-folder.ts';
+import { specialAddress } from '../../lib/mesh/special-address.ts';
 import type { JwtRule, RequestAuthentication } from '../model/request-authentication.ts';
 import type { FieldProblem } from '../schema/validate.ts';
 import { notAllowed, type Path, problem } from './check-helpers.ts';
 import { checkAttachment } from './check-targets.ts';
 
-const URI_ALLOWED = 'http://host/path, https://host/path or file:///path of a file where the waypoint runs';
+const URI_ALLOWED = `http://host/path, https://host/path or file://${JWKS_FOLDER}/path of a file where the waypoint runs`;
 const PUBLIC_TYPES = ['RSA', 'EC', 'OKP'];
 /** What frames a message or belongs to one connection (RFC 9110 section 7.6.1) is not to be had from a token. */
 const NO_OUTPUT = [
@@ -28,6 +31,9 @@ function checkJwtRule(rule: JwtRule, path: Path): FieldProblem[] {
     found.push(problem(path, 'jwks or jwksUri is missing: keys are not looked for at the issuer'));
   if (jwksUri !== undefined && !isUri(jwksUri))
     found.push(notAllowed([...path, 'jwksUri'], jwksUri, URI_ALLOWED));
+  const special = jwksUri === undefined ? undefined : specialHost(jwksUri);
+  if (special !== undefined)
+    found.push(problem([...path, 'jwksUri'], `no keys are fetched from ${special}`, jwksUri, URI_ALLOWED));
   if (jwks !== undefined) {
     const wrong = jwksProblem(jwks);
     // The value is not repeated: it may be a private key by mistake.
@@ -52,8 +58,17 @@ function checkJwtRule(rule: JwtRule, path: Path): FieldProblem[] {
 function isUri(value: string): boolean {
   const url = URL.parse(value);
   if (url === null || url.username !== '' || url.password !== '' || url.hash !== '') return false;
-  if (url.protocol === 'file:') return value.startsWith('file:///') && url.search === '';
+  if (url.protocol === 'file:') {
+    return value.startsWith('file:///') && url.search === '' && url.pathname.startsWith(`${JWKS_FOLDER}/`);
+  }
   return /^https?:\/\//.test(value) && url.hostname !== '';
+}
+
+/** What is wrong with a host that can be told before a waypoint looks it up; it looks again (decision 0117). */
+function specialHost(value: string): string | undefined {
+  const host = URL.parse(value)?.hostname.replace(/^\[|\]$/g, '') ?? '';
+  if (/^(.*\.)?localhost\.?$/.test(host)) return 'a loopback address';
+  return isIP(host) === 0 ? undefined : specialAddress(host);
 }
 
 /** What is wrong with a key set (RFC 7517 section 5) that is written in a policy. */

@@ -1,9 +1,10 @@
 import http2 from 'node:http2';
 import type { Duplex } from 'node:stream';
-import { sendReset } from '../../lib/mesh/hbone/stream-reset.ts';
+import { endSession, sendReset } from '../../lib/mesh/hbone/stream-reset.ts';
 import type { Exchange, ExchangeHandler, IncomingHead } from './exchange.ts';
 import { trailersOf, withoutPrototype } from './headers.ts';
 import type { ProtocolErrorHandler } from './http1-server.ts';
+import { HeadWatch } from '../../lib/mesh/hbone/head-watch.ts';
 import { StreamIntake } from '../../lib/mesh/hbone/stream-intake.ts';
 import { Turn } from '../../lib/mesh/hbone/turn.ts';
 import type { HttpLimits } from './limits.ts';
@@ -20,6 +21,14 @@ const GRPC = /^application\/grpc($|[;+])/;
 /** What the end of a connection by a broken protocol counts for: a flood of resets is ended by nghttp2 in this way. */
 const BROKEN_CONNECTION = 10;
 
+/**
+ * What a head beyond what is read counts for: half a millisecond where it is made for that. A gateway sends none for its own clients: what
+ * it takes from them is within what is read here, and gets 431.
+ */
+const BAD_HEAD = 20;
+/** Of a field, beside its name and value (RFC 9113 section 10.5.1). */
+const FIELD_OVERHEAD_BYTES = 32;
+
 type Waste = (amount: number) => boolean;
 
 /** HTTP/2 with prior knowledge (RFC 9113 section 3.3) on connections that come as byte streams. */
@@ -30,13 +39,14 @@ export class Http2Server {
   readonly #limits: HttpLimits;
   readonly #onProtocolError: ProtocolErrorHandler;
   readonly #turn: Turn;
+  readonly #heads = new HeadWatch();
 
   constructor(limits: HttpLimits, onProtocolError: ProtocolErrorHandler, turn: Turn = new Turn()) {
     this.#limits = limits;
     this.#turn = turn;
     this.#onProtocolError = onProtocolError;
     this.#server = http2.createServer({
-      maxHeaderListPairs: limits.maxHeaders,
+      maxHeaderListPairs: limits.maxHeadersRead,
       maxSessionMemory: MAX_SESSION_MEMORY_MB,
       maxSessionInvalidFrames: MAX_INVALID_FRAMES,
       maxSendHeaderBlockLength: limits.maxHeaderBytes,
@@ -46,7 +56,7 @@ export class Http2Server {
         enablePush: false,
         initialWindowSize: STREAM_WINDOW_BYTES,
         maxConcurrentStreams: limits.maxConcurrentStreams,
-        maxHeaderListSize: limits.maxHeaderBytes,
+        maxHeaderListSize: limits.maxHeaderBytesRead,
       },
     });
     this.#server.on('sessionError', () => undefined);
@@ -98,17 +108,40 @@ export class Http2Server {
     session.setTimeout(this.#limits.connectionIdleTimeoutMs, () => session.close());
     const intake = new StreamIntake(this.#turn, this.#limits.maxConcurrentStreams, {
       isWasteAllowed: () => waste(1),
-      refuse: () => {
-        this.#onProtocolError(connection, 0, 'too-many-resets');
-        session.destroy(undefined, http2.constants.NGHTTP2_ENHANCE_YOUR_CALM);
-        if (!connection.destroyed) connection.destroy();
+      areBadHeadsAllowed: (count) => waste(count * BAD_HEAD),
+      refuse: (reason) => {
+        this.#onProtocolError(connection, 0, reason);
+        endSession(session, http2.constants.NGHTTP2_ENHANCE_YOUR_CALM);
+        // By the time that it has taken the GOAWAY.
+        setImmediate(() => connection.destroy());
       },
     });
-    session.on('stream', (stream, headers, flags) => {
+    this.#heads.add(session, intake);
+    session.on('stream', (stream, headers, flags, rawHeaders) => {
       stream.on('error', () => undefined);
-      // END_STREAM on the head: there is no body.
-      intake.take(stream, () => handler(new Http2Exchange(stream, headers, (flags & 1) !== 0)));
+      intake.take(stream, () => {
+        if (this.#isTooLong(rawHeaders as unknown as readonly string[])) this.#refuseHead(stream, connection);
+        // END_STREAM on the head: there is no body.
+        else handler(new Http2Exchange(stream, headers, (flags & 1) !== 0));
+      });
     });
+  }
+
+  /** @param raw names and values in turns */
+  #isTooLong(raw: readonly string[]): boolean {
+    const { maxHeaders, maxHeaderBytes } = this.#limits;
+    if (raw.length > 2 * maxHeaders) return true;
+    let bytes = (raw.length / 2) * FIELD_OVERHEAD_BYTES;
+    for (const text of raw) bytes += text.length;
+    return bytes > maxHeaderBytes;
+  }
+
+  #refuseHead(stream: http2.ServerHttp2Stream, connection: Duplex): void {
+    this.#onProtocolError(connection, 431, 'head-too-large');
+    if (stream.destroyed || stream.closed) return;
+    // What else it sends is not needed (RFC 9113 section 8.1).
+    stream.once('finish', () => stream.close(http2.constants.NGHTTP2_NO_ERROR));
+    stream.respond({ ':status': 431 }, { endStream: true });
   }
 }
 

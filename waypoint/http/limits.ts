@@ -3,6 +3,9 @@ export interface HttpLimits {
   /** All header lines of one message together. */
   readonly maxHeaderBytes: number;
   readonly maxHeaders: number;
+  /** What HTTP/2 makes a client's budget pay for, in heads and in bytes; at least the two above, which are answered with 431. */
+  readonly maxHeaderBytesRead: number;
+  readonly maxHeadersRead: number;
   /** From the first byte of a request to the end of its headers. */
   readonly headersTimeoutMs: number;
   /** Requests at once on one HTTP/2 connection. */
@@ -26,6 +29,8 @@ export interface HttpLimits {
 export const HTTP_LIMITS: HttpLimits = {
   maxHeaderBytes: 60 * 1024,
   maxHeaders: 200,
+  maxHeaderBytesRead: 128 * 1024,
+  maxHeadersRead: 800,
   headersTimeoutMs: 15_000,
   maxConcurrentStreams: 250,
   maxTargetBytes: 16 * 1024,

@@ -1,7 +1,8 @@
+import { JWKS_FOLDER } from '../../lib/jwks-folder.ts';
 import { errorText } from '../../lib/loam-error.ts';
 import { type KeySet, parseJwks } from './jwks.ts';
 import { JwksEntry, type JwksState, type JwksTiming, type KeySource } from './jwks-entry.ts';
-import type { Fetch } from './jwks-load.ts';
+import { type AddressCheck, isWithin } from './jwks-load.ts';
 
 const DEFAULT_TIMING: JwksTiming = {
   refreshMs: 5 * 60_000,
@@ -13,7 +14,10 @@ const DEFAULT_TIMEOUT_MS = 5_000;
 const MAX_TIMEOUT_MS = 30_000;
 
 export interface JwksCacheOptions {
-  readonly fetch?: Fetch;
+  /** Which addresses keys may be fetched from; all but special ones where nothing is said. */
+  readonly check?: AddressCheck;
+  /** Below which files of keys are; without a slash at its end. */
+  readonly folder?: string;
   readonly timing?: Partial<JwksTiming>;
 }
 
@@ -27,12 +31,14 @@ export interface KeyLocation {
 
 /** The key sets that rules use, each followed once however many rules name it. */
 export class JwksCache {
-  readonly #fetch: Fetch;
+  readonly #check: AddressCheck | undefined;
+  readonly #folder: string;
   readonly #timing: JwksTiming;
   readonly #entries = new Map<string, JwksEntry>();
 
   constructor(options: JwksCacheOptions = {}) {
-    this.#fetch = options.fetch ?? globalThis.fetch;
+    this.#check = options.check;
+    this.#folder = options.folder ?? JWKS_FOLDER;
     this.#timing = { ...DEFAULT_TIMING, ...options.timing };
   }
 
@@ -47,8 +53,10 @@ export class JwksCache {
         undefined,
         `jwksUri ${JSON.stringify(jwksUri)} is not one of http://, https://, file://`,
       );
+    if (jwksUri.startsWith('file:') && !isWithin(this.#folder, jwksUri))
+      return fixedSource(undefined, `jwksUri ${JSON.stringify(jwksUri)} is not below ${this.#folder}`);
     const known = this.#entries.get(jwksUri);
-    const entry = known ?? new JwksEntry(jwksUri, this.#fetch, this.#timing);
+    const entry = known ?? new JwksEntry(jwksUri, this.#check, this.#timing);
     const timeoutMs = Math.min(MAX_TIMEOUT_MS, timeout === 0 ? DEFAULT_TIMEOUT_MS : timeout);
     entry.timeoutMs = Math.max(entry.timeoutMs, timeoutMs);
     entry.users++;

@@ -1,7 +1,7 @@
 import { Backoff } from '../../lib/backoff.ts';
 import { errorText } from '../../lib/loam-error.ts';
 import { type KeySet, parseJwks } from './jwks.ts';
-import { type Fetch, fetchJwks, type Loaded, readJwksFile } from './jwks-load.ts';
+import { type AddressCheck, fetchJwks, type Loaded, readJwksFile } from './jwks-load.ts';
 
 /** Keys of an issuer as authentication asks for them. */
 export interface KeySource {
@@ -42,7 +42,7 @@ export class JwksEntry implements KeySource {
   /** Of one fetch; the largest that a rule asks for. */
   timeoutMs = 0;
   users = 0;
-  readonly #fetch: Fetch;
+  readonly #check: AddressCheck | undefined;
   readonly #timing: JwksTiming;
   readonly #backoff: Backoff;
   readonly #abort = new AbortController();
@@ -55,9 +55,9 @@ export class JwksEntry implements KeySource {
   #lastAttempt = -Infinity;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(uri: string, fetch: Fetch, timing: JwksTiming) {
+  constructor(uri: string, check: AddressCheck | undefined, timing: JwksTiming) {
     this.uri = uri;
-    this.#fetch = fetch;
+    this.#check = check;
     this.#timing = timing;
     this.#backoff = new Backoff(timing.retry);
   }
@@ -137,7 +137,7 @@ export class JwksEntry implements KeySource {
   #read(): Promise<Loaded | undefined> {
     if (this.#isFile) return readJwksFile(this.uri, this.#version);
     return fetchJwks(this.uri, {
-      fetch: this.#fetch,
+      ...(this.#check !== undefined && { check: this.#check }),
       timeoutMs: this.timeoutMs,
       signal: this.#abort.signal,
     });

@@ -1,10 +1,16 @@
+import { lookup as resolve } from 'node:dns';
 import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
+import http from 'node:http';
+import https from 'node:https';
+import { isIP, type LookupFunction } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { errorText } from '../../lib/loam-error.ts';
+import { specialAddress } from '../../lib/mesh/special-address.ts';
 import { JwksError } from './jwks.ts';
 
-export type Fetch = typeof globalThis.fetch;
+/** What is wrong with an address from which keys would come; undefined: nothing. */
+export type AddressCheck = (ip: string) => string | undefined;
 
 /** Key sets are a few kilobytes. */
 export const MAX_JWKS_BYTES = 1 << 20;
@@ -16,27 +22,25 @@ export interface Loaded {
 }
 
 /**
- * Fetches a key set. Redirects are not followed: the keys come from where the policy says, or not at all.
+ * Fetches a key set. Redirects are not followed: the keys come from where the policy says, or not at all. Whoever may write a
+ * policy must not reach what only the waypoint can (decision 0117), so what a name stands for is looked at when it is dialled.
  *
  * @throws JwksError JWKS_FETCH, JWKS_TOO_LARGE
  */
 export async function fetchJwks(
   uri: string,
-  options: { readonly fetch: Fetch; readonly timeoutMs: number; readonly signal: AbortSignal },
+  options: { readonly check?: AddressCheck; readonly timeoutMs: number; readonly signal: AbortSignal },
 ): Promise<Loaded> {
   const signal = AbortSignal.any([options.signal, AbortSignal.timeout(options.timeoutMs)]);
   try {
-    const response = await options.fetch(uri, {
-      redirect: 'manual',
-      credentials: 'omit',
-      headers: { accept: 'application/json' },
-      signal,
-    });
-    if (response.status !== 200) {
-      await response.body?.cancel();
-      throw new JwksError('JWKS_FETCH', `${uri} answered ${response.status} and not 200`);
+    const response = await get(new URL(uri), options.check ?? specialAddress, signal);
+    try {
+      if (response.statusCode !== 200)
+        throw new JwksError('JWKS_FETCH', `${uri} answered ${response.statusCode} and not 200`);
+      return { text: await readBounded(response, uri) };
+    } finally {
+      response.destroy();
     }
-    return { text: await readBounded(response, uri) };
   } catch (error) {
     if (error instanceof JwksError) throw error;
     const late = options.signal.aborted ? 'given up' : `not within ${options.timeoutMs} ms`;
@@ -45,18 +49,66 @@ export async function fetchJwks(
   }
 }
 
-async function readBounded(response: Response, uri: string): Promise<string> {
-  const chunks: Uint8Array[] = [];
+function get(url: URL, check: AddressCheck, signal: AbortSignal): Promise<http.IncomingMessage> {
+  const { request } = url.protocol === 'https:' ? https : http;
+  const literal = url.hostname.replace(/^\[|\]$/g, '');
+  return new Promise((done, fail) => {
+    // An address is dialled without being looked up.
+    if (isIP(literal) !== 0) refuse(literal, check);
+    const sent = request(url, {
+      signal,
+      lookup: checkedLookup(check),
+      // A connection of its own, so that each fetch looks the name up.
+      agent: false,
+      headers: { accept: 'application/json' },
+    });
+    sent.once('response', done);
+    sent.on('error', fail);
+    sent.end();
+  });
+}
+
+/** @throws Error when an address must not be dialled */
+function refuse(ip: string, check: AddressCheck): void {
+  const what = check(ip);
+  if (what !== undefined) throw new Error(`${ip} is ${what}, where no keys are fetched`);
+}
+
+/** The same answer is looked at and dialled: a name that stands for something else a moment later is of no use. */
+function checkedLookup(check: AddressCheck): LookupFunction {
+  return (hostname, options, callback) => {
+    resolve(hostname, { ...options, all: true }, (error, addresses) => {
+      try {
+        if (error !== null) throw error;
+        for (const { address } of addresses) refuse(address, check);
+        const [first] = addresses;
+        if (options.all === true || first === undefined) callback(null, addresses);
+        else callback(null, first.address, first.family);
+      } catch (failure) {
+        callback(failure as NodeJS.ErrnoException, []);
+      }
+    });
+  };
+}
+
+async function readBounded(response: http.IncomingMessage, uri: string): Promise<string> {
+  const chunks: Buffer[] = [];
   let bytes = 0;
-  const body: AsyncIterable<Uint8Array> | null = response.body;
-  if (body === null) return '';
-  for await (const chunk of body) {
+  for await (const chunk of response as AsyncIterable<Buffer>) {
     bytes += chunk.byteLength;
-    // Leaving the loop cancels the body, and so ends the connection.
     if (bytes > MAX_JWKS_BYTES) throw tooLarge(uri);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString('utf8');
+}
+
+/** Whether a `file://` URI names something below a folder. What a link there leads to is up to who made it. */
+export function isWithin(folder: string, uri: string): boolean {
+  try {
+    return fileURLToPath(uri).startsWith(`${folder}/`);
+  } catch {
+    return false;
+  }
 }
 
 /**

@@ -6,6 +6,7 @@ import { spiffeUri, type Identity } from '../../spiffe.ts';
 import type { CertificateBundle } from '../identity/certificate-bundle.ts';
 import { hboneServerTls, inboundPeer } from '../identity/tls-context.ts';
 import type { CertificateStore } from './certificate-store.ts';
+import { HeadWatch } from './head-watch.ts';
 import { CONNECTION_WINDOW_BYTES, keepSessionAlive, SERVER_SESSION_OPTIONS } from './h2-settings.ts';
 import { plainIp, type HostPort } from './hbone-headers.ts';
 import { destroyOnError } from './hbone-tunnel.ts';
@@ -13,6 +14,7 @@ import { PeerBudget } from './peer-budget.ts';
 import { toProxyError } from './proxy-error.ts';
 import { Shares } from './shares.ts';
 import { StreamIntake } from './stream-intake.ts';
+import { endSession } from './stream-reset.ts';
 import { Turn } from './turn.ts';
 
 const HANDSHAKE_TIMEOUT_MS = 10_000;
@@ -21,6 +23,14 @@ const HANDSHAKE_TIMEOUT_MS = 10_000;
  * find the next attempt turned away too, when the listener's other holders begin in this moment.
  */
 const LATE_GOAWAY_MS = 1_000;
+
+/**
+ * What a head that cannot be taken costs its sender's budget, and each so many bytes of its connection besides: heads are short here,
+ * and reading a long one takes time. One bad head among the bytes of an upload is let pass for so much.
+ */
+const BAD_HEAD = 10;
+const BYTES_OF_BAD_HEADS = 64;
+const MOST_FOR_ONE = 400;
 
 /** The other end of one HBONE connection. */
 export interface Peer {
@@ -61,6 +71,7 @@ export class HboneAcceptor {
   /** Those of them that have not proven who they are, oldest first, by the peer's address. */
   readonly #unproven = new Map<string, Socket>();
   readonly #shares = new Shares();
+  readonly #heads = new HeadWatch();
   readonly #budget: PeerBudget;
   readonly #turn: Turn;
   readonly #stopWatching: () => void;
@@ -207,13 +218,21 @@ export class HboneAcceptor {
     session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
     keepSessionAlive(session, () => session.destroy());
     if (this.#draining) setTimeout(() => session.close(), LATE_GOAWAY_MS).unref();
+    const { ip } = peer.address;
     const intake = new StreamIntake(this.#turn, SERVER_SESSION_OPTIONS.settings.maxConcurrentStreams, {
-      isWasteAllowed: () => this.#budget.spend(peer.address.ip),
-      refuse: () => {
-        this.#options.onRefused('too-many-resets');
-        session.destroy(undefined, http2.constants.NGHTTP2_ENHANCE_YOUR_CALM);
+      isWasteAllowed: () => this.#budget.spend(ip),
+      areBadHeadsAllowed: (count, bytes) => {
+        const forBytes = Math.floor(bytes / BYTES_OF_BAD_HEADS);
+        if (this.#budget.spend(ip, count * BAD_HEAD + Math.min(forBytes, MOST_FOR_ONE))) return true;
+        this.#budget.spend(ip, forBytes);
+        return false;
+      },
+      refuse: (reason) => {
+        this.#options.onRefused(reason);
+        endSession(session, http2.constants.NGHTTP2_ENHANCE_YOUR_CALM);
       },
     });
+    this.#heads.add(session, intake);
     session.on('stream', (stream, headers) => {
       stream.on('error', () => undefined);
       intake.take(stream, () => this.#options.onStream(peer, stream, headers));

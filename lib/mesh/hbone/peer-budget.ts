@@ -3,10 +3,13 @@ import { Turn } from './turn.ts';
 /** Wasted streams that a peer may have at once, and each second. */
 const BURST = 500;
 const RATE_PER_S = 1_000;
+/** What was wasted before anybody saw it is waited for, up to so much: ten seconds' worth. */
+const MOST_OWED = 10 * RATE_PER_S;
 /** Entries that are kept before those of peers that behave are swept out. */
 const SWEEP_AT = 1_024;
 
 interface Bucket {
+  /** Below zero when more was wasted than there was. */
   tokens: number;
   atMs: number;
   /** Went over, and must wait until half of it is back. */
@@ -32,7 +35,8 @@ export class PeerBudget {
       bucket.tokens -= amount;
       return true;
     }
-    bucket.tokens = 0;
+    // The last of it is not spent but refused.
+    bucket.tokens = Math.max(-MOST_OWED, Math.min(0, bucket.tokens - amount + 1));
     bucket.spent = true;
     return false;
   }
@@ -66,7 +70,8 @@ export class PeerBudget {
 
   /** Those that would be full by now. */
   #sweep(): void {
-    const full = this.#turn.startMs - (BURST / RATE_PER_S) * 1_000;
-    for (const [peer, { atMs }] of this.#buckets) if (atMs <= full) this.#buckets.delete(peer);
+    const now = this.#turn.startMs;
+    for (const [peer, { tokens, atMs }] of this.#buckets)
+      if (tokens + ((now - atMs) * RATE_PER_S) / 1_000 >= BURST) this.#buckets.delete(peer);
   }
 }

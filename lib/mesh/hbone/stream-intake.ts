@@ -1,4 +1,4 @@
-import type http2 from 'node:http2';
+import http2 from 'node:http2';
 import type { Turn } from './turn.ts';
 
 /** So many are served as they come; whether more of the same turn still live, the next turn shows. */
@@ -7,8 +7,10 @@ const AT_ONCE = 16;
 export interface IntakeOwner {
   /** One more stream was opened for nothing: may the peer do that? */
   isWasteAllowed(): boolean;
+  /** So many header blocks were read and thrown away, within so many bytes of the connection: may the peer do that? */
+  areBadHeadsAllowed(count: number, bytes: number): boolean;
   /** It may not: the session must end. */
-  refuse(): void;
+  refuse(reason: 'too-many-resets' | 'too-many-bad-heads'): void;
 }
 
 /**
@@ -23,6 +25,11 @@ export class StreamIntake {
   readonly #owner: IntakeOwner;
   #last = -1;
   #opened = 0;
+  /** Streams of the peer that came to somebody's eyes, and such as were counted as thrown away. */
+  #seen = 0;
+  /** Trailers that were thrown away and are not counted yet. */
+  #badTrailers = 0;
+  #bytesBefore = 0;
   #later: { readonly stream: http2.ServerHttp2Stream; readonly serve: () => void }[] = [];
   #refused = false;
 
@@ -34,7 +41,12 @@ export class StreamIntake {
   }
 
   take(stream: http2.ServerHttp2Stream, serve: () => void): void {
+    this.#seen += 1;
     if (this.#refused) return;
+    stream.once('close', () => {
+      // So ends a stream whose trailers are beyond the limits.
+      if (stream.rstCode === http2.constants.NGHTTP2_ENHANCE_YOUR_CALM) this.#badTrailers += 1;
+    });
     const { number } = this.#turn;
     this.#opened = this.#last === number ? this.#opened + 1 : 1;
     this.#last = number;
@@ -43,13 +55,35 @@ export class StreamIntake {
       return;
     }
     if (this.#opened > this.#mostOpen && !this.#owner.isWasteAllowed()) {
-      this.#refused = true;
-      this.#later = [];
-      this.#owner.refuse();
+      this.#refuse('too-many-resets');
       return;
     }
     if (this.#later.length === 0) setImmediate(() => this.#serveLater());
     this.#later.push({ stream, serve });
+  }
+
+  /**
+   * Counts heads that nghttp2 read to their end and threw away, since they were beyond the limits or broken; nothing else
+   * tells of them. A client numbers its streams one by one, so what is missing are those.
+   *
+   * @param last the highest stream that the peer has opened
+   * @param bytesRead of the connection since its beginning
+   */
+  look(last: number, bytesRead: number): void {
+    const bytes = bytesRead - this.#bytesBefore;
+    this.#bytesBefore = bytesRead;
+    const opened = (last + 1) >> 1;
+    const bad = Math.max(0, opened - this.#seen) + this.#badTrailers;
+    if (bad === 0 || this.#refused) return;
+    this.#seen = Math.max(this.#seen, opened);
+    this.#badTrailers = 0;
+    if (!this.#owner.areBadHeadsAllowed(bad, bytes)) this.#refuse('too-many-bad-heads');
+  }
+
+  #refuse(reason: 'too-many-resets' | 'too-many-bad-heads'): void {
+    this.#refused = true;
+    this.#later = [];
+    this.#owner.refuse(reason);
   }
 
   #serveLater(): void {

@@ -17,6 +17,11 @@ export function sendReset(stream: http2.Http2Stream, code: number): void {
   stream.close(code);
 }
 
+/** Ends a session with GOAWAY for this reason. Node takes an error that is undefined for reason 0. */
+export function endSession(session: http2.Http2Session, code: number): void {
+  session.destroy(null as unknown as undefined, code);
+}
+
 /**
  * Calls back when a stream says `end`, with whether only part of what was sent came. Node lets an HTTP/2 stream say `end` also
  * when it was reset, and when its session was destroyed; it is destroyed by then. After END_STREAM it is not yet, as the

@@ -109,7 +109,7 @@ export const MALFORMED: readonly Malformed[] = [
             3 + 2 * i,
             Buffer.concat([
               headerBlock(fields),
-              headerBlock(Array.from({ length: 500 }, () => ['x', '1'] as const)),
+              headerBlock(Array.from({ length: 900 }, () => ['x', '1'] as const)),
             ]),
           ),
         ),

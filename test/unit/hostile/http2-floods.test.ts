@@ -5,9 +5,18 @@ import { afterEach, beforeEach, describe, it } from 'mocha';
 import type { EchoStream } from '../../support/hostile/echo-stream.ts';
 import { FLOODS, u32, type Flood } from '../../support/hostile/floods.ts';
 import { SURFACES, type Surface } from '../../support/hostile/surfaces.ts';
-import { frame, HEADERS, PREFACE, RawHttp2, RST_STREAM, headerBlock } from '../waypoint/support/raw-http2.ts';
+import {
+  frame,
+  GOAWAY,
+  HEADERS,
+  PREFACE,
+  RawHttp2,
+  RST_STREAM,
+  headerBlock,
+} from '../waypoint/support/raw-http2.ts';
 import { eventually } from '../ztunnel/support/streams.ts';
 
+const ENHANCE_YOUR_CALM = 11;
 const PIECES_AT_ONCE = 2_000;
 /** Far above what is measured (some ten), far below what a flood would take that is held in memory. */
 const MAX_GROWTH_MB = 150;
@@ -42,6 +51,24 @@ for (const [where, start] of Object.entries(SURFACES)) {
         await next.turn();
       });
     }
+
+    it('heads that grow when they are read end the connection, and the next ones of that peer', async () => {
+      const flood = FLOODS.find(({ name }) => name.includes('HPACK'));
+      assert.ok(flood !== undefined);
+      while ((surface.refusals()['too-many-resets'] ?? 0) === 0) {
+        const raw = new RawHttp2(await surface.open());
+        raw.send(flood.first(surface.fields));
+        for (let n = 0; !raw.ended; await sleep(10))
+          for (let i = 0; i < 100 && raw.send(flood.piece(n, surface.fields)); i += 1) n += 1;
+        // It may be lost on its way, where the kernel answers with a reset what is still being sent.
+        const goaway = raw.frames.find(({ type }) => type === GOAWAY);
+        assert.equal(goaway?.payload.readUInt32BE(4) ?? ENHANCE_YOUR_CALM, ENHANCE_YOUR_CALM);
+        raw.close();
+      }
+      assert.ok((surface.refusals()['too-many-bad-heads'] ?? 0) > 0);
+      await innocent.turn(100_000);
+      innocent.check();
+    });
 
     it('500 streams a second that are aborted hurt no stream beside them, not even one of the same connection', async () => {
       const client = await surface.open();

@@ -98,7 +98,7 @@ describe('checks of RequestAuthentication', () => {
         fromHeaders: [{name: x, prefix: "T "}], fromParams: [p], fromCookies: [c], outputPayloadToHeader: x-p,
         forwardOriginalToken: true, outputClaimToHeaders: [{header: x-c, claim: a.b}], timeout: 1500ms}]}`,
       rule('jwksUri: "http://keys.shop:80/jwks"'),
-      rule('jwksUri: "file:///etc/keys"'),
+      rule('jwksUri: "file:///etc/loam/jwks/keys"'),
     ])
       assert.deepEqual(read('RequestAuthentication', spec), [], spec);
   });
@@ -112,6 +112,23 @@ describe('checks of RequestAuthentication', () => {
   it('refuse URIs that cannot be asked, or would show a password', () => {
     for (const uri of ['x', 'ftp://a/b', 'http://', 'file://host/x', 'https://u:p@h/', 'https://h/#x'])
       check(rule(`jwksUri: "${uri}"`), `${AT}.jwksUri`, /is not allowed; allowed: http/);
+  });
+  it('refuse files that are not below the folder of keys', () => {
+    for (const path of ['/etc/keys', '/etc/loam/jwks', '/etc/loam/jwks/../../shadow', '/etc/loam/jwks2/a'])
+      check(rule(`jwksUri: "file://${path}"`), `${AT}.jwksUri`, /is not allowed; allowed: http/);
+  });
+  it('refuse hosts that only the waypoint can reach, in each of their spellings', () => {
+    for (const host of [
+      ...['127.0.0.1:15000', 'localhost', 'a.localhost.', '[::1]', '0x7f.1', '2130706433', '0', '[::]'],
+      ...[
+        '169.254.169.254',
+        '[::ffff:169.254.169.254]',
+        '[fe80::1]',
+        '[fd00:ec2::254]',
+        '[64:ff9b::a9fe:a9fe]',
+      ],
+    ])
+      check(rule(`jwksUri: "http://${host}/x"`), `${AT}.jwksUri`, /no keys are fetched from/);
   });
   it('refuse broken key sets, and never repeat a private key', () => {
     for (const [text, message] of [

@@ -179,6 +179,22 @@ describe('waypoint/http/http2-server', () => {
     assert.notEqual(enableConnectProtocol, true);
   });
 
+  for (const [what, head] of [
+    ['a head of too many bytes', { 'x-long': 'a'.repeat(61_440) }],
+    ['too many lines', Object.fromEntries(Array.from({ length: 201 }, (_, i) => [`x-${i}`, '1']))],
+  ] as const) {
+    it(`answers ${what} with 431, and serves on`, async () => {
+      const session = await connect();
+      const stream = ask(session, { ':method': 'POST', ...head }, false);
+      const [response] = (await once(stream, 'response')) as [http2.IncomingHttpHeaders];
+      assert.equal(response[':status'], 431);
+      await happened(stream, 'close');
+      assert.deepEqual(errors, ['head-too-large']);
+      ask(session, { 'x-long': 'a'.repeat(60_000) });
+      assert.equal((await exchanges.next()).incoming.method, 'GET');
+    });
+  }
+
   it('drains: requests under way end, new ones are not asked for', async () => {
     const session = await connect();
     const stream = ask(session);

@@ -277,7 +277,7 @@ describe('Authenticator', () => {
 
   it('follows a rotation at the first token with the new key, and goes on with old keys in an outage', async () => {
     const server = await jwksServer(jwks(key));
-    const own = new JwksCache({ timing: { unknownKeyMs: 0 } });
+    const own = new JwksCache({ timing: { unknownKeyMs: 0 }, check: () => undefined });
     const policy = create(RequestAuthenticationSchema, {
       jwtRules: [{ issuer: ISSUER, jwksUri: server.uri, timeout: 2_000 }],
     });

@@ -38,7 +38,7 @@ describe('JwksCache', () => {
   });
 
   function follow(timing: Partial<JwksTiming> = {}, timeout = 0, uri = server.uri): KeySource {
-    cache = new JwksCache({ timing: { ...STILL, ...timing } });
+    cache = new JwksCache({ timing: { ...STILL, ...timing }, check: () => undefined, folder: tmpdir() });
     return cache.acquire({ jwks: '', jwksUri: uri, timeout });
   }
   async function kids(source: KeySource): Promise<unknown[]> {
@@ -203,9 +203,51 @@ describe('JwksCache', () => {
     const broken = cache.acquire({ jwks: '{', jwksUri: server.uri, timeout: 0 });
     assert.equal(await broken.current(), undefined);
     assert.match(broken.problem ?? '', /not JSON/);
-    for (const jwksUri of ['', 'ftp://x/y', 'http://'])
+    for (const jwksUri of ['', 'ftp://x/y', 'http://', 'file://host/x', 'file:///a%2Fb'])
       assert.equal(await cache.acquire({ jwks: '', jwksUri, timeout: 0 }).current(), undefined);
     assert.equal(server.requests(), 0);
+  });
+
+  describe('fetches nothing from where only the waypoint can reach', () => {
+    async function problem(uri: string): Promise<string> {
+      cache = new JwksCache({ timing: STILL });
+      const source = cache.acquire({ jwks: '', jwksUri: uri, timeout: 0 });
+      assert.equal(await source.current(), undefined);
+      return source.problem ?? '';
+    }
+
+    for (const [host, what] of [
+      ['127.0.0.1', /127\.0\.0\.1 is a loopback address/],
+      ['2130706433', /127\.0\.0\.1 is a loopback address/],
+      ['[::ffff:127.0.0.1]', /is a loopback address/],
+      ['0.0.0.0', /is an unspecified address/],
+      ['[::1]', /::1 is a loopback address/],
+      ['localhost', /is a loopback address/],
+    ] as const) {
+      it(host, async () => {
+        const { port } = new URL(server.uri);
+        assert.match(await problem(`http://${host}:${port}/jwks`), what);
+        assert.equal(server.requests(), 0);
+      });
+    }
+    it('a metadata service, and a file that is not below the folder of keys', async () => {
+      assert.match(await problem('http://169.254.169.254/latest/meta-data'), /is a link-local address/);
+      for (const uri of ['file:///proc/self/environ', 'file:///etc/loam/jwks/../../passwd'])
+        assert.match(await problem(uri), /is not below \/etc\/loam\/jwks/);
+    });
+    it('nor by a redirect', async () => {
+      server.answer((_, response) => response.writeHead(302, { location: 'http://169.254.169.254/' }).end());
+      const source = follow();
+      assert.equal(await source.current(), undefined);
+      assert.match(source.problem ?? '', /answered 302/);
+    });
+    it('and looks at every address of a name', async () => {
+      const asked: string[] = [];
+      cache = new JwksCache({ timing: STILL, check: (ip) => (asked.push(ip), undefined) });
+      const uri = server.uri.replace('127.0.0.1', 'localhost');
+      assert.equal((await cache.acquire({ jwks: '', jwksUri: uri, timeout: 0 }).current())?.size, 1);
+      assert.ok(asked.includes('127.0.0.1'), asked.join());
+    });
   });
 
   it('refuses a set with a private key, and does not quote it', () => {

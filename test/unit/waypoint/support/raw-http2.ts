@@ -62,6 +62,7 @@ export class RawHttp2 {
 
   constructor(stream: Duplex) {
     this.#stream = stream;
+    this.#ended = stream.destroyed || stream.readableEnded;
     stream.on('error', () => undefined);
     stream.on('data', (chunk: Buffer) => {
       this.#bytes = Buffer.concat([this.#bytes, chunk]);

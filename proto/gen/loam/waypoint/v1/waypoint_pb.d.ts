@@ -1769,7 +1769,7 @@ export declare type JwtRule = Message<"loam.waypoint.v1.JwtRule"> & {
   audiences: string[];
 
   /**
-   * http(s)://, or file:// of a file in the waypoint's own file system
+   * http(s)://, or file:///etc/loam/jwks/ of a file in the waypoint's own file system
    *
    * @generated from field: string jwks_uri = 3;
    */

@@ -108,7 +108,7 @@ describe('policies at waypoints', () => {
   });
 
   it('compiles a RequestAuthentication in full', () => {
-    const rule = `{issuer: "https://id", audiences: [a], jwksUri: "file:///etc/keys.json", timeout: 2s,
+    const rule = `{issuer: "https://id", audiences: [a], jwksUri: "file:///etc/loam/jwks/keys.json", timeout: 2s,
       fromHeaders: [{name: X-Jwt, prefix: "Token "}], fromParams: [t], fromCookies: [c], forwardOriginalToken: true,
       outputPayloadToHeader: X-Payload, outputClaimToHeaders: [{header: X-User, claim: sub}]}`;
     const mesh = meshOf([
@@ -121,7 +121,7 @@ describe('policies at waypoints', () => {
     assert(jwt !== undefined);
     assert.deepEqual(
       [jwt.issuer, jwt.audiences, jwt.jwksUri],
-      ['https://id', ['a'], 'file:///etc/keys.json'],
+      ['https://id', ['a'], 'file:///etc/loam/jwks/keys.json'],
     );
     assert.deepEqual([jwt.fromHeaders[0]?.name, jwt.fromHeaders[0]?.prefix], ['x-jwt', 'Token ']);
     assert.deepEqual([jwt.fromParams, jwt.fromCookies], [['t'], ['c']]);

@@ -54,6 +54,33 @@ describe('lib/mesh/hbone/peer-budget', () => {
     assert.ok(!budget.spend('a'));
   });
 
+  it('lets a peer owe what it wasted before it was noticed, up to ten seconds', () => {
+    const turn = new HeldTurn();
+    const budget = new PeerBudget(turn);
+    assert.ok(!budget.spend('a', 1_501));
+    turn.at += 1_249;
+    assert.ok(budget.isSpent('a'));
+    turn.at += 1;
+    assert.ok(!budget.isSpent('a'));
+    for (let i = 0; i < 5; i += 1) budget.spend('b', 1_000_000);
+    turn.at += 10_249;
+    assert.ok(budget.isSpent('b'));
+    turn.at += 1;
+    assert.ok(!budget.isSpent('b'));
+  });
+
+  it('does not forget one that owes', () => {
+    const turn = new HeldTurn();
+    const budget = new PeerBudget(turn);
+    budget.spend('debtor', 10_500);
+    for (let i = 0; i < 5_000; i += 1) {
+      turn.at += 1;
+      budget.spend(`198.18.${i >> 8}.${i & 255}`);
+    }
+    assert.ok(budget.size <= 2_048, String(budget.size));
+    assert.ok(budget.isSpent('debtor'));
+  });
+
   it('forgets peers whose budget is whole again', () => {
     const turn = new HeldTurn();
     const budget = new PeerBudget(turn);
