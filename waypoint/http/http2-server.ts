@@ -120,7 +120,7 @@ export class Http2Server {
     session.on('stream', (stream, headers, flags, rawHeaders) => {
       stream.on('error', () => undefined);
       intake.take(stream, () => {
-        if (this.#isTooLong(rawHeaders as unknown as readonly string[])) this.#refuseHead(stream, connection);
+        if (this.#isTooLong(rawHeaders)) this.#refuseHead(stream, connection);
         // END_STREAM on the head: there is no body.
         else handler(new Http2Exchange(stream, headers, (flags & 1) !== 0));
       });
