@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
+import { mkdirSync, rmdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'mocha';
+import { cgroup2Root } from '../../lib/linux/bpf/index.ts';
 import { inNetns } from '../../lib/linux/netns.ts';
 import { FAMILIES, IPV4, IPV6, plain } from './support/families.ts';
-import { Lab, run, type Pod } from './support/lab.ts';
-import { connectByIoUring, connectPassed, SQPOLL } from './support/python-client.ts';
+import { Lab, PREFIX, run, type Pod } from './support/lab.ts';
+import { connectByIoUring, connectPassed, connectUnderProgram, SQPOLL } from './support/python-client.ts';
 import { MPTCP, Sock, type Address } from './support/socket.ts';
 import { TinyMesh, type MeshPod } from './support/tiny-mesh.ts';
 
@@ -71,6 +74,19 @@ describe('bpf: whose socket it is, when it was made and who connects it', () => 
         const a = mesh.enrol(lab.pod('a'));
         assert.deepEqual(connectPassed(a.pod, family, service), service);
         captured(a, service);
+      });
+
+      it('is captured below a control group with a program of its own, as that leaves it (t8)', () => {
+        const a = mesh.enrol(lab.pod('a'));
+        const group = join(cgroup2Root(), `${PREFIX}-${process.pid}-own-program`);
+        mkdirSync(group);
+        try {
+          const other = { ip: service.ip, port: service.port + 1 };
+          assert.deepEqual(connectUnderProgram(a.pod, family, service, group, other.port), other);
+          captured(a, other);
+        } finally {
+          rmdirSync(group);
+        }
       });
 
       for (const [how, flags] of [

@@ -93,8 +93,9 @@ function mixedPair(
     for (const family of FAMILIES) {
       it(`passes connections over mutual TLS, and shows the server its true client (${family})`, async () => {
         const { client, server, loam } = get();
-        const dial = ['python3', appFile('sockets.py'), 'plain', family.slice(-1)];
-        const said = inPod(client, [...dial, addressOf(server, family), String(GREETER)]);
+        const to = [addressOf(server, family), String(GREETER)];
+        const dial = ['python3', appFile('sockets.py'), family.slice(-1), ...to, '-', 'mptcp'];
+        const said = inPod(client, dial);
         const { remote, greeting } = JSON.parse(said) as { remote: string; greeting: string };
         assert.equal(remote, addressOf(server, family));
         assert.ok(greeting.includes(`${addressOf(client, family)}:`), greeting);

@@ -54,12 +54,20 @@ describe('mesh: rules at the source', function () {
         .join('---\n'),
       [FILE]: policy('[{services: [{name: server}]}]'),
     });
-    for (const name of ['server', 'near', 'foreign', 'behind'])
-      hosts.set(`pod ${name}`, (await mesh.pod(name)).ip);
+    for (const name of ['server', 'near', 'foreign', 'behind']) {
+      const [ip4 = '', ip6 = ''] = (await mesh.pod(name)).ips;
+      hosts.set(`pod ${name}`, ip4);
+      hosts.set(`pod6 ${name}`, `[${ip6}]`);
+      hosts.set(`mapped ${name}`, `[::ffff:${ip4}]`);
+    }
     for (const name of ['client', 'other']) pids.set(name, (await mesh.pod(name)).initPid ?? 0);
     const { stdout } = await mesh.exec('client', 'sh', '-c', "ip -4 route show default | awk '{print $3}'");
     hosts.set('host', stdout.trim());
     assert.match(stdout, /^[0-9.]+\n$/, 'the pod has a way to its host');
+    const routes = await mesh.exec('client', 'ip', '-6', 'route', 'show', 'default');
+    const [, host6] = /via (\S+)/.exec(routes.stdout) ?? [];
+    assert.ok(host6 !== undefined, routes.stdout);
+    hosts.set('host6', `[${host6}]`);
   });
   after(() => mesh.down());
   afterEach(() => {
@@ -77,9 +85,9 @@ describe('mesh: rules at the source', function () {
   }
 
   function dial(pod: string, what: string): Promise<CommandResult> {
-    const [name = '', port = name.startsWith('pod ') ? '8080' : '80'] = what.split(':');
+    const [name = '', port = /^\w+ /.test(name) ? '8080' : '80'] = what.split(':');
     const url = `http://${hosts.get(name) ?? name}:${port}/`;
-    const command = ['curl', '-sS', '-o', '/dev/null', '--max-time', '30', url] as const;
+    const command = ['curl', '-sS', '-g', '-o', '/dev/null', '--max-time', '30', url] as const;
     const [file, ...args] = inSandbox(pids.get(pod) ?? 0, 'TERM', mesh.dir, command);
     return finished(spawn(file, args, { stdio: ['pipe', 'pipe', 'pipe'], env: meshEnvironment('test') }));
   }
@@ -184,6 +192,32 @@ describe('mesh: rules at the source', function () {
     );
   });
 
+  it('allows by IPv6 address, without the parts that are taken out, and says so of what it refuses', async () => {
+    const bare = (what: string): string => (hosts.get(what) ?? '').replace(/[[\]]/g, '');
+    const all = `{cidr: "::/0", except: [${bare('pod6 foreign')}]}`;
+    await check(
+      `[{cidrs: [{cidr: "${bare('host6')}/128"}]}, {cidrs: [${all}], ports: [{port: 8080}]}]`,
+      [`host6:${HOST_PORT}`, 'pod6 near', 'pod6 server'],
+      ['pod6 foreign', 'pod6 server:7000', 'pod near', 'mapped near', 'server'],
+    );
+    await lineOf('EGRESS', 'm/client', /no rule allows pod m\/foreign port 8080 by its address/);
+  });
+
+  it('means IPv4 by an IPv4 block, in whichever form it is dialled, and an identity by any address', async () => {
+    await check(
+      '[{cidrs: [{cidr: 0.0.0.0/0}]}]',
+      ['pod near', 'mapped near'],
+      ['pod6 near', `host6:${HOST_PORT}`],
+    );
+    const refused = `no rule allows ${hosts.get('host6')}:${HOST_PORT}`.replace(/[[\]]/g, '\\$&');
+    await lineOf('EGRESS', 'm/client', new RegExp(refused));
+    await check(
+      '[{serviceAccounts: [near]}]',
+      ['pod near', 'pod6 near', 'mapped near'],
+      ['pod6 server', 'mapped server', `host6:${HOST_PORT}`],
+    );
+  });
+
   it('allows by port alone', () =>
     check('[{ports: [{port: 80}]}]', ['server', 'near'], ['server:7000', 'pod server']));
 
@@ -269,14 +303,21 @@ describe('mesh: rules at the source', function () {
   it('refuses what the mesh does not know with REGISTRY_ONLY, with a reason of its own, but for a namespace that says otherwise', async () => {
     mesh.write('settings.yaml', settings('REGISTRY_ONLY'));
     await eventually('the host to be refused', () => isRefused('other', `host:${HOST_PORT}`));
+    assert(await isRefused('other', `host6:${HOST_PORT}`));
     await lineOf('REGISTRY_ONLY', 'm/other', /the mesh does not know/);
-    for (const what of ['server', 'near', 'pod foreign', 'behind'])
+    for (const what of ['server', 'near', 'pod foreign', 'pod6 foreign', 'pod6 near', 'behind'])
       assert(await reaches('other', what), what);
     const found = (await mesh.status()).controller?.objects.find(({ kind }) => kind === 'MeshSettings');
     assert.match(found?.message ?? '', /are refused/);
     await check(`[{cidrs: [{cidr: ${hosts.get('host')}}]}]`, [`host:${HOST_PORT}`], ['server']);
     assert(await isRefused('other', `host:${HOST_PORT}`));
+    await check(
+      `[{cidrs: [{cidr: ${(hosts.get('host6') ?? '').slice(1, -1)}}]}]`,
+      [`host6:${HOST_PORT}`],
+      [],
+    );
     mesh.write('namespace.yaml', OPEN_NAMESPACE);
     await eventually('the host to be reached', () => reaches('other', `host:${HOST_PORT}`));
+    assert(await reaches('other', `host6:${HOST_PORT}`));
   });
 });

@@ -13,7 +13,7 @@ import { meshPaths, type MeshPaths } from '../../cli/local/paths.ts';
 import { meshEnvironment, ZTUNNEL_METRICS_PORT } from '../../cli/local/programs.ts';
 import type { PodReport, ProgramReport } from '../../cli/local/report.ts';
 import { inSandbox } from '../../cli/local/sandbox.ts';
-import { meshStatus, type MeshStatus } from '../../cli/local/status.ts';
+import { meshStatus, supervisorReport, type MeshStatus } from '../../cli/local/status.ts';
 import { startSupervisor, waitUntilReady } from '../../cli/local/up.ts';
 import { PATIENCE } from '../support/patience.ts';
 
@@ -135,7 +135,7 @@ export class Mesh {
 
   /** @param name of a pod, or `namespace/name` where several namespaces have one of that name */
   async pod(name: string): Promise<PodReport> {
-    const pods = (await this.status()).report.pods.filter(
+    const pods = (await supervisorReport(this.name)).pods.filter(
       (each) => each.name === name || `${each.namespace}/${each.name}` === name,
     );
     const [pod, another] = pods;
@@ -174,7 +174,7 @@ export class Mesh {
     instance?: string,
   ): Promise<ProgramReport & { state: 'running' }> {
     return eventually(`${program} ${instance ?? node ?? ''} to run`, async () => {
-      const found = (await this.status()).report.programs.find(
+      const found = (await supervisorReport(this.name)).programs.find(
         (each) =>
           each.program === program &&
           (instance === undefined ? each.node === node : each.instance === instance),

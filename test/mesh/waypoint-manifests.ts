@@ -9,8 +9,10 @@ export function wayServer(
   name: string,
   labels: Readonly<Record<string, string>> = {},
   node = 'node-b',
+  families?: string,
 ): string {
   return podManifest(name, {
+    ...(families !== undefined && { families }),
     node,
     commands: { server: `node ${appFile('way-server.mjs')} ${name}` },
     ports: WAY_PORTS,
@@ -26,10 +28,12 @@ export interface ServiceOptions {
   readonly selector: Readonly<Record<string, string>>;
   /** `port: targetPort` or `port: [targetPort, appProtocol]`. */
   readonly ports: Readonly<Record<number, number | readonly [number, string]>>;
+  /** More of its spec. */
+  readonly spec?: Readonly<Record<string, string>>;
 }
 
 export function wayService(name: string, options: ServiceOptions): string {
-  const { namespace = 'm', waypoint, selector, ports } = options;
+  const { namespace = 'm', waypoint, selector, ports, spec = {} } = options;
   return `
 apiVersion: v1
 kind: Service
@@ -38,7 +42,9 @@ metadata:
   namespace: ${namespace}
   labels: ${JSON.stringify(waypoint === undefined ? {} : { 'loam.dev/use-waypoint': waypoint })}
 spec:
-  selector: ${JSON.stringify(selector)}
+${Object.entries(spec)
+  .map(([key, value]) => `  ${key}: ${value}\n`)
+  .join('')}  selector: ${JSON.stringify(selector)}
   ports: ${JSON.stringify(
     Object.entries(ports).map(([port, target]) => ({
       name: `p${port}`,
@@ -104,6 +110,9 @@ export interface WayLine {
   readonly route?: string;
   readonly policy?: string;
   readonly error?: string;
+  readonly 'src.addr'?: string;
+  readonly 'dst.addr'?: string;
+  readonly 'dst.identity'?: string;
   readonly 'dst.service'?: string;
   readonly 'dst.backend'?: string;
 }

@@ -11,7 +11,7 @@ const CACHE = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), '
  * Builds a program of somebody else's once, at the version that a folder's go.mod and go.sum pin, and keeps it in the user's
  * cache.
  *
- * @param folder under test/support, with go.mod, go.sum and tools.go
+ * @param folder under test/support, with go.mod, go.sum and tools.go; or main.go, where it is a program of ours
  * @param programPackage import path of the program
  * @returns the program's path
  * @throws Error naming what is missing, with the compiler's output as its cause
@@ -19,7 +19,8 @@ const CACHE = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), '
 export function buildGoProgram(folder: string, programPackage: string): string {
   const sources = join(packageRoot(), 'test', 'support', folder);
   const hash = createHash('sha256').update(programPackage);
-  for (const file of ['go.mod', 'go.sum']) hash.update(readFileSync(join(sources, file)));
+  for (const file of ['go.mod', 'go.sum', 'main.go'])
+    if (existsSync(join(sources, file))) hash.update(readFileSync(join(sources, file)));
   const name = programPackage.split('/').slice(-2).join('-');
   const program = join(CACHE, `${name}-${hash.digest('hex').slice(0, 16)}`);
   if (existsSync(program)) return program;

@@ -17,7 +17,9 @@ const UML_TIMEOUT_MS = 10 * 60_000;
 const WANTED_KERNEL = /^6\.1\./;
 
 /** Redirection and mTLS, policy, transparency, and that nothing stays behind. */
-const MESH_CORE = ['wire', 'policy', 'transparency', 'leftovers'].map((name) => `test/mesh/${name}.test.ts`);
+const MESH_CORE = ['plain/wire', 'plain/policy', 'plain/transparency', 'leftovers'].map(
+  (name) => `test/mesh/${name}.test.ts`,
+);
 
 /** What `loam` and the agent must name on the kernel that lacks it. */
 const LACKS = [/missing: the kernel's type information/];

@@ -50,6 +50,32 @@ s.connect((ip, port))
 print(7, 0, *s.getpeername()[:2])
 `;
 
+/** Connects in a control group of its own, whose own program writes another port into the destination first. */
+const UNDER_A_PROGRAM = String.raw`
+import ctypes, os, platform, socket, struct, sys
+family, ip, port, group, other = (socket.AF_INET6 if sys.argv[1] == '6' else socket.AF_INET), sys.argv[2], int(sys.argv[3]), sys.argv[4], int(sys.argv[5])
+libc = ctypes.CDLL(None, use_errno=True)
+BPF = 321 if platform.machine() == 'x86_64' else 280
+LOAD, ATTACH, SOCK_ADDR, CONNECT4, CONNECT6, MULTI = 5, 8, 18, 10, 11, 2
+def bpf(command, attr):
+    buffer = ctypes.create_string_buffer(attr, len(attr))
+    result = libc.syscall(BPF, command, buffer, len(attr))
+    if result < 0: sys.exit('bpf %d: errno %d' % (command, ctypes.get_errno()))
+    return result
+# r2 = the port; ctx->user_port = r2; return 1
+code = struct.pack('=BBhi', 0xb7, 2, 0, socket.htons(other)) + struct.pack('=BBhi', 0x63, 0x21, 24, 0) + struct.pack('=BBhi', 0xb7, 0, 0, 1) + struct.pack('=BBhi', 0x95, 0, 0, 0)
+instructions, license = ctypes.create_string_buffer(code, len(code)), ctypes.create_string_buffer(b'GPL')
+kind = CONNECT6 if family == socket.AF_INET6 else CONNECT4
+attr = struct.pack('=IIQQIIQII16sII', SOCK_ADDR, len(code) // 8, ctypes.addressof(instructions), ctypes.addressof(license), 0, 0, 0, 0, 0, b'other_port', 0, kind)
+program = bpf(LOAD, attr)
+directory = os.open(group, os.O_RDONLY)
+bpf(ATTACH, struct.pack('=IIII', directory, program, kind, MULTI))
+with open(group + '/cgroup.procs', 'w') as procs: procs.write(str(os.getpid()))
+s = socket.socket(family, socket.SOCK_STREAM)
+s.connect((ip, port))
+print(7, 0, *s.getpeername()[:2])
+`;
+
 export const SQPOLL = 2;
 
 /** Connects through io_uring; with {@link SQPOLL} a kernel thread does it. Returns what getpeername() says then. */
@@ -60,6 +86,17 @@ export function connectByIoUring(pod: Pod, family: 4 | 6, to: Address, flags = 0
 /** Connects with a socket that another process made. */
 export function connectPassed(pod: Pod, family: 4 | 6, to: Address): Address {
   return runInside(pod, PASSED, family, to);
+}
+
+/** Connects from a control group (made for it, and empty) with a program of its own, which makes `other` of the port. */
+export function connectUnderProgram(
+  pod: Pod,
+  family: 4 | 6,
+  to: Address,
+  group: string,
+  other: number,
+): Address {
+  return runInside(pod, UNDER_A_PROGRAM, family, to, group, String(other));
 }
 
 function runInside(pod: Pod, script: string, family: 4 | 6, to: Address, ...more: string[]): Address {

@@ -12,8 +12,8 @@ const who = (socket) => ({
   local: socket.localAddress,
 });
 
-/** Connects, and collects all that arrives until the end, an error, or the time is over. */
-function dial(onConnect, ms = 5000) {
+/** Connects, and collects all that arrives until it is enough, the end, an error, or the time is over. */
+function dial(onConnect, ms = 5000, isEnough = () => false) {
   return new Promise((resolve) => {
     let received = '';
     let connected = false;
@@ -28,7 +28,10 @@ function dial(onConnect, ms = 5000) {
       connected = true;
       onConnect(socket);
     });
-    socket.on('data', (chunk) => (received += chunk));
+    socket.on('data', (chunk) => {
+      received += chunk;
+      if (isEnough(received)) done('enough');
+    });
     socket.on('end', () => done('closed'));
     socket.on('error', (error) => done(error.code));
   });
@@ -39,7 +42,28 @@ if (what === 'names') {
   say(await dial((socket) => (say(who(socket)), socket.end())));
 } else if (what === 'listen') {
   // Says nothing: is anything said to us?
-  say(await dial(() => undefined, Number(text)));
+  say(
+    await dial(
+      () => undefined,
+      Number(text),
+      (received) => received.endsWith('\n'),
+    ),
+  );
+} else if (what === 'many') {
+  // So many at once to a port that greets and gives back: how many came back whole, and what became of the others?
+  const ends = {};
+  const one = async (i) => {
+    const line = `connection ${i}\n`;
+    const { received, end } = await dial(
+      (socket) => socket.write(line),
+      60_000,
+      (said) => said.endsWith(line),
+    );
+    const word = end === 'enough' && /^HELLO .*\n/.test(received) ? 'good' : `${end} after ${received}`;
+    ends[word] = (ends[word] ?? 0) + 1;
+  };
+  await Promise.all(Array.from({ length: Number(text) }, (_, i) => one(i)));
+  say(ends);
 } else if (what === 'hold') {
   // Keeps a connection in use until it is closed.
   const socket = connect({ host, port });

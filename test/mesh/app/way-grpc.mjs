@@ -53,7 +53,7 @@ export function serveGrpc(port, pod) {
     },
     fail: (call, done) => done({ code: Number(call.request.toString()), details: `no: ${pod}` }),
   });
-  server.bindAsync(`0.0.0.0:${port}`, grpc.ServerCredentials.createInsecure(), (error) => {
+  server.bindAsync(`[::]:${port}`, grpc.ServerCredentials.createInsecure(), (error) => {
     if (error) throw error;
   });
 }

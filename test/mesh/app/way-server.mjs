@@ -156,10 +156,12 @@ const tcp = (port, serve) =>
   createServer({ allowHalfOpen: true }, (socket) => {
     socket.on('error', () => undefined);
     serve(socket);
-  }).listen(port, '0.0.0.0');
+  }).listen(port, '::');
+// IPv4 as IPv4, though the listeners are of both families.
+const plain = (address) => address.replace(/^::ffff:/, '');
 // Server-first.
 tcp(7000, (socket) => {
-  socket.write(`HELLO ${socket.remoteAddress} from ${POD}\n`);
+  socket.write(`HELLO ${plain(socket.remoteAddress)} from ${POD}\n`);
   socket.pipe(socket);
 });
 // Half-close: answers when the client has said all.
@@ -171,7 +173,7 @@ tcp(7001, (socket) => {
     hash.update(chunk);
   });
   socket.on('end', () =>
-    setTimeout(() => socket.end(`${bytes} ${hash.digest('hex')} ${socket.remoteAddress}\n`), 50),
+    setTimeout(() => socket.end(`${bytes} ${hash.digest('hex')} ${plain(socket.remoteAddress)}\n`), 50),
   );
 });
 createTls(
@@ -183,6 +185,6 @@ createTls(
   },
   (socket) => {
     socket.on('error', () => undefined);
-    socket.end(`TLS ${socket.remoteAddress}`);
+    socket.end(`TLS ${plain(socket.remoteAddress)}`);
   },
-).listen(8443, '0.0.0.0');
+).listen(8443, '::');

@@ -2,57 +2,36 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { after, before, describe, it } from 'mocha';
-import { Driver } from './driver.ts';
-import { Mesh } from './harness.ts';
-import { WAY_BASE, wayServer, wayService } from './waypoint-manifests.ts';
+import { Driver } from '../driver.ts';
+import { throughMesh, WEB_PORTS } from './mesh.ts';
 
-const HTTP = 80; // nothing said: found out by the first bytes
-const DECLARED = 81;
-const H2 = 82;
-const GRPC = 83;
-const H2_FOUND = 84;
-const BANNER = 7000;
-const BANNER_DECLARED = 7002;
-const HALF_CLOSE = 7001;
-const TLS = 443;
+const {
+  http: HTTP,
+  declared: DECLARED,
+  h2: H2,
+  grpc: GRPC,
+  h2Found: H2_FOUND,
+  banner: BANNER,
+  bannerDeclared: BANNER_DECLARED,
+  halfClose: HALF_CLOSE,
+  tls: TLS,
+} = WEB_PORTS;
 const BIG = 64 * 1024 * 1024;
 const HUGE = 192 * 1024 * 1024;
 const sha256 = (text: string | Buffer): string => createHash('sha256').update(text).digest('hex');
 
 describe('mesh: what a waypoint carries', function () {
-  this.timeout(120_000);
-  let mesh: Mesh;
+  this.timeout(240_000);
+  const mesh = throughMesh.use();
   let client: Driver;
   before(async () => {
-    mesh = await Mesh.up({
-      ...WAY_BASE,
-      'v1.yaml': wayServer('v1', { run: 'web' }),
-      'web.yaml': wayService('web', {
-        waypoint: 'way',
-        selector: { run: 'web' },
-        ports: {
-          [HTTP]: 8080,
-          [DECLARED]: [8080, 'http'],
-          [H2]: [8081, 'kubernetes.io/h2c'],
-          [H2_FOUND]: 8081,
-          [GRPC]: [9090, 'grpc'],
-          [BANNER]: 7000,
-          [BANNER_DECLARED]: [7000, 'tcp'],
-          [HALF_CLOSE]: [7001, 'tcp'],
-          [TLS]: 8443,
-        },
-      }),
-    });
-    client = await Driver.in(mesh, 'client');
+    client = await Driver.in(mesh(), 'client');
   });
-  after(async () => {
-    client?.stop();
-    await mesh?.down();
-  });
+  after(() => client?.stop());
 
   const host = 'web';
   const peak = async (): Promise<number> => {
-    const { pid } = await mesh.program('waypoint', undefined, 'm/way-0');
+    const { pid } = await mesh().program('waypoint', undefined, 'm/way-0');
     return Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) * 1024;
   };
 
@@ -64,7 +43,7 @@ describe('mesh: what a waypoint carries', function () {
   ] as const) {
     describe(what, () => {
       it('carries a request and tells who the client is, whatever the client says', async () => {
-        const { ip } = await mesh.pod('client');
+        const { ip } = await mesh().pod('client');
         const told = await client.told({
           ...{ host, port, proto, path: '/a/b?c=d' },
           headers: {
@@ -155,7 +134,7 @@ describe('mesh: what a waypoint carries', function () {
           path: '/pipe',
           size: HUGE,
           chunked: true,
-          timeoutMs: 60_000,
+          timeoutMs: 150_000,
         },
       });
       assert.equal(answer.error, undefined);
@@ -291,7 +270,7 @@ describe('mesh: what a waypoint carries', function () {
       ['appProtocol tcp', BANNER_DECLARED],
     ] as const) {
       it(`a server that speaks first, at ${what}: it sees the client itself`, async () => {
-        const { ip } = await mesh.pod('client');
+        const { ip } = await mesh().pod('client');
         const { received, end } = await client.conversation(host, port, [
           { until: 'HELLO .*\\n' },
           { say: 'ping', until: 'ping' },
@@ -301,13 +280,13 @@ describe('mesh: what a waypoint carries', function () {
       });
     }
     it('keep a half-close', async () => {
-      const { ip } = await mesh.pod('client');
+      const { ip } = await mesh().pod('client');
       const { received, end, sha256: sum } = await client.tcp(host, HALF_CLOSE, 3_000_000);
       assert.equal(end, 'closed');
       assert.equal(received, `3000000 ${sum} ${ip}\n`);
     });
     it("carry the applications' own TLS", async () => {
-      const { ip } = await mesh.pod('client');
+      const { ip } = await mesh().pod('client');
       assert.deepEqual(await client.tls(host, TLS), { received: `TLS ${ip}`, end: 'closed' });
     });
   });

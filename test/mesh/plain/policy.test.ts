@@ -1,35 +1,35 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'mocha';
-import { appFile, eventually, Mesh } from './harness.ts';
-import { allowOnly, BASE, serviceManifest } from './manifests.ts';
-
-interface Dialled {
-  readonly connected: boolean;
-  readonly received: string;
-  readonly end: string;
-}
+import { appFile, eventually } from '../harness.ts';
+import { allowOnly } from '../manifests.ts';
+import { type Dialled, plainMesh } from './mesh.ts';
 
 const clientFile = appFile('client.mjs');
 
 describe('mesh: policy', function () {
-  this.timeout(120_000);
-  let mesh: Mesh;
+  this.timeout(180_000);
+  const mesh = plainMesh.use();
   before(async () => {
-    mesh = await Mesh.up({
-      ...BASE,
-      'services.yaml': [
-        serviceManifest('server', 'server', { 80: 8080, 7000: 7000 }, 'ipFamilyPolicy: RequireDualStack'),
-        serviceManifest('near', 'near', { 80: 8080, 7000: 7000 }, 'ipFamilyPolicy: RequireDualStack'),
-      ].join('---\n'),
-      'server-policy.yaml': allowOnly('server', 'client'),
-      'near-policy.yaml': allowOnly('near', 'client'),
-    });
+    for (const server of ['server', 'near']) {
+      mesh().write(`${server}-policy.yaml`, allowOnly(server, 'client'));
+      await eventually(
+        `the policy of ${server}`,
+        async () => (await listen('other', server)).received === '',
+      );
+    }
   });
-  after(() => mesh.down());
+  after(async () => {
+    for (const server of ['server', 'near']) {
+      mesh().remove(`${server}-policy.yaml`);
+      await eventually('everybody to be let in again', async () =>
+        (await listen('other', server)).received.startsWith('HELLO'),
+      );
+    }
+  });
 
   /** Dials the server-first port and says nothing: whatever arrives was let through. */
-  async function listen(pod: string, host: string): Promise<Dialled> {
-    return (await mesh.client(pod, 'listen', host, '7000', '2000'))[0] as Dialled;
+  async function listen(pod: string, host: string, ms = 10_000): Promise<Dialled> {
+    return (await mesh().client(pod, 'listen', host, '7000', String(ms)))[0] as Dialled;
   }
 
   for (const [server, node] of [
@@ -44,7 +44,7 @@ describe('mesh: policy', function () {
       assert.notEqual(denied.end, 'timeout', 'it is closed, not left hanging');
 
       const line = await eventually('the denial in the log', () =>
-        mesh
+        mesh()
           .accessLog(node)
           .find((each) => each.direction === 'inbound' && each.source === 'm/other' && each.flags === 'DENY'),
       );
@@ -52,7 +52,7 @@ describe('mesh: policy', function () {
       assert.equal(line.sourceIdentity, 'spiffe://cluster.local/ns/m/sa/other');
       assert.equal(line.bytesSent + line.bytesReceived, 0);
       const metric = await eventually('the denial in the metrics', async () =>
-        (await mesh.metrics(node))
+        (await mesh().metrics(node))
           .split('\n')
           .find(
             (each) =>
@@ -68,8 +68,8 @@ describe('mesh: policy', function () {
 
   it('denies by every address of either family, however it is written, and from outside', async () => {
     const vip = async (family: 4 | 6): Promise<string> =>
-      (await mesh.exec('client', 'getent', `ahostsv${family}`, 'server')).stdout.split(/\s/)[0] ?? '';
-    const [ip4 = '', ip6 = ''] = (await mesh.pod('server')).ips;
+      (await mesh().exec('client', 'getent', `ahostsv${family}`, 'server')).stdout.split(/\s/)[0] ?? '';
+    const [ip4 = '', ip6 = ''] = (await mesh().pod('server')).ips;
     const [vip4, vip6] = [await vip(4), await vip(6)];
     assert.match(`${ip6} ${vip6}`, /^fd4c:\S+ fd4c:/);
     for (const host of [ip4, ip6, vip4, vip6, `::ffff:${ip4}`, `::ffff:${vip4}`]) {
@@ -81,7 +81,7 @@ describe('mesh: policy', function () {
     for (const host of [ip4, ip6, `::ffff:${ip4}`])
       assert.equal((await listen('outsider', host)).received, '', `${host} from outside`);
     // A neighbour on the same bridge needs no route for a link-local address.
-    const { stdout } = await mesh.exec(
+    const { stdout } = await mesh().exec(
       'near',
       'ip',
       '-6',
@@ -96,46 +96,51 @@ describe('mesh: policy', function () {
     const local = /inet6 (fe80:[0-9a-f:]+)/.exec(stdout)?.[1];
     assert.ok(local !== undefined);
     for (const pod of ['client', 'other', 'outsider'])
-      assert.equal((await listen(pod, `${local}%eth0`)).received, '', `link-local from ${pod}`);
+      assert.equal((await listen(pod, `${local}%eth0`, 700)).received, '', `link-local from ${pod}`);
   });
 
   it('denies who comes in plaintext from outside the mesh', async () => {
-    const { ip } = await mesh.pod('server');
+    const { ip } = await mesh().pod('server');
     const denied = await listen('outsider', ip);
     assert.equal(denied.received, '');
     assert.notEqual(denied.end, 'timeout');
   });
 
   it('follows an edit both ways, and ends an open connection that the new rule forbids', async () => {
-    mesh.write('server-policy.yaml', allowOnly('server', 'client', 'other'));
+    mesh().write('server-policy.yaml', allowOnly('server', 'client', 'other'));
     await eventually('other to be let in', async () =>
       (await listen('other', 'server')).received.startsWith('HELLO'),
     );
 
-    const held = await mesh.spawn('other', 'node', clientFile, 'hold', 'server', '7000');
+    const held = await mesh().spawn('other', 'node', clientFile, 'hold', 'server', '7000');
     let said = '';
     held.stdout?.on('data', (chunk: Buffer) => (said += chunk.toString()));
     await eventually('the connection to be open', () => said.includes('"open"'));
-    const stays = await mesh.spawn('client', 'node', clientFile, 'hold', 'server', '7000');
+    const stays = await mesh().spawn('client', 'node', clientFile, 'hold', 'server', '7000');
     let stayed = '';
     stays.stdout?.on('data', (chunk: Buffer) => (stayed += chunk.toString()));
     await eventually('the other connection to be open', () => stayed.includes('"open"'));
 
-    mesh.write('server-policy.yaml', allowOnly('server', 'client'));
+    mesh().write('server-policy.yaml', allowOnly('server', 'client'));
     await eventually('the open connection to be closed', () => said.includes('"closed"'));
     assert.ok(!stayed.includes('"closed"'), 'the connection that is still allowed lives on');
     assert.equal((await listen('other', 'server')).received, '');
     stays.kill();
     const cut = await eventually('the reason in the log', () =>
-      mesh.accessLog('node-b').find((line) => line.error?.includes('policy change') === true),
+      mesh()
+        .accessLog('node-b')
+        .find((line) => line.error?.includes('policy change') === true),
     );
     assert.equal(cut.policy, 'm/server-policy');
   });
 
   it('keeps the last good state of a policy that is broken by an edit, and says what is wrong', async () => {
-    mesh.write('server-policy.yaml', allowOnly('server', 'client').replace('action: ALLOW', 'action: ALOW'));
+    mesh().write(
+      'server-policy.yaml',
+      allowOnly('server', 'client').replace('action: ALLOW', 'action: ALOW'),
+    );
     const object = await eventually('the rejection', async () =>
-      (await mesh.status()).controller?.objects.find(
+      (await mesh().status()).controller?.objects.find(
         (each) => each.name === 'server-policy' && each.state === 'rejected',
       ),
     );

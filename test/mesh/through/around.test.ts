@@ -1,40 +1,22 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'mocha';
-import { Driver } from './driver.ts';
-import { eventually, Mesh } from './harness.ts';
-import { gatewayManifest, podManifest } from './manifests.ts';
-import { WAY_BASE, wayServer, wayService } from './waypoint-manifests.ts';
+import { Driver } from '../driver.ts';
+import { eventually } from '../harness.ts';
+import { gatewayManifest } from '../manifests.ts';
+import { throughMesh } from './mesh.ts';
 
 describe('mesh: no way round a waypoint', function () {
   this.timeout(120_000);
-  let mesh: Mesh;
+  const mesh = throughMesh.use();
   let client: Driver;
   let outsider: Driver;
   before(async () => {
-    mesh = await Mesh.up({
-      ...WAY_BASE,
-      'outsider.yaml': podManifest('outsider', { labels: { 'loam.dev/dataplane-mode': 'none' } }),
-      'v1.yaml': wayServer('v1', { run: 'web' }),
-      'v2.yaml': wayServer('v2', { run: 'lost' }),
-      'near.yaml': wayServer('near', { run: 'web' }, 'node-a'),
-      'web.yaml': wayService('web', {
-        waypoint: 'way',
-        selector: { run: 'web' },
-        ports: { 80: [8080, 'http'] },
-      }),
-      'lost.yaml': wayService('lost', {
-        waypoint: 'nowhere',
-        selector: { run: 'lost' },
-        ports: { 80: [8080, 'http'] },
-      }),
-    });
-    client = await Driver.in(mesh, 'client');
-    outsider = await Driver.in(mesh, 'outsider');
+    client = await Driver.in(mesh(), 'client');
+    outsider = await Driver.in(mesh(), 'outsider');
   });
-  after(async () => {
+  after(() => {
     client?.stop();
     outsider?.stop();
-    await mesh?.down();
   });
 
   const reach = async (host: string): Promise<string> => {
@@ -43,15 +25,15 @@ describe('mesh: no way round a waypoint', function () {
   };
 
   for (const [pod, node] of [
-    ['v1', 'node-b'],
+    ['far', 'node-b'],
     ['near', 'node-a'],
   ] as const) {
     it(`denies a client that dials the pod itself, on ${node}, and says which waypoint it passed by`, async () => {
-      const { ip } = await mesh.pod(pod);
+      const { ip } = await mesh().pod(pod);
       const answer = await client.request({ host: ip, port: 8080, fresh: true });
       assert.equal(answer.status, undefined, JSON.stringify(answer));
       const line = await eventually('the denial in the log', () =>
-        mesh
+        mesh()
           .accessLog(node)
           .find(
             (each) =>
@@ -64,22 +46,22 @@ describe('mesh: no way round a waypoint', function () {
   }
 
   it('leaves other ports of the pod alone', async () => {
-    const { ip } = await mesh.pod('v1');
+    const { ip } = await mesh().pod('far');
     const { received } = await client.conversation(ip, 7000, [{ until: 'HELLO .*' }]);
     assert.match(received, /^HELLO /);
   });
 
   it('admits what came by the waypoint, from the first request on', async () => {
-    assert.match(await reach('web'), /^200 (v1|near) via way$/);
+    assert.match(await reach('held'), /^200 (far|near) via way$/);
   });
 
   it('denies who comes in plaintext from outside the mesh', async () => {
-    const { ip } = await mesh.pod('v1');
+    const { ip } = await mesh().pod('far');
     const answer = await outsider.request({ host: ip, port: 8080, fresh: true });
     assert.equal(answer.status, undefined, JSON.stringify(answer));
-    const source = (await mesh.pod('outsider')).ip;
+    const source = (await mesh().pod('outsider')).ip;
     await eventually('the denial in the log', () =>
-      mesh
+      mesh()
         .accessLog('node-b')
         .find(
           (each) =>
@@ -95,35 +77,35 @@ describe('mesh: no way round a waypoint', function () {
   it('refuses a Service whose waypoint does not exist, with a reason and a flag of its own', async () => {
     assert.doesNotMatch(await reach('lost'), /^200/);
     const line = await eventually('the refusal in the log', () =>
-      mesh
+      mesh()
         .accessLog('node-a')
         .find((each) => each.direction === 'outbound' && each.service?.startsWith('lost.') === true),
     );
     assert.equal(line.flags, 'WAYPOINT');
     assert.match(line.error ?? '', /waypoint/);
-    const { ip } = await mesh.pod('v2');
+    const { ip } = await mesh().pod('lost');
     assert.equal((await client.request({ host: ip, port: 8080, fresh: true })).status, undefined);
   });
 
   it('refuses when the Gateway goes, and serves again when it is back', async () => {
-    mesh.remove('gateway.yaml');
+    mesh().remove('gateway.yaml');
     // Asked again and again: the first that fail are those whose tunnel ended with the waypoint.
     await eventually('the refusal with its reason', async () => {
-      const answer = await reach('web');
+      const answer = await reach('held');
       assert.doesNotMatch(answer, /via nobody/);
-      return mesh
+      return mesh()
         .accessLog('node-a')
         .some(
           (each) =>
             each.direction === 'outbound' &&
-            each.service?.startsWith('web.') === true &&
+            each.service?.startsWith('held.') === true &&
             each.flags === 'WAYPOINT',
         );
     });
-    assert.doesNotMatch(await reach('web'), /^200/);
-    const { ip } = await mesh.pod('v1');
+    assert.doesNotMatch(await reach('held'), /^200/);
+    const { ip } = await mesh().pod('far');
     assert.equal((await client.request({ host: ip, port: 8080, fresh: true })).status, undefined);
-    mesh.write('gateway.yaml', gatewayManifest('way'));
-    await eventually('it to be served again', async () => /^200 \S+ via way$/.test(await reach('web')));
+    mesh().write('gateway.yaml', gatewayManifest('way'));
+    await eventually('it to be served again', async () => /^200 \S+ via way$/.test(await reach('held')));
   });
 });

@@ -1,0 +1,3 @@
+module loam.test/go-greeter
+
+go 1.24
