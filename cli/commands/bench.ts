@@ -28,6 +28,31 @@ function waypointCommand(): Command {
     });
 }
 
+/** Whether the harness of the peers is there; says so where it is not. */
+function hasPeers(): boolean {
+  if (existsSync(peersFolder())) return true;
+  console.error(
+    `loam bench: missing ${peersFolder()}: the Rust ztunnel and its harness (not part of the clone)`,
+  );
+  process.exitCode = 1;
+  return false;
+}
+
+/** `loam bench egress`: new connections per second with and without an EgressPolicy. */
+function egressCommand(): Command {
+  return new Command('egress')
+    .description('measure what an EgressPolicy costs a new connection')
+    .option('--rounds <n>', 'how often each is measured', '5')
+    .option('--duration-s <n>', 'how long one measurement takes', '10')
+    .option('--rules <n>', 'how many rules there are', '100')
+    .action(async (_options: unknown, command: Command) => {
+      if (!hasPeers()) return;
+      const { rounds, durationS, rules } = command.optsWithGlobals<Record<string, string>>();
+      const args = ['--rounds', rounds, '--duration-s', durationS, '--rules', rules].map(String);
+      await runModule('../../bench/egress', args);
+    });
+}
+
 async function runModule(path: string, args: readonly string[]): Promise<void> {
   const child = spawn(process.execPath, [siblingModule(import.meta.url, path).pathname, ...args], {
     stdio: 'inherit',
@@ -43,13 +68,7 @@ export function benchCommand(): Command {
     .option('--phases <list>', 'a bulk, b requests, c new connections, d memory', 'a,b,c,d')
     .option('--duration-s <n>', 'how long one measurement takes', '10')
     .action(async (options: { rounds: string; phases: string; durationS: string }) => {
-      if (!existsSync(peersFolder())) {
-        console.error(
-          `loam bench: missing ${peersFolder()}: the Rust ztunnel and its harness (not part of the clone)`,
-        );
-        process.exitCode = 1;
-        return;
-      }
+      if (!hasPeers()) return;
       const args = [
         '--rounds',
         options.rounds,
@@ -60,5 +79,6 @@ export function benchCommand(): Command {
       ];
       await runModule('../../bench/peers', args);
     })
-    .addCommand(waypointCommand());
+    .addCommand(waypointCommand())
+    .addCommand(egressCommand());
 }
