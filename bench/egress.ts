@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -8,6 +8,7 @@ import type { ControllerStatus } from '../cli/local/status.ts';
 import { peersFolder } from '../cli/test-rings/rings.ts';
 import { FAKE_CA, harness, HARNESS_ENV, podsOf, RUN_DIR } from '../test/interop/harness.ts';
 import { LoamSides, until } from '../test/interop/loam-side.ts';
+import { finished } from '../test/mesh/harness.ts';
 
 /**
  * Measures what an EgressPolicy costs: new connections per second from a pod, one after the other without a policy and with
@@ -67,12 +68,14 @@ interface Measured {
   readonly newconn_c16: { readonly qps: number; readonly p50_us: number; readonly cpu_client_s: number };
 }
 
-function measure(): Measured['newconn_c16'] {
+async function measure(): Promise<Measured['newconn_c16']> {
   const args = [PAIR, '--rounds', '1', '--phases', 'c', '--dur', values['duration-s']];
-  const out = execFileSync('python3', [join(peersFolder(), 'measure.py'), ...args], {
-    ...{ encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'], env: HARNESS_ENV },
+  const child = spawn('python3', [join(peersFolder(), 'measure.py'), ...args], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: HARNESS_ENV,
   });
-  return (JSON.parse(out.trim().split('\n').at(-1) ?? '') as Measured).newconn_c16;
+  const { stdout } = await finished(child);
+  return (JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as Measured).newconn_c16;
 }
 
 function median(numbers: readonly number[]): number {
@@ -107,7 +110,7 @@ try {
       const wanted = what === 'with' ? Math.ceil(rules / RULES_OF_A_POLICY) : 0;
       await until(`${wanted} policies to be in force`, async () => (await inForce()) === wanted);
       await sleep(SETTLE_MS);
-      samples[what].push(measure());
+      samples[what].push(await measure());
     }
   const rate = (what: 'without' | 'with'): number => median(samples[what].map(({ qps }) => qps));
   const latency = (what: 'without' | 'with'): number => median(samples[what].map(({ p50_us }) => p50_us));

@@ -28,12 +28,14 @@ async function until(what: string, holds: () => boolean): Promise<void> {
 describe('bpf: further subflows of MPTCP connections that are older than the enrolment (t11)', () => {
   let lab: Lab;
   let mesh: TinyMesh;
+  const open: Disposable[] = [];
 
   beforeEach(() => {
     lab = new Lab();
     mesh = new TinyMesh();
   });
   afterEach(() => {
+    for (const socket of open.splice(0)) socket[Symbol.dispose]();
     mesh?.[Symbol.dispose]();
     lab?.[Symbol.dispose]();
   });
@@ -51,6 +53,7 @@ describe('bpf: further subflows of MPTCP connections that are older than the enr
       assert.equal(socket.connect(own(server), PORT), 'ok');
       const accepted = listener.accept();
       assert.ok(accepted);
+      open.push(listener, socket, accepted);
       const talk = (): void => {
         socket.send('ping');
         assert.equal(accepted.socket.receive(), 'ping');

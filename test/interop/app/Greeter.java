@@ -59,7 +59,7 @@ public class Greeter {
     String greeting = new BufferedReader(new InputStreamReader(in, "UTF-8")).readLine();
     InetAddress there = ((InetSocketAddress) remote).getAddress();
     InetAddress here = ((InetSocketAddress) local).getAddress();
-    String dialled = String.format("\"kind\":\"%s\",\"dialled\":\"%s %d\",", kind, to.getHostString(), to.getPort());
+    String dialled = String.format("\"kind\":\"%s\",\"host\":\"%s\",\"port\":%d,", kind, to.getHostString(), to.getPort());
     System.out.println(seen(there, here, dialled) + ",\"greeting\":" + greeting + "}");
   }
 
