@@ -19,10 +19,11 @@ describe('docs/findings.md', () => {
     for (const finding of FINDINGS) {
       const row = rows.find((line) => line.startsWith(`| ${finding} |`));
       assert.ok(row !== undefined, finding);
-      if (!LATER.includes(finding)) assert.match(testsOf(row), /(bpf|mesh|attack|unit|interop)\b/, finding);
+      if (!LATER.includes(finding))
+        assert.match(testsOf(row), /(bpf|mesh|attack|unit|interop|ports)\b/, finding);
     }
     const named = rows.flatMap((row) => [
-      ...testsOf(row).matchAll(/(?:bpf|mesh|attack|unit|interop)\/[\w/-]+/g),
+      ...testsOf(row).matchAll(/(?:bpf|mesh|attack|unit|interop|ports)\/[\w/-]+/g),
     ]);
     assert.ok(named.length > 40);
     for (const [path] of named) assert.ok(existsSync(join(root, 'test', `${path}.test.ts`)), path);

@@ -122,7 +122,10 @@ describe('mesh: every kind of socket', function () {
         const child = await start(mesh(), 'late', { family, host: vip, source, kinds: EARLY });
         vips.set(family, vip);
         waiting.set(family, child);
-        await new Promise((resolve) => child.stdout?.once('data', resolve));
+        await new Promise((resolve, reject) => {
+          child.stdout?.once('data', resolve);
+          child.once('close', (code) => reject(new Error(`no sockets were made: exit code ${code}`)));
+        });
       }
       before_ = inbound().length;
       assert.equal(await enrolled(), false);
