@@ -55,6 +55,10 @@ async function writeTemporary(path: string, content: string, mode: number): Prom
     await file.writeFile(content);
     await file.chmod(mode);
     await file.sync();
+  } catch (error) {
+    // On a full disk it would stay, and so would that of the next attempt.
+    await rm(temporary, { force: true });
+    throw error;
   } finally {
     await file.close();
   }

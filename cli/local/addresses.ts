@@ -113,12 +113,22 @@ export class AddressPlan {
     return node;
   }
 
-  /** A fresh address in the node's subnet for one life of a pod. */
-  allocatePod(key: string, node: string): Addresses {
+  /**
+   * A fresh address in the node's subnet for one life of a pod.
+   *
+   * @param wish an IPv4 address that it gets, with the IPv6 one beside it, where the subnet has it and it is free
+   */
+  allocatePod(key: string, node: string, wish?: string): Addresses {
     const { index } = this.node(node);
     const used = new Set([...this.#podIps.values()].map((a) => a.ip4));
     const span = LAST_POD_HOST - FIRST_POD_HOST + 1;
     const start = this.#lastHost.get(index) ?? FIRST_POD_HOST - 1;
+    for (let host = FIRST_POD_HOST; host <= LAST_POD_HOST && wish !== undefined; host++) {
+      const addresses = { ip4: this.#ip4(index, host), ip6: this.#ip6(index, host) };
+      if (addresses.ip4 !== wish || used.has(wish)) continue;
+      this.#podIps.set(key, addresses);
+      return addresses;
+    }
     for (let step = 1; step <= span; step++) {
       const host = FIRST_POD_HOST + ((start - FIRST_POD_HOST + step + span) % span);
       const addresses = { ip4: this.#ip4(index, host), ip6: this.#ip6(index, host) };

@@ -6,6 +6,7 @@ import {
   openSync,
   readFileSync,
   renameSync,
+  rmSync,
   writeFileSync,
   writeSync,
 } from 'node:fs';
@@ -20,8 +21,14 @@ export function makePrivateDir(path: string): void {
 export function writeAtomically(path: string, text: string): void {
   makePrivateDir(dirname(path));
   const temporary = `${path}.${randomUUID()}.tmp`;
-  writeFileSync(temporary, text, { mode: 0o600 });
-  renameSync(temporary, path);
+  try {
+    writeFileSync(temporary, text, { mode: 0o600 });
+    renameSync(temporary, path);
+  } catch (error) {
+    // On a full disk it would stay, and so would that of the next attempt.
+    rmSync(temporary, { force: true });
+    throw error;
+  }
 }
 
 /** As {@link writeAtomically}, but leaves the file alone when it says so already. @returns whether it was written */

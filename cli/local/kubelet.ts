@@ -5,6 +5,7 @@ import { writeIfChanged } from './files.ts';
 import { hostsFile, type NamedPod } from './hosts.ts';
 import type { LogFile } from './log-file.ts';
 import {
+  ADDRESS_ANNOTATION,
   immutablePart,
   podKey,
   type AcceptedObjects,
@@ -154,7 +155,10 @@ export class Kubelet {
     const { plan, network, nodes, paths, env, records, manifests } = this.#options;
     const { namespace, name, nodeName } = manifest;
     await nodes.ensure(nodeName);
-    const ips = addressesOf(plan.allocatePod(key, nodeName), manifest.families);
+    const ips = addressesOf(
+      plan.allocatePod(key, nodeName, manifest.annotations[ADDRESS_ANNOTATION]),
+      manifest.families,
+    );
     let netns: string;
     try {
       netns = await network.addPod(nodeName, namespace, name, ips);

@@ -12,6 +12,9 @@ import { LocalMeshError } from './errors.ts';
 /** Which container runs which command in place of its image: `local.loam.dev/command.<container>`. */
 export const COMMAND_ANNOTATION_PREFIX = 'local.loam.dev/command.';
 
+/** An address that the pod would like to have, as some network plugins know such a wish: for trying what reuse does. */
+export const ADDRESS_ANNOTATION = 'local.loam.dev/address';
+
 /** The little of a Pod that the local mesh, as its kubelet, acts on. */
 export interface PodManifest {
   readonly namespace: string;

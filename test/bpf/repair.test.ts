@@ -91,6 +91,23 @@ describe('bpf: what somebody takes away behind the back of an instance', () => {
     assert.deepEqual(captured && mesh.originalDst(captured.socket), SERVICE);
   });
 
+  it('refuses to start on a pin that is another map, by name, and what is in force stays', () => {
+    const mesh = newMesh();
+    const { pod, listeners } = mesh.enrol(lab.pod('a'));
+    const [pods, aside] = [pinned(mesh, 'maps', 'pods'), `${pinned(mesh, 'maps', 'pods')}-aside`];
+    mesh.redirection.close();
+    run(`mv ${pods} ${aside}`);
+    run(`bpftool map pin pinned ${pinned(mesh, 'maps', 'counters')} ${pods}`);
+    assert.throws(() => Redirection.open({ instance: mesh.instance }), /pods/);
+    assert.equal(dial(pod.netnsFd, SERVICE.ip, SERVICE.port), 'ok');
+    using captured = listeners.outbound.accept();
+    run(`rm ${pods}`);
+    run(`mv ${aside} ${pods}`);
+    mesh.redirection = Redirection.open({ instance: mesh.instance });
+    assert.deepEqual(captured && mesh.originalDst(captured.socket), SERVICE);
+    assert.deepEqual(mesh.redirection.verify(), []);
+  });
+
   it('keeps a pod redirected that cannot be enrolled again', () => {
     const mesh = newMesh();
     const { pod, listeners } = mesh.enrol(lab.pod('a'));

@@ -46,6 +46,8 @@ export interface PodOptions {
   readonly serviceAccount?: string;
   /** Of the pod, as the annotation says them: `IPv6`; both by default. */
   readonly families?: string;
+  /** IPv4 address that it would like to have. */
+  readonly address?: string;
 }
 
 /** A Pod of namespace `m`, with its ServiceAccount; label `app` is its name. */
@@ -57,6 +59,7 @@ export function podManifest(name: string, options: PodOptions = {}): string {
     labels = {},
     serviceAccount = name,
     families,
+    address,
   } = options;
   const lines = [
     ...[
@@ -73,6 +76,7 @@ export function podManifest(name: string, options: PodOptions = {}): string {
     '  annotations:',
     '    test: mesh',
     ...(families === undefined ? [] : [`    local.loam.dev/ip-families: ${families}`]),
+    ...(address === undefined ? [] : [`    local.loam.dev/address: ${address}`]),
     ...Object.entries(commands).map(
       ([key, value]) => `    local.loam.dev/command.${key}: ${JSON.stringify(value)}`,
     ),

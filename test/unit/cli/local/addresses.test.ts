@@ -36,6 +36,19 @@ describe('local mesh: addresses', () => {
     assert.equal(plan.allocatePod('x/other', 'b').ip4, '198.18.2.2', 'another node has its own');
   });
 
+  it('gives the address that is wished for, where it is free and of the subnet', () => {
+    const plan = new AddressPlan(0);
+    assert.deepEqual(plan.allocatePod('x/a', 'a', '198.18.1.9'), {
+      ip4: '198.18.1.9',
+      ip6: 'fd4c:6f61:6d00:1::9',
+    });
+    assert.equal(plan.allocatePod('x/b', 'a', '198.18.1.9').ip4, '198.18.1.2');
+    for (const wish of ['198.18.2.9', '198.18.1.1', '198.18.1.255', 'nonsense'])
+      assert.match(plan.allocatePod(`x/${wish}`, 'a', wish).ip4, /^198\.18\.1\.[3-6]$/);
+    plan.releasePod('x/a');
+    assert.equal(plan.allocatePod('x/c', 'a', '198.18.1.9').ip4, '198.18.1.9');
+  });
+
   it('keeps the virtual address of a Service until it is gone', () => {
     const plan = new AddressPlan(0);
     assert.deepEqual(plan.vip('x/s'), { ip4: '198.18.24.1', ip6: 'fd4c:6f61:6d00:18::1' });
