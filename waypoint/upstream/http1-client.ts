@@ -18,6 +18,8 @@ import { IDLE_CONNECTION_MS, type Connector } from './connector.ts';
 const EMPTY = Buffer.alloc(0);
 /** For so long the other side may take to close a connection whose last response is complete. */
 const LINGER_MS = 1_000;
+/** So much before the endpoint would close it is a connection not used again: a request on its way would meet the end, and be lost. */
+const HINT_MARGIN_MS = 1_000;
 const MAX_RESPONSE_HEADER_BYTES = 64 * 1024;
 /** RFC 9110 section 9.2.2. */
 const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']);
@@ -72,6 +74,8 @@ class EndpointAgent extends http.Agent {
   readonly #onFree: () => void;
   readonly #carried = new WeakMap<Duplex, number>();
   readonly #guards = new WeakMap<Duplex, () => void>();
+  /** How long the endpoint says that it keeps each. */
+  readonly #hints = new WeakMap<Duplex, number>();
   retired = false;
   open = 0;
 
@@ -107,10 +111,11 @@ class EndpointAgent extends http.Agent {
   override keepSocketAlive(stream: Duplex): boolean {
     const carried = (this.#carried.get(stream) ?? 0) + 1;
     this.#carried.set(stream, carried);
-    if (this.retired || this.#usedUp(carried)) return false;
+    const keptMs = Math.min(IDLE_CONNECTION_MS, this.#hints.get(stream) ?? Infinity);
+    if (this.retired || this.#usedUp(carried) || keptMs <= 0) return false;
     setImmediate(this.#onFree);
     // At the timeout the agent itself closes what is still free.
-    (stream as Duplex & { setTimeout?: (ms: number) => void }).setTimeout?.(IDLE_CONNECTION_MS);
+    (stream as Duplex & { setTimeout?: (ms: number) => void }).setTimeout?.(keptMs);
     if (!(stream instanceof Socket)) {
       // What comes unasked would be taken for the answer to the next request; Node guards only its own sockets.
       const guard = (): void => void stream.destroy();
@@ -119,6 +124,12 @@ class EndpointAgent extends http.Agent {
       stream.once('end', guard);
     }
     return true;
+  }
+
+  /** Notes what a response says of its connection: `Keep-Alive: timeout=5`, in seconds (RFC 2068 section 19.7.1.1). */
+  noteHint(stream: Duplex, keepAlive: string | string[] | undefined): void {
+    const seconds = /(?:^|[\s,;])timeout=(\d{1,9})/i.exec(String(keepAlive ?? ''))?.[1];
+    if (seconds !== undefined) this.#hints.set(stream, Number(seconds) * 1_000 - HINT_MARGIN_MS);
   }
 
   override reuseSocket(stream: Duplex, request: http.ClientRequest): void {
@@ -221,8 +232,10 @@ class Http1Attempt implements UpstreamAttempt {
     request.on('response', (response) => {
       response.on('error', () => undefined);
       // Node's parser knows more versions than a server may answer with (RFC 9112 section 2.3).
+      const connection = request.socket as Duplex;
+      agent.noteHint(connection, response.headers['keep-alive']);
       if (response.httpVersionMajor !== 1) refuse(`a response of HTTP/${response.httpVersion}`);
-      else settled.resolve(upstreamResponse(response, request.socket as Duplex));
+      else settled.resolve(upstreamResponse(response, connection));
     });
     request.on('upgrade', (response: http.IncomingMessage, socket: Duplex, first: Buffer) => {
       if (upgrade === undefined) {

@@ -124,6 +124,43 @@ describe('waypoint: connections of HTTP/1.1 to an endpoint', () => {
     assert.equal(connector.made, 1);
   });
 
+  it('uses no connection again that its endpoint is about to close, by its own word', async () => {
+    const kept = (hint: string): string => OK.replace('\r\n\r\n', `\r\n${hint}\r\n\r\n`);
+    const made = async (hint: string): Promise<number> => {
+      const { client, connector } = await endpoint(answers(kept(hint)));
+      for (let i = 0; i < 2; i += 1) {
+        await readAll((await client.request(request({ method: 'POST' })).response).body as never);
+        await eventually(() => client.hasFree || connector.open === 0);
+      }
+      return connector.made;
+    };
+    // A second is what a request may be on its way.
+    assert.equal(await made('keep-alive: timeout=1'), 2);
+    assert.equal(await made('Keep-Alive: max=5, timeout=0'), 2);
+    assert.equal(await made('keep-alive: timeout=3600'), 1);
+    assert.equal(await made('keep-alive: nonsense'), 1);
+  });
+
+  it('closes an idle connection before its endpoint does', async () => {
+    const pairs = new StreamPairs();
+    ends.push(() => pairs.close());
+    const { near, far } = await pairs.http2();
+    let farEnded = false;
+    far.once('end', () => (farEnded = true)).once('close', () => (farEnded = true));
+    const client = new Http1Client(
+      { connect: () => Promise.resolve(near) },
+      () => false,
+      () => undefined,
+    );
+    const { response } = client.request(request());
+    await readUntil(far, '\r\n\r\n');
+    far.write(OK.replace('\r\n\r\n', '\r\nkeep-alive: timeout=2\r\n\r\n'));
+    await readAll((await response).body as never);
+    await eventually(() => near.destroyed && client.connections === 0);
+    far.resume();
+    await eventually(() => farEnded);
+  });
+
   it('closes a tunnel after its last response, whether or not the other side does', async () => {
     const pairs = new StreamPairs();
     ends.push(() => pairs.close());
