@@ -2,6 +2,7 @@ import { readdirSync } from 'node:fs';
 import { setImmediate as turn } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import { trimMalloc } from './linux/malloc-trim.ts';
 
 /** What one thread's part of V8 holds, in bytes. `external` is outside of its heap, `arrayBuffers` a part of that. */
 export interface ThreadMemory {
@@ -33,6 +34,8 @@ export async function threadMemory(collect: boolean): Promise<ThreadMemory> {
       collectGarbage();
       await turn();
     }
+    // What the C library keeps is no use of ours either.
+    trimMalloc();
   }
   const { heapUsed, heapTotal, external, arrayBuffers } = process.memoryUsage();
   return { heapUsed, heapTotal, external, arrayBuffers };

@@ -34,6 +34,7 @@ export function soakFile(name: string): string {
 export class StreamLoad {
   readonly #child: ChildProcess;
   readonly #lines: Interface;
+  readonly #ended: Promise<never>;
   #said = '';
 
   private constructor(child: ChildProcess) {
@@ -41,6 +42,10 @@ export class StreamLoad {
     if (child.stdout === null) throw new Error('a load needs its output');
     this.#lines = createInterface({ input: child.stdout });
     child.stderr?.on('data', (chunk: Buffer) => (this.#said += chunk.toString()));
+    this.#ended = once(child, 'close').then(() => {
+      throw new Error(`the load ended: ${this.#said}`);
+    });
+    this.#ended.catch(() => undefined);
   }
 
   static async in(
@@ -76,11 +81,7 @@ export class StreamLoad {
   }
 
   async #answer(): Promise<unknown> {
-    const ended = once(this.#child, 'close').then(() => {
-      throw new Error(`the load ended: ${this.#said}`);
-    });
-    ended.catch(() => undefined);
-    const [line] = (await Promise.race([once(this.#lines, 'line'), ended])) as [string];
+    const [line] = (await Promise.race([once(this.#lines, 'line'), this.#ended])) as [string];
     return JSON.parse(line);
   }
 }

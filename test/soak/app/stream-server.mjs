@@ -86,8 +86,11 @@ function serveHttp(request, response, closing) {
 }
 
 createServer({ allowHalfOpen: true, noDelay: true }, serveTcp).listen(9000);
-createHttp((request, response) => serveHttp(request, response, false)).listen(9001);
-createHttp((request, response) => serveHttp(request, response, true)).listen(9002);
+// Node's five seconds would have it close connections just as they are used again, where the machine is busy: a race of HTTP/1.1
+// itself, which loses requests without any mesh, and no subject here.
+const keptLong = { keepAliveTimeout: 120_000 };
+createHttp(keptLong, (request, response) => serveHttp(request, response, false)).listen(9001);
+createHttp(keptLong, (request, response) => serveHttp(request, response, true)).listen(9002);
 const http2 = createHttp2((request, response) => serveHttp(request, response, false));
 http2.on('session', (session) => session.on('error', () => undefined));
 http2.listen(9003);

@@ -26,7 +26,7 @@ let nextPod = 1;
 
 export type ResourceKind = MessageInitShape<typeof ResourceSchema>['kind'];
 
-type Bounds = Pick<WorkerStart, 'maxTunnels' | 'maxConnections'>;
+type Bounds = Pick<WorkerStart, 'maxTunnels' | 'maxConnections' | 'memoryLimit'>;
 
 export interface OwnService {
   readonly name: string;
