@@ -32,6 +32,7 @@ export class Http1Connection {
   #failure: number | undefined;
   #linger: NodeJS.Timeout | undefined;
   #switched = false;
+  #discards = false;
   #idleSince = performance.now();
 
   constructor(stream: Duplex, handler: ExchangeHandler) {
@@ -58,7 +59,10 @@ export class Http1Connection {
   /** Serves a request when all before it were answered. */
   take(turn: Turn): void {
     // After the last response nothing is served any more (RFC 9112 section 9.6).
-    if (this.#failure !== undefined || this.#stream.writableEnded) return;
+    if (this.#failure !== undefined || this.#stream.writableEnded) {
+      this.#discard();
+      return;
+    }
     if (this.#turn === undefined) {
       this.#start(turn);
       return;
@@ -113,8 +117,20 @@ export class Http1Connection {
     else this.#stream.resume();
   }
 
+  /**
+   * What comes from now on is thrown away without being parsed. A client that goes on sending requests after the last
+   * response would else fill the memory: Node keeps each of them, in their order, until the connection closes.
+   */
+  #discard(): void {
+    if (this.#discards) return;
+    this.#discards = true;
+    this.#stream.removeAllListeners('data');
+    this.#stream.on('data', () => undefined);
+  }
+
   #startLinger(): void {
     if (this.#switched || this.#stream.destroyed) return;
+    this.#discard();
     // To be read on, or its end would not be seen.
     this.#stream.resume();
     this.#linger = setTimeout(() => {

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
+import diagnostics_channel from 'node:diagnostics_channel';
 import { once } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { afterEach, beforeEach, describe, it } from 'mocha';
 import { detectProtocol } from '../../../../waypoint/http/detect.ts';
 import { Http1Server } from '../../../../waypoint/http/http1-server.ts';
 import { Exchanges, headers, limits } from '../support/exchanges.ts';
-import { happened, readAll, readUntil, StreamPairs, turns } from '../support/streams.ts';
+import { eventually, happened, readAll, readUntil, StreamPairs, turns } from '../support/streams.ts';
 
 describe('waypoint/http/http1-server', () => {
   let pairs: StreamPairs;
@@ -286,6 +287,40 @@ describe('waypoint/http/http1-server', () => {
     near.write('GET / HTTP/1.1\r\nhost: a\r\n\r\n');
     (await exchanges.next()).respond(200, headers({ 'content-length': '0' }), true);
     assert.match(await readAll(near), /^HTTP\/1\.1 200 /);
+  });
+
+  describe('reads no more requests after the last response', () => {
+    const FLOOD = 'GET / HTTP/1.1\r\nhost: a\r\n\r\n'.repeat(30_000);
+    let parsed = 0;
+    const count = (): void => void (parsed += 1);
+    // Each one that Node parses it keeps until the connection closes, served or not.
+    beforeEach(() => {
+      parsed = 0;
+      diagnostics_channel.subscribe('http.server.request.start', count);
+    });
+    afterEach(() => diagnostics_channel.unsubscribe('http.server.request.start', count));
+
+    // Answered with 417 and the end of the connection, which the client need not heed.
+    const LAST = 'GET / HTTP/1.1\r\nhost: a\r\nexpect: nothing\r\n\r\n';
+
+    it('of a client that has read it', async () => {
+      const near = await connect();
+      near.write(LAST);
+      await readUntil(near, '\r\n\r\n');
+      near.end(FLOOD);
+      await once(near, 'close');
+      assert.ok(parsed < 5_000, `${parsed} requests were kept`);
+    });
+
+    it('of a client that does not read it', async () => {
+      const { near, far } = await pairs.http2({ initialWindowSize: 0 });
+      server.accept(far, exchanges.handler);
+      let sent = false;
+      near.write(LAST);
+      near.end(FLOOD, () => (sent = true));
+      await eventually(() => sent);
+      assert.ok(parsed < 5_000, `${parsed} requests were kept`);
+    });
   });
 
   it('drains: a busy connection closes after its next response, an idle one when no request came to it', async () => {

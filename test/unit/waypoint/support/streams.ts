@@ -12,13 +12,20 @@ export class StreamPairs {
   readonly #servers: net.Server[] = [];
   readonly #streams = new Set<Duplex>();
 
-  /** Both ends of a CONNECT stream, as HBONE has them, without TLS. */
-  async http2(): Promise<{ near: http2.ClientHttp2Stream; far: http2.ServerHttp2Stream }> {
+  /**
+   * Both ends of a CONNECT stream, as HBONE has them, without TLS.
+   *
+   * @param settings the client's, where this is the first
+   */
+  async http2(
+    settings: http2.Settings = {},
+  ): Promise<{ near: http2.ClientHttp2Stream; far: http2.ServerHttp2Stream }> {
     if (this.#session === undefined || this.#server === undefined) {
       this.#server = http2.createServer();
       this.#server.listen(0, '127.0.0.1');
       await once(this.#server, 'listening');
-      this.#session = http2.connect(`http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`);
+      const { port } = this.#server.address() as AddressInfo;
+      this.#session = http2.connect(`http://127.0.0.1:${port}`, { settings });
       this.#session.on('error', () => undefined);
     }
     const arrived = once(this.#server, 'stream');
