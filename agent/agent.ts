@@ -8,6 +8,7 @@ import { KernelRedirection } from './kernel-redirection.ts';
 import { LinuxNode } from './linux-node.ts';
 import { LocalPodSource } from './local-pod-source.ts';
 import type { Log } from './log.ts';
+import { MapWatch } from './map-watch.ts';
 import { OffWatch } from './off-watch.ts';
 import type { PodRecord } from './pod-record.ts';
 import { problemText } from './pod-source.ts';
@@ -52,7 +53,11 @@ export async function startAgent(
   const source = new LocalPodSource(config.pods);
   const node = new LinuxNode(redirection.cgroupPath);
   const offWatch = new OffWatch(redirection, log);
-  const onPass = (records: Iterable<PodRecord>): void => offWatch.look(records, clock.now());
+  const mapWatch = new MapWatch(redirection, log);
+  const onPass = (records: Iterable<PodRecord>): void => {
+    offWatch.look(records, clock.now());
+    mapWatch.look(clock.now());
+  };
   const reconciler = new Reconciler({ source, redirection, node, handover: zds, clock, log, onPass });
   started.defer(() => reconciler.stop());
 

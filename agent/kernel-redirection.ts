@@ -6,6 +6,7 @@ import type {
   KernelPod,
   KernelProblem,
   Listeners,
+  MapFill,
   RedirectionPort,
 } from './redirection-port.ts';
 
@@ -53,6 +54,10 @@ export class KernelRedirection implements RedirectionPort {
     return this.#redirection.guard({ netnsFd, cookie, ips }, guard);
   }
 
+  followRoutes({ netnsFd, cookie, ips }: Pick<Enrolment, 'netnsFd' | 'cookie' | 'ips'>): void {
+    this.#redirection.followRoutes({ netnsFd, cookie, ips });
+  }
+
   setListeners(cookie: bigint, listeners: Listeners): void {
     const pod = this.#redirection.enrolled().find((each) => each.cookie === cookie);
     if (pod !== undefined) this.#redirection.setListeners(pod, { ...listeners });
@@ -63,10 +68,11 @@ export class KernelRedirection implements RedirectionPort {
   }
 
   enrolled(): KernelPod[] {
-    return this.#redirection.enrolled().map(({ cookie, ips, link, guardDrops }) => ({
+    return this.#redirection.enrolled().map(({ cookie, ips, link, lacks, guardDrops }) => ({
       cookie,
       ips,
       steering: STEERING[link],
+      lacks,
       ...(guardDrops && { guardDrops }),
     }));
   }
@@ -90,6 +96,10 @@ export class KernelRedirection implements RedirectionPort {
   stats(): Record<string, number> {
     const { counters, pods, records } = this.#redirection.stats();
     return { ...counters, pods, records };
+  }
+
+  fill(): Readonly<Record<string, MapFill>> {
+    return this.#redirection.fill();
   }
 
   close(): void {

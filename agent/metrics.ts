@@ -23,5 +23,59 @@ export function metricsOf(status: Status): string {
     const whole = guard.mode === 'on' && guard.guarded.length > 0 && guard.unguarded.length === 0;
     lines.push(`loam_agent_pod_guarded{namespace="${namespace}",pod="${name}"} ${whole ? 1 : 0}`);
   }
+  lines.push(
+    ...family(
+      'map_entries',
+      'gauge',
+      'Entries of a map of the kernel part.',
+      'map',
+      entries(status, 'entries'),
+    ),
+  );
+  lines.push(
+    ...family(
+      'map_capacity',
+      'gauge',
+      'Entries that the map has room for.',
+      'map',
+      entries(status, 'capacity'),
+    ),
+  );
+  const counters =
+    'error' in status.kernel ? [] : Object.entries(status.kernel).filter(([name]) => !GAUGES.has(name));
+  lines.push(
+    ...family('redirection_total', 'counter', 'What the programs did with connections.', 'what', counters),
+  );
+  lines.push(
+    ...family(
+      'repairs_total',
+      'counter',
+      'What somebody had taken away of the kernel part and was put back.',
+      'what',
+      Object.entries(status.repairs),
+    ),
+  );
   return `${lines.join('\n')}\n`;
+}
+
+/** Of the kernel's figures, those that are no counters. */
+const GAUGES = new Set(['pods', 'records']);
+
+function entries({ maps }: Status, what: 'entries' | 'capacity'): [string, number][] {
+  return Object.entries(maps).map(([name, fill]) => [name, fill[what]]);
+}
+
+function family(
+  name: string,
+  type: 'counter' | 'gauge',
+  help: string,
+  label: string,
+  values: readonly (readonly [string, number | string])[],
+): string[] {
+  const metric = `loam_agent_${name}`;
+  return [
+    `# HELP ${metric} ${help}`,
+    `# TYPE ${metric} ${type}`,
+    ...values.map(([value, number]) => `${metric}{${label}="${value}"} ${number}`),
+  ];
 }

@@ -25,6 +25,8 @@ export interface PodRecord {
   listeners: Listeners | undefined;
   /** The listeners that this process put into the kernel's socket map; undefined: those there are another's. */
   steeredTo: Listeners | undefined;
+  /** The listeners that this process put there last, whatever has become of them. */
+  given: Listeners | undefined;
   /** Counts namespaces and sets of listeners, for the hand-over. */
   generation: number;
   state: PodState;
@@ -47,6 +49,7 @@ export function newRecord(spec: PodSpec, now: number): PodRecord {
     netns: undefined,
     listeners: undefined,
     steeredTo: undefined,
+    given: undefined,
     generation: 0,
     state: 'waiting',
     since: now,

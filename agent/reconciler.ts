@@ -19,6 +19,7 @@ import {
 import { newRecord, podName, type PodProblem, type PodRecord, type PodState } from './pod-record.ts';
 import type { PodSource, PodSpec } from './pod-source.ts';
 import type { Enrolment, KernelPod, KernelProblem, RedirectionPort } from './redirection-port.ts';
+import { Repairs } from './repairs.ts';
 import type { Workload, WorkloadHandover } from './zds/workload.ts';
 
 /** The kernel is read and compared at least this often. */
@@ -39,6 +40,7 @@ export interface ReconcilerOptions {
 
 export class Reconciler {
   readonly #options: ReconcilerOptions;
+  readonly #repairs: Repairs;
   readonly #records = new Map<string, PodRecord>();
   #timer: Disposable | undefined;
   #dueAt = Infinity;
@@ -52,6 +54,7 @@ export class Reconciler {
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
+    this.#repairs = new Repairs(options.log);
   }
 
   /** The pods that belong in the mesh, as of the last pass. */
@@ -67,6 +70,11 @@ export class Reconciler {
   /** What is wrong with the whole, not with one pod. */
   get problems(): readonly string[] {
     return this.#problems;
+  }
+
+  /** What was put back, and how often. */
+  get repairs(): Readonly<Record<string, number>> {
+    return this.#repairs.counts;
   }
 
   /** Asks for a pass soon. */
@@ -120,11 +128,12 @@ export class Reconciler {
   }
 
   #repairHooks(problems: string[]): void {
-    const { redirection, log } = this.#options;
+    const { redirection } = this.#options;
     try {
       for (const what of redirection.repair())
-        log.error(
-          { what },
+        this.#repairs.note(
+          what,
+          {},
           'put back what somebody had detached or unpinned; pods may have been exposed meanwhile',
         );
     } catch (error) {
@@ -256,17 +265,23 @@ export class Reconciler {
     const { listeners } = record;
     const found = kernel.get(netns.cookie);
     const guard = guardMode(spec.annotations);
-    const complete = found !== undefined && sameIps(found.ips, ips) && found.steering === 'attached';
+    const lost = lostParts(found);
+    const complete =
+      found !== undefined && sameIps(found.ips, ips) && lost.every((each) => each === 'listeners');
     if (!complete || !node.hasSources(netns, ips)) {
       // Not enrolled before its listeners stand: connections would be refused.
       redirection.enrol({ netnsFd: netns.fd, cookie: netns.cookie, ips, listeners, guard });
       log.info({ pod: podName(spec), ips, netns: String(netns.inode.ino) }, 'switched redirection on');
-    } else if (record.steeredTo !== listeners) {
+    } else if (record.steeredTo !== listeners || lost.includes('listeners')) {
       redirection.setListeners(netns.cookie, listeners);
       log.info({ pod: podName(spec), ips }, 'took over redirection that was in force');
     }
+    for (const what of lost.filter((each) => each !== 'listeners' || record.given === listeners))
+      this.#repairs.note(what, { pod: podName(spec) }, 'put back what somebody had taken away of a pod');
     record.steeredTo = listeners;
+    record.given = listeners;
     this.#guard(record, { netnsFd: netns.fd, cookie: netns.cookie, ips: spec.ips, guard });
+    redirection.followRoutes({ netnsFd: netns.fd, cookie: netns.cookie, ips });
     record.backoff.reset();
   }
 
@@ -279,7 +294,8 @@ export class Reconciler {
     const name = podName(record.spec);
     const stood = new Set(before?.guarded.map((each) => each.name));
     for (const device of now?.attached.filter((each) => stood.has(each)) ?? [])
-      log.error(
+      this.#repairs.note(
+        'guard',
         { pod: name, device },
         'put back a guard that somebody had taken away; the pod was unguarded',
       );
@@ -417,4 +433,10 @@ export class Reconciler {
 /** The kernel keeps addresses by family and does not know which is the primary. */
 function sameIps(a: readonly string[], b: readonly string[]): boolean {
   return a.length === b.length && a.every((ip) => b.includes(ip));
+}
+
+/** What a pod that the kernel knows has lost. */
+function lostParts(pod: KernelPod | undefined): readonly string[] {
+  if (pod === undefined) return [];
+  return [...(pod.lacks ?? []), ...(pod.steering === 'attached' ? [] : ['sk_lookup'])];
 }

@@ -37,8 +37,16 @@ export interface KernelPod {
   readonly ips: readonly string[];
   /** Whether the pod's sk_lookup program is attached; 'dead': its namespace is gone. */
   readonly steering: 'attached' | 'missing' | 'dead';
+  /** Maps in which it should have an entry and has none: somebody took it away. */
+  readonly lacks?: readonly string[];
   /** Packets that its guard dropped, by reason; undefined: it has none. */
   readonly guardDrops?: Readonly<Record<string, number>>;
+}
+
+/** How full a map of the kernel part is. */
+export interface MapFill {
+  readonly entries: number;
+  readonly capacity: number;
 }
 
 /** Something that is not as it must be. */
@@ -61,6 +69,8 @@ export interface RedirectionPort {
    * @returns undefined for `none`
    */
   guard(pod: Pick<Enrolment, 'netnsFd' | 'cookie' | 'ips' | 'guard'>): Guard | undefined;
+  /** Lets an enrolled pod's connect() be refused, as without a mesh, where the pod has no IPv6 route now. */
+  followRoutes(pod: Pick<Enrolment, 'netnsFd' | 'cookie' | 'ips'>): void;
   /** Puts other listeners in the place of an enrolled pod's: new connections go there from now on. */
   setListeners(cookie: bigint, listeners: Listeners): void;
   /** Switches a pod's redirection off and leaves nothing of it in the kernel. */
@@ -75,7 +85,10 @@ export interface RedirectionPort {
   verify(): readonly KernelProblem[];
   /** What `loam off` switched off, and since when. */
   switchedOff(): { readonly node: Date | undefined; readonly pods: ReadonlyMap<bigint, Date> };
+  /** What the programs did, by counter. */
   stats(): Readonly<Record<string, number>>;
+  /** How full the maps are, by name. */
+  fill(): Readonly<Record<string, MapFill>>;
   /** Ends this process's part and leaves everything in force. */
   close(): void;
 }

@@ -5,7 +5,7 @@ import { errorText } from '../lib/loam-error.ts';
 import { podName, type PodRecord } from './pod-record.ts';
 import type { PodSource, SourceProblem } from './pod-source.ts';
 import type { Reconciler } from './reconciler.ts';
-import type { KernelPod, RedirectionPort } from './redirection-port.ts';
+import type { KernelPod, MapFill, RedirectionPort } from './redirection-port.ts';
 import type { ZdsServer } from './zds/server.ts';
 import type { HandoverState } from './zds/workload.ts';
 
@@ -64,6 +64,10 @@ export interface Status {
   readonly problems: readonly string[];
   readonly proxies: ReturnType<ZdsServer['describe']>;
   readonly kernel: Readonly<Record<string, number>> | { readonly error: string };
+  /** How full the maps of the kernel part are. */
+  readonly maps: Readonly<Record<string, MapFill>>;
+  /** What somebody had taken away of the kernel part and was put back, and how often. */
+  readonly repairs: Readonly<Record<string, number>>;
 }
 
 export interface StatusParts {
@@ -88,6 +92,8 @@ export function statusOf({ node, instance, source, reconciler, redirection, zds 
     problems: reconciler.problems,
     proxies: zds.describe(),
     kernel: kernelStats(redirection),
+    maps: fill(redirection),
+    repairs: reconciler.repairs,
   };
 }
 
@@ -166,6 +172,14 @@ function switchedOff(redirection: RedirectionPort): ReturnType<RedirectionPort['
     return redirection.switchedOff();
   } catch {
     return undefined; // kernelStats shows why the kernel cannot be asked
+  }
+}
+
+function fill(redirection: RedirectionPort): Status['maps'] {
+  try {
+    return redirection.fill();
+  } catch {
+    return {}; // kernelStats shows why the kernel cannot be asked
   }
 }
 

@@ -45,6 +45,22 @@ static __always_inline __u16 spread_port(const struct pod *pod, __u16 source_por
 	return pod->port_low + i;
 }
 
+/*
+ * The errno for a destination that the pod has no route to, else 0. Turned to the pod itself, every connection has one:
+ * a client that tries IPv6 first would find it made, and not try IPv4 (RFC 8305).
+ */
+static __always_inline __u32 unrouted(__u64 netns, const struct own_addresses *own, const __be32 ip[4])
+{
+	struct route_key key = { .bits = 8 * (sizeof(key) - sizeof(key.bits)), .netns = { netns, netns >> 32 } };
+	__u32 *error;
+
+	if (is_mapped(ip) || is_own(own, ip))
+		return 0;
+	copy_ip(key.ip, ip);
+	error = bpf_map_lookup_elem(&routes, &key);
+	return error ? *error : 0;
+}
+
 static __always_inline int redirect(struct bpf_sock_addr *ctx, bool v6)
 {
 	struct own_socket *own;
@@ -53,7 +69,7 @@ static __always_inline int redirect(struct bpf_sock_addr *ctx, bool v6)
 	struct bpf_sock *sk;
 	struct pod *pod;
 	__u64 netns;
-	__u32 device;
+	__u32 device, error;
 
 	if (ctx->protocol != IPPROTO_TCP)
 		return ALLOW;
@@ -61,6 +77,12 @@ static __always_inline int redirect(struct bpf_sock_addr *ctx, bool v6)
 	pod = bpf_map_lookup_elem(&pods, &netns);
 	sk = ctx->sk;
 	if (!pod) {
+		/* Its entry was taken away behind our back. Not so of ztunnel's sockets, which leave encrypted. */
+		if (bpf_map_lookup_elem(&enrolled, &netns) && !is_off(netns) &&
+		    !(sk && bpf_sk_storage_get(&own_sockets, sk, 0, 0))) {
+			count(REFUSED_ENTRY);
+			return refuse(ENOBUFS);
+		}
 		/* Of a pod that was enrolled when this socket dialled before: what it dials now, it reaches. */
 		if (sk && dialled_by(sk))
 			forget_dialled(sk);
@@ -75,8 +97,10 @@ static __always_inline int redirect(struct bpf_sock_addr *ctx, bool v6)
 		return ALLOW;
 	}
 	use = bpf_map_lookup_elem(&pod_uses, &netns);
-	if (!sk || !use)
+	if (!sk || !use) {
+		count(REFUSED_ENTRY);
 		return refuse(ENOBUFS);
+	}
 	read_user_address(ctx, v6, &to);
 
 	if (own) {
@@ -114,6 +138,11 @@ static __always_inline int redirect(struct bpf_sock_addr *ctx, bool v6)
 	if (device && device != (is_mapped(to.ip) ? pod->device_v4 : pod->device_v6)) {
 		count(REFUSED_DEVICE);
 		return refuse(ENETUNREACH);
+	}
+	error = unrouted(netns, &pod->own, to.ip);
+	if (error) {
+		count(REFUSED_ROUTE);
+		return refuse(error);
 	}
 	if (at_cap(pod, use, RECORD_OUTBOUND)) {
 		count(REFUSED_CAP);

@@ -12,6 +12,7 @@
 
 #define MAX_PODS 1024
 #define MAX_RECORDS 65536
+#define MAX_ROUTES 16384
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -27,6 +28,17 @@ struct {
 	__type(value, struct pod_use);
 } pod_uses SEC(".maps");
 
+/*
+ * Which pods are enrolled, once more, with their generation. Written after `pods` and deleted before it, so that a pod
+ * which is in here alone has lost its entry there: it is refused what it dials, in place of being let out as it is.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_PODS);
+	__type(key, __u64);
+	__type(value, __u64);
+} enrolled SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, MAX_RECORDS);
@@ -40,6 +52,18 @@ struct {
 	__type(key, struct listener_key);
 	__type(value, __u64);
 } listeners SEC(".maps");
+
+/*
+ * Where the pods' IPv6 routes lead, kept up to date by user space: the errno that connect() gives without a mesh, or 0.
+ * Nothing found: not known, and so captured, as what has a route.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, MAX_ROUTES);
+	__type(key, struct route_key);
+	__type(value, __u32);
+} routes SEC(".maps");
 
 /* Sockets of ours. Only user space that holds the map's descriptor can put one in: no mark, port or uid to copy. */
 struct {

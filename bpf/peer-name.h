@@ -9,6 +9,42 @@
 #include "address.h"
 #include "stored.h"
 
+/*
+ * Did ztunnel connect on behalf of a client that could not be written down (no memory)? Only its connections come from
+ * within the pod to an address that means something outside. Those that it accepts itself are not an application's.
+ */
+static __always_inline bool lost_client(struct bpf_sock_addr *ctx, struct bpf_sock *sk, bool v6)
+{
+	struct address peer, local = {};
+	__u64 netns;
+
+	read_user_address(ctx, v6, &peer);
+	if (!is_internal(peer.ip))
+		return false;
+	if (v6) {
+		local.ip[0] = sk->src_ip6[0];
+		local.ip[1] = sk->src_ip6[1];
+		local.ip[2] = sk->src_ip6[2];
+		local.ip[3] = sk->src_ip6[3];
+	} else {
+		set_mapped(local.ip, sk->src_ip4);
+	}
+	if (is_internal(local.ip))
+		return false;
+	netns = bpf_get_netns_cookie(ctx);
+	return bpf_map_lookup_elem(&pods, &netns) && !bpf_sk_storage_get(&original_dst, sk, 0, 0) &&
+	       !bpf_sk_storage_get(&own_sockets, sk, 0, 0);
+}
+
+/* The IPv4 dummy address (RFC 7600) as a v4-mapped one, for a peer that must not be taken for a friend of the pod's. */
+static __always_inline void name_dummy(struct bpf_sock_addr *ctx, bool v6, __be16 port)
+{
+	struct address dummy = { .port = port };
+
+	set_mapped(dummy.ip, bpf_htonl(0xc0000008));
+	write_user_address(ctx, v6, &dummy);
+}
+
 static __always_inline int name_peer(struct bpf_sock_addr *ctx, bool v6)
 {
 	struct bpf_sock *sk = ctx->sk;
@@ -19,20 +55,16 @@ static __always_inline int name_peer(struct bpf_sock_addr *ctx, bool v6)
 	peer = dialled_by(sk);
 	if (!peer)
 		peer = true_peer_of(sk);
-	if (!peer)
+	if (!peer) {
+		if (lost_client(ctx, sk, v6))
+			name_dummy(ctx, v6, 0);
 		return 1;
-	if (v6 || is_mapped(peer->ip)) {
-		write_user_address(ctx, v6, peer);
-	} else {
-		/*
-		 * An IPv4 socket whose client, behind a waypoint, has an IPv6 address. Left as it is it would show
-		 * ztunnel's 127.x.y.z, which programs take for a friend; so the IPv4 dummy address (RFC 7600).
-		 */
-		struct address dummy = { .port = peer->port };
-
-		set_mapped(dummy.ip, bpf_htonl(0xc0000008));
-		write_user_address(ctx, v6, &dummy);
 	}
+	if (v6 || is_mapped(peer->ip))
+		write_user_address(ctx, v6, peer);
+	else
+		/* An IPv4 socket whose client, behind a waypoint, has an IPv6 address. */
+		name_dummy(ctx, v6, peer->port);
 	return 1;
 }
 

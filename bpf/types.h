@@ -34,6 +34,13 @@ struct pod {
 	__u32 zero;
 };
 
+/* A destination within a pod: how many of the bits that follow are meant, then the netns cookie, then an IPv6 prefix. */
+struct route_key {
+	__u32 bits;
+	__u32 netns[2]; /* lower half first; a __u64 would be aligned, and leave a gap that is compared too */
+	__be32 ip[4];
+};
+
 /* What a recorded connection is, and so what sk_lookup does with it. */
 enum record_kind {
 	RECORD_OUTBOUND = 0, /* the application's, redirected: to the outbound listener */

@@ -30,9 +30,16 @@ export interface NetlinkMessage {
  *
  * @param dump all objects of a kind, in place of one
  * @param flags more of them, for a request that changes something: with NLM_F_ACK the answer is empty
+ * @param limit a dump ends after so many messages
  * @throws SystemCallError with the kernel's errno, `netlink` as the call
  */
-export function askNetlink(type: number, body: Buffer, dump: boolean, flags = 0): NetlinkMessage[] {
+export function askNetlink(
+  type: number,
+  body: Buffer,
+  dump: boolean,
+  flags = 0,
+  limit = Infinity,
+): NetlinkMessage[] {
   const fd = check(sys.socket(AF_NETLINK, SOCK_RAW_CLOEXEC, NETLINK_ROUTE), 'socket', 'AF_NETLINK');
   try {
     const time = owned(16);
@@ -44,13 +51,13 @@ export function askNetlink(type: number, body: Buffer, dump: boolean, flags = 0)
     request.writeUInt16LE(NLM_F_REQUEST | flags | (dump ? NLM_F_DUMP : 0), 6);
     body.copy(request, HEADER_BYTES);
     check(sys.write(fd, request, request.length), 'write', 'netlink');
-    return receive(fd, type, dump);
+    return receive(fd, type, dump, limit);
   } finally {
     closeFd(fd);
   }
 }
 
-function receive(fd: number, type: number, dump: boolean): NetlinkMessage[] {
+function receive(fd: number, type: number, dump: boolean, limit: number): NetlinkMessage[] {
   const messages: NetlinkMessage[] = [];
   const chunk = owned(RECEIVE_BYTES);
   for (;;) {
@@ -65,7 +72,7 @@ function receive(fd: number, type: number, dump: boolean): NetlinkMessage[] {
         return messages;
       }
       messages.push({ type: message.type, body: Buffer.from(message.body) });
-      if (!dump) return messages;
+      if (!dump || messages.length >= limit) return messages;
     }
   }
 }

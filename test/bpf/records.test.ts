@@ -112,7 +112,7 @@ describe('bpf: records of connections under way', () => {
     assert.equal(mesh.redirection.stats().records, 0);
   });
 
-  it('that find the map full make connect() fail, counted for the pod, and nothing passes', () => {
+  it('that find the map full make connect() fail, counted, nothing passes, and what exists goes on', () => {
     const a = mesh.enrol(lab.pod('a'));
     using app = Sock.listen(a.pod.netnsFd, '::', 9103, { family: 6 });
     const fd = libbpf().openPin(pinned(mesh, 'maps', 'records'));
@@ -122,8 +122,15 @@ describe('bpf: records of connections under way', () => {
       key.writeUInt32LE(i, 12);
       return key;
     });
+    using client = Sock.open(a.pod.netnsFd);
+    assert.equal(client.connect(SERVICE.ip, SERVICE.port), 'ok');
+    using server = a.listeners.outbound.accept();
     try {
       for (const key of keys) records.set(key, buffer(RECORD_BYTES));
+      assert.deepEqual(mesh.redirection.fill()['records'], {
+        entries: MAX_RECORDS,
+        capacity: MAX_RECORDS,
+      });
       for (const { family, service, own } of [IPV4, IPV6]) {
         assert.equal(dial(a.pod.netnsFd, service.ip, service.port, { family }), 'ECONNREFUSED');
         using toApp = mesh.ownSocket(a.pod, { ip: '192.0.2.1', port: 1 }, family);
@@ -132,6 +139,11 @@ describe('bpf: records of connections under way', () => {
       }
       assert.equal(app.accept(0), undefined);
       assert.equal(use(a).refusedFull, 4);
+      assert.equal(mesh.counter('recordsFull'), 4);
+      // What exists goes on, and what arrives from outside needs no record.
+      client.send('still');
+      assert.equal(server?.socket.receive(), 'still');
+      assert.equal(dial(lab.pod('c').netnsFd, a.pod.ip, 9103), 'ok');
       assert.deepEqual(use(a).outstanding, none);
       assert.match(mesh.redirection.verify()[0]?.problem ?? '', /not enrolled/);
     } finally {

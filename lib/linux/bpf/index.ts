@@ -14,5 +14,6 @@ export type { GuardMethod } from './guard-pins.ts';
 export type { GuardRequest, GuardState } from './guard-store.ts';
 export { OffSwitches, pinnedInstances, type SwitchedOff } from './off-switches.ts';
 export { markOwnSocket, originalDst } from './own-sockets.ts';
+export type { Fill } from './instance-maps.ts';
 export type { EnrolledPod, PodHandle, PodRequest } from './pod-store.ts';
 export { Redirection, type OpenOptions, type Problem, type Stats } from './redirection.ts';

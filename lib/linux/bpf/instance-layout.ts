@@ -15,12 +15,16 @@ import {
   decodePod,
   decodePodUse,
   encodePod,
+  encodePodUse,
   encodeSelf,
+  kindOfRecord,
   LISTENER_KEY_BYTES,
   OWN_SOCKET_BYTES,
   POD_BYTES,
   POD_USE_BYTES,
   RECORD_BYTES,
+  ROUTE_BYTES,
+  ROUTE_KEY_BYTES,
   TUPLE_BYTES,
   type PodEntry,
   type PodUse,
@@ -58,8 +62,10 @@ export interface MapLayout {
 /** Names of the maps that user space works with, as bpf/maps.h has them. */
 export type MapName =
   | 'pods'
+  | 'enrolled'
   | 'pod_uses'
   | 'records'
+  | 'routes'
   | 'listeners'
   | 'own_sockets'
   | 'dialled'
@@ -84,6 +90,10 @@ export interface Layout {
   /** The constants of one pod's sk_lookup program. */
   encodeSelf(cookie: bigint, pod: PodEntry): Buffer;
   decodePodUse(bytes: Buffer): PodUse;
+  /** @param outstanding by number of the kind */
+  encodePodUse(outstanding: readonly number[]): Buffer;
+  /** The number of a record's kind. */
+  kindOfRecord(bytes: Buffer): number;
   encodeGuard(sources: readonly string[]): Buffer;
   decodeGuardDrops(bytes: Buffer): GuardDrops;
 }
@@ -95,8 +105,11 @@ export interface Layout {
  */
 const MAPS = {
   pods: { version: 1, keyBytes: 8, valueBytes: POD_BYTES },
+  enrolled: { version: 1, keyBytes: 8, valueBytes: 8, fresh: true },
   pod_uses: { version: 1, keyBytes: 8, valueBytes: POD_USE_BYTES },
   records: { version: 1, keyBytes: TUPLE_BYTES, valueBytes: RECORD_BYTES },
+  // A longest-prefix map: its keys begin with their number of bits, and then the cookie.
+  routes: { version: 1, keyBytes: ROUTE_KEY_BYTES, valueBytes: ROUTE_BYTES, fresh: true },
   // For ever: user space cannot read a socket out of it. It reads its cookie, and writes a descriptor.
   listeners: { version: 1, keyBytes: LISTENER_KEY_BYTES, valueBytes: 8 },
   // For ever, both: ztunnels of other versions work with them. What else they need is a map of another name.
@@ -108,7 +121,7 @@ const MAPS = {
   guard_drops: { version: 1, keyBytes: 8, valueBytes: GUARD_DROPS_BYTES },
   // For ever: `loam off` of any version works with it, and at any moment.
   switched_off: { version: 1, keyBytes: 8, valueBytes: 8 },
-  counters: { version: 1, keyBytes: 4, valueBytes: 8, fresh: true },
+  counters: { version: 2, keyBytes: 4, valueBytes: 8, fresh: true },
 } as const satisfies Layout['maps'];
 
 /**
@@ -130,6 +143,8 @@ export function currentLayout(folder?: string): Layout {
     decodePod,
     encodeSelf,
     decodePodUse,
+    encodePodUse,
+    kindOfRecord,
     encodeGuard,
     decodeGuardDrops,
   };

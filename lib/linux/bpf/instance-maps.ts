@@ -6,6 +6,18 @@ import { libbpf } from './libbpf.ts';
 import { BpfMap } from './map.ts';
 import type { PinFolder } from './pins.ts';
 
+/** Those that fill up: of a fixed number of entries, for which pods and their connections compete. */
+const FILLING: ReadonlySet<string> = new Set<MapName>([
+  ...(['pods', 'enrolled', 'pod_uses', 'listeners', 'records', 'routes'] as const),
+  ...(['guards', 'guard_drops', 'switched_off'] as const),
+]);
+
+/** How full a map is. */
+export interface Fill {
+  readonly entries: number;
+  readonly capacity: number;
+}
+
 /** Owns the descriptors. */
 export class InstanceMaps implements Disposable {
   readonly layout: Layout;
@@ -68,6 +80,19 @@ export class InstanceMaps implements Disposable {
     return Object.entries(this.layout.maps)
       .filter(([name, map]) => (map.family ?? name) === family)
       .map(([name]) => this.#open(name));
+  }
+
+  /** How full the maps are, by name, those of a version before too. */
+  fill(): Record<string, Fill> {
+    const filling = Object.entries(this.layout.maps).filter(([name, { family = name }]) =>
+      FILLING.has(family),
+    );
+    return Object.fromEntries(
+      filling.map(([name]) => {
+        const map = this.#open(name);
+        return [name, { entries: map.keys().length, capacity: map.capacity() }];
+      }),
+    );
   }
 
   /** The counters, summed over all CPUs. */

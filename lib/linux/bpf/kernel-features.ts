@@ -109,6 +109,12 @@ export const KERNEL_FEATURES: readonly KernelFeature[] = [
     probe: { kind: 'map', type: 18 },
   },
   {
+    what: 'BPF map type lpm_trie',
+    since: '4.11',
+    why: 'connect() is refused where the pod has no route (walked from user space since 4.16)',
+    probe: { kind: 'map', type: 11 },
+  },
+  {
     what: 'BPF map type sk_storage',
     since: '5.2',
     why: 'what is known of a connection lives and dies with its socket',

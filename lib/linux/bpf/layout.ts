@@ -19,9 +19,14 @@ export const RECORD_BYTES = 48;
 export const OWN_SOCKET_BYTES = 24;
 export const LISTENER_KEY_BYTES = 16;
 export const SELF_BYTES = 40;
+export const ROUTE_KEY_BYTES = 28;
+export const ROUTE_BYTES = 4;
+/** `bits` of a route that is a pod's for all destinations: the netns cookie alone. */
+export const ROUTE_COOKIE_BITS = 64;
 
 const OWN_SOCKET_TRUE_PEER = 1;
 const V4_AT = IP_BYTES - 4;
+const RECORD_KIND_AT = 24;
 
 /** The roles of a pod's listeners and their numbers in the map. */
 export const LISTENER_ROLES = { outbound: 0, plaintext: 1, hbone: 2 } as const;
@@ -40,6 +45,8 @@ export const COUNTERS = [
   'refusedDevice',
   'refusedCap',
   'refusedStorage',
+  'refusedEntry',
+  'refusedRoute',
   'offConnects',
   'recorded',
   'recordCap',
@@ -154,6 +161,18 @@ export function decodePodUse(bytes: Buffer): PodUse {
   };
 }
 
+/** `struct pod_use` of a pod that was refused nothing yet. @param outstanding by number of the kind */
+export function encodePodUse(outstanding: readonly number[]): Buffer {
+  const out = buffer(POD_USE_BYTES);
+  RECORD_KINDS.forEach((_, i) => out.writeBigInt64LE(BigInt(outstanding[i] ?? 0), 8 * i));
+  return out;
+}
+
+/** The number of the kind in `struct record`. */
+export function kindOfRecord(bytes: Buffer): number {
+  return bytes.readUInt32LE(RECORD_KIND_AT);
+}
+
 /** `self`, the constants of one sk_lookup program. */
 export function encodeSelf(cookie: bigint, pod: PodEntry): Buffer {
   const out = buffer(SELF_BYTES);
@@ -187,6 +206,20 @@ export function listenerKey(cookie: bigint, role: ListenerRole): Buffer {
   key.writeBigUInt64LE(cookie, 0);
   key.writeUInt32LE(LISTENER_ROLES[role], 8);
   return key;
+}
+
+/** `struct route_key`. @param prefix an IPv6 prefix of so many bits, the rest of its bytes zero */
+export function routeKey(cookie: bigint, prefix: Uint8Array, bits: number): Buffer {
+  const key = buffer(ROUTE_KEY_BYTES);
+  key.writeUInt32LE(ROUTE_COOKIE_BITS + bits, 0);
+  key.writeBigUInt64LE(cookie, 4);
+  key.set(prefix, 12);
+  return key;
+}
+
+/** Whose route a key of that map is. */
+export function cookieOfRoute(key: Buffer): bigint {
+  return key.readBigUInt64LE(4);
 }
 
 /** Writes `struct own_socket` into a buffer that is used again and again. */

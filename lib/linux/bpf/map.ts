@@ -6,6 +6,10 @@ import { buffer } from './layout.ts';
 const UPDATE_ANY = 0;
 const UPDATE_NOEXIST = 1;
 const EEXIST = 17;
+/** How a map says that it is full: hash tables E2BIG, the longest-prefix trie ENOSPC. */
+const FULL = ['E2BIG', 'ENOSPC'];
+const MAP_INFO_BYTES = 80;
+const MAX_ENTRIES_OFFSET = 16;
 /** Deletions that happen meanwhile send the walk back to the beginning; it ends after so many keys all the same. */
 const MAX_WALK = 1_000_000;
 
@@ -88,6 +92,15 @@ export class BpfMap {
     return [...seen.values()];
   }
 
+  /** How many entries it can have. */
+  capacity(): number {
+    const info = buffer(MAP_INFO_BYTES);
+    const length = buffer(4);
+    length.writeUInt32LE(info.length, 0);
+    if (libbpf().info(this.fd, info, length) !== 0) this.#fail('reading the size');
+    return info.readUInt32LE(MAX_ENTRIES_OFFSET);
+  }
+
   #absent(what: string): undefined {
     if (lastErrno() === ENOENT) return undefined;
     return this.#fail(what);
@@ -95,6 +108,9 @@ export class BpfMap {
 
   #fail(what: string): never {
     const errno = lastErrno();
-    throw new BpfError('BPF_MAP', `${what} in map ${this.name} failed with ${errnoName(errno)}`, { errno });
+    const why = FULL.includes(errnoName(errno))
+      ? `the map is full (${this.capacity()} entries)`
+      : `failed with ${errnoName(errno)}`;
+    throw new BpfError('BPF_MAP', `${what} in map ${this.name}: ${why}`, { errno });
   }
 }

@@ -10,6 +10,7 @@ import type { InstanceMaps } from './instance-maps.ts';
 import {
   buffer,
   cookieKey,
+  cookieOfRoute,
   LISTENER_ROLES,
   listenerKey,
   type ListenerRole,
@@ -29,6 +30,8 @@ import {
 import { loadObject, programOf } from './object.ts';
 import { checkPod } from './pod-check.ts';
 import type { PinFolder } from './pins.ts';
+import { PodEntries } from './pod-entries.ts';
+import { PodRoutes } from './pod-routes.ts';
 import { routeSources, unrouteSources } from './pod-sources.ts';
 import { portSpread } from './port-spread.ts';
 import { waitForPrograms } from './quiesce.ts';
@@ -60,9 +63,12 @@ export interface PodRequest {
 /** An enrolled pod. */
 export interface PodHandle {
   readonly cookie: bigint;
-  /** IPv4 first, whichever is the primary. */
+  /** IPv4 first, whichever is the primary. Of a pod that has lost its entry, none. */
   readonly ips: readonly string[];
 }
+
+/** The maps that every enrolled pod is in. */
+export type PodMap = 'pods' | 'enrolled' | 'pod_uses' | 'listeners';
 
 /** A pod as the kernel has it. */
 export interface EnrolledPod extends PodHandle {
@@ -72,6 +78,8 @@ export interface EnrolledPod extends PodHandle {
   readonly netnsInode?: number;
   /** Roles whose listener is open somewhere. */
   readonly listeners: readonly ListenerRole[];
+  /** Maps that it should have an entry in and has none, or not all of them: such connections are refused. */
+  readonly lacks: readonly PodMap[];
   readonly use: PodUse;
   /** Packets that its guard dropped; undefined: it has none. */
   readonly guardDrops?: GuardDrops;
@@ -83,31 +91,41 @@ function deviceOf(pod: PodRequest, family: IpFamily): number {
   return addressesOf(pod.netnsFd).find((each) => each.ip === ip)?.index ?? 0;
 }
 
+function incomplete(listeners: readonly ListenerRole[]): PodMap[] {
+  return listeners.length < ROLES.length ? ['listeners'] : [];
+}
+
 /** See the top of the file. */
 export class PodStore {
   readonly #pins: PinFolder;
   readonly #maps: InstanceMaps;
   readonly #guards: GuardStore;
+  readonly #entries: PodEntries;
+  readonly #routes: PodRoutes;
 
   constructor(pins: PinFolder, maps: InstanceMaps, guards: GuardStore) {
     this.#pins = pins;
     this.#maps = maps;
     this.#guards = guards;
+    this.#entries = new PodEntries(maps);
+    this.#routes = new PodRoutes(maps);
   }
 
   /** Brings what an earlier process left to this version: programs replaced, dead and half-made pods removed. */
   adopt(): void {
-    const known = new Set(this.#cookies());
+    const known = new Set(this.#entries.cookies());
     for (const cookie of this.#pinnedCookies()) {
-      const entry = this.#entry(cookie);
-      // A link without an entry: the process died while it enrolled or unenrolled this pod.
-      if (!entry || this.#linkState(cookie) !== 'alive') this.unenrol(cookie);
+      const entry = this.#entries.get(cookie);
+      // A link without an entry: the process died while it enrolled or unenrolled this pod, or the entry was lost.
+      if ((!entry && !known.has(cookie)) || this.#linkState(cookie) !== 'alive') this.unenrol(cookie);
       // The namespace may also go between the look and the update.
-      else if (!this.#attachLookup(cookie, entry, undefined)) this.unenrol(cookie);
+      else if (entry && !this.#attachLookup(cookie, entry, undefined)) this.unenrol(cookie);
+      // A version before this one did not write it.
+      else if (entry) this.#entries.mark(cookie, entry);
     }
     const stale = this.#strayCookies().filter((cookie) => !known.has(cookie));
     for (const cookie of stale) this.#forget(cookie);
-    this.#guards.adopt(new Set(this.#cookies()));
+    this.#guards.adopt(new Set(this.#entries.cookies()));
   }
 
   enrol(pod: PodRequest): PodHandle {
@@ -115,12 +133,12 @@ export class PodStore {
     // Whatever is wrong with its link, an entry stays: without it the pod's connections would leave in plaintext. The
     // cookie was just checked, so the entry is this namespace's. Of a pod without one, a link that is left may stay:
     // having no listeners, it drops.
-    const before = this.#entry(pod.cookie);
-    if (!before) this.#forget(pod.cookie);
+    const before = this.#entries.generation(pod.cookie);
+    if (before === undefined) this.#forget(pod.cookie);
     const spread = portSpread(pod.netnsFd);
     const entry: PodEntry = {
       // Never used twice, so that nothing recorded in an earlier enrolment of this namespace is valid in this one.
-      generation: before?.generation ?? process.hrtime.bigint(),
+      generation: before ?? process.hrtime.bigint(),
       ips: pod.ips,
       cap: pod.cap ?? DEFAULT_CAP,
       portLow: spread.low,
@@ -130,15 +148,15 @@ export class PodStore {
     };
     this.#refuseTaken(pod);
     try {
-      this.#maps.map('pod_uses').addZero(cookieKey(pod.cookie));
+      this.#entries.addUse(pod.cookie);
       this.setListeners(pod.cookie, pod.listeners);
       this.#attachLookup(pod.cookie, entry, pod.netnsFd);
       routeSources(pod);
       this.guard(pod, pod.guard ?? 'on');
-      this.#maps.map('pods').set(cookieKey(pod.cookie), this.#maps.layout.encodePod(entry));
+      this.#entries.set(pod.cookie, entry);
     } catch (error) {
       // A pod that was enrolled stays so: better redirected the old way than not at all.
-      if (!before) this.unenrol(pod.cookie);
+      if (before === undefined) this.unenrol(pod.cookie);
       throw error;
     }
     return { cookie: pod.cookie, ips: pod.ips };
@@ -149,6 +167,11 @@ export class PodStore {
     if (mode === 'on') return this.#guards.ensure(pod);
     this.#guards.remove(pod.cookie);
     return undefined;
+  }
+
+  /** Brings the map of routes to what the pod has now. */
+  followRoutes(pod: GuardRequest): void {
+    this.#routes.follow(pod);
   }
 
   setListeners(cookie: bigint, listeners: Readonly<Record<ListenerRole, number>>): void {
@@ -163,7 +186,7 @@ export class PodStore {
   unenrol(cookie: bigint): void {
     // Before redirection ends: what the pod dials from then on leaves it, and would be dropped.
     this.#guards.remove(cookie);
-    this.#maps.map('pods').delete(cookieKey(cookie));
+    this.#entries.delete(cookie);
     // From here on no program begins to record for this pod; those that are running must end before the purge.
     waitForPrograms();
     const link = this.#pins.get('pods', String(cookie));
@@ -177,27 +200,22 @@ export class PodStore {
   }
 
   list(): EnrolledPod[] {
-    return this.#cookies().flatMap((cookie) => {
-      const entry = this.#entry(cookie);
-      if (!entry) return [];
+    return this.#entries.cookies().map((cookie) => {
       const link = this.#link(cookie);
-      const inode = link?.kind === 'netns' && link.alive ? { netnsInode: link.netnsInode } : {};
       const listeners = ROLES.filter(
         (role) => this.#maps.map('listeners').get(listenerKey(cookie, role)) !== undefined,
       );
-      const use = this.#use(cookie);
       const guardDrops = this.#guards.drops(cookie);
-      return [
-        {
-          cookie,
-          ips: entry.ips,
-          link: this.#linkState(cookie),
-          ...inode,
-          listeners,
-          use,
-          ...(guardDrops && { guardDrops }),
-        },
-      ];
+      return {
+        cookie,
+        ips: this.#entries.get(cookie)?.ips ?? [],
+        link: this.#linkState(cookie),
+        ...(link?.kind === 'netns' && link.alive ? { netnsInode: link.netnsInode } : {}),
+        listeners,
+        lacks: [...this.#entries.lacks(cookie), ...incomplete(listeners)],
+        use: this.#entries.use(cookie),
+        ...(guardDrops && { guardDrops }),
+      };
     });
   }
 
@@ -207,6 +225,8 @@ export class PodStore {
     for (const pod of this.list()) {
       const subject = `pod ${pod.cookie}`;
       if (pod.link !== 'alive') problems.push({ subject, problem: `its sk_lookup link is ${pod.link}` });
+      for (const map of pod.lacks.filter((each) => each !== 'listeners'))
+        problems.push({ subject, problem: `its entry in map ${map} is gone: its connections are refused` });
       for (const role of ROLES.filter((role) => !pod.listeners.includes(role))) {
         problems.push({ subject, problem: `it has no ${role} listener: such connections are refused` });
       }
@@ -279,39 +299,24 @@ export class PodStore {
     for (const records of this.#maps.ofFamily('records'))
       for (const key of records.keys()) if (key.readBigUInt64LE(0) === cookie) records.delete(key);
     this.#maps.map('pod_uses').delete(cookieKey(cookie));
+    this.#routes.forget(cookie);
     this.#maps.map('switched_off').delete(cookieKey(cookie));
     this.#guards.remove(cookie);
   }
 
   /** Namespaces that have entries somewhere without being enrolled. */
   #strayCookies(): bigint[] {
-    const enrolled = new Set(this.#cookies());
+    const enrolled = new Set(this.#entries.cookies());
     const named = ['pod_uses', 'listeners', 'records']
       .flatMap((family) => this.#maps.ofFamily(family))
       .flatMap((map) => map.keys().map((key) => key.readBigUInt64LE(0)));
-    const strays = named.filter((cookie) => !enrolled.has(cookie));
+    const routed = this.#maps.map('routes').keys().map(cookieOfRoute);
+    const strays = [...named, ...routed].filter((cookie) => !enrolled.has(cookie));
     return [...new Set([...strays, ...this.#guards.strayCookies(enrolled)])];
-  }
-
-  #cookies(): bigint[] {
-    return this.#maps
-      .map('pods')
-      .keys()
-      .map((key) => key.readBigUInt64LE(0));
   }
 
   #pinnedCookies(): bigint[] {
     return this.#pins.list('pods').map(BigInt);
-  }
-
-  #entry(cookie: bigint): PodEntry | undefined {
-    const value = this.#maps.map('pods').get(cookieKey(cookie));
-    return value && this.#maps.layout.decodePod(value);
-  }
-
-  #use(cookie: bigint): EnrolledPod['use'] {
-    const uses = this.#maps.map('pod_uses');
-    return this.#maps.layout.decodePodUse(uses.get(cookieKey(cookie)) ?? uses.zero());
   }
 
   #link(cookie: bigint): LinkInfo | undefined {

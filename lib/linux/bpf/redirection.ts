@@ -10,7 +10,7 @@ import { BpfError } from './errors.ts';
 import { removeGuards, type GuardMethod } from './guard-pins.ts';
 import { GuardStore, type GuardRequest, type GuardState } from './guard-store.ts';
 import { currentLayout, type Layout } from './instance-layout.ts';
-import { InstanceMaps } from './instance-maps.ts';
+import { InstanceMaps, type Fill } from './instance-maps.ts';
 import type { Counter, ListenerRole } from './layout.ts';
 import { allLinks, attach, attachedPrograms, detach, linkInfo, replaceProgram } from './link.ts';
 import { readSwitches, type SwitchedOff } from './off-switches.ts';
@@ -148,6 +148,16 @@ export class Redirection {
     return this.#pods.guard(pod, mode);
   }
 
+  /**
+   * Brings what connect() knows of a pod's IPv6 routes to what the pod has now: without a route it is refused, as
+   * without a mesh, so that clients go on to IPv4.
+   *
+   * @throws BpfError BPF_MAP when there is no room: all that the pod dials is captured then; SystemCallError
+   */
+  followRoutes(pod: GuardRequest): void {
+    this.#pods.followRoutes(pod);
+  }
+
   /** Replaces a pod's listeners, each in one step. What waits in the old ones' backlog must be accepted there. */
   setListeners(pod: PodHandle, listeners: Readonly<Record<ListenerRole, number>>): void {
     this.#pods.setListeners(pod.cookie, listeners);
@@ -192,13 +202,18 @@ export class Redirection {
     return readSwitches(this.#maps.map('switched_off'));
   }
 
-  /** Counters of all programs and how full the maps are. */
+  /** Counters of all programs, and what is under way. */
   stats(): Stats {
     return {
       counters: this.#maps.counters(),
       pods: this.#maps.map('pods').keys().length,
       records: this.#maps.ofFamily('records').reduce((sum, map) => sum + map.keys().length, 0),
     };
+  }
+
+  /** How full the maps are, by name. */
+  fill(): Readonly<Record<string, Fill>> {
+    return this.#maps.fill();
   }
 
   /** Ends this object and gives up the lock. Everything stays in force. */

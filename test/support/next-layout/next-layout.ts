@@ -80,7 +80,7 @@ export function nextLayout(): Layout {
         ...{ version: 2, keyBytes: 8, valueBytes: NEXT_DROPS_BYTES },
         former: { 1: by(guard_drops, dropsOf) },
       },
-      counters: { ...now.maps.counters, version: 2 },
+      counters: { ...now.maps.counters, version: now.maps.counters.version + 1 },
     },
     encodePod: (pod: PodEntry) => podOf(now.encodePod(pod)),
     decodePod: (bytes) => now.decodePod(formerPod(bytes)),
@@ -92,6 +92,12 @@ export function nextLayout(): Layout {
       before.writeBigUInt64LE(bytes.readBigUInt64LE(8), 32);
       return now.decodePodUse(before);
     },
+    encodePodUse: (outstanding) => {
+      const out = buffer(NEXT_USE_BYTES);
+      now.encodePodUse(outstanding).copy(out, 24, 0, 24);
+      return out;
+    },
+    kindOfRecord: (bytes) => bytes.readUInt32LE(20),
     encodeGuard: (sources) => guardOf(now.encodeGuard(sources)),
     decodeGuardDrops: (bytes) => now.decodeGuardDrops(bytes.subarray(8)),
   };

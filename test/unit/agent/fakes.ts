@@ -11,6 +11,7 @@ import type {
   KernelPod,
   KernelProblem,
   Listeners,
+  MapFill,
   RedirectionPort,
 } from '../../../agent/redirection-port.ts';
 import type { Handover, HandoverState, WorkloadHandover } from '../../../agent/zds/workload.ts';
@@ -186,6 +187,12 @@ export class FakeRedirection implements RedirectionPort {
     return { guarded: [{ name: 'eth0', by: 'tcx' }], unguarded: [], attached };
   }
 
+  readonly routed: bigint[] = [];
+
+  followRoutes({ cookie }: Pick<Enrolment, 'cookie'>): void {
+    this.routed.push(cookie);
+  }
+
   setListeners(cookie: bigint, listeners: Listeners): void {
     this.#call(`setListeners ${cookie}`);
     const found = this.pods.get(cookie);
@@ -219,6 +226,12 @@ export class FakeRedirection implements RedirectionPort {
 
   stats(): Record<string, number> {
     return { pods: this.pods.size };
+  }
+
+  readonly maps: Record<string, MapFill> = {};
+
+  fill(): Record<string, MapFill> {
+    return this.maps;
   }
 
   close(): void {

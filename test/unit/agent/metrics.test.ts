@@ -25,7 +25,9 @@ describe('agent metrics', () => {
       pod('b', { mode: 'none', guarded: [], unguarded: [], dropped: {} }),
       pod('c', { mode: 'on', guarded, unguarded: ['net1'], dropped: {} }),
     ];
-    const lines = metricsOf({ pods } as unknown as Status).split('\n');
+    const kernel = { recordsFull: 4, pods: 1 };
+    const maps = { records: { entries: 5, capacity: 65536 } };
+    const lines = metricsOf({ pods, kernel, maps, repairs: { pods: 2 } } as unknown as Status).split('\n');
     assert.deepEqual(
       lines.filter((line) => line !== '' && !line.startsWith('#')),
       [
@@ -34,6 +36,10 @@ describe('agent metrics', () => {
         'loam_agent_pod_guarded{namespace="shop",pod="a"} 1',
         'loam_agent_pod_guarded{namespace="shop",pod="b"} 0',
         'loam_agent_pod_guarded{namespace="shop",pod="c"} 0',
+        'loam_agent_map_entries{map="records"} 5',
+        'loam_agent_map_capacity{map="records"} 65536',
+        'loam_agent_redirection_total{what="recordsFull"} 4',
+        'loam_agent_repairs_total{what="pods"} 2',
       ],
     );
   });

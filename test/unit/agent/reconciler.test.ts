@@ -74,6 +74,35 @@ describe('reconciler', () => {
     assert.deepEqual(redirection.calls, ['enrol 7', 'enrol 7', 'enrol 7']);
   });
 
+  it('puts back, tells and counts what a pod has lost in the kernel, and follows its routes', () => {
+    source.set(pod('a'));
+    reconciler.reconcile();
+    const repairs = (): Record<string, number> => reconciler.repairs;
+    assert.deepEqual(repairs(), {}, 'a first enrolment repairs nothing');
+    const lose = (lacks: string[], steering: 'attached' | 'missing' = 'attached'): void => {
+      redirection.pods.set(7n, {
+        cookie: 7n,
+        ips: lacks.includes('pods') ? [] : ['198.18.0.1'],
+        steering,
+        lacks,
+      });
+      clock.advance(RESYNC_MS);
+    };
+    lose(['pods']);
+    lose(['pod_uses', 'enrolled']);
+    lose(['listeners']);
+    lose([], 'missing');
+    assert.deepEqual(redirection.calls, ['enrol 7', 'enrol 7', 'enrol 7', 'setListeners 7', 'enrol 7']);
+    assert.deepEqual(repairs(), { pods: 1, pod_uses: 1, enrolled: 1, listeners: 1, sk_lookup: 1 });
+    assert.equal(log.count('put back what somebody had taken away of a pod'), 5);
+    redirection.detached.push('connect4');
+    redirection.unguarded.push('eth0');
+    clock.advance(RESYNC_MS);
+    assert.equal(repairs()['connect4'], 1);
+    assert.equal(repairs()['guard'], 1);
+    assert.deepEqual(redirection.routed, Array(6).fill(7n), 'in every pass');
+  });
+
   it('shows as claimed, and puts the listeners in again, what the kernel does not confirm', () => {
     source.set(pod('a'));
     reconciler.reconcile();
