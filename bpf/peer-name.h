@@ -9,6 +9,14 @@
 #include "address.h"
 #include "stored.h"
 
+/* From where ztunnel connects to applications: all of 127/8 but 127.0/16, or the private /64 (ztunnel's pod-sockets.ts). */
+static __always_inline bool is_ztunnels(const __be32 ip[4])
+{
+	if (is_mapped(ip))
+		return is_loopback4(ip[3]) && (ip[3] & bpf_htonl(0x00ff0000));
+	return is_private_source(ip);
+}
+
 /*
  * Did ztunnel connect on behalf of a client that could not be written down (no memory)? Only its connections come from
  * within the pod to an address that means something outside. Those that it accepts itself are not an application's.
@@ -19,7 +27,7 @@ static __always_inline bool lost_client(struct bpf_sock_addr *ctx, struct bpf_so
 	__u64 netns;
 
 	read_user_address(ctx, v6, &peer);
-	if (!is_internal(peer.ip))
+	if (!is_ztunnels(peer.ip))
 		return false;
 	if (v6) {
 		local.ip[0] = sk->src_ip6[0];

@@ -253,6 +253,12 @@ describe('bpf: an entry that somebody removes from a map while the programs stay
       assert.ok(inside && peers.delete(ofSocket(inside.socket.fd)));
       const dummy = family === 4 ? '192.0.0.8' : '::ffff:192.0.0.8';
       assert.deepEqual(inside.socket.peer(), { ip: dummy, port: 0 });
+      // A client that is bound to the pod's address is not one that ztunnel connected to.
+      using bound = Sock.open(a.pod.netnsFd, { family }).bind(own(a.pod), 0);
+      const near = family === 4 ? '127.0.0.1' : '::1';
+      assert.equal(bound.connect(near, 9104), 'ok');
+      assert.equal(bound.peer().ip, near);
+      app.accept()?.socket.close();
       // What is the pod's own stays what it is.
       const loopback = family === 4 ? '127.0.0.1' : '::1';
       using friend = Sock.open(a.pod.netnsFd, { family });
