@@ -248,7 +248,7 @@ export class Waypoint {
           typeUrl: RESOURCE_TYPE,
           decode: (resource, bytes) => {
             try {
-              return { value: decodeResource(resource, bytes), errors: [] };
+              return decodeResource(resource, bytes);
             } catch (error) {
               this.#telemetry.metrics.configRejected(resource.split('/', 1)[0] ?? '');
               throw error;

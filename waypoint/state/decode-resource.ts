@@ -7,28 +7,39 @@ import { FaultInjector } from '../resilience/fault.ts';
 import { SessionPersistence, type SessionSettings } from '../resilience/session-persistence.ts';
 import { compileRoute } from '../routing/compile-route.ts';
 import type { NamedResource } from './config-store.ts';
+import { strictForm } from './newer-parts.ts';
 
 export const RESOURCE_TYPE = 'type.googleapis.com/loam.waypoint.v1.Resource';
 
 const ANY_KEY = new Uint8Array(32);
 
+/** A resource as it is put to use, and why that is stricter than it was written, to be told to the controller. */
+export interface Decoded {
+  readonly value: NamedResource;
+  readonly errors: readonly MeshError[];
+}
+
 /**
  * Understands one resource and tries whether it can be put to use, so that what cannot is refused as a whole and its
- * former version stays in force.
+ * former version stays in force. Of what is only newer than this waypoint, the fail-closed form is taken.
  *
  * @throws MeshError RESOURCE_INVALID
  */
-export function decodeResource(name: string, bytes: Uint8Array): NamedResource {
-  let resource: Resource;
+export function decodeResource(name: string, bytes: Uint8Array): Decoded {
   try {
-    resource = fromBinary(ResourceSchema, bytes);
-    const expected = nameOf(resource);
+    const written = fromBinary(ResourceSchema, bytes);
+    const expected = nameOf(written);
     if (expected !== name) throw new Error(`its content is that of ${shown(expected)}`);
+    const { resource, problems } = strictForm(written);
     tryOut(resource);
+    return { value: { name, resource }, errors: problems.map((problem) => invalid(name, problem)) };
   } catch (error) {
-    throw new MeshError('RESOURCE_INVALID', `${shown(name)}: ${errorText(error)}`, { cause: error });
+    throw invalid(name, errorText(error), error);
   }
-  return { name, resource };
+}
+
+function invalid(name: string, what: string, cause?: unknown): MeshError {
+  return new MeshError('RESOURCE_INVALID', `${shown(name)}: ${what}`, { cause });
 }
 
 /** @throws Error what would be thrown at the first request */

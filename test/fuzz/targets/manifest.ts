@@ -94,7 +94,7 @@ function assertUnderstood(mesh: CompiledMesh): void {
   }
   for (const resources of mesh.waypoints.values())
     for (const [name, { bytes }] of resources) {
-      const { kind } = decodeResource(name, bytes).resource;
+      const { kind } = decodeResource(name, bytes).value.resource;
       if (kind.case !== 'authorization') continue;
       const { unsupported } = compilePolicy(kind.value);
       // What cannot be enforced as written says so in the message already.

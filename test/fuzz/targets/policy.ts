@@ -162,7 +162,7 @@ function atWaypoint(policy: AuthorizationPolicy): Authorizer {
   const name = 'authorization/shop/p';
   const bytes = mesh.waypoints.get('shop/waypoint')?.get(name)?.bytes;
   assert.ok(bytes !== undefined, 'the waypoint gets it');
-  const { kind } = decodeResource(name, bytes).resource;
+  const { kind } = decodeResource(name, bytes).value.resource;
   assert.equal(kind.case, 'authorization');
   const compiled = compilePolicy(kind.value);
   assert.equal(compiled.unsupported, undefined, 'what was accepted can be enforced');

@@ -77,7 +77,7 @@ export const target: FuzzTarget = {
     const name = nameOf(input);
     let named;
     try {
-      named = decodeResource(name, input);
+      named = decodeResource(name, input).value;
     } catch (error) {
       assert.ok(error instanceof MeshError, String(error));
       return;

@@ -15,7 +15,7 @@ import {
 } from '../support/resources.ts';
 
 function decode({ name, resource }: NamedResource, as = name): NamedResource {
-  return decodeResource(as, toBinary(ResourceSchema, resource));
+  return decodeResource(as, toBinary(ResourceSchema, resource)).value;
 }
 
 describe('waypoint/state/decode-resource', () => {
