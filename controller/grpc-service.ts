@@ -7,8 +7,11 @@ import {
 } from '@bufbuild/protobuf';
 import type { ServiceDefinition } from '@grpc/grpc-js';
 
+/** Told each request that was read, and how many bytes it had. */
+type OnRequest = (request: object, bytes: number) => void;
+
 /** Turns a generated service description into what grpc-js wants to know of it. */
-export function grpcServiceDefinition(service: DescService): ServiceDefinition {
+export function grpcServiceDefinition(service: DescService, onRequest?: OnRequest): ServiceDefinition {
   return Object.fromEntries(
     service.methods.map((method) => [
       method.localName,
@@ -17,17 +20,25 @@ export function grpcServiceDefinition(service: DescService): ServiceDefinition {
         originalName: method.localName,
         requestStream: method.methodKind === 'bidi_streaming' || method.methodKind === 'client_streaming',
         responseStream: method.methodKind === 'bidi_streaming' || method.methodKind === 'server_streaming',
-        ...codec('request', method.input),
+        ...codec('request', method.input, onRequest),
         ...codec('response', method.output),
       },
     ]),
   ) as unknown as ServiceDefinition;
 }
 
-function codec(side: 'request' | 'response', schema: DescMessage): Record<string, unknown> {
+function codec(
+  side: 'request' | 'response',
+  schema: DescMessage,
+  onRead?: OnRequest,
+): Record<string, unknown> {
   return {
     [`${side}Serialize`]: (message: MessageShape<DescMessage>): Buffer =>
       Buffer.from(toBinary(schema, message)),
-    [`${side}Deserialize`]: (bytes: Uint8Array): unknown => fromBinary(schema, bytes),
+    [`${side}Deserialize`]: (bytes: Uint8Array): unknown => {
+      const message = fromBinary(schema, bytes);
+      onRead?.(message, bytes.length);
+      return message;
+    },
   };
 }

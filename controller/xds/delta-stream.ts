@@ -41,6 +41,8 @@ const MAX_RESPONSE_BYTES = 3 * 1024 * 1024;
 const RESOURCE_OVERHEAD_BYTES = 256;
 const NAME_OVERHEAD_BYTES = 8;
 const MAX_NACK_TEXT = 500;
+/** Of a refusal that is searched for names: our clients write half of it at most, and each name is searched for. */
+const MAX_NACK_SEARCHED = 8_192;
 /** What must be there before the workloads that it is for. */
 const RULE_TYPES = [AUTHORIZATION_TYPE, EGRESS_TYPE] as const;
 const NOTHING = new TypeSnapshot(new Map());
@@ -206,7 +208,7 @@ function answer(state: TypeState, request: DeltaDiscoveryRequest): void {
   const refused = new Map(state.nack?.refused);
   const names = new Set(
     refusedNames(
-      request.errorDetail.message,
+      request.errorDetail.message.slice(0, MAX_NACK_SEARCHED),
       delta.upserts.map(({ name }) => name),
     ),
   );

@@ -5,10 +5,15 @@ import type { DeltaDiscoveryRequest, DeltaDiscoveryResponse } from '../../proto/
 import { AggregatedDiscoveryService } from '../../proto/gen/envoy/discovery_pb.js';
 import { type Principal, principalText } from '../auth/principal.ts';
 import { grpcServiceDefinition } from '../grpc-service.ts';
+import { Allowances } from './allowance.ts';
 import { DeltaStream, type TypeProgress } from './delta-stream.ts';
 import { EMPTY_SNAPSHOT, type Snapshot, viewOf } from './snapshot.ts';
 
-export const XDS_SERVICE = grpcServiceDefinition(AggregatedDiscoveryService);
+/** How many bytes a request had on the wire. */
+const requestBytes = new WeakMap<object, number>();
+export const XDS_SERVICE = grpcServiceDefinition(AggregatedDiscoveryService, (request, bytes) =>
+  requestBytes.set(request, bytes),
+);
 
 /** One client's stream as the status shows it. */
 export interface ClientStream {
@@ -23,6 +28,8 @@ export interface XdsServiceOptions {
   /** Whom a call's credentials prove, if they do. */
   readonly authenticate: (metadata: grpc.Metadata) => Principal | undefined;
   readonly log: Logger;
+  /** Milliseconds that only go forward. */
+  readonly now?: () => number;
 }
 
 type Call = grpc.ServerDuplexStream<DeltaDiscoveryRequest, DeltaDiscoveryResponse>;
@@ -36,32 +43,50 @@ interface Connection {
   readonly since: Date;
   clientId: string;
   timer: NodeJS.Timeout | undefined;
+  /** While nothing is read of it. */
+  pause: NodeJS.Timeout | undefined;
   /** Whether the first answers may go out. */
   waited: boolean;
   /** When requests of this stream were answered last, ms. */
   flushedAtMs: number;
+  /** How long the last answer took to find, ms. */
+  flushTookMs: number;
+  /** When a refusal of this stream was logged last, ms, and how many were not since. */
+  refusalLoggedAtMs: number;
+  refusalsUnlogged: number;
 }
 
 /** How long addresses wait for the subscription to policies, which clients send right after. */
 const FIRST_FLUSH_MS = 30;
 /** Requests that follow each other faster are answered together: each answer compares all that the client asked for. */
 const ANSWER_INTERVAL_MS = 10;
+/** What one stream may take of the controller's time: so many parts of it. */
+const ANSWER_SHARE = 20;
+/** Of refusals of one stream; the status has the newest one always. */
+const REFUSAL_LOG_INTERVAL_MS = 1_000;
 const MAX_CLIENT_ID = 200;
 /** Streams of one node: the running ztunnel, its successor, and some that died without a word. */
 const MAX_STREAMS_PER_NODE = 16;
 /** Streams of one Gateway: each of its instances has one. */
 const MAX_STREAMS_PER_GATEWAY = 256;
+/** A stream begins with all that the client follows; what one costs, as bytes of {@link Allowances}. */
+const NODE_STREAM_BYTES = 1024 * 1024;
+const GATEWAY_STREAM_BYTES = 64 * 1024;
 
 /** The aggregated discovery service, delta variant. */
 export class XdsService {
   readonly #options: XdsServiceOptions;
   readonly #connections = new Set<Connection>();
   readonly #lastSeen = new Map<string, Date>();
+  readonly #allowances: Allowances;
+  readonly #now: () => number;
   #snapshot: Snapshot = EMPTY_SNAPSHOT;
   #serving = false;
 
   constructor(options: XdsServiceOptions) {
     this.#options = options;
+    this.#now = options.now ?? (() => performance.now());
+    this.#allowances = new Allowances(this.#now);
   }
 
   readonly implementation = {
@@ -124,6 +149,15 @@ export class XdsService {
       end(call, grpc.status.RESOURCE_EXHAUSTED, `${who} has ${same.length} streams already`);
       return;
     }
+    if (this.#allowances.isOverdrawn(who)) {
+      end(
+        call,
+        grpc.status.RESOURCE_EXHAUSTED,
+        `${who} asks for more than a client may; it may come again later`,
+      );
+      return;
+    }
+    this.#allowances.take(who, principal.kind === 'node' ? NODE_STREAM_BYTES : GATEWAY_STREAM_BYTES);
     const stream = new DeltaStream(viewOf(this.#snapshot, principal), {
       send: (response) => void call.write(response),
     });
@@ -135,8 +169,12 @@ export class XdsService {
       since: new Date(),
       clientId: '',
       timer: undefined,
+      pause: undefined,
       waited: false,
       flushedAtMs: -Infinity,
+      flushTookMs: 0,
+      refusalLoggedAtMs: -Infinity,
+      refusalsUnlogged: 0,
     };
     this.#connections.add(connection);
     this.#options.log.info({ client: who, peer: call.getPeer() }, 'xds client connected');
@@ -153,6 +191,12 @@ export class XdsService {
 
   #receive(connection: Connection, request: DeltaDiscoveryRequest): void {
     const { call, stream, who } = connection;
+    const waitMs = this.#allowances.take(who, requestBytes.get(request) ?? 0);
+    if (waitMs > 0) {
+      call.pause();
+      clearTimeout(connection.pause);
+      connection.pause = setTimeout(() => call.resume(), waitMs);
+    }
     try {
       stream.receive(request);
     } catch (error) {
@@ -160,18 +204,15 @@ export class XdsService {
       return;
     }
     if (request.node !== undefined) connection.clientId = request.node.id.slice(0, MAX_CLIENT_ID);
-    if (request.errorDetail !== undefined) {
-      const reason = request.errorDetail.message.slice(0, 1000);
-      this.#options.log.warn({ client: who, type: request.typeUrl, reason }, 'the client refused a response');
-    }
+    if (request.errorDetail !== undefined) this.#logRefusal(connection, request);
     // Addresses and policies are subscribed to by two messages; policies should be first on the wire.
     if (!connection.waited && stream.hasAllTypes) {
       connection.waited = true;
       clearTimeout(connection.timer);
       connection.timer = undefined;
     }
-    const now = performance.now();
-    const delayMs = connection.waited ? connection.flushedAtMs + ANSWER_INTERVAL_MS - now : FIRST_FLUSH_MS;
+    const intervalMs = Math.max(ANSWER_INTERVAL_MS, ANSWER_SHARE * connection.flushTookMs);
+    const delayMs = connection.waited ? connection.flushedAtMs + intervalMs - this.#now() : FIRST_FLUSH_MS;
     if (connection.timer === undefined && delayMs <= 0) {
       this.#answer(connection);
       return;
@@ -182,8 +223,28 @@ export class XdsService {
   #answer(connection: Connection): void {
     connection.timer = undefined;
     connection.waited = true;
-    connection.flushedAtMs = performance.now();
+    const began = this.#now();
     this.#flush(connection);
+    connection.flushedAtMs = this.#now();
+    connection.flushTookMs = connection.flushedAtMs - began;
+  }
+
+  /** A client that refuses in a loop fills no log. */
+  #logRefusal(connection: Connection, { typeUrl, errorDetail }: DeltaDiscoveryRequest): void {
+    const now = this.#now();
+    if (now - connection.refusalLoggedAtMs < REFUSAL_LOG_INTERVAL_MS) {
+      connection.refusalsUnlogged += 1;
+      return;
+    }
+    const fields = {
+      client: connection.who,
+      type: typeUrl.slice(0, MAX_CLIENT_ID),
+      reason: (errorDetail?.message ?? '').slice(0, 1000),
+      ...(connection.refusalsUnlogged > 0 && { more: connection.refusalsUnlogged }),
+    };
+    connection.refusalLoggedAtMs = now;
+    connection.refusalsUnlogged = 0;
+    this.#options.log.warn(fields, 'the client refused a response');
   }
 
   #flush(connection: Connection): void {
@@ -193,6 +254,7 @@ export class XdsService {
   #forget(connection: Connection): void {
     if (!this.#connections.delete(connection)) return;
     clearTimeout(connection.timer);
+    clearTimeout(connection.pause);
     this.#lastSeen.set(connection.who, new Date());
     this.#options.log.info({ client: connection.who }, 'xds client gone');
   }

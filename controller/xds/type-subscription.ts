@@ -47,7 +47,11 @@ export class TypeSubscription {
     if (isFirst) {
       this.#isFirst = false;
       if (subscribe.length === 0) this.#wildcard = true;
-      for (const [name, version] of Object.entries(initialVersions)) this.#sent.set(name, version);
+      for (const [name, version] of Object.entries(initialVersions)) {
+        if (name.length > MAX_NAME_LENGTH || version.length > MAX_NAME_LENGTH)
+          throw new Error('has a resource with too long a name or version');
+        this.#sent.set(name, version);
+      }
     }
     for (const name of subscribe) {
       if (name === WILDCARD) this.#wildcard = true;
