@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import http from 'node:http';
+import http2 from 'node:http2';
 import net, { type AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -19,6 +20,8 @@ const LATE_MS = 5 * DETECT_MS;
 describe('waypoint: a client that begins late, at a port whose protocol is not declared', () => {
   let waypoint: OwnWaypoint;
   let web: http.Server;
+  let h2: http2.Http2Server;
+  let framer: net.Server;
   let greeter: net.Server;
   let echo: net.Server;
   let breaker: net.Server;
@@ -37,12 +40,21 @@ describe('waypoint: a client that begins late, at a port whose protocol is not d
     web = http.createServer((request, response) => {
       response.end(`id ${request.headers['x-request-id'] === undefined ? 'none' : 'given'}`);
     });
+    h2 = http2.createServer((request, response) => {
+      response.end(`id ${request.headers['x-request-id'] === undefined ? 'none' : 'given'}`);
+    });
     greeter = net.createServer((socket) => {
       connections += 1;
       socket.on('error', () => undefined);
       socket.write('220 ready\r\n');
       socket.on('data', (chunk) => socket.write(`you said ${chunk.toString()}`));
       socket.on('end', () => socket.end());
+    });
+    // Its first byte could be HTTP/2's, its second could not.
+    framer = net.createServer((socket) => {
+      socket.on('error', () => undefined);
+      socket.write('\0');
+      setTimeout(() => socket.end('greets'), DETECT_MS);
     });
     echo = net.createServer({ allowHalfOpen: true }, (socket) => {
       echoing += 1;
@@ -64,6 +76,8 @@ describe('waypoint: a client that begins late, at a port whose protocol is not d
     const ports = {
       breaker: await listen(breaker),
       web: await listen(web),
+      h2: await listen(h2),
+      framer: await listen(framer),
       greeter: await listen(greeter),
       echo: await listen(echo),
     };
@@ -73,7 +87,7 @@ describe('waypoint: a client that begins late, at a port whose protocol is not d
   });
   after(async () => {
     await waypoint.close();
-    for (const server of [web, greeter, echo, breaker, outside]) server.close();
+    for (const server of [web, h2, framer, greeter, echo, breaker, outside]) server.close();
   });
 
   it('is read as HTTP, so that everything for requests acts on it', async () => {
@@ -107,6 +121,29 @@ describe('waypoint: a client that begins late, at a port whose protocol is not d
     stream.resume();
     await once(stream, 'close');
     assert.equal(connections, before + 1, 'one connection, made once');
+  });
+
+  it('is read as HTTP/2 although the server has sent its settings meanwhile', async () => {
+    const tunnel = await waypoint.connect('h2');
+    await sleep(LATE_MS);
+    const session = http2.connect('http://late', { createConnection: () => tunnel });
+    const request = session.request({ ':path': '/late' });
+    assert.equal(await text(request), 'id given');
+    session.close();
+  });
+
+  it('speaks with an HTTP/2 server as it likes when that is not HTTP', async () => {
+    const tunnel = await waypoint.connect('h2');
+    await sleep(LATE_MS);
+    tunnel.write('\x16\x03 not HTTP');
+    const [settings] = (await once(tunnel, 'data')) as [Buffer];
+    assert.equal(settings[3], 4, 'what the server had said came first');
+    tunnel.close(8);
+  });
+
+  it('gets what a server says whose first byte alone could be HTTP/2', async () => {
+    const stream = await waypoint.connect('framer');
+    assert.equal(await text(stream), '\0greets');
   });
 
   it('passes whole when it speaks something else', async () => {
