@@ -14,4 +14,10 @@ describe('xds/refused-names', () => {
   for (const [text, expected] of cases)
     it(`${text || 'nothing'}: ${expected.length}`, () =>
       assert.deepEqual(refusedNames(text, names), expected));
+
+  it('searches the beginning of a text alone, however long a client makes it', () => {
+    const filler = (chars: number): string => 'x '.repeat(chars / 2);
+    assert.deepEqual(refusedNames(`${filler(4_096)}settings`, names), ['settings']);
+    assert.deepEqual(refusedNames(`${filler(4 * 1024 * 1024)}settings`, names), names);
+  });
 });
