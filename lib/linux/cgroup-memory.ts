@@ -47,29 +47,46 @@ export class CgroupMemoryReader {
       v1.length > 0 ? v1 : foldersOf(mounts, 'cgroup2', undefined, /^0::(.*)$/m.exec(groups)?.[1]);
   }
 
-  /** The one of them that is nearest to its limit; undefined where none has any. Reads anew: limits may change. */
+  /**
+   * The one of them that is nearest to its limit; undefined where none has any. Reads anew: limits may change.
+   *
+   * A group above that this process' own has less than half of does not count: others fill it (on a node, the pods'
+   * common group), and could make this process refuse everybody; whatever it refused would not empty it.
+   */
   tightest(): CgroupMemory | undefined {
     let found: CgroupMemory | undefined;
+    let own: number | undefined;
     for (const folder of this.#folders) {
-      const memory = this.#read(folder);
-      if (memory === undefined) continue;
-      if (found === undefined || memory.used / memory.limit > found.used / found.limit) found = memory;
+      const used = this.#used(folder);
+      if (used === undefined) continue;
+      own ??= used;
+      const limit = this.#limit(folder);
+      if (limit === undefined || own * 2 < used) continue;
+      if (found === undefined || used / limit > found.used / found.limit) found = { used, limit };
     }
     return found;
   }
 
-  #read(folder: string): CgroupMemory | undefined {
-    try {
-      // `max` is no number.
-      const limit = Number(readFileSync(join(folder, this.#files.limit), 'utf8'));
-      if (!(limit > 0 && limit < NONE)) return undefined;
-      const usage = Number(readFileSync(join(folder, this.#files.usage), 'utf8'));
-      const stat = readFileSync(join(folder, 'memory.stat'), 'utf8');
-      return { used: usage - Number(this.#files.inactive.exec(stat)?.[1] ?? 0), limit };
-    } catch {
-      // The topmost has no such files, and one that was removed has none any more.
-      return undefined;
-    }
+  #limit(folder: string): number | undefined {
+    // `max` is no number.
+    const limit = Number(read(join(folder, this.#files.limit)));
+    return limit > 0 && limit < NONE ? limit : undefined;
+  }
+
+  #used(folder: string): number | undefined {
+    const usage = read(join(folder, this.#files.usage));
+    const stat = read(join(folder, 'memory.stat'));
+    if (usage === undefined || stat === undefined) return undefined;
+    return Number(usage) - Number(this.#files.inactive.exec(stat)?.[1] ?? 0);
+  }
+}
+
+/** The topmost group has no such files, and one that was removed has none any more. */
+function read(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return undefined;
   }
 }
 

@@ -45,6 +45,18 @@ describe('memory of the cgroup', () => {
     assert.deepEqual(proc('0::/pod/app\n', [v2Mount('/')]).tightest(), { used: 100 * MB, limit: 120 * MB });
   });
 
+  it('is not that of a group above that others fill', () => {
+    write('fs/pods/mesh/app', v2(String(100 * MB), 40, 0));
+    write('fs/pods/mesh', v2('max', 60, 0));
+    write('fs/pods', v2(String(1000 * MB), 990, 0));
+    const reader = proc('0::/pods/mesh/app\n', [v2Mount('/')]);
+    assert.deepEqual(reader.tightest(), { used: 40 * MB, limit: 100 * MB });
+    write('fs/pods/mesh/app', v2('max', 40, 0));
+    assert.equal(reader.tightest(), undefined);
+    write('fs/pods/mesh/app', v2('max', 500, 0));
+    assert.deepEqual(reader.tightest(), { used: 990 * MB, limit: 1000 * MB }, 'its own doing');
+  });
+
   it('is found in a container, which sees its own group as the root, with a namespace of cgroups or without', () => {
     write('fs', v2(String(100 * MB), 50, 0));
     const expected = { used: 50 * MB, limit: 100 * MB };
