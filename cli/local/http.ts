@@ -18,7 +18,8 @@ export interface HttpAnswer {
 }
 
 function target(endpoint: Endpoint): RequestOptions {
-  if ('socketPath' in endpoint) return { socketPath: endpoint.socketPath };
+  // No agent: who asks again after some seconds must not meet a connection that the server has just closed.
+  if ('socketPath' in endpoint) return { socketPath: endpoint.socketPath, agent: false };
   const { netns, port } = endpoint;
   return {
     host: '127.0.0.1',

@@ -14,6 +14,7 @@ beforeEach(async () => {
   socketPath = join(dir, 'http.sock');
   server = createServer((request, response) => {
     if (request.url === '/whole') response.end('all');
+    if (request.url === '/connection') response.end(request.headers.connection);
     if (request.url !== '/drips') return;
     const timer = setInterval(() => response.write('.'), 100);
     response.on('close', () => clearInterval(timer));
@@ -29,6 +30,10 @@ afterEach(() => {
 describe('local mesh: HTTP', () => {
   it('gives an answer whole', async () => {
     assert.deepEqual(await ask({ socketPath }, '/whole'), { status: 200, body: 'all' });
+  });
+
+  it('takes a connection for each question: one that is kept may be closed when the next one comes', async () => {
+    assert.equal((await ask({ socketPath }, '/connection')).body, 'close');
   });
 
   for (const [what, path] of [
