@@ -4,7 +4,15 @@ import { after, afterEach, before, describe, it } from 'mocha';
 import { meshEnvironment } from '../../cli/local/programs.ts';
 import { inSandbox } from '../../cli/local/sandbox.ts';
 import { appFile, type CommandResult, eventually, finished, Mesh } from './harness.ts';
-import { BASE, gatewayManifest, namespaceManifest, podManifest, serverManifest } from './manifests.ts';
+import {
+  BASE,
+  gatewayManifest,
+  namespaceManifest,
+  podManifest,
+  serverManifest,
+  serviceManifest,
+} from './manifests.ts';
+import { resolved } from './plain/names.ts';
 import { wayServer, wayService } from './waypoint-manifests.ts';
 
 const FILE = 'egress.yaml';
@@ -52,6 +60,12 @@ describe('mesh: rules at the source', function () {
       'way-services.yaml': ['behind', 'other-behind']
         .map((name) => wayService(name, { waypoint: 'way', selector: { tier: 'way' }, ports: { 80: 8080 } }))
         .join('---\n'),
+      'dual.yaml': serviceManifest(
+        'dual',
+        'server',
+        { 80: 8080, 7000: 7000 },
+        'ipFamilyPolicy: RequireDualStack',
+      ),
       [FILE]: policy('[{services: [{name: server}]}]'),
     });
     for (const name of ['server', 'near', 'foreign', 'behind']) {
@@ -68,6 +82,8 @@ describe('mesh: rules at the source', function () {
     const [, host6] = /via (\S+)/.exec(routes.stdout) ?? [];
     assert.ok(host6 !== undefined, routes.stdout);
     hosts.set('host6', `[${host6}]`);
+    hosts.set('dual4', await resolved(mesh, 'client', 'dual', '4'));
+    hosts.set('dual6', `[${await resolved(mesh, 'client', 'dual', '6')}]`);
   });
   after(() => mesh.down());
   afterEach(() => {
@@ -171,6 +187,13 @@ describe('mesh: rules at the source', function () {
       '[{services: [{name: server}], ports: [{port: 79, endPort: 81}]}]',
       ['server'],
       ['server:7000', 'pod server', 'near'],
+    ));
+
+  it('allows a Service by each of its virtual addresses, and by none its pods', () =>
+    check(
+      '[{services: [{name: dual}], ports: [{port: 80}]}]',
+      ['dual4', 'dual6'],
+      ['dual6:7000', 'pod6 server', 'pod server', 'server'],
     ));
 
   it('allows by account, through Services and by address, but nobody who proves nothing', () =>
