@@ -1,3 +1,4 @@
+import type { Identity } from '../../lib/spiffe.ts';
 import { ipToBytes } from '../../lib/mesh/state/ip.ts';
 import type { Service, Workload } from '../../lib/mesh/state/model.ts';
 import type { WorkloadStore } from '../../lib/mesh/state/workload-store.ts';
@@ -45,8 +46,7 @@ export function readDialled(
         port,
         services: [found.key],
         namespace: found.namespace,
-        // Proved by mutual TLS alone; behind a waypoint only the waypoint knows it.
-        identity: upstream.kind === 'hbone' ? upstream.workload.identity : undefined,
+        identity: provenIdentity(upstream),
         known: true,
         text: `Service ${found.namespace}/${found.name} port ${port}`,
       },
@@ -61,13 +61,20 @@ export function readDialled(
       port,
       services: services.map(({ key }) => key),
       namespace: found.namespace,
-      identity: found.tunnelProtocol === 'hbone' ? found.identity : undefined,
+      identity: provenIdentity(upstream),
       known: true,
       text: `pod ${found.namespace}/${found.name} port ${port} by its address`,
     },
     service: services.length === 1 ? services[0] : undefined,
     workload: found,
   };
+}
+
+/** Proved by mutual TLS alone, and by one that admits no other; behind a waypoint only the waypoint knows it. */
+function provenIdentity(upstream: Upstream): Identity | undefined {
+  return upstream.kind === 'hbone' && upstream.expectedIdentities.length === 1
+    ? upstream.workload.identity
+    : undefined;
 }
 
 function headlessServices(store: WorkloadStore, workload: Workload, port: number): Service[] {

@@ -76,6 +76,28 @@ describe('ztunnel/egress/dialled', () => {
     assert.equal(behind.workload, undefined);
   });
 
+  it('knows no identity of a pod that has a waypoint of its own, which alone proves one to the caller', () => {
+    const waypoint = {
+      by: 'hostname',
+      service: 'default/w.default.svc.cluster.local',
+      hboneMtlsPort: 15008,
+    } as const;
+    const { facts, workload } = dial('198.18.1.2', 8080, [
+      { ...pod, waypoint },
+      service(waypoint.service, ['198.19.0.9']),
+      toyWorkload('w', '198.18.3.3', { services: [{ service: waypoint.service, ports: [] }] }),
+    ]);
+    assert.equal(workload?.uid, pod.uid);
+    assert.equal(facts.identity, undefined);
+  });
+
+  it('knows no identity where the peer may present several', () => {
+    const subjectAltNames = ['spiffe://cluster.local/ns/default/sa/other'];
+    const { facts } = dial(VIP, 80, [pod, service(KEY, [VIP], { subjectAltNames })]);
+    assert.deepEqual(facts.services, [KEY]);
+    assert.equal(facts.identity, undefined);
+  });
+
   it('takes a pod by its address for that pod, and for its headless Services at their ports', () => {
     const { facts } = dial('198.18.1.2', 8080, all);
     assert.deepEqual(facts.services, [HEADLESS], 'and for no Service with an address of its own');
