@@ -34,16 +34,19 @@ const MANIFESTS = {
   'free.yaml': podManifest('free', { labels: OUTSIDE }),
   'friend.yaml': podManifest('friend'),
   'victim.yaml': podManifest('victim', { node: 'node-b', ...server }),
+  'trusting.yaml': podManifest('trusting', { node: 'node-b', ...server }),
   'open.yaml': podManifest('open', { node: 'node-b', ...server, labels: OUTSIDE }),
   'services.yaml': serviceManifest('nothing', 'nothing', { 1: 1 }),
   'victim-policy.yaml': allowOnly('victim', 'friend'),
   'egress.yaml': NOBODY,
 };
 
-export type PodName = 'attacker' | 'free' | 'friend' | 'victim' | 'open';
+export type PodName = 'attacker' | 'free' | 'friend' | 'victim' | 'trusting' | 'open';
 
 /** One thing that a process in a pod does; see app/attack.py. */
-export type Step = Readonly<Record<string, unknown>> & { readonly do: 'dial' | 'squat' | 'cgroup' };
+export type Step = Readonly<Record<string, unknown>> & {
+  readonly do: 'dial' | 'squat' | 'cgroup' | 'under-program' | 'join';
+};
 
 /** A pod's namespace as the packet sockets of test/bpf want it. */
 export interface NetnsOfPod extends Disposable {
@@ -61,7 +64,7 @@ export class World {
 
   static async up(): Promise<World> {
     const world = new World(await Mesh.up(MANIFESTS));
-    for (const name of ['attacker', 'free', 'friend', 'victim', 'open'] as const)
+    for (const name of ['attacker', 'free', 'friend', 'victim', 'trusting', 'open'] as const)
       world.ips.set(name, (await world.mesh.pod(name)).ip);
     return world;
   }
@@ -89,7 +92,7 @@ export class World {
   }
 
   /** How often an application was reached, by whomever. */
-  reached(pod: 'victim' | 'open'): number {
+  reached(pod: 'victim' | 'trusting' | 'open'): number {
     const log = readFileSync(this.mesh.paths.podLog('m', pod, 'server'), 'utf8');
     return log.split('\n').filter((line) => line.includes('reached by')).length;
   }
@@ -109,10 +112,15 @@ export class World {
     return run(`nsenter --net=/run/netns/${this.netnsName(pod)} sh -ec '${command}'`);
   }
 
+  /** The agent's page. */
+  async agent(node: string): Promise<AgentPage> {
+    const socketPath = this.mesh.paths.agentStatusOf(node);
+    return (await askJson({ socketPath }, '/status')) as AgentPage;
+  }
+
   /** The agent's page about a pod. */
   async agentPod(pod: PodName, node: string): Promise<AgentPod> {
-    const socketPath = this.mesh.paths.agentStatusOf(node);
-    const { pods } = (await askJson({ socketPath }, '/status')) as { pods: AgentPod[] };
+    const { pods } = await this.agent(node);
     return pods.find((each) => each.pod === `m/${pod}`) ?? assert.fail(`the agent does not know ${pod}`);
   }
 
@@ -125,8 +133,17 @@ export class World {
   }
 }
 
+export interface AgentPage {
+  readonly instance: string;
+  readonly pods: AgentPod[];
+  readonly kernel: Readonly<Record<string, number>>;
+  readonly maps: Readonly<Record<string, { readonly entries: number; readonly capacity: number }>>;
+  readonly repairs: Readonly<Record<string, number>>;
+}
+
 export interface AgentPod {
   readonly pod: string;
+  readonly netns: { readonly cookie?: string };
   readonly listeners: Readonly<Record<string, number>>;
   readonly guard: {
     readonly mode: string;

@@ -8,6 +8,8 @@ import sys
 import threading
 import time
 
+import kernel_ways
+
 PATIENCE = 1.5
 
 
@@ -59,7 +61,10 @@ def dial(step):
         s = prepare(step)
         ip = "::ffff:" + step["ip"] if step.get("v6socket") else step["ip"]
         to = (ip, step["port"]) if "scope" not in step else (ip, step["port"], 0, socket.if_nametoindex(step["scope"]))
-        if step.get("fastopen"):
+        if "uring" in step:
+            kernel_ways.connect_by_io_uring(s, step["ip"], step["port"], step["uring"])
+            s.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        elif step.get("fastopen"):
             s.settimeout(None)
             for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
                 s.setsockopt(socket.SOL_SOCKET, option, struct.pack("qq", 2, 0))
@@ -112,6 +117,31 @@ def cgroup(step):
     return "moved"
 
 
-STEPS = {"dial": dial, "squat": squat, "cgroup": cgroup}
+def under_program(step):
+    kernel_ways.live_under_a_program(step["group"], step["ip"], step["port"])
+    return "moved"
+
+
+def join(step):
+    """An MPTCP connection within loopback, whose one end announces the addresses that the path manager was given."""
+    mptcp = 262
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, mptcp)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", step["port"]))
+    listener.listen()
+    client = socket.socket(socket.AF_INET, socket.SOCK_STREAM, mptcp)
+    client.connect(("127.0.0.1", step["port"]))
+    server, _ = listener.accept()
+    # The kernel announces, and joins, once both have heard of each other.
+    for _ in range(20):
+        client.sendall(b"x")
+        server.recv(9)
+        server.sendall(b"y")
+        client.recv(9)
+        time.sleep(0.05)
+    return "joined"
+
+
+STEPS = {"dial": dial, "squat": squat, "cgroup": cgroup, "under-program": under_program, "join": join}
 print(json.dumps([STEPS[step["do"]](step) for step in json.loads(sys.argv[1])]), flush=True)
 os._exit(0)

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { describe, it } from 'mocha';
+import { eventually } from '../harness.ts';
 import { type Dialled, FAMILIES, plainMesh, type Who } from './mesh.ts';
 import { ipOf, resolved } from './names.ts';
 
@@ -80,6 +82,35 @@ describe('mesh: both IP families', function () {
     const [dialled] = (await mesh().client('client', 'listen', NOWHERE6, '80', '20000')) as Dialled[];
     assert.notEqual(dialled?.end, 'timeout');
     assert.equal(dialled?.received, '');
+  });
+
+  it('a pod without an IPv6 route is told so by connect(), and a client of both families goes on to IPv4 (F18)', async () => {
+    const netns = mesh().netns({ kind: 'pod', namespace: 'm', name: 'redis' });
+    const ip = (command: string): string =>
+      execFileSync('nsenter', [`--net=${netns}`, 'sh', '-ec', `ip -6 ${command}`], { encoding: 'utf8' });
+    const program = `import errno, socket
+s = socket.socket(socket.AF_INET6); s.settimeout(20)
+try: s.connect(("${NOWHERE6}", 80)); print("ok")
+except OSError as e: print(errno.errorcode.get(e.errno, type(e).__name__))`;
+    const said = async (): Promise<string> =>
+      (await mesh().exec('redis', 'python3', '-c', program)).stdout.trim();
+    const [route = ''] = ip('route show default').split('\n');
+    assert.match(route, /^default via /);
+    assert.notEqual(await said(), 'ENETUNREACH', 'the control');
+    ip('route del default');
+    try {
+      await eventually('the agent to see it', async () => (await said()) === 'ENETUNREACH');
+      const vip = await resolved(mesh(), 'redis', 'server', '4');
+      const { stdout, stderr } = await mesh().exec(
+        ...(['redis', 'curl', '-sS', '-o', '/dev/null', '-w', '%{http_code} %{remote_ip}'] as const),
+        ...['--resolve', `both:80:${NOWHERE6},${vip}`, 'http://both/'],
+      );
+      assert.equal(stdout, `200 ${vip}`, stderr);
+    } finally {
+      ip(`route add ${route.replace(/ pref \w+$/, '')}`);
+    }
+    await eventually('the agent to see that it is back', async () => (await said()) !== 'ENETUNREACH');
+    assert.ok((await curl('redis', '-6', 'http://server/')).remote);
   });
 
   it('the access log writes IPv6 in brackets, and knows both workloads', async () => {

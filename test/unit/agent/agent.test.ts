@@ -10,11 +10,20 @@ import { json, text } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, it } from 'mocha';
 import type { Readiness, Status } from '../../../agent/status.ts';
 import { originalDst } from '../../../lib/linux/bpf/index.ts';
+import {
+  buffer,
+  cookieKey,
+  POD_BYTES,
+  POD_USE_BYTES,
+  RECORD_BYTES,
+  TUPLE_BYTES,
+} from '../../../lib/linux/bpf/layout.ts';
 import { check, closeFd, sys } from '../../../lib/linux/libc.ts';
 import { openNetns } from '../../../lib/linux/netns.ts';
 import { plainIp } from '../../../lib/mesh/hbone/hbone-headers.ts';
 import { bindTo, connectInNetns, tcpSocket } from '../../../lib/linux/socket.ts';
 import { siblingModule } from '../../../lib/package-root.ts';
+import { pinnedMap } from '../../bpf/support/kernel-objects.ts';
 import { ip, makeNetns, removeAllNetns, removeNetns } from '../lib/linux/test-netns.ts';
 import { pod } from './fakes.ts';
 import { ToyProxy, until } from './zds/toy-proxy.ts';
@@ -251,6 +260,49 @@ describe('agent on the real kernel', () => {
     serve(await startProxy());
     assert.match(await text(waiting), /^plaintext/);
     assert.match(await text(dial(podNetns, '192.0.2.55', 443)), /^outbound/);
+  });
+
+  it('puts back what somebody takes out of its maps, and tells and counts it', async () => {
+    const agent = await start();
+    await podBecomes('verified');
+    serve(await startProxy());
+    const key = cookieKey(BigInt((await podState())?.netns.cookie ?? 0));
+    for (const [name, bytes] of [
+      ['pods', POD_BYTES],
+      ['pod_uses', POD_USE_BYTES],
+    ] as const) {
+      using map = pinnedMap({ instance }, name, 8, bytes);
+      assert.ok(map.delete(key));
+      while ((await get<Status>('/status')).repairs[name] !== 1)
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      assert.match(await text(dial(podNetns, '192.0.2.55', 443)), /^outbound/);
+    }
+    await until(() => agent.output.split('put back what somebody had taken away of a pod').length === 3);
+    await podBecomes('verified');
+  });
+
+  it('names a map that is full in its log, and shows how full each is', async () => {
+    const agent = await start();
+    await podBecomes('verified');
+    serve(await startProxy());
+    const cookie = BigInt((await podState())?.netns.cookie ?? 0);
+    const { capacity = 0 } = (await get<Status>('/status')).maps['records'] ?? {};
+    assert.ok(capacity > 0);
+    using map = pinnedMap({ instance }, 'records', TUPLE_BYTES, RECORD_BYTES);
+    // Of the pod itself: those of nobody are removed.
+    for (let i = 0; i < capacity; i += 1) {
+      const record = buffer(TUPLE_BYTES);
+      record.writeBigUInt64LE(cookie, 0);
+      record.writeUInt32LE(i, 8);
+      map.set(record, buffer(RECORD_BYTES));
+    }
+    assert.deepEqual((await get<Status>('/status')).maps['records'], { entries: capacity, capacity });
+    const line = (said: string): RegExp => new RegExp(`"map":"records".*${said}`);
+    await until(() => line('a map of the kernel part is nearly full').test(agent.output));
+    assert.equal(await failure(dial(podNetns, '192.0.2.55', 443)), 'ECONNREFUSED');
+    await until(() => line('connections were refused: the map is full').test(agent.output));
+    // In force all the same, for what needs no record.
+    assert.match(await text(dial(client, POD_IP, 8080)), /^plaintext/);
   });
 
   it('refuses to run twice as the same instance', async () => {
