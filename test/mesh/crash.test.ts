@@ -4,6 +4,7 @@ import { after, before, describe, it } from 'mocha';
 import { Capture } from './capture.ts';
 import { appFile, eventually, finished, jsonLines, Mesh } from './harness.ts';
 import { allowOnly, BASE } from './manifests.ts';
+import { PATIENCE } from '../support/patience.ts';
 
 const SECRET = 'never-in-the-clear-whatever-dies';
 
@@ -52,7 +53,16 @@ describe('mesh: kill -9 under load', function () {
       // Dialled while it is down: they wait, and then succeed.
       const dialled = await Promise.all(
         ['server', 'near'].map((host) =>
-          mesh.exec('client', 'curl', '-sS', '--max-time', '30', '--data', SECRET, `http://${host}/`),
+          mesh.exec(
+            'client',
+            'curl',
+            '-sS',
+            '--max-time',
+            String(30 * PATIENCE),
+            '--data',
+            SECRET,
+            `http://${host}/`,
+          ),
         ),
       );
       const after = await mesh.program(program, node);

@@ -150,7 +150,10 @@ export class Mesh {
     const pod = await this.pod(podName);
     if (pod.initPid === undefined) throw new Error(`pod ${podName} does not run`);
     const [file, ...args] = inSandbox(pod.initPid, 'TERM', this.dir, command);
-    return spawn(file, args, { stdio: ['pipe', 'pipe', 'pipe'], env: meshEnvironment('test') });
+    return spawn(file, args, {
+      stdio: ['pipe', 'pipe', 'pipe'],
+      env: { ...meshEnvironment('test'), LOAM_TEST_PATIENCE: String(PATIENCE) },
+    });
   }
 
   async exec(podName: string, ...command: [string, ...string[]]): Promise<CommandResult> {

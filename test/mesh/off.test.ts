@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { after, before, describe, it } from 'mocha';
 import { eventually, finished, loam, Mesh, type CommandResult } from './harness.ts';
 import { BASE } from './manifests.ts';
+import { PATIENCE } from '../support/patience.ts';
 
 describe('mesh: loam off', function () {
   this.timeout(120_000);
@@ -21,7 +22,7 @@ describe('mesh: loam off', function () {
       'curl',
       '-sS',
       '--max-time',
-      '10',
+      String(10 * PATIENCE),
       '--data',
       'x',
       `http://${ip}:8080/`,

@@ -11,6 +11,8 @@ import { VmError, type KernelFiles } from './packages.ts';
 const CPUS = 2;
 const MEMORY_MB = 4096;
 const KERNEL_LOG_LINES = 30;
+/** Emulated, a clock other than the processor's own counter costs an exit at each look, and mitigations are but slow. */
+const KERNEL_ARGUMENTS = 'console=ttyS0 quiet panic=-1 tsc=reliable mitigations=off';
 
 /** What came of the command. `exitCode` is undefined when the machine ended, or was ended, before the command. */
 export interface GuestResult {
@@ -62,7 +64,7 @@ function qemuArguments(kernel: KernelFiles, initramfs: string, kernelLog: string
   return [
     ...['-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp', String(CPUS), '-m', String(MEMORY_MB)],
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
-    ...['-kernel', kernel.image, '-initrd', initramfs, '-append', 'console=ttyS0 quiet panic=-1'],
+    ...['-kernel', kernel.image, '-initrd', initramfs, '-append', KERNEL_ARGUMENTS],
     ...['-serial', `file:${kernelLog}`, '-serial', 'stdio'],
     ...['-fsdev', 'local,id=root,path=/,security_model=none,readonly=on,multidevs=remap'],
     ...['-device', `virtio-9p-pci,fsdev=root,mount_tag=${ROOT_TAG}`],

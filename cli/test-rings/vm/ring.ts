@@ -16,8 +16,8 @@ const VM_TIMEOUT_MS = 60 * 60_000;
 const UML_TIMEOUT_MS = 10 * 60_000;
 const WANTED_KERNEL = /^6\.1\./;
 
-/** Redirection and mTLS, policy, transparency, and that nothing stays behind. */
-const MESH_CORE = ['plain/wire', 'plain/policy', 'plain/transparency', 'leftovers'].map(
+/** The core of the mesh: mTLS between nodes, policy, both families, every program killed, and `loam off`. */
+const MESH_CORE = ['plain/wire', 'plain/policy', 'plain/dual-stack', 'crash', 'off'].map(
   (name) => `test/mesh/${name}.test.ts`,
 );
 

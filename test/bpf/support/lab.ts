@@ -1,8 +1,10 @@
 /** A few network namespaces on one bridge, playing pods. */
 import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { closeFd } from '../../../lib/linux/libc.ts';
 import { netnsCookie, openNetns } from '../../../lib/linux/netns.ts';
 
+const BRIDGE_SETTINGS = '/proc/sys/net/bridge';
 /** All names begin so: what a test run left is easily told. */
 export const PREFIX = 'lbt';
 let labs = 0;
@@ -25,6 +27,11 @@ export function run(command: string): string {
   return execFileSync('sh', ['-ec', command], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
 }
 
+/** Commands of ip(8) in a namespace, by one process: on an emulated machine each costs. */
+function batch(netns: string, commands: readonly string[]): void {
+  execFileSync('ip', ['-n', netns, '-batch', '-'], { input: commands.join('\n'), stdio: 'pipe' });
+}
+
 /** Disposed of, it leaves no namespace behind. */
 export class Lab implements Disposable {
   readonly #bridge: string;
@@ -38,13 +45,13 @@ export class Lab implements Disposable {
     labs += 1;
     this.#name = `${PREFIX}${process.pid}-${labs}`;
     this.#bridge = `${this.#name}-br`;
-    run(`ip netns add ${this.#bridge}
-      ip -n ${this.#bridge} link add br0 type bridge
-      ip -n ${this.#bridge} link set br0 up`);
+    run(`ip netns add ${this.#bridge}`);
+    batch(this.#bridge, ['link add br0 type bridge', 'link set br0 up']);
     // A machine with br_netfilter drops at the bridge what is malformed, and may ask its iptables; others do not.
-    this.onHost(
-      `sh -c 'for each in /proc/sys/net/bridge/bridge-nf-call-*; do [ ! -e "$each" ] || echo 0 >"$each"; done'`,
-    );
+    if (existsSync(BRIDGE_SETTINGS))
+      this.onHost(
+        `sh -c 'for each in ${BRIDGE_SETTINGS}/bridge-nf-call-*; do [ ! -e "$each" ] || echo 0 >"$each"; done'`,
+      );
     this.hostNetnsFd = openNetns(`/run/netns/${this.#bridge}`);
   }
 
@@ -71,15 +78,15 @@ export class Lab implements Disposable {
     const ip4 = `198.18.80.${number}`;
     const ip6 = `fd00:80::${number}`;
     const port = `p${this.#made}`;
-    run(`ip netns add ${netns}
-      ip -n ${netns} link set lo up
-      ip -n ${netns} link add eth0 type veth peer name ${port} netns ${this.#bridge}
-      ip -n ${this.#bridge} link set ${port} master br0
-      ip -n ${this.#bridge} link set ${port} up
-      ip -n ${netns} addr add ${ip4}/24 dev eth0
-      ip -n ${netns} addr add ${ip6}/64 dev eth0 nodad
-      ip -n ${netns} link set eth0 up
-      ip -n ${netns} route add default dev eth0`);
+    run(`ip netns add ${netns}`);
+    batch(netns, ['link set lo up', `link add eth0 type veth peer name ${port} netns ${this.#bridge}`]);
+    batch(this.#bridge, [`link set ${port} master br0`, `link set ${port} up`]);
+    batch(netns, [
+      `addr add ${ip4}/24 dev eth0`,
+      `addr add ${ip6}/64 dev eth0 nodad`,
+      'link set eth0 up',
+      'route add default dev eth0',
+    ]);
     const netnsFd = openNetns(`/run/netns/${netns}`);
     const pod = { netns, netnsFd, cookie: netnsCookie(netnsFd), ip: ip4, ip6, ips: [ip4, ip6], port };
     this.#pods.set(netns, pod);
@@ -102,7 +109,7 @@ export class Lab implements Disposable {
 
 /** Sets a sysctl of a pod. */
 export function sysctl(pod: Pod, name: string, value: string): void {
-  run(`ip netns exec ${pod.netns} sh -c 'echo "${value}" >/proc/sys/${name}'`);
+  run(`nsenter --net=/run/netns/${pod.netns} sh -c 'echo "${value}" >/proc/sys/${name}'`);
 }
 
 /** The index of a pod's eth0. */

@@ -6,6 +6,8 @@ import { setTimeout } from 'node:timers';
 
 const [what, host, portText, text = ''] = process.argv.slice(2);
 const port = Number(portText);
+// As in test/support/patience.ts.
+const patience = Number(process.env.LOAM_TEST_PATIENCE ?? 1);
 const say = (value) => console.log(JSON.stringify(value));
 const who = (socket) => ({
   remote: `${socket.remoteAddress}:${socket.remotePort}`,
@@ -22,7 +24,7 @@ function dial(onConnect, ms = 5000, isEnough = () => false) {
       socket.destroy();
       resolve({ connected, received, end });
     };
-    const timer = setTimeout(() => done('timeout'), ms);
+    const timer = setTimeout(() => done('timeout'), ms * patience);
     timer.unref();
     socket.on('connect', () => {
       connected = true;
