@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
-import { release } from 'node:os';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, it } from 'mocha';
@@ -17,6 +16,7 @@ import { KERNEL_METHODS } from './support/guard-methods.ts';
 import { fails, pinned } from './support/kernel-objects.ts';
 import { Lab, run, type Pod } from './support/lab.ts';
 import { sendForgedSyn } from './support/raw.ts';
+import { kernelSince } from './support/release.ts';
 import { Sock } from './support/socket.ts';
 import { closeListeners, newInstanceName, TinyMesh, type MeshPod } from './support/tiny-mesh.ts';
 
@@ -237,8 +237,7 @@ for (const method of KERNEL_METHODS) {
 
 describe('bpf: a guard beside others at the same hook', () => {
   it('is by tcx where the kernel has it: Linux 6.6 and newer do', () => {
-    const [major = 0, minor = 0] = release().split('.').map(Number);
-    if (major > 6 || (major === 6 && minor >= 6)) assert.ok(hasTcx());
+    if (kernelSince(6, 6)) assert.ok(hasTcx());
     using lab = new Lab();
     using mesh = new TinyMesh(newInstanceName(), { hostNetnsFd: lab.hostNetnsFd });
     const a = mesh.enrol(lab.pod('a'));
