@@ -5,6 +5,7 @@ import { describe, it } from 'mocha';
 import { eventually } from '../harness.ts';
 import { type Dialled, FAMILIES, plainMesh, type Who } from './mesh.ts';
 import { ipOf, resolved } from './names.ts';
+import { PATIENCE } from '../../support/patience.ts';
 
 /** RFC 3849: nobody has it. */
 const NOWHERE6 = '2001:db8::1';
@@ -76,7 +77,16 @@ describe('mesh: both IP families', function () {
   it('a dead IPv6 address beside a live IPv4 one does not hang: it ends, or the client falls back', async () => {
     const vip = await resolved(mesh(), 'client', 'server', '4');
     const { code, stderr } = await mesh().exec(
-      ...['client', 'curl', '-sS', '-m', '20', '--resolve', `dead:80:${NOWHERE6},${vip}`, 'http://dead/'],
+      ...[
+        'client',
+        'curl',
+        '-sS',
+        '-m',
+        String(20 * PATIENCE),
+        '--resolve',
+        `dead:80:${NOWHERE6},${vip}`,
+        'http://dead/',
+      ],
     );
     assert.notEqual(code, 28, `curl ran into its time limit: ${stderr}`);
     const [dialled] = (await mesh().client('client', 'listen', NOWHERE6, '80', '20000')) as Dialled[];
