@@ -20,6 +20,8 @@ export interface Surface {
   readonly fields: Fields;
   /** Flags of the HEADERS frame that asks it: END_HEADERS, and END_STREAM where there is no body. */
   readonly flags: number;
+  /** Where HBONE is taken, on 127.0.0.1. */
+  readonly port: number;
   /** A connection of the hostile peer on which nothing of HTTP/2 was said yet. */
   open(): Promise<Duplex>;
   /** A long stream of another client, through the same server. */
@@ -45,6 +47,7 @@ async function ztunnelSurface(): Promise<Surface> {
   return {
     fields: connectFields(ztunnel.authority),
     flags: 4,
+    port: ztunnel.port,
     open: () => secured(ztunnel.tls(attacker, { localAddress: ATTACKER_IP })),
     innocent: () => echoThrough(ztunnel.session(honest), ztunnel.authority),
     connections: () => ztunnel.server.size,
@@ -85,6 +88,7 @@ async function waypointSurface(where: 'tunnel' | 'within'): Promise<Surface> {
   return {
     fields: where === 'tunnel' ? connectFields(waypoint.addressOf('web')) : GET_FIELDS,
     flags: where === 'tunnel' ? 4 : 5,
+    port: waypoint.port,
     open: () =>
       where === 'tunnel'
         ? secured(dial(attacker, { localAddress: ATTACKER_IP }))
