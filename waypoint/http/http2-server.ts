@@ -15,7 +15,11 @@ const STREAM_WINDOW_BYTES = 256 * 1024;
 const CONNECTION_WINDOW_BYTES = 4 * 1024 * 1024;
 const MAX_SESSION_MEMORY_MB = 32;
 const MAX_INVALID_FRAMES = 100;
-const MAX_STREAM_ID = 2 ** 31 - 1;
+/**
+ * GOAWAY with the highest stream identifier there is: the notice before the end (RFC 9113 section 6.8). As bytes, since
+ * nghttp2 takes what Node offers, `session.goaway()`, for the end itself, and passes over every stream that comes after.
+ */
+const SHUTDOWN_NOTICE = Buffer.from('000008070000000000' + '7fffffff' + '00000000', 'hex');
 const GRPC = /^application\/grpc($|[;+])/;
 
 /** What the end of a connection by a broken protocol counts for: a flood of resets is ended by nghttp2 in this way. */
@@ -34,12 +38,13 @@ type Waste = (amount: number) => boolean;
 /** HTTP/2 with prior knowledge (RFC 9113 section 3.3) on connections that come as byte streams. */
 export class Http2Server {
   readonly #server: http2.Http2Server;
-  readonly #sessions = new Set<http2.ServerHttp2Session>();
+  readonly #sessions = new Map<http2.ServerHttp2Session, Duplex>();
   readonly #handlers = new WeakMap<Duplex, ExchangeHandler>();
   readonly #limits: HttpLimits;
   readonly #onProtocolError: ProtocolErrorHandler;
   readonly #turn: Turn;
   readonly #heads = new HeadWatch();
+  #draining = false;
 
   constructor(limits: HttpLimits, onProtocolError: ProtocolErrorHandler, turn: Turn = new Turn()) {
     this.#limits = limits;
@@ -78,17 +83,17 @@ export class Http2Server {
 
   /** Asks all clients to open no more streams; those on their way are still served (RFC 9113 section 6.8). */
   drain(): void {
-    for (const session of this.#sessions)
-      if (!session.destroyed) session.goaway(http2.constants.NGHTTP2_NO_ERROR, MAX_STREAM_ID);
+    this.#draining = true;
+    for (const [session, connection] of this.#sessions) giveNotice(session, connection);
   }
 
   /** What comes now is refused as not served; each session closes with its last stream. */
   closeIdle(): void {
-    for (const session of this.#sessions) if (!session.closed) session.close();
+    for (const session of this.#sessions.keys()) if (!session.closed) session.close();
   }
 
   close(): void {
-    for (const session of this.#sessions) session.destroy();
+    for (const session of this.#sessions.keys()) session.destroy();
   }
 
   #onSession(
@@ -97,7 +102,7 @@ export class Http2Server {
     handler: ExchangeHandler,
     waste: Waste,
   ): void {
-    this.#sessions.add(session);
+    this.#sessions.set(session, connection);
     session.once('close', () => this.#sessions.delete(session));
     session.on('error', (error: NodeJS.ErrnoException) => {
       this.#onProtocolError(connection, 0, error.code ?? error.message);
@@ -105,6 +110,7 @@ export class Http2Server {
       if (!connection.destroyed) connection.destroy();
     });
     session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
+    if (this.#draining) giveNotice(session, connection);
     session.setTimeout(this.#limits.connectionIdleTimeoutMs, () => session.close());
     const intake = new StreamIntake(this.#turn, this.#limits.maxConcurrentStreams, {
       isWasteAllowed: () => waste(1),
@@ -143,6 +149,16 @@ export class Http2Server {
     stream.once('finish', () => stream.close(http2.constants.NGHTTP2_NO_ERROR));
     stream.respond({ ':status': 431 }, { endStream: true });
   }
+}
+
+/**
+ * Written past the session, which goes on taking streams: a session hands its stream whole frames, so that this one comes
+ * between two. The client's acknowledgement of our settings says that they, which have to be first, have left.
+ */
+function giveNotice(session: http2.ServerHttp2Session, connection: Duplex): void {
+  if (session.closed || session.destroyed || !connection.writable) return;
+  if (session.pendingSettingsAck) session.once('localSettings', () => giveNotice(session, connection));
+  else connection.write(SHUTDOWN_NOTICE);
 }
 
 class Http2Exchange implements Exchange {

@@ -213,6 +213,26 @@ describe('waypoint/http/http2-server', () => {
     await closed;
   });
 
+  it('serves a request that crosses the notice, also on a connection that has just begun', async () => {
+    for (const first of [true, false]) {
+      const session = await connect();
+      if (first) {
+        const stream = ask(session);
+        (await exchanges.next()).respond(200, headers(), true);
+        assert.equal(await readAll(stream), '');
+      }
+      const left = happened(session, 'goaway');
+      server.drain();
+      // The client has not heard of it yet.
+      const late = ask(session);
+      (await exchanges.next()).respond(204, headers(), true);
+      const [answered] = (await once(late, 'response')) as [http2.IncomingHttpHeaders];
+      assert.equal(answered[':status'], 204);
+      await left;
+    }
+    assert.deepEqual(errors, []);
+  });
+
   it('ends a connection that breaks the protocol, and tells so', async () => {
     const { near, far } = await pairs.http2();
     server.accept(far, exchanges.handler);
