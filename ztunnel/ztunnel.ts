@@ -1,3 +1,4 @@
+import { checkOwnMaps } from '../lib/linux/bpf/own-sockets.ts';
 import { errorText } from '../lib/loam-error.ts';
 import { processMemory, threadMemory } from '../lib/memory.ts';
 import { parseSpiffeUri } from '../lib/spiffe.ts';
@@ -111,7 +112,10 @@ export class Ztunnel {
     );
     this.#pods = new PodDirectory(
       {
-        setMaps: (fds) => worker.post({ type: 'maps', fds }),
+        setMaps: (fds) => {
+          checkOwnMaps(fds);
+          worker.post({ type: 'maps', fds });
+        },
         add: async (pod, fds) => {
           await worker.request('add-pod', { pod, fds });
           this.#metrics.podStarted();

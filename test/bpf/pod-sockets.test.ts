@@ -9,6 +9,7 @@ import { KernelPodSockets, MapHolder, type MapFds } from '../../ztunnel/proxy/ke
 import { IPV4, IPV6, MAPPED, plain } from './support/families.ts';
 import { Lab } from './support/lab.ts';
 import { Sock } from './support/socket.ts';
+import { checkOwnMaps } from '../../lib/linux/bpf/own-sockets.ts';
 import { TinyMesh, type MeshPod } from './support/tiny-mesh.ts';
 
 describe('bpf: the sockets that ztunnel makes in a pod, on the real kernel', () => {
@@ -31,6 +32,19 @@ describe('bpf: the sockets that ztunnel makes in a pod, on the real kernel', () 
     if (maps !== undefined) Object.values(maps).forEach(closeFd);
     mesh?.[Symbol.dispose]();
     lab?.[Symbol.dispose]();
+  });
+
+  it('are made by maps of the layout that is known alone', () => {
+    checkOwnMaps(maps);
+    const { ownSockets, originalDst } = maps;
+    assert.throws(
+      () => checkOwnMaps({ ownSockets: originalDst, originalDst: ownSockets }),
+      /map own_sockets has keys of 4 and values of 20 bytes, and should have 4 and 24/,
+    );
+    assert.throws(
+      () => checkOwnMaps({ ownSockets, originalDst: a.pod.netnsFd }),
+      /sizes of a map cannot be read/,
+    );
   });
 
   for (const { name, family, own, any } of [IPV4, IPV6]) {

@@ -7,6 +7,7 @@ import type { MapFds } from '../proxy/kernel-sockets.ts';
 
 /** Where pods are served: the connection worker. */
 export interface PodHost {
+  /** Takes over the descriptors. @throws Error when they cannot be worked with; they stay the caller's */
   setMaps(fds: MapFds): void;
   /** @throws Error when the pod cannot be served */
   add(pod: PodInfo, fds: PodFds): Promise<void>;

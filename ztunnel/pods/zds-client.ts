@@ -207,7 +207,12 @@ export class ZdsClient {
         closeQuietly(...fds);
         return `expected 2 descriptors of maps, got ${fds.length}`;
       }
-      this.#pods.setMaps({ ownSockets, originalDst });
+      try {
+        this.#pods.setMaps({ ownSockets, originalDst });
+      } catch (error) {
+        closeQuietly(...fds);
+        return errorText(error);
+      }
       if (request.value.takeover) return '';
       this.#role.heldState(undefined, 0);
       await this.#role.serve();

@@ -13,6 +13,7 @@ import {
   type Endpoint,
 } from './layout.ts';
 import { ENOENT, errnoName, lastErrno, libbpf } from './libbpf.ts';
+import { mapSizes } from './map.ts';
 
 const UPDATE_ANY = 0;
 const SOCKADDR_STORAGE_BYTES = 128;
@@ -23,6 +24,25 @@ const ownSocket = buffer(OWN_SOCKET_BYTES);
 const address = buffer(ADDRESS_BYTES);
 const length = buffer(4);
 const socketAddress = buffer(SOCKADDR_STORAGE_BYTES);
+
+/**
+ * Refuses maps that are laid out otherwise than this version knows them: the kernel would read and write beyond the
+ * buffers here. Their layout stays for ever (docs/decisions/0111), so that agents and ztunnels of any versions work together.
+ *
+ * @throws BpfError BPF_LAYOUT, or BPF_MAP for what is no map
+ */
+export function checkOwnMaps(maps: { readonly ownSockets: number; readonly originalDst: number }): void {
+  const expected = [
+    ['own_sockets', maps.ownSockets, OWN_SOCKET_BYTES],
+    ['original_dst', maps.originalDst, ADDRESS_BYTES],
+  ] as const;
+  for (const [name, fd, bytes] of expected) {
+    const { keyBytes, valueBytes } = mapSizes(fd);
+    if (keyBytes === key.length && valueBytes === bytes) continue;
+    const has = `keys of ${keyBytes} and values of ${valueBytes} bytes`;
+    throw new BpfError('BPF_LAYOUT', `map ${name} has ${has}, and should have ${key.length} and ${bytes}`);
+  }
+}
 
 /**
  * Marks a socket as one of the mesh's own, so that its connect() is not redirected. To be called before connect().

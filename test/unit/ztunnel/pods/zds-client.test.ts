@@ -92,7 +92,9 @@ describe('ztunnel/pods', () => {
     identities = [];
     failing = undefined;
     const host = {
-      setMaps: () => undefined,
+      setMaps: () => {
+        if (failing !== undefined) throw failing;
+      },
       add: (pod: { uid: string }, fds: PodFds) => {
         for (const fd of Object.values(fds) as number[]) closeSync(fd);
         if (failing !== undefined) return Promise.reject(failing);
@@ -209,6 +211,13 @@ describe('ztunnel/pods', () => {
       for (const fd of fds) assert.throws(() => closeSync(fd), { code: 'EBADF' });
     }
     assert.equal(served.size, 0);
+  });
+
+  it('refuses maps that it cannot work with, and closes them', async () => {
+    failing = new Error('laid out otherwise');
+    const fds = [file(), file()];
+    assert.equal(await agent().tell({ case: 'loamMaps', value: {} }, fds), 'laid out otherwise');
+    for (const fd of fds) assert.throws(() => closeSync(fd), { code: 'EBADF' });
   });
 
   it('reports a pod that cannot be served, and serves it when asked again', async () => {
