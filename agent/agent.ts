@@ -1,6 +1,7 @@
 /** The agent's parts, put together. */
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
+import type { Layout } from '../lib/linux/bpf/instance-layout.ts';
 import { errorText } from '../lib/loam-error.ts';
 import { systemClock } from './clock.ts';
 import type { AgentConfig } from './config.ts';
@@ -30,11 +31,12 @@ export interface RunningAgent {
  */
 export async function startAgent(
   config: AgentConfig,
+  layout: Layout,
   log: Log,
   onFailure: (error: Error) => void,
 ): Promise<RunningAgent> {
   await using started = new AsyncDisposableStack();
-  const redirection = new KernelRedirection(config);
+  const redirection = new KernelRedirection({ ...config, layout });
   started.defer(() => redirection.close());
 
   mkdirSync(dirname(config.zds), { recursive: true, mode: 0o700 });

@@ -1,5 +1,6 @@
 /** {@link RedirectionPort} by lib/linux/bpf. */
 import { cgroup2Root, Redirection, type GuardMethod } from '../lib/linux/bpf/index.ts';
+import type { Layout } from '../lib/linux/bpf/instance-layout.ts';
 import type {
   Enrolment,
   Guard,
@@ -26,11 +27,13 @@ export class KernelRedirection implements RedirectionPort {
     cgroup: string | undefined;
     bpffs: string | undefined;
     guard: GuardMethod | undefined;
+    layout: Layout;
   }) {
-    const { instance, cgroup, bpffs, guard } = options;
+    const { instance, cgroup, bpffs, guard, layout } = options;
     this.cgroupPath = cgroup ?? cgroup2Root();
     this.#redirection = Redirection.open({
       instance,
+      layout,
       cgroupPath: this.cgroupPath,
       ...(bpffs === undefined ? {} : { bpffs }),
       // The veths of the pods end where the agent itself is.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /*
  * The layout that the programs and user space share: lib/linux/bpf/layout.ts mirrors it byte for byte, and
- * LAYOUT_VERSION there changes whenever anything here does. No structure has implicit padding: keys are compared
+ * instance-layout.ts has the version of each map. No structure has implicit padding: keys are compared
  * as bytes, and padding would hold whatever was on the stack.
  */
 #ifndef LOAM_TYPES_H

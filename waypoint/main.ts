@@ -1,4 +1,4 @@
-/** Entry of the waypoint, the proxy that understands requests: reads the configuration, runs, ends gracefully on SIGTERM. */
+/** Entry of the waypoint, the proxy that understands requests: reads the configuration, runs, ends gracefully on SIGTERM, at once on a second. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
@@ -41,7 +41,11 @@ async function run(config: WaypointConfig): Promise<void> {
       (error: unknown) => fatal(log, error),
     );
   }
-  process.on('SIGTERM', end);
+  // A second one: whoever ends it will not wait for the rest.
+  process.once('SIGTERM', () => {
+    process.on('SIGTERM', () => waypoint.hurry());
+    end();
+  });
   process.on('SIGINT', end);
   try {
     await waypoint.start();

@@ -133,6 +133,11 @@ export class Waypoint {
     return this.#draining;
   }
 
+  /** Cuts what a drain still waits for. */
+  hurry(): void {
+    for (const worker of this.#workers) worker.post({ type: 'drain', deadlineMs: 0 });
+  }
+
   async #drain(): Promise<void> {
     const deadlineMs = this.#config.drainDeadlineMs;
     this.#log.info({ deadlineMs }, 'draining');

@@ -7,7 +7,7 @@ import { notInForce, problemsOf, waitingText } from '../local/problems.ts';
 import { statusText } from '../local/status-text.ts';
 import { meshStatus, supervisorReport, type MeshStatus } from '../local/status.ts';
 import { checkManifests, runningMesh, startSupervisor, waitUntilReady } from '../local/up.ts';
-import { upgradeMesh } from '../local/upgrade.ts';
+import { readPrograms, REPLACEABLE, upgradeMesh } from '../local/upgrade.ts';
 import { warningsOf } from '../local/warnings.ts';
 
 const DEFAULT_TIMEOUT_S = 60;
@@ -111,11 +111,16 @@ async function status(options: NameOption & { json?: boolean }): Promise<void> {
   process.exitCode = problems.length === 0 ? 0 : 1;
 }
 
-async function upgrade(options: NameOption & { node?: string }): Promise<void> {
+async function upgrade(options: NameOption & { node?: string; program: string }): Promise<void> {
+  const programs = readPrograms(options.program);
   await reportOf(options.name);
-  for (const { node, pid, formerPid } of await upgradeMesh(options.name, options.node)) {
-    const former = formerPid === undefined ? '' : `; ${formerPid} serves what was open, and ends`;
-    console.log(`ztunnel of ${node}: ${pid} took over${former}`);
+  const { node } = options;
+  const done = await upgradeMesh(options.name, { programs, ...(node === undefined ? {} : { node }) });
+  for (const { program, node: of, instance, pid, formerPid } of done) {
+    const what = instance === undefined ? `${program} of ${of}` : `waypoint ${instance} on ${of}`;
+    const leaves =
+      program === 'agent' ? `${formerPid} ended before` : `${formerPid} serves what was open, and ends`;
+    console.log(`${what}: ${pid} took over${formerPid === undefined ? '' : `; ${leaves}`}`);
   }
 }
 
@@ -148,9 +153,10 @@ export function localCommand(): Command {
     .action(status);
   named(local.command('upgrade'))
     .description(
-      'replace the ztunnel of a node, or of all, by the installed one: new connections go there, open ones are served to their end by the former',
+      'replace agents, ztunnels and waypoints by those of this installation, one after the other: new connections go to the new ones, open ones are served to their end by the former',
     )
-    .option('--node <node>', 'this one only')
+    .option('--node <node>', 'on this one only')
+    .option('--program <names>', 'these only, with commas between', REPLACEABLE.join())
     .action(upgrade);
   return local;
 }

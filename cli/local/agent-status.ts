@@ -1,4 +1,4 @@
-import { askJson } from './http.ts';
+import { ask, askJson } from './http.ts';
 
 /** What the agent of a node knows of one pod, read from the kernel. */
 export interface EnrolledPod {
@@ -33,6 +33,12 @@ function unguardedOf(guard: unknown): string[] {
 /** The uids of the pods that are verifiably enrolled. */
 export async function enrolledUids(statusSocket: string): Promise<ReadonlySet<string>> {
   return new Set((await agentPods(statusSocket)).filter((pod) => pod.verified).map((pod) => pod.uid));
+}
+
+/** What an agent waits for; undefined: it does its part. @throws LocalMeshError when it does not answer */
+export async function agentReadiness(statusSocket: string): Promise<string | undefined> {
+  const { status, body } = await ask({ socketPath: statusSocket }, '/healthz/ready');
+  return status === 200 ? undefined : body.trim();
 }
 
 interface ProxyRow {

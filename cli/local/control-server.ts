@@ -6,12 +6,12 @@ import type { SupervisorReport } from './report.ts';
 export interface ControlHandlers {
   readonly report: () => SupervisorReport;
   readonly stop: () => void;
-  /** Replaces the ztunnel of a node, or all of them. @throws LocalMeshError */
-  readonly upgrade: (node: string | undefined) => Promise<unknown>;
+  /** Replaces programs, as the query of the request says. @throws LocalMeshError */
+  readonly upgrade: (query: URLSearchParams) => Promise<unknown>;
 }
 
 /**
- * The supervisor's own interface: `GET /report`, `POST /stop`, `POST /upgrade?node=NAME`, on a unix socket that only
+ * The supervisor's own interface: `GET /report`, `POST /stop`, `POST /upgrade?QUERY` (upgrade.ts), on a unix socket that only
  * root reaches.
  */
 export class ControlServer {
@@ -33,8 +33,7 @@ export class ControlServer {
         response.end('stopping\n');
         handlers.stop();
       } else if (request.method === 'POST' && /^\/upgrade(\?|$)/.test(request.url ?? '')) {
-        const node = new URL(request.url ?? '', 'http://supervisor').searchParams.get('node') ?? undefined;
-        handlers.upgrade(node).then(
+        handlers.upgrade(new URL(request.url ?? '', 'http://supervisor').searchParams).then(
           (done) => response.end(JSON.stringify(done)),
           (error: unknown) => {
             response.statusCode = 409;

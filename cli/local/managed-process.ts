@@ -60,8 +60,12 @@ export class ManagedProcess {
     this.#spawn();
   }
 
-  /** Ends the process and keeps it ended: SIGTERM, and SIGKILL after the grace (at once when it is 0). */
-  async stop(graceMs: number): Promise<void> {
+  /**
+   * Ends the process and keeps it ended: SIGTERM, and SIGKILL after the grace (at once when it is 0).
+   *
+   * @param againMs a second SIGTERM after so long, for a program that then cuts what it still serves
+   */
+  async stop(graceMs: number, againMs?: number): Promise<void> {
     this.#wanted = false;
     clearTimeout(this.#timer);
     const child = this.#child;
@@ -72,8 +76,10 @@ export class ManagedProcess {
     const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
     const timer = setTimeout(() => child.kill('SIGKILL'), graceMs);
     if (graceMs > 0) child.kill('SIGTERM');
+    const again = againMs === undefined ? undefined : setTimeout(() => child.kill('SIGTERM'), againMs);
     await ended;
     clearTimeout(timer);
+    clearTimeout(again);
   }
 
   #spawn(): void {

@@ -1,23 +1,26 @@
 import { errorText } from '../../lib/loam-error.ts';
 import type { AddressPlan } from './addresses.ts';
 import { writeAtomically } from './files.ts';
-import { servingProxy, waitingProxy } from './agent-status.ts';
+import { agentReadiness, servingProxy, waitingProxy } from './agent-status.ts';
 import { LocalMeshError } from './errors.ts';
 import { LogFile } from './log-file.ts';
 import { ManagedProcess } from './managed-process.ts';
 import { agentInstance } from './names.ts';
 import type { MeshNetwork } from './network.ts';
 import type { MeshPaths } from './paths.ts';
-import { agentCommand, ZTUNNEL_DRAIN_MS, ztunnelCommand } from './programs.ts';
+import type { Installation } from './installation.ts';
+import { agentCommand, DRAIN_MS, ztunnelCommand } from './programs.ts';
 import type { ProcessRecords } from './process-record.ts';
-import { RollingProcess, type Rolled } from './rolling-process.ts';
+import { ReplacedProcess } from './replaced-process.ts';
+import { RollingProcess } from './rolling-process.ts';
+import type { Rolled } from './takeover.ts';
 import type { TokenFile } from './tokens.ts';
 
 /** Time for an agent's orderly end when the mesh is taken down. */
 const AGENT_GRACE_MS = 2_000;
 /** Beyond the time for which a ztunnel may serve what is open when it is replaced. */
-const ZTUNNEL_GRACE_MS = ZTUNNEL_DRAIN_MS + 5_000;
-/** How long a new ztunnel may take until it is ready. */
+const ZTUNNEL_GRACE_MS = DRAIN_MS + 5_000;
+/** How long a new agent or ztunnel may take until it is ready. */
 const TAKEOVER_MS = 60_000;
 
 export interface NodePoolOptions {
@@ -36,7 +39,7 @@ export interface NodePoolOptions {
 export interface MeshNode {
   readonly name: string;
   readonly netns: string;
-  readonly agent: ManagedProcess;
+  readonly agent: ReplacedProcess;
   readonly ztunnel: RollingProcess;
 }
 
@@ -66,29 +69,35 @@ export class NodePool {
   }
 
   /**
-   * Replaces the ztunnel of a node, or of each in turn.
+   * The nodes to do something with: one, or all.
    *
-   * @throws LocalMeshError LOCAL_MESH_INPUT: no such node; LOCAL_MESH_STATE: a new one did not take over, those before
-   *   it stay replaced
+   * @throws LocalMeshError LOCAL_MESH_INPUT: no such node
    */
-  async upgrade(name: string | undefined): Promise<readonly (Rolled & { readonly node: string })[]> {
+  named(name: string | undefined): readonly MeshNode[] {
     const nodes = this.all.filter((node) => name === undefined || node.name === name);
-    if (name !== undefined && nodes.length === 0) {
-      const known = this.all
-        .map((node) => node.name)
-        .sort()
-        .join(', ');
-      throw new LocalMeshError('LOCAL_MESH_INPUT', `there is no node ${name}; there is: ${known}`);
+    if (name === undefined || nodes.length > 0) return nodes;
+    const known = this.all
+      .map((node) => node.name)
+      .sort()
+      .join(', ');
+    throw new LocalMeshError('LOCAL_MESH_INPUT', `there is no node ${name}; there is: ${known}`);
+  }
+
+  /**
+   * Replaces a program of a node.
+   *
+   * @throws LocalMeshError LOCAL_MESH_STATE: a new one did not take over, and the former does its part
+   */
+  async upgrade(
+    { name, agent, ztunnel }: MeshNode,
+    program: 'agent' | 'ztunnel',
+    installation: Installation,
+  ): Promise<Rolled> {
+    try {
+      return await (program === 'agent' ? agent : ztunnel).upgrade(installation, TAKEOVER_MS);
+    } catch (error) {
+      throw new LocalMeshError('LOCAL_MESH_STATE', `${program} of ${name}: ${errorText(error)}`);
     }
-    const done: (Rolled & { node: string })[] = [];
-    for (const node of nodes) {
-      try {
-        done.push({ node: node.name, ...(await node.ztunnel.upgrade(TAKEOVER_MS)) });
-      } catch (error) {
-        throw new LocalMeshError('LOCAL_MESH_STATE', `ztunnel of ${node.name}: ${errorText(error)}`);
-      }
-    }
-    return done;
   }
 
   /** Ends all programs. The pods are gone by then, so no ztunnel has a connection to drain. */
@@ -115,9 +124,14 @@ export class NodePool {
     const node: MeshNode = {
       name,
       netns,
-      agent: process('agent', agentCommand(netns, mesh, name, paths)),
+      agent: new ReplacedProcess({
+        make: (installation) => process('agent', agentCommand(installation, netns, mesh, name, paths)),
+        isReady: async () => (await agentReadiness(paths.agentStatusOf(name))) === undefined,
+        waitsFor: async () => (await agentReadiness(paths.agentStatusOf(name))) ?? 'it has become ready',
+        graceMs: AGENT_GRACE_MS,
+      }),
       ztunnel: new RollingProcess({
-        make: () => process('ztunnel', ztunnelCommand(netns, name, plan, paths)),
+        make: (installation) => process('ztunnel', ztunnelCommand(installation, netns, name, plan, paths)),
         hasTakenOver: async (pid) => (await servingProxy(paths.agentStatusOf(name))) === pid,
         waitsFor: (pid) => waitingProxy(paths.agentStatusOf(name), pid),
         graceMs: ZTUNNEL_GRACE_MS,

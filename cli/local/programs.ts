@@ -1,8 +1,6 @@
-import { existsSync } from 'node:fs';
-import { dirname } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { siblingModule } from '../../lib/package-root.ts';
+import { dirname, join } from 'node:path';
 import type { AddressPlan } from './addresses.ts';
+import { entryOf, ownInstallation, type Installation, type ProgramName } from './installation.ts';
 import { agentInstance, netnsPath } from './names.ts';
 import type { MeshPaths } from './paths.ts';
 import { MESH_MARKER } from './process-record.ts';
@@ -16,31 +14,36 @@ export const WAYPOINT_PORT = 15008;
 export const WAYPOINT_ADMIN_PORT = 15000;
 export const WAYPOINT_METRICS_PORT = 15020;
 export const WAYPOINT_READY_PORT = 15021;
-/** How long a waypoint that is told to end may take for what it serves. */
-export const WAYPOINT_DRAIN_MS = 5_000;
-/** How long a ztunnel that was replaced may serve what was open then. */
-export const ZTUNNEL_DRAIN_MS = 600_000;
+/** How long a ztunnel or a waypoint that was replaced may serve what was open then. */
+export const DRAIN_MS = 600_000;
 export const TRUST_DOMAIN = 'cluster.local';
 export const CLUSTER_ID = 'Kubernetes';
 
 type Command = [string, ...string[]];
-type ProgramName = 'agent' | 'ztunnel' | 'controller' | 'waypoint';
 
 /** The command line of one of our programs, in a network namespace of its own; mounts stay the machine's. */
-function program(name: ProgramName, netns: string, args: readonly string[]): Command {
-  const module = fileURLToPath(siblingModule(import.meta.url, `../../${name}/main`));
+function program(
+  installation: Installation,
+  name: ProgramName,
+  netns: string,
+  args: readonly string[],
+): Command {
   return [
     ...(['nsenter', `--net=${netnsPath(netns)}`, '--'] as const),
-    process.execPath,
+    installation.node,
     // Nobody opens an inspector in a running mesh by a signal.
-    ...['--disable-sigusr1', '--enable-source-maps', module],
+    ...['--disable-sigusr1', '--enable-source-maps', moduleOf(installation, name)],
     ...args,
   ];
 }
 
+function moduleOf(installation: Installation, name: ProgramName): string {
+  return entryOf(installation, name) ?? join(installation.root, name, 'main.js');
+}
+
 /** Whether the program is part of this installation. */
 export function programExists(name: ProgramName): boolean {
-  return existsSync(fileURLToPath(siblingModule(import.meta.url, `../../${name}/main`)));
+  return entryOf(ownInstallation(), name) !== undefined;
 }
 
 /** `host:port` on which the controller serves the nodes. */
@@ -54,7 +57,7 @@ export function controllerCommand(
   paths: MeshPaths,
   manifests: string,
 ): Command {
-  return program('controller', netns, [
+  return program(ownInstallation(), 'controller', netns, [
     ...['--manifests', manifests],
     ...['--assignments', paths.assignments],
     ...['--state', paths.controllerState],
@@ -66,8 +69,14 @@ export function controllerCommand(
   ]);
 }
 
-export function agentCommand(netns: string, mesh: string, node: string, paths: MeshPaths): Command {
-  return program('agent', netns, agentArguments(agentInstance(mesh, node), node, paths));
+export function agentCommand(
+  installation: Installation,
+  netns: string,
+  mesh: string,
+  node: string,
+  paths: MeshPaths,
+): Command {
+  return program(installation, 'agent', netns, agentArguments(agentInstance(mesh, node), node, paths));
 }
 
 function agentArguments(instance: string, node: string, paths: MeshPaths): string[] {
@@ -82,14 +91,20 @@ function agentArguments(instance: string, node: string, paths: MeshPaths): strin
 
 /** Detaches and removes all that an agent left in the kernel; needs nothing of the mesh but its instance's name. */
 export function agentCleanupCommand(instance: string, paths: MeshPaths): Command {
-  const module = fileURLToPath(siblingModule(import.meta.url, '../../agent/main'));
+  const module = moduleOf(ownInstallation(), 'agent');
   return [process.execPath, module, ...agentArguments(instance, 'cleanup', paths), '--cleanup'];
 }
 
-export function ztunnelCommand(netns: string, node: string, plan: AddressPlan, paths: MeshPaths): Command {
+export function ztunnelCommand(
+  installation: Installation,
+  netns: string,
+  node: string,
+  plan: AddressPlan,
+  paths: MeshPaths,
+): Command {
   const controller = `https://${controllerAddress(plan)}`;
   const root = `${paths.controllerState}/root-cert.pem`;
-  return program('ztunnel', netns, [
+  return program(installation, 'ztunnel', netns, [
     ...['--node', node],
     ...['--cluster-id', CLUSTER_ID],
     ...['--zds', paths.zdsOf(node)],
@@ -102,7 +117,7 @@ export function ztunnelCommand(netns: string, node: string, plan: AddressPlan, p
     ...['--admin', `127.0.0.1:${ZTUNNEL_ADMIN_PORT}`],
     ...['--metrics', `[::]:${ZTUNNEL_METRICS_PORT}`],
     ...['--ready', `[::]:${ZTUNNEL_READY_PORT}`],
-    ...['--drain-deadline-ms', String(ZTUNNEL_DRAIN_MS)],
+    ...['--drain-deadline-ms', String(DRAIN_MS)],
   ]);
 }
 
@@ -114,10 +129,13 @@ export interface WaypointPlacement {
   readonly paths: MeshPaths;
 }
 
-export function waypointCommand({ netns, gateway, node, plan, paths }: WaypointPlacement): Command {
+export function waypointCommand(
+  installation: Installation,
+  { netns, gateway, node, plan, paths }: WaypointPlacement,
+): Command {
   const controller = `https://${controllerAddress(plan)}`;
   const root = `${paths.controllerState}/root-cert.pem`;
-  return program('waypoint', netns, [
+  return program(installation, 'waypoint', netns, [
     ...['--gateway', `${gateway.namespace}/${gateway.name}`],
     ...['--node', node],
     ...['--cluster-id', CLUSTER_ID],
@@ -131,7 +149,7 @@ export function waypointCommand({ netns, gateway, node, plan, paths }: WaypointP
     ...['--admin', `127.0.0.1:${WAYPOINT_ADMIN_PORT}`],
     ...['--metrics', `[::]:${WAYPOINT_METRICS_PORT}`],
     ...['--ready', `[::]:${WAYPOINT_READY_PORT}`],
-    ...['--drain-deadline-ms', String(WAYPOINT_DRAIN_MS)],
+    ...['--drain-deadline-ms', String(DRAIN_MS)],
   ]);
 }
 

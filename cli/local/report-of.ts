@@ -3,6 +3,7 @@ import type { ManagedProcess, ProcessState } from './managed-process.ts';
 import type { MeshNode } from './node-pool.ts';
 import type { Pod } from './pod.ts';
 import type { PodReport, ProgramReport, SupervisorReport, WaypointReport } from './report.ts';
+import type { Waypoint } from './waypoint.ts';
 import type { WaypointPool } from './waypoint-pool.ts';
 
 /** What a supervisor has; what is absent is not made yet. */
@@ -45,11 +46,16 @@ function programs({ controller, nodes, waypoints }: ReportInput): ProgramReport[
         ...state,
       })),
     ]),
-    ...(waypoints?.all ?? []).map((each): ProgramReport => {
-      const instance = `${each.gateway}-${each.index}`;
-      return { program: 'waypoint', node: each.node, instance, ...each.state };
-    }),
+    ...(waypoints?.all ?? []).map(waypointProgram),
+    ...(waypoints?.replaced ?? []).map((each): ProgramReport => ({
+      replaced: true,
+      ...waypointProgram(each),
+    })),
   ];
+}
+
+function waypointProgram({ gateway, index, node, state }: Waypoint): ProgramReport {
+  return { program: 'waypoint', node, instance: `${gateway}-${index}`, ...state };
 }
 
 function podReport(pod: Pod): PodReport {

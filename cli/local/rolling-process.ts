@@ -1,26 +1,19 @@
-import { setTimeout as sleep } from 'node:timers/promises';
-import { LocalMeshError } from './errors.ts';
+import { ownInstallation, type Installation } from './installation.ts';
 import type { ManagedProcess, ProcessState } from './managed-process.ts';
+import { pidOf, refusal, takenOver, type Rolled } from './takeover.ts';
 
-const POLL_MS = 100;
 /** Processes that were replaced and still serve what was open then: each takes the memory of a whole program. */
 const MAX_ENDING = 6;
 
 export interface RollingOptions {
   /** Makes one, not started. */
-  readonly make: () => ManagedProcess;
+  readonly make: (installation: Installation) => ManagedProcess;
   /** Whether the process with this pid has taken over. */
   readonly hasTakenOver: (pid: number) => Promise<boolean>;
   /** Why it has not, for the message when it does not in time. */
   readonly waitsFor: (pid: number) => Promise<string>;
   /** How long one that is told to end may serve what is open. */
   readonly graceMs: number;
-}
-
-/** What an upgrade did. */
-export interface Rolled {
-  readonly formerPid: number | undefined;
-  readonly pid: number;
 }
 
 /**
@@ -36,7 +29,7 @@ export class RollingProcess {
 
   constructor(options: RollingOptions) {
     this.#options = options;
-    this.#current = options.make();
+    this.#current = options.make(ownInstallation());
   }
 
   get state(): ProcessState {
@@ -64,20 +57,23 @@ export class RollingProcess {
    * @throws LocalMeshError LOCAL_MESH_STATE when the new one ends or does not take over in time; it is then removed,
    *   and the old one serves as before
    */
-  async upgrade(timeoutMs: number): Promise<Rolled> {
-    const { make, graceMs } = this.#options;
+  async upgrade(installation: Installation, timeoutMs: number): Promise<Rolled> {
+    const { make, graceMs, hasTakenOver, waitsFor } = this.#options;
     if (this.#upgrading) throw refusal('it is being replaced already');
     if (this.#ending.size >= MAX_ENDING)
       throw refusal(
         `${this.#ending.size} former ones still serve what was open; the next may begin when one has ended`,
       );
     this.#upgrading = true;
-    const next = make();
+    const next = make(installation);
     next.start();
     try {
-      const pid = await this.#untilTakenOver(next, Date.now() + timeoutMs);
+      const isStopped = (): boolean => this.#stopped;
+      const pid = await takenOver({
+        ...{ state: () => next.state, hasTakenOver, waitsFor, timeoutMs, isStopped },
+      });
       const former = this.#current;
-      const formerPid = pidOf(former);
+      const formerPid = pidOf(former.state);
       this.#current = next;
       this.#ending.add(former);
       void former.stop(graceMs).finally(() => this.#ending.delete(former));
@@ -89,27 +85,4 @@ export class RollingProcess {
       this.#upgrading = false;
     }
   }
-
-  async #untilTakenOver(next: ManagedProcess, deadline: number): Promise<number> {
-    for (;;) {
-      const { state } = next;
-      if (state.state === 'waiting') throw refusal(`the new one ended: ${state.lastEnd}`);
-      const pid = pidOf(next);
-      if (this.#stopped || pid === undefined) throw refusal('the mesh goes down');
-      if (await this.#options.hasTakenOver(pid).catch(() => false)) return pid;
-      if (Date.now() > deadline) {
-        const why = await this.#options.waitsFor(pid).catch(() => 'it does not say why');
-        throw refusal(`the new one did not take over in time: ${why}`);
-      }
-      await sleep(POLL_MS);
-    }
-  }
-}
-
-function pidOf({ state }: ManagedProcess): number | undefined {
-  return state.state === 'running' ? state.pid : undefined;
-}
-
-function refusal(why: string): LocalMeshError {
-  return new LocalMeshError('LOCAL_MESH_STATE', why);
 }

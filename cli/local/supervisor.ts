@@ -9,6 +9,7 @@ import { LocalMeshError } from './errors.ts';
 import { ControlServer } from './control-server.ts';
 import { makePrivateDir } from './files.ts';
 import { followJsonLines } from './http.ts';
+import { checkInstallation } from './installation.ts';
 import { Kubelet } from './kubelet.ts';
 import { LogFile } from './log-file.ts';
 import { makeMachineMounts } from './machine-mounts.ts';
@@ -24,7 +25,7 @@ import { controllerCommand, meshEnvironment } from './programs.ts';
 import { freePlan } from './slots.ts';
 import { supervisorReport } from './report-of.ts';
 import type { SupervisorReport } from './report.ts';
-import type { Upgraded } from './upgrade.ts';
+import { readUpgradeRequest, type Upgraded } from './upgrade.ts';
 import { TokenFile } from './tokens.ts';
 import { WaypointPool } from './waypoint-pool.ts';
 
@@ -118,7 +119,7 @@ export class Supervisor {
     this.#control = await ControlServer.listen(paths.controlSocket, {
       report: () => this.#report(),
       stop: () => this.stop(),
-      upgrade: (node) => this.#upgrade(node),
+      upgrade: (query) => this.#upgrade(query),
     });
     const network = new MeshNetwork(mesh, plan);
     await network.build();
@@ -172,10 +173,24 @@ export class Supervisor {
     }
   }
 
-  async #upgrade(node: string | undefined): Promise<readonly Upgraded[]> {
-    const done = (await this.#nodes?.upgrade(node)) ?? [];
-    for (const each of done)
-      this.#log?.line(`ztunnel of ${each.node}: ${each.pid} took over from ${each.formerPid ?? 'none'}`);
+  async #upgrade(query: URLSearchParams): Promise<readonly Upgraded[]> {
+    const { node, programs, installation } = readUpgradeRequest(query);
+    checkInstallation(installation, programs);
+    const done: Upgraded[] = [];
+    const note = (upgraded: Upgraded): void => {
+      done.push(upgraded);
+      const { program, formerPid, pid, instance } = upgraded;
+      const what = instance === undefined ? `${program} of ${upgraded.node}` : `waypoint ${instance}`;
+      this.#log?.line(`${what}: ${pid} took over from ${formerPid ?? 'none'}`);
+    };
+    const nodes = this.#nodes;
+    for (const each of nodes?.named(node) ?? [])
+      for (const program of programs)
+        if (program !== 'waypoint' && nodes !== undefined)
+          note({ program, node: each.name, ...(await nodes.upgrade(each, program, installation)) });
+    if (programs.includes('waypoint'))
+      for (const each of (await this.#waypoints?.upgrade(node, installation)) ?? [])
+        note({ program: 'waypoint', ...each });
     return done;
   }
 

@@ -12,7 +12,9 @@ const POLL_READY_MS = 1_000;
 export interface WaypointOptions {
   /** `namespace/name` of its Gateway. */
   readonly gateway: string;
-  /** Number of this instance, from 0. */
+  /** Which of its Gateway's replicas it is, from 0. */
+  readonly slot: number;
+  /** Number that no other instance of its Gateway has at the same time; names its namespace and its log. */
   readonly index: number;
   /** Its name: `waypoint-0`. */
   readonly instance: string;
@@ -31,6 +33,7 @@ export interface WaypointOptions {
 /** One instance of a waypoint: its process and whether it is ready. Its place and addresses stay through restarts. */
 export class Waypoint {
   readonly gateway: string;
+  readonly slot: number;
   readonly index: number;
   readonly instance: string;
   readonly node: string;
@@ -46,6 +49,7 @@ export class Waypoint {
   constructor(options: WaypointOptions) {
     this.#options = options;
     this.gateway = options.gateway;
+    this.slot = options.slot;
     this.index = options.index;
     this.instance = options.instance;
     this.node = options.node;
@@ -77,12 +81,16 @@ export class Waypoint {
     this.#schedule();
   }
 
-  /** Ends it: SIGTERM, so that it can end what it serves, and SIGKILL after the grace. */
-  async stop(graceMs: number): Promise<void> {
+  /**
+   * Ends it: SIGTERM, so that it can end what it serves, and SIGKILL after the grace.
+   *
+   * @param againMs see ManagedProcess.stop
+   */
+  async stop(graceMs: number, againMs?: number): Promise<void> {
     this.#stopped = true;
     clearTimeout(this.#timer);
     this.#ready = false;
-    await this.#process.stop(graceMs);
+    await this.#process.stop(graceMs, againMs);
     this.#log.close();
   }
 

@@ -59,15 +59,19 @@ describe('mesh: upgrade of ztunnel and agent', function () {
 
   it('under load no connection fails and no stream is cut, whatever is replaced; and the old ones end', async () => {
     const former = [await pidOf('ztunnel', 'node-a'), await pidOf('ztunnel', 'node-b')];
+    const formerAgent = await pidOf('agent', 'node-a');
     await underLoad(async () => {
-      assert.match(await upgrade(mesh), /ztunnel of node-a: \d+ took over; \d+ serves what was open/);
+      const said = await upgrade(mesh);
+      assert.match(said, /agent of node-a: \d+ took over; \d+ ended before/);
+      assert.match(said, /ztunnel of node-a: \d+ took over; \d+ serves what was open/);
+      assert.notEqual(await pidOf('agent', 'node-a'), formerAgent);
       const now = [await pidOf('ztunnel', 'node-a'), await pidOf('ztunnel', 'node-b')];
       assert.ok(now[0] !== former[0] && now[1] !== former[1]);
       // The streams are still there, in the old ones.
       assert.equal((await replaced()).length, 2);
       await replaceAgent('node-a');
       // Agent and ztunnel of a node at once.
-      await replaceAgent('node-b', upgrade(mesh, '--node', 'node-b'));
+      await replaceAgent('node-b', upgrade(mesh, '--node', 'node-b', '--program', 'ztunnel'));
       assert.ok((await replaced()).length >= 2);
     });
     await eventually('the old ones to end', async () => (await replaced()).length === 0);
@@ -105,6 +109,10 @@ describe('mesh: upgrade of ztunnel and agent', function () {
     await assert.rejects(
       upgrade(mesh, '--node', 'node-z'),
       /there is no node node-z; there is: node-a, node-b/,
+    );
+    await assert.rejects(
+      upgrade(mesh, '--program', 'agent,kubelet'),
+      /"kubelet" cannot be replaced; allowed: agent, ztunnel, waypoint/,
     );
   });
 });

@@ -192,6 +192,29 @@ export function createWaypointWorker(
     for (const uid of delta.removed) pool.evictWorkload(uid);
   });
 
+  let deadline = Infinity;
+  let draining: Promise<number> | undefined;
+  async function drain(): Promise<number> {
+    server.close();
+    http1.drain();
+    http2.drain();
+    acceptor.drain();
+    const noMoreStreams = performance.now() + IDLE_AT_DRAIN_MS;
+    while ((engine.active.size > 0 || inbound.size > 0) && performance.now() < deadline) {
+      http1.closeIdle(IDLE_AT_DRAIN_MS);
+      if (performance.now() >= noMoreStreams) http2.closeIdle();
+      await sleep(DRAIN_POLL_MS);
+    }
+    const cut = inbound.size;
+    http1.close();
+    http2.close();
+    acceptor.destroy();
+    pool.drain();
+    await sleep(DRAIN_POLL_MS);
+    telemetry.flush();
+    return cut;
+  }
+
   return {
     config,
     policies,
@@ -230,26 +253,9 @@ export function createWaypointWorker(
         })),
       }));
     },
-    drain: async (deadlineMs) => {
-      const deadline = performance.now() + deadlineMs;
-      server.close();
-      http1.drain();
-      http2.drain();
-      acceptor.drain();
-      const noMoreStreams = performance.now() + IDLE_AT_DRAIN_MS;
-      while ((engine.active.size > 0 || inbound.size > 0) && performance.now() < deadline) {
-        http1.closeIdle(IDLE_AT_DRAIN_MS);
-        if (performance.now() >= noMoreStreams) http2.closeIdle();
-        await sleep(DRAIN_POLL_MS);
-      }
-      const cut = inbound.size;
-      http1.close();
-      http2.close();
-      acceptor.destroy();
-      pool.drain();
-      await sleep(DRAIN_POLL_MS);
-      telemetry.flush();
-      return cut;
+    drain: (deadlineMs) => {
+      deadline = Math.min(deadline, performance.now() + deadlineMs);
+      return (draining ??= drain());
     },
   };
 }

@@ -40,7 +40,14 @@ describe('local mesh: an instance of a waypoint', function () {
     const space = makeNetns(name);
     const file = join(dir, name);
     const it = new Waypoint({
-      ...{ gateway: 'shop/waypoint', index: 0, instance: 'waypoint-0', node: 'node-a', netns: space.name },
+      ...{
+        gateway: 'shop/waypoint',
+        slot: 0,
+        index: 0,
+        instance: 'waypoint-0',
+        node: 'node-a',
+        netns: space.name,
+      },
       addresses: { ip4: '198.18.1.9', ip6: 'fd00::9' },
       command: [
         ...(['nsenter', `--net=${space.path}`, process.execPath, '-e', PROGRAM] as const),

@@ -1,0 +1,75 @@
+/** The node agent from its flags to its end. */
+import { Redirection } from '../lib/linux/bpf/index.ts';
+import { currentLayout, type Layout } from '../lib/linux/bpf/instance-layout.ts';
+import { requireKernel } from '../lib/linux/bpf/kernel-check.ts';
+import { errorText } from '../lib/loam-error.ts';
+import { startAgent } from './agent.ts';
+import { ConfigError, readConfig, type AgentConfig } from './config.ts';
+import { makeLogger } from './log.ts';
+
+const EXIT_FAILURE = 1;
+const EXIT_USAGE = 2;
+
+type Log = ReturnType<typeof makeLogger>;
+
+function configOrExit(args: readonly string[]): AgentConfig {
+  try {
+    return readConfig(args);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    process.stderr.write(`agent: ${error.message}\n`);
+    process.exit(EXIT_USAGE);
+  }
+}
+
+/** The supervisor starts the agent again; until then the kernel goes on enforcing. */
+function die(log: Log, error: unknown, what: string): never {
+  log.fatal({ error: errorText(error), stack: error instanceof Error ? error.stack : undefined }, what);
+  process.exit(EXIT_FAILURE);
+}
+
+function cleanUp({ instance, bpffs }: AgentConfig, log: Log): never {
+  try {
+    Redirection.remove(instance, bpffs === undefined ? {} : { bpffs });
+  } catch (error) {
+    die(log, error, 'cannot remove the instance');
+  }
+  log.info({ instance }, 'removed everything of the instance');
+  process.exit(0);
+}
+
+/**
+ * Runs the agent in this process, or cleans up after one, as the flags say.
+ *
+ * @param layout of its maps, and the objects; those of this version by default. Read once, here: files that are replaced
+ *   under a running agent do not matter to it
+ */
+export async function runAgent(args: readonly string[], layout?: () => Layout): Promise<void> {
+  const config = configOrExit(args);
+  const log = makeLogger(config.logLevel, config.node);
+  process.on('uncaughtException', (error) => die(log, error, 'an error that nothing expected; ending'));
+  process.on('unhandledRejection', (error) => die(log, error, 'a rejection that nothing expected; ending'));
+  if (config.cleanup) cleanUp(config, log);
+
+  log.info({ config }, 'starting');
+  try {
+    requireKernel();
+  } catch (error) {
+    die(log, error, 'this kernel cannot run the agent');
+  }
+  const failed = (error: Error): never => die(log, error, 'a part failed; ending');
+  const agent = await startAgent(config, (layout ?? currentLayout)(), log, failed).catch((error: unknown) =>
+    die(log, error, 'cannot start'),
+  );
+  log.info('started');
+
+  let stopping = false;
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => {
+      if (stopping) return;
+      stopping = true;
+      log.info({ signal }, 'stopping; what is enrolled stays enrolled');
+      void agent.stop().then(() => process.exit(0));
+    });
+  }
+}
