@@ -130,6 +130,7 @@ describe('soak: byte streams', function () {
     console.log(
       `      ${new Date().toISOString()} ${name}: ${whole} whole, ${reset} reset, ${cut} cut, ${(bytes / 2 ** 20).toFixed(0)} MB down ${JSON.stringify(byRoute)}`,
     );
+    for (const cut of name === 'chaos' ? [] : all.cuts) console.log(`        cut: ${JSON.stringify(cut)}`);
     assert.deepEqual([...all.violations, ...serverViolations()].slice(0, 5), []);
     return all;
   }

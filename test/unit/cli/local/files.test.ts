@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'mocha';
@@ -19,6 +19,13 @@ describe('local mesh: files', () => {
     assert.equal(writeIfChanged(path, 'secret'), false);
     assert.equal(writeIfChanged(path, 'other'), true);
     assert.equal(readIfPresent(join(dir, 'absent')), undefined);
+  });
+
+  it('leaves nothing half-written where it cannot write', () => {
+    const taken = join(dir, 'taken');
+    mkdirSync(join(taken, 'by a folder'), { recursive: true });
+    assert.throws(() => writeAtomically(taken, 'text'));
+    assert.deepEqual(readdirSync(dir), ['taken']);
   });
 
   it('keeps the inode of what is mounted elsewhere', () => {
