@@ -97,7 +97,7 @@ describe('bpf: what somebody takes away behind the back of an instance', () => {
     const [pods, aside] = [pinned(mesh, 'maps', 'pods'), `${pinned(mesh, 'maps', 'pods')}-aside`];
     mesh.redirection.close();
     run(`mv ${pods} ${aside}`);
-    run(`bpftool map pin pinned ${pinned(mesh, 'maps', 'counters')} ${pods}`);
+    run(`bpftool map pin pinned ${pinned(mesh, 'maps', 'pod_uses')} ${pods}`);
     assert.throws(() => Redirection.open({ instance: mesh.instance }), /pods/);
     assert.equal(dial(pod.netnsFd, SERVICE.ip, SERVICE.port), 'ok');
     using captured = listeners.outbound.accept();
