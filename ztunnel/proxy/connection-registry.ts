@@ -6,6 +6,8 @@ export type Direction = 'inbound' | 'outbound';
 export interface LiveConnection {
   readonly podUid: string;
   readonly direction: Direction;
+  /** Memory that it takes, about: for comparing connections. */
+  readonly heldBytes: number;
   /** Asks the policies again, outbound the egress rules; a connection that is no longer allowed ends itself. */
   recheck(): void;
   /** Ends it at once, by reset, and reports the error. Must be harmless on one that ended already. */
@@ -59,6 +61,10 @@ export class ConnectionRegistry {
 
   get size(): number {
     return this.#live.size;
+  }
+
+  live(): Iterable<LiveConnection> {
+    return this.#live;
   }
 
   countOf(podUid: string): number {

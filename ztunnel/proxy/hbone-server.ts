@@ -76,7 +76,7 @@ export class HboneServer {
       answerStatus(stream, 400);
       return;
     }
-    if (this.#pod.mesh.memory.isTouched) {
+    if (this.#pod.lacksMemory) {
       this.#pod.mesh.metrics.refused('no-memory');
       answerStatus(stream, 503);
       return;

@@ -7,6 +7,7 @@ import type { DescriptorReserve } from '../../lib/mesh/hbone/descriptor-reserve.
 import type { MemoryReserve } from '../../lib/mesh/hbone/memory-reserve.ts';
 import type { HbonePool } from '../../lib/mesh/hbone/hbone-pool.ts';
 import type { EgressStore } from '../egress/egress-store.ts';
+import type { MemoryRelief } from './memory-relief.ts';
 import type { Telemetry } from './tracked-connection.ts';
 
 export type { Log } from '../../lib/mesh/log.ts';
@@ -27,6 +28,7 @@ export interface Mesh extends Telemetry {
   readonly limits: Limits;
   readonly descriptors: DescriptorReserve;
   readonly memory: MemoryReserve;
+  readonly relief: MemoryRelief;
 }
 
 /** Bounds, so that one pod cannot take the node's descriptors and memory from the others, nor wait for ever. */

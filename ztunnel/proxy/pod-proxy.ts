@@ -143,9 +143,9 @@ export class PodProxy {
   }
 
   #isTooMany(socket: Socket): Scarcity | undefined {
-    const { descriptors, memory } = this.pod.mesh;
+    const { descriptors } = this.pod.mesh;
     if (descriptors.isTouchedBy(socket)) return 'no-descriptors';
-    return memory.isTouched ? 'no-memory' : undefined;
+    return this.pod.lacksMemory ? 'no-memory' : undefined;
   }
 
   #crowded(scarcity: Scarcity): void {

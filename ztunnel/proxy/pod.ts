@@ -57,6 +57,12 @@ export class Pod {
     );
   }
 
+  /** Whether there is no memory for one more connection of it, not even by what another pod holds too much of. */
+  get lacksMemory(): boolean {
+    const { memory, relief } = this.mesh;
+    return memory.isTouched && !relief.makeRoomFor(this.info.uid);
+  }
+
   /** For a connection that is registered. @throws ProxyError TOO_MANY_CONNECTIONS when it is one more than the pod may have */
   requireRoom(): void {
     const limit = this.mesh.limits.connectionsPerPod;

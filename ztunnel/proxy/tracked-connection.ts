@@ -8,6 +8,7 @@ import {
 } from '../telemetry/access-record.ts';
 import type { Flow } from '../telemetry/flow-labels.ts';
 import type { FlowHandle, FlowMetrics } from '../telemetry/flow-metrics.ts';
+import { CONNECTION_BYTES } from './memory-relief.ts';
 import type { ConnectionRegistry, ConnectionRow, Direction, LiveConnection } from './connection-registry.ts';
 import { hostPortText, type HostPort } from '../../lib/mesh/hbone/host-port.ts';
 import { ProxyError, responseFlag } from '../../lib/mesh/hbone/proxy-error.ts';
@@ -112,6 +113,10 @@ export class TrackedConnection implements LiveConnection {
   /** It could not be set up. The first reason counts. */
   fail(error: ProxyError): void {
     this.#finish(this.#terminated ?? error);
+  }
+
+  get heldBytes(): number {
+    return CONNECTION_BYTES + (this.#relay?.waitingBytes ?? 0);
   }
 
   recheck(): void {

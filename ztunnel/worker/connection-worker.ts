@@ -8,6 +8,7 @@ import { CertificateStore } from '../../lib/mesh/hbone/certificate-store.ts';
 import { ConnectionRegistry } from '../proxy/connection-registry.ts';
 import { DescriptorReserve } from '../../lib/mesh/hbone/descriptor-reserve.ts';
 import { MemoryReserve, tellMemory } from '../../lib/mesh/hbone/memory-reserve.ts';
+import { MemoryRelief } from '../proxy/memory-relief.ts';
 import { EgressStore } from '../egress/egress-store.ts';
 import { HbonePool } from '../../lib/mesh/hbone/hbone-pool.ts';
 import type { Mesh } from '../proxy/mesh.ts';
@@ -22,11 +23,13 @@ import { PodSet } from './pod-set.ts';
 
 const METRICS_INTERVAL_MS = 1_000;
 const STATUS_INTERVAL_MS = 1_000;
+const CUT_LOG_INTERVAL_MS = 10_000;
 
 if (parentPort === null) throw new Error('connection-worker is a worker thread, not a program');
 const port = parentPort;
 const start = workerData as WorkerStart;
 const outbox = new Outbox(port, start.logLevel);
+const registry = new ConnectionRegistry();
 const mesh: Mesh = {
   clusterId: start.clusterId,
   trustDomain: start.trustDomain,
@@ -34,8 +37,13 @@ const mesh: Mesh = {
   descriptors: new DescriptorReserve(),
   memory: new MemoryReserve({
     limit: start.memoryLimit,
-    open: () => mesh.registry.size,
+    open: () => registry.size,
     onChange: (isTouched, use) => tellMemory(outbox.log, isTouched, use),
+  }),
+  relief: new MemoryRelief({
+    registry,
+    limit: () => mesh.memory.nearestLimit,
+    onCut: (pod, connections) => tellCut(pod, connections),
   }),
   firstState: new FirstState(),
   workloads: new WorkloadStore(),
@@ -43,12 +51,21 @@ const mesh: Mesh = {
   egress: start.egress ? new EgressStore() : undefined,
   certificates: new CertificateStore((identity) => outbox.post({ type: 'certificate-wanted', identity })),
   pool: new HbonePool(),
-  registry: new ConnectionRegistry(),
+  registry,
   metrics: new FlowMetrics(),
   access: outbox.access,
   log: outbox.log,
 };
 const pods = new PodSet(mesh);
+
+let cutLoggedAt = -Infinity;
+function tellCut(pod: string, connections: number): void {
+  for (let i = 0; i < connections; i += 1) mesh.metrics.refused('cut-for-memory');
+  const now = performance.now();
+  if (now - cutLoggedAt < CUT_LOG_INTERVAL_MS) return;
+  cutLoggedAt = now;
+  mesh.log.error('connections are cut: memory is scarce, and their pod holds the most of it', { pod });
+}
 
 mesh.policies.onChange(() => mesh.registry.recheckSoon());
 mesh.egress?.onChange(() => mesh.registry.recheckSoon());

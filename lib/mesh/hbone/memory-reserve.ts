@@ -44,6 +44,7 @@ export class MemoryReserve {
   #lookedAt = -Infinity;
   #reclaimedAt = -Infinity;
   #touched = false;
+  #limit = Infinity;
 
   constructor(options: MemoryReserveOptions) {
     this.#options = options;
@@ -61,6 +62,11 @@ export class MemoryReserve {
     return this.#touched && this.#options.open() > 0;
   }
 
+  /** The limit, in bytes, of which least was left at the last look. */
+  get nearestLimit(): number {
+    return this.#limit;
+  }
+
   #look(now: number): void {
     const bound = this.#touched ? LOW : HIGH;
     let tightest = tightestOf(this.#measure());
@@ -70,6 +76,7 @@ export class MemoryReserve {
       (this.#options.reclaim ?? reclaimProcess)();
       tightest = tightestOf(this.#measure());
     }
+    this.#limit = tightest.limit;
     const touched = tightest.used >= bound * tightest.limit;
     if (touched === this.#touched) return;
     this.#touched = touched;

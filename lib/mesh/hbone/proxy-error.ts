@@ -26,6 +26,7 @@ export type ProxyErrorCode =
   | 'TOO_MANY_CONNECTIONS'
   | 'CONNECTION_LOST'
   | 'POD_GONE'
+  | 'MEMORY_SCARCE'
   | 'DRAINED';
 
 /**
@@ -100,6 +101,7 @@ export function responseFlag(code: ProxyErrorCode): ResponseFlag {
       return 'CONNECT';
     case 'CONNECTION_LOST':
     case 'POD_GONE':
+    case 'MEMORY_SCARCE':
     case 'DRAINED':
       return '-';
     default:

@@ -63,6 +63,12 @@ export class Relay {
     b.resume();
   }
 
+  /** Bytes that lie here, in either direction, until they can go on. */
+  get waitingBytes(): number {
+    const [a, b] = [this.#a, this.#b];
+    return a.readableLength + a.writableLength + b.readableLength + b.writableLength;
+  }
+
   /** Resets both sides now. The first reason given is the one that `done` reports. */
   abort(reason: string): void {
     this.#end ??= { kind: 'aborted', reason };

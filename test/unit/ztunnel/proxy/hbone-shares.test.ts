@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import type http2 from 'node:http2';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, it } from 'mocha';
+import { MemoryReserve } from '../../../../lib/mesh/hbone/memory-reserve.ts';
 import { OwnZtunnel } from '../../../support/hostile/own-ztunnel.ts';
+import { MemoryRelief } from '../../../../ztunnel/proxy/memory-relief.ts';
 import { eventually } from '../support/streams.ts';
 
 describe('ztunnel/proxy/hbone-server: shares of identities', () => {
@@ -47,5 +50,38 @@ describe('ztunnel/proxy/hbone-server: shares of identities', () => {
     for (const session of kept) session.destroy();
     await eventually(() => ztunnel.server.size === 1);
     assert.equal(await statusOf(connect(ztunnel.session(bundle))), 200);
+  });
+
+  it('take a stream though memory is scarce where another pod holds the most, which makes room', async () => {
+    const { mesh } = ztunnel;
+    const memory = new MemoryReserve({
+      limit: 0,
+      open: () => 1,
+      onChange: () => undefined,
+      measure: () => [{ of: 'process', used: 90, limit: 100 }],
+      reclaim: () => undefined,
+    });
+    const told: [string, number][] = [];
+    const relief = new MemoryRelief({
+      registry: mesh.registry,
+      limit: () => memory.nearestLimit,
+      onCut: (pod, connections) => void told.push([pod, connections]),
+    });
+    Object.assign(mesh, { memory, relief });
+    const session = ztunnel.session(await ztunnel.client('small'));
+    assert.equal(await statusOf(connect(session)), 503);
+    const cut: string[] = [];
+    mesh.registry.register({
+      podUid: 'uid-hog',
+      direction: 'outbound',
+      heldBytes: 1_000,
+      recheck: () => undefined,
+      terminate: ({ code }) => void cut.push(code),
+      describe: () => assert.fail('not asked for'),
+    });
+    // One look at who holds what counts for a moment.
+    while ((await statusOf(connect(session))) !== 200) await sleep(20);
+    assert.deepEqual(cut, ['MEMORY_SCARCE']);
+    assert.deepEqual(told, [['uid-hog', 1]]);
   });
 });

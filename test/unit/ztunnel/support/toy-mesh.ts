@@ -12,6 +12,7 @@ import type { EgressStore } from '../../../../ztunnel/egress/egress-store.ts';
 import { MemoryReserve, type MemoryUse } from '../../../../lib/mesh/hbone/memory-reserve.ts';
 import { HbonePool } from '../../../../lib/mesh/hbone/hbone-pool.ts';
 import type { HostPort } from '../../../../lib/mesh/hbone/hbone-headers.ts';
+import { MemoryRelief } from '../../../../ztunnel/proxy/memory-relief.ts';
 import type { Mesh } from '../../../../ztunnel/proxy/mesh.ts';
 import { InternalSources, type PodSockets } from '../../../../ztunnel/proxy/pod-sockets.ts';
 import type { Match, Policy, Workload } from '../../../../lib/mesh/state/model.ts';
@@ -39,7 +40,8 @@ export function toyMesh(
   if (options.firstState === undefined) firstState.setComplete();
   const records: AccessRecord[] = [];
   const silent = (): void => undefined;
-  return {
+  const registry = new ConnectionRegistry();
+  const mesh: ToyMesh = {
     clusterId: 'Kubernetes',
     trustDomain: 'cluster.local',
     limits: { connectionsPerPod: 100, tunnelsPerPod: 10, stateWaitMs: options.stateWaitMs ?? 5_000 },
@@ -50,18 +52,26 @@ export function toyMesh(
       onChange: () => undefined,
       ...(options.memory && { measure: options.memory, open: () => 1, reclaim: () => undefined }),
     }),
+    relief: new MemoryRelief({
+      registry,
+      limit: () => mesh.memory.nearestLimit,
+      onCut: (_pod, count) => {
+        for (let i = 0; i < count; i += 1) mesh.metrics.refused('cut-for-memory');
+      },
+    }),
     firstState,
     workloads: new WorkloadStore(),
     policies: new PolicyStore(),
     egress: options.egress,
     certificates: new CertificateStore(),
     pool: options.pool ?? new HbonePool(),
-    registry: new ConnectionRegistry(),
+    registry,
     metrics: new FlowMetrics(),
     access: (record) => void records.push(record),
     log: { debug: silent, info: silent, warn: silent, error: silent },
     records,
   };
+  return mesh;
 }
 
 /** A pod's workload as the control plane would tell it. */
