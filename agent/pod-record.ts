@@ -3,6 +3,7 @@ import { Backoff } from '../lib/backoff.ts';
 import type { OpenNetns, UncoveredProcess } from './node-port.ts';
 import type { PodSpec } from './pod-source.ts';
 import type { Guard, Listeners } from './redirection-port.ts';
+import type { Handover, Workload } from './zds/workload.ts';
 
 /** Waits between attempts to bring a pod that failed into order. */
 const RETRY = { initialMs: 100, maxMs: 2000 };
@@ -64,4 +65,19 @@ export function newRecord(spec: PodSpec, now: number): PodRecord {
 
 export function podName({ namespace, name }: PodSpec): string {
   return `${namespace}/${name}`;
+}
+
+/** What node proxies are to have: the pods that can be handed over, and the names of those that belong in the mesh and cannot now. */
+export function handoverOf(records: ReadonlyMap<string, PodRecord>): Handover {
+  const workloads = new Map<string, Workload>();
+  const keep = new Set<string>();
+  for (const [uid, { spec, netns, listeners, generation }] of records) {
+    if (netns === undefined || listeners === undefined) {
+      keep.add(uid);
+      continue;
+    }
+    const { name, namespace, serviceAccount } = spec;
+    workloads.set(uid, { uid, name, namespace, serviceAccount, netnsFd: netns.fd, listeners, generation });
+  }
+  return { workloads, keep };
 }

@@ -9,18 +9,15 @@ import { sameNetns } from '../lib/linux/netns.ts';
 import { AgentError } from './agent-error.ts';
 import type { Clock } from './clock.ts';
 import type { Log } from './log.ts';
-import {
-  netnsKey,
-  type NodePort,
-  type OpenNetns,
-  type ProcessCensus,
-  type UncoveredProcess,
-} from './node-port.ts';
-import { newRecord, podName, type PodProblem, type PodRecord, type PodState } from './pod-record.ts';
+import { netnsKey, type NodePort, type OpenNetns, type ProcessCensus } from './node-port.ts';
+import { PassTimer } from './pass-timer.ts';
+import { PodJournal } from './pod-journal.ts';
+import { handoverOf, newRecord, podName, type PodRecord } from './pod-record.ts';
 import type { PodSource, PodSpec } from './pod-source.ts';
-import type { Enrolment, KernelPod, KernelProblem, RedirectionPort } from './redirection-port.ts';
+import type { Enrolment, KernelPod, RedirectionPort } from './redirection-port.ts';
 import { Repairs } from './repairs.ts';
-import type { Workload, WorkloadHandover } from './zds/workload.ts';
+import { Sweeper } from './sweeper.ts';
+import type { WorkloadHandover } from './zds/workload.ts';
 
 /** The kernel is read and compared at least this often. */
 export const RESYNC_MS = 2000;
@@ -41,20 +38,21 @@ export interface ReconcilerOptions {
 export class Reconciler {
   readonly #options: ReconcilerOptions;
   readonly #repairs: Repairs;
+  readonly #journal: PodJournal;
+  readonly #timer: PassTimer;
+  readonly #sweeper: Sweeper;
   readonly #records = new Map<string, PodRecord>();
-  #timer: Disposable | undefined;
-  #dueAt = Infinity;
   #passes = 0;
   #problems: readonly string[] = [];
   /** Closes descriptors that proxies were still to be given, once they are not any more. */
   readonly #closings: (() => void)[] = [];
-  /** Namespaces that this process had enrolled and let go of. */
-  readonly #released = new Set<bigint>();
-  #stopped = false;
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
     this.#repairs = new Repairs(options.log);
+    this.#journal = new PodJournal(options.log, options.clock);
+    this.#sweeper = new Sweeper(options);
+    this.#timer = new PassTimer(options.clock, () => this.reconcile());
   }
 
   /** The pods that belong in the mesh, as of the last pass. */
@@ -79,18 +77,17 @@ export class Reconciler {
 
   /** Asks for a pass soon. */
   trigger(): void {
-    this.#schedule(COALESCE_MS);
+    this.#timer.schedule(COALESCE_MS);
   }
 
   /** No more passes. The kernel stays as it is, so enforcement does. */
   stop(): void {
-    this.#stopped = true;
-    this.#timer?.[Symbol.dispose]();
+    this.#timer.stop();
   }
 
   /** One pass, at once. Never throws: what fails is logged, shown and tried again. */
   reconcile(): void {
-    if (this.#stopped || !this.#options.source.state.synced) return;
+    if (this.#timer.stopped || !this.#options.source.state.synced) return;
     const problems: string[] = [];
     try {
       this.#pass(problems);
@@ -103,7 +100,7 @@ export class Reconciler {
       if (!this.#problems.includes(problem)) this.#options.log.error({ problem }, 'not all is in order');
     }
     this.#problems = problems;
-    this.#schedule(this.#nextDelay());
+    this.#timer.schedule(this.#nextDelay());
   }
 
   #pass(problems: string[]): void {
@@ -117,12 +114,12 @@ export class Reconciler {
       this.#attempt(record, () => this.#resolve(record, census));
     }
     const kernel = new Map(redirection.enrolled().map((pod) => [pod.cookie, pod]));
-    this.#sweep(kernel, problems);
+    this.#sweeper.sweep(this.#records.values(), kernel, problems);
     for (const record of this.#records.values()) {
       if (record.netns !== undefined) this.#attempt(record, () => this.#converge(record, kernel));
     }
     this.#verify(census, problems);
-    handover.sync({ workloads: this.#workloads(), keep: this.#missing() });
+    handover.sync(handoverOf(this.#records));
     // Only now is nobody given them any more; a pass that failed before this leaves them to the next.
     for (const close of this.#closings.splice(0)) close();
   }
@@ -175,7 +172,7 @@ export class Reconciler {
       const inhabitants = census.get(netnsKey(record.netns.inode))?.pids.length ?? 0;
       if (inhabitants > 0) {
         const message = `${path} is gone, but ${inhabitants} processes live in the namespace: it stays enrolled`;
-        this.#report(record, { code: 'NETNS_LINGERS', message });
+        this.#journal.problem(record, { code: 'NETNS_LINGERS', message });
         return;
       }
       this.#leave(record);
@@ -203,12 +200,12 @@ export class Reconciler {
     const { netns } = record;
     this.#dropListeners(record);
     if (netns !== undefined) {
-      this.#released.add(netns.cookie);
+      this.#sweeper.released(netns.cookie);
       this.#closings.push(() => this.#options.node.closeNetns(netns));
     }
     record.netns = undefined;
     record.guard = undefined;
-    this.#setState(record, 'waiting');
+    this.#journal.state(record, 'waiting');
   }
 
   #dropListeners(record: PodRecord): void {
@@ -216,36 +213,6 @@ export class Reconciler {
     if (listeners !== undefined) this.#closings.push(() => this.#options.node.closeListeners(listeners));
     record.listeners = undefined;
     record.steeredTo = undefined;
-  }
-
-  /** Switches off whatever the kernel redirects and nobody wants. */
-  #sweep(kernel: Map<bigint, KernelPod>, problems: string[]): void {
-    const wanted = new Set<bigint>();
-    const unresolved = new Set<string>();
-    for (const { netns, spec } of this.#records.values()) {
-      if (netns !== undefined) wanted.add(netns.cookie);
-      else spec.ips.forEach((ip) => unresolved.add(ip));
-    }
-    for (const [cookie, pod] of kernel) {
-      if (wanted.has(cookie)) {
-        this.#released.delete(cookie);
-        continue;
-      }
-      // It may be a wanted pod whose namespace cannot be opened just now, or one whose entry in the source cannot be
-      // read, enrolled by an earlier process of ours: to be kept while anything may live in it.
-      const doubt = pod.ips.some((ip) => unresolved.has(ip)) || !this.#options.source.state.complete;
-      if (doubt && pod.steering !== 'dead' && !this.#released.has(cookie)) continue;
-      try {
-        this.#options.redirection.unenrol(cookie);
-        kernel.delete(cookie);
-        this.#released.delete(cookie);
-        this.#options.log.info({ cookie: String(cookie), ips: pod.ips }, 'switched redirection off');
-      } catch (error) {
-        problems.push(
-          `cannot switch redirection of ${pod.ips.join(', ')} (netns cookie ${cookie}) off: ${errorText(error)}`,
-        );
-      }
-    }
   }
 
   /** Makes the kernel redirect one pod to our listeners, if it does not yet. */
@@ -287,22 +254,11 @@ export class Reconciler {
 
   /** Sees that the guard stands, which a process of the node may have taken away. */
   #guard(record: PodRecord, pod: Omit<Enrolment, 'listeners'>): void {
-    const { redirection, log } = this.#options;
-    const before = record.guard;
-    const now = redirection.guard(pod);
-    record.guard = now;
-    const name = podName(record.spec);
-    const stood = new Set(before?.guarded.map((each) => each.name));
-    for (const device of now?.attached.filter((each) => stood.has(each)) ?? [])
+    for (const device of this.#journal.guard(record, this.#options.redirection.guard(pod)))
       this.#repairs.note(
         'guard',
-        { pod: name, device },
+        { pod: podName(record.spec), device },
         'put back a guard that somebody had taken away; the pod was unguarded',
-      );
-    if (before?.unguarded.join() !== now?.unguarded.join() && now !== undefined && now.unguarded.length > 0)
-      log.warn(
-        { pod: name, devices: now.unguarded },
-        'what leaves the pod by these interfaces is not guarded',
       );
   }
 
@@ -315,40 +271,23 @@ export class Reconciler {
     for (const record of this.#records.values()) {
       const { netns, spec } = record;
       if (netns === undefined) continue;
-      this.#setUncovered(record, census.get(netnsKey(netns.inode))?.uncovered ?? []);
+      this.#journal.uncovered(record, census.get(netnsKey(netns.inode))?.uncovered ?? []);
       const pod = kernel.get(netns.cookie);
       const wrong = found.filter(({ cookie }) => cookie === netns.cookie).map(({ message }) => message);
       if (pod === undefined) wrong.push('the kernel has no entry for it');
       else if (!sameIps(spec.ips, pod.ips)) wrong.push(`the kernel has ${pod.ips.join(', ')} as its address`);
       if (wrong.length === 0 && record.steeredTo !== undefined) {
-        this.#setState(record, 'verified');
+        this.#journal.state(record, 'verified');
         if (record.problem === undefined) record.logged = undefined;
         continue;
       }
-      this.#setState(record, pod === undefined ? 'waiting' : 'claimed');
+      this.#journal.state(record, pod === undefined ? 'waiting' : 'claimed');
       // Whatever it is, the listeners are put in once more by the next attempt.
       record.steeredTo = undefined;
       if (record.problem === undefined)
-        this.#report(record, { code: 'NOT_VERIFIED', message: wrong.join('; ') });
+        this.#journal.problem(record, { code: 'NOT_VERIFIED', message: wrong.join('; ') });
     }
-    this.#removeStrays(found, kernel, problems);
-  }
-
-  /** Removes what is in the kernel of namespaces that are neither enrolled nor wanted. */
-  #removeStrays(
-    found: readonly KernelProblem[],
-    kernel: ReadonlyMap<bigint, KernelPod>,
-    problems: string[],
-  ): void {
-    const own = new Set([...this.#records.values()].map(({ netns }) => netns?.cookie));
-    for (const cookie of new Set(found.map((problem) => problem.cookie))) {
-      if (cookie === undefined || own.has(cookie) || kernel.has(cookie)) continue;
-      try {
-        this.#options.redirection.unenrol(cookie);
-      } catch (error) {
-        problems.push(`cannot remove what is left of netns cookie ${cookie}: ${errorText(error)}`);
-      }
-    }
+    this.#sweeper.removeStrays(this.#records.values(), found, kernel, problems);
   }
 
   /** Does something for one pod, unless it has to wait; its failure is that pod's alone. */
@@ -360,52 +299,8 @@ export class Reconciler {
     } catch (error) {
       const code = error instanceof LoamError ? String(error.code) : 'UNEXPECTED';
       record.retryAt = now + record.backoff.next();
-      this.#report(record, { code, message: errorText(error) });
+      this.#journal.problem(record, { code, message: errorText(error) });
     }
-  }
-
-  /** Notes what is wrong with a pod; logged once as long as it is the same. */
-  #report(record: PodRecord, problem: PodProblem): void {
-    record.problem = problem;
-    if (record.logged === problem.message) return;
-    record.logged = problem.message;
-    this.#options.log.warn({ pod: podName(record.spec), ...problem }, 'a pod is not in order');
-  }
-
-  #setUncovered(record: PodRecord, uncovered: readonly UncoveredProcess[]): void {
-    const known = new Set(record.uncovered.map(({ pid }) => pid));
-    record.uncovered = uncovered;
-    for (const { pid, command, cgroup } of uncovered) {
-      if (known.has(pid)) continue;
-      const fields = { pod: podName(record.spec), pid, command, cgroup };
-      this.#options.log.error(
-        fields,
-        'a process of the pod is outside of the cgroup that redirection covers',
-      );
-    }
-  }
-
-  #setState(record: PodRecord, state: PodState): void {
-    if (record.state === state) return;
-    record.state = state;
-    record.since = this.#options.clock.now();
-    this.#options.log.info({ pod: podName(record.spec), state }, 'the state of a pod changed');
-  }
-
-  #workloads(): Map<string, Workload> {
-    const workloads = new Map<string, Workload>();
-    for (const [uid, { spec, netns, listeners, generation }] of this.#records) {
-      if (netns === undefined || listeners === undefined) continue;
-      const { name, namespace, serviceAccount } = spec;
-      workloads.set(uid, { uid, name, namespace, serviceAccount, netnsFd: netns.fd, listeners, generation });
-    }
-    return workloads;
-  }
-
-  /** The pods that belong in the mesh and cannot be handed over now. */
-  #missing(): Set<string> {
-    const handedOver = this.#workloads();
-    return new Set([...this.#records.keys()].filter((uid) => !handedOver.has(uid)));
   }
 
   #nextDelay(): number {
@@ -414,19 +309,6 @@ export class Reconciler {
       retryAt > now ? retryAt - now : RESYNC_MS,
     );
     return Math.min(RESYNC_MS, ...retries);
-  }
-
-  #schedule(delayMs: number): void {
-    if (this.#stopped) return;
-    const { clock } = this.#options;
-    const dueAt = clock.now() + delayMs;
-    if (this.#timer !== undefined && this.#dueAt <= dueAt) return;
-    this.#timer?.[Symbol.dispose]();
-    this.#dueAt = dueAt;
-    this.#timer = clock.after(delayMs, () => {
-      this.#timer = undefined;
-      this.reconcile();
-    });
   }
 }
 
