@@ -17,6 +17,7 @@ import { fails, pinned } from './support/kernel-objects.ts';
 import { Lab, run, type Pod } from './support/lab.ts';
 import { sendForgedSyn } from './support/raw.ts';
 import { kernelSince } from './support/release.ts';
+import { PATIENCE } from '../support/patience.ts';
 import { Sock } from './support/socket.ts';
 import { closeListeners, newInstanceName, TinyMesh, type MeshPod } from './support/tiny-mesh.ts';
 
@@ -195,6 +196,46 @@ for (const method of KERNEL_METHODS) {
         ['eth0'],
       );
       assert.deepEqual(mesh.redirection.verify(), []);
+    });
+
+    it('stays when the pod moves its interface into a namespace of its own, which is not enrolled', () => {
+      const a = mesh.enrol(lab.pod('a'));
+      const { netns, ip } = a.pod;
+      const inner = `${netns}-in`;
+      run(`ip netns add ${inner}
+        ip -n ${netns} link set eth0 netns ${inner}
+        ip -n ${inner} addr add ${ip}/24 dev eth0
+        ip -n ${inner} link set eth0 up`);
+      try {
+        const index = hostIndex(a.pod);
+        assert.deepEqual(state(a), {
+          guarded: [{ name: `interface ${index} of the node`, index, by: method }],
+          unguarded: [],
+          attached: [],
+        });
+        using _server = Sock.listen(outsider.netnsFd, '0.0.0.0', 9100);
+        const dial = `import socket
+s = socket.socket(); s.settimeout(${0.5 * PATIENCE})
+try: s.connect(("${outsider.ip}", 9100)); print("ok")
+except OSError as e: print(type(e).__name__)`;
+        assert.equal(run(`ip netns exec ${inner} python3 -c '${dial}'`).trim(), 'TimeoutError');
+        assert.ok((mesh.redirection.enrolled()[0]?.guardDrops?.syn ?? 0) > 0);
+        assert.deepEqual(mesh.redirection.verify(), []);
+        mesh.redirection.unenrol(a.handle);
+        assert.equal(run(`ip netns exec ${inner} python3 -c '${dial}'`).trim(), 'ok');
+        assert.equal(attached(a.pod), method === 'tcx' ? '0' : '');
+      } finally {
+        run(`ip netns del ${inner}`);
+      }
+    });
+
+    it('is said to be missing of a pod from which no interface leads to the node', () => {
+      const pod = lab.pod('a');
+      run(`ip -n ${pod.netns} link del eth0
+        ip -n ${pod.netns} addr add ${pod.ip}/32 dev lo
+        ip -n ${pod.netns} addr add ${pod.ip6}/128 dev lo`);
+      const a = mesh.enrol(pod);
+      assert.deepEqual(state(a), { guarded: [], unguarded: ['no interface found'], attached: [] });
     });
 
     it('is forgotten with the pod, also by a process that was not there', async () => {

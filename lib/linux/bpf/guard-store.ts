@@ -29,6 +29,8 @@ const PROGRAM = 'loam_guard';
 /** Kinds that are an end of their own for packets, whatever namespace they name. */
 const HARDWARE = '';
 const LOOPBACK_INDEX = 1;
+/** What is named as unguarded of a pod of which no way out is known: it may have given its interface away before. */
+const NONE_FOUND = 'no interface found';
 
 /** What stands guard over a pod. */
 export interface GuardState {
@@ -87,10 +89,11 @@ export class GuardStore {
         for (const { index } of missing) this.#attach(program, pod.cookie, index);
       });
     }
-    this.#dropOthers(pod.cookie, new Set(veths.map(({ index }) => index)));
+    const kept = this.#dropOthers(pod.cookie, new Set(veths.map(({ index }) => index)));
+    const guarded = [...veths.map(({ name, index }) => ({ name, index, by: this.#method })), ...kept];
     return {
-      guarded: veths.map(({ name, index }) => ({ name, index, by: this.#method })),
-      unguarded,
+      guarded,
+      unguarded: guarded.length + unguarded.length === 0 ? [NONE_FOUND] : unguarded,
       attached: missing.map(({ name }) => name),
     };
   }
@@ -242,14 +245,23 @@ export class GuardStore {
     if (!replaced) this.#pins.drop('guards', pin.name);
   }
 
-  /** Pins of interfaces that the pod has no more, and those of the other method. */
-  #dropOthers(cookie: bigint, indices: ReadonlySet<number>): void {
-    for (const method of METHODS) {
-      for (const pin of this.#pinned(method)) {
-        if (pin.cookie === cookie && (method !== this.#method || !indices.has(pin.index)))
-          this.#end(method, pin);
-      }
-    }
+  /**
+   * Ends what stands at interfaces that are gone, and what is attached in the other way. Whose other end the pod has no
+   * more stays guarded while it exists: a pod with CAP_NET_ADMIN can move it into a namespace of its own, which is not
+   * enrolled, and would be rid of its guard.
+   *
+   * @returns the interfaces that stay
+   */
+  #dropOthers(cookie: bigint, indices: ReadonlySet<number>): GuardState['guarded'][number][] {
+    return METHODS.flatMap((method) =>
+      this.#pinned(method).flatMap((pin) => {
+        if (pin.cookie !== cookie || (method === this.#method && indices.has(pin.index))) return [];
+        if (!indices.has(pin.index) && this.#stands(method, cookie, pin.index))
+          return [{ name: `interface ${pin.index} of the node`, index: pin.index, by: method }];
+        this.#end(method, pin);
+        return [];
+      }),
+    );
   }
 
   #end(method: GuardMethod, pin: GuardPin): void {
