@@ -8,7 +8,8 @@ import sys
 import threading
 import time
 
-import kernel_ways
+sys.dont_write_bytecode = True  # the folder is the repository's
+import kernel_ways  # noqa: E402
 
 PATIENCE = 1.5
 
