@@ -82,7 +82,7 @@ function podRows(status: MeshStatus): string[][] {
       return [
         `${pod.namespace}/${pod.name}`,
         pod.node,
-        pod.ip,
+        pod.ips.join(' '),
         pod.serviceAccount,
         phase,
         enrolment,

@@ -8,6 +8,7 @@ import {
   type Node,
   parseAllDocuments,
   visit,
+  type YAMLParseError,
 } from 'yaml';
 import { errorText } from '../../lib/loam-error.ts';
 import { show } from '../schema/validate.ts';
@@ -71,7 +72,7 @@ function readDocument(document: Document, lines: LineCounter): YamlDocument | un
   });
   const [error] = document.errors;
   if (error !== undefined) {
-    return fail(error.linePos?.[0].line ?? line, `not valid YAML: ${firstLine(error.message)}`);
+    return fail(error.linePos?.[0].line ?? line, `not valid YAML: ${yamlProblem(error)}`);
   }
   if (document.contents === null || (isScalar(document.contents) && document.contents.value === null))
     return undefined;
@@ -82,6 +83,13 @@ function readDocument(document: Document, lines: LineCounter): YamlDocument | un
   } catch (thrown) {
     return fail(line, `not readable as YAML: ${errorText(thrown)}`);
   }
+}
+
+/** What the parser says, and what to do where that is not plain from it: a value with `: ` in it, such as a command with `::`. */
+function yamlProblem({ code, message }: YAMLParseError): string {
+  const hint =
+    code === 'BLOCK_AS_IMPLICIT_KEY' ? '; a value that contains a colon and a blank needs quotes' : '';
+  return firstLine(message) + hint;
 }
 
 /** The parser's message without the excerpt below it, and without the colon that leads to the excerpt. */

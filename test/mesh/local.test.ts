@@ -37,7 +37,7 @@ describe('mesh: loam local', function () {
     const { code, stdout } = await run('status');
     assert.equal(code, 0, stdout);
     assert.match(stdout, /ztunnel +node-b +pid \d+ +0 restarts +ready/);
-    assert.match(stdout, /m\/client +node-a +198\.1[89]\.\S+ +client +ready +enrolled, verified/);
+    assert.match(stdout, /m\/client +node-a +198\.1[89]\.\S+ fd\S+ +client +ready +enrolled, verified/);
     assert.match(stdout, /m\/outsider .*not in the mesh/);
     assert.match(stdout, /Service m\/server \(services\.yaml\) +Address/);
     const json = JSON.parse((await run('status', '--json')).stdout) as { problems: unknown[] };

@@ -26,6 +26,10 @@ describe('local mesh: status', () => {
       /shop\/a +node-a +198\.18\.1\.2 +a +ready +enrolled, verified +0 restarts/,
     );
     assert.match(statusText(good), /All is well\.\n$/);
+    assert.match(
+      statusText(status([pod('a', { ips: ['198.18.1.2', 'fd4c::2'] })])),
+      /node-a +198\.18\.1\.2 fd4c::2 +a +ready/,
+    );
   });
 
   it('believes the kernel about enrolment, not the label', () => {

@@ -125,7 +125,7 @@ describe('sources/read-object', () => {
 
   it('ends no message in the middle of a sentence', () => {
     assert.match(problemOf('a: [').message, /^not valid YAML: .*[^:\s]$/);
-    assert.match(problemOf('a: b: c').message, /^not valid YAML: .*[^:\s]$/);
+    assert.match(problemOf('a: b: c').message, /^not valid YAML: .*[^:\s]; a value .* needs quotes$/);
   });
 
   const refused: readonly [what: string, yaml: string, field: string, message: RegExp][] = [
