@@ -10,7 +10,8 @@ function run(words: string[], options: { name: string }, to: 'off' | 'on'): void
     console.log(`${what}: ${changed ? '' : 'was '}${to}${changed ? '' : ' already'}`);
   if (to === 'off')
     console.error(
-      'NOT IN THE MESH now: plain networking, no mTLS and no policy for new connections, until `loam on`.',
+      'NOT IN THE MESH now: plain networking, no mTLS and no policy for new connections, until `loam on`.\n' +
+        "A local mesh has no kube-proxy: Services' own addresses lead nowhere from there, pods' addresses do (`loam local status`).",
     );
 }
 
