@@ -50,6 +50,7 @@ export class Kubelet {
   readonly #pods = new Map<string, Pod>();
   #objects: AcceptedObjects | undefined;
   #settled: number | undefined;
+  #problem: string | undefined;
   #round: Promise<void> | undefined;
   #again = false;
   #watching = false;
@@ -78,7 +79,12 @@ export class Kubelet {
 
   /** Writes anew what depends on the waypoints: one of them is ready now, or not any more. */
   waypointsChanged(): void {
-    if (!this.#stopped) this.#publish();
+    if (!this.#stopped) this.#publishOrRetry();
+  }
+
+  /** Why the last try to have all run, or to tell others of it, failed; undefined when it did not. */
+  get problem(): string | undefined {
+    return this.#problem;
   }
 
   /** Ends all pods, then all waypoints. */
@@ -97,16 +103,32 @@ export class Kubelet {
       return;
     }
     this.#round = this.#reconcile()
-      .catch((error: unknown) => {
-        this.#options.log.line(`pods: ${errorText(error)}`);
-        this.#retry = setTimeout(() => this.#schedule(), RETRY_MS);
+      .then(() => {
+        this.#problem = undefined;
       })
+      .catch((error: unknown) => this.#failed(error))
       .finally(() => {
         this.#round = undefined;
         if (!this.#again) return;
         this.#again = false;
         this.#schedule();
       });
+  }
+
+  #failed(error: unknown): void {
+    this.#problem = errorText(error);
+    this.#options.log.line(`pods: ${this.#problem}`);
+    clearTimeout(this.#retry);
+    this.#retry = setTimeout(() => this.#schedule(), RETRY_MS);
+  }
+
+  /** For events: a full disk must not end the mesh, and it is tried again. */
+  #publishOrRetry(): void {
+    try {
+      this.#publish();
+    } catch (error) {
+      this.#failed(error);
+    }
   }
 
   async #reconcile(): Promise<void> {
@@ -198,7 +220,7 @@ export class Kubelet {
       clearTimeout(this.#retry);
       this.#retry = setTimeout(() => this.#schedule(), RETRY_MS);
     }
-    this.#publish();
+    this.#publishOrRetry();
     void this.#watch();
   }
 

@@ -43,6 +43,7 @@ export function problemsOf(status: MeshStatus): Problem[] {
     for (const nack of nacks) add(`waypoint ${gateway}`, `refuses its configuration: ${nack}`, false);
   for (const { what, since } of status.off) add(what, offText(what, since), false);
   if (report.generation === undefined) add('pods', 'not all of the manifests are started yet');
+  if (report.problem !== undefined) add('pods', report.problem);
   for (const pod of report.pods) {
     const what = `pod ${pod.namespace}/${pod.name}`;
     const kernel = enrolled[pod.uid];

@@ -1,8 +1,11 @@
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { linkSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 /** The environment variable that marks every process of a mesh; its value is unique to one life of the mesh. */
 export const MESH_MARKER = 'LOAM_LOCAL_MESH';
+
+/** The file that all records are links to: a further one needs no room, so that a full disk forgets no process. */
+const MARKER_FILE = '.marker';
 
 /** When a process started, in clock ticks since boot: with the pid it names a process for ever (proc(5), field 22). */
 export function startTime(pid: number): string | undefined {
@@ -35,14 +38,31 @@ export class ProcessRecords {
   constructor(dir: string, marker: string) {
     this.#dir = dir;
     this.#marker = marker;
-    mkdirSync(dir, { recursive: true, mode: 0o700 });
+    this.#prepare();
   }
 
   add(pid: number): void {
     const started = startTime(pid);
     if (started === undefined) return;
+    const record = join(this.#dir, `${pid}-${started}`);
+    const link = (): void => linkSync(join(this.#dir, MARKER_FILE), record);
+    try {
+      link();
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'EEXIST') return;
+      // Somebody deleted it all.
+      if (code !== 'ENOENT') throw error;
+      this.#prepare();
+      link();
+    }
+  }
+
+  #prepare(): void {
     mkdirSync(this.#dir, { recursive: true, mode: 0o700 });
-    writeFileSync(join(this.#dir, `${pid}-${started}`), this.#marker, { mode: 0o600 });
+    // Another life of the mesh may have had another mark there; its records keep it.
+    rmSync(join(this.#dir, MARKER_FILE), { force: true });
+    writeFileSync(join(this.#dir, MARKER_FILE), this.#marker, { mode: 0o600 });
   }
 
   /** Never throws: that a process ended must be known also where its record was deleted by somebody. */

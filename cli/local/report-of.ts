@@ -26,6 +26,7 @@ export function supervisorReport(input: ReportInput): SupervisorReport {
     ...{ mesh, manifests, addresses },
     supervisorPid: process.pid,
     ...(kubelet?.generation === undefined ? {} : { generation: kubelet.generation }),
+    ...(kubelet?.problem === undefined ? {} : { problem: kubelet.problem }),
     programs: programs(input),
     nodes: nodes.map(({ name, netns }) => ({ name, netns })),
     pods: (kubelet?.pods ?? []).map(podReport),

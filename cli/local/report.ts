@@ -57,6 +57,8 @@ export interface SupervisorReport {
   readonly supervisorPid: number;
   /** The generation of the controller's objects whose pods were all started; absent before the first. */
   readonly generation?: number;
+  /** Why pods cannot be made, or nobody told of them, such as a full disk. */
+  readonly problem?: string;
   readonly programs: readonly ProgramReport[];
   readonly nodes: readonly { readonly name: string; readonly netns: string }[];
   readonly pods: readonly PodReport[];

@@ -59,6 +59,8 @@ export const RINGS: readonly Ring[] = [
   { kind: 'mocha', name: 'soak', folder: 'soak', needs: nothing },
   /** 300,000 connections of each IP family: some minutes. */
   { kind: 'mocha', name: 'ports', folder: 'ports', needs: nothing },
+  /** Crowds, memory that ends, an authority that is away past the lives of certificates: some minutes. */
+  { kind: 'mocha', name: 'faults', folder: 'faults', needs: nothing },
   /** Twenty thousand connections while ztunnels are replaced: some minutes. */
   { kind: 'mocha', name: 'upgrade', folder: 'upgrade', needs: nothing },
   { kind: 'planned', name: 'cluster', missing: 'the real Kubernetes cluster' },

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { after, describe, it } from 'mocha';
 import { eventually, finished, loam, Mesh } from './harness.ts';
 import { BASE } from './manifests.ts';
@@ -111,10 +111,11 @@ describe('mesh: leaves nothing behind', function () {
     await gone(before);
   });
 
-  it('after kill -9 of the supervisor, by down alone', async () => {
+  it('after kill -9 of the supervisor, by down alone, though what it wrote down is corrupt', async () => {
     await mesh.start();
     const before = await footprint(mesh.name);
     process.kill((await mesh.status()).report.supervisorPid, 'SIGKILL');
+    writeFileSync(mesh.paths.meshFile, '{"mesh": 7, "nodes": {}}');
     const { code, stdout, stderr } = await finished(loam('local', 'down', '--name', mesh.name));
     assert.equal(code, 0, stderr);
     assert.match(stdout, /removed what was left: .*network namespaces/);
