@@ -10,6 +10,7 @@ import { LocalMeshError } from './errors.ts';
  */
 export const SLOTS = 16;
 const FIRST_ADDRESS = (198 << 24) | (18 << 16);
+const FIRST_ADDRESS_UNSIGNED = FIRST_ADDRESS >>> 0;
 const SLOT_SIZE = 1 << 13;
 const SUBNET_SIZE = 256;
 const MAX_NODES = 23;
@@ -45,6 +46,32 @@ export function clusterIpsOf(
   return families.flatMap(
     (family) => given.find((ip) => familyOf(ip) === family) ?? addressesOf(allotted(), [family]),
   );
+}
+
+/**
+ * The link-layer address of whoever has an address: the same for the next pod that gets it, of whichever family. Neighbours
+ * remember it for up to a minute, and would send what is for the new pod to the former, which nobody has any more.
+ */
+export function macOf(ip: string): string {
+  const bytes = familyOf(ip) === 'IPv4' ? placeOfIp4(ip) : placeOfIp6(ip);
+  return ['02', '4c', ...bytes.map((byte) => byte.toString(16).padStart(2, '0'))].join(':');
+}
+
+/** Slot, subnet, and host in two bytes. */
+function placeOfIp4(ip: string): number[] {
+  const address = ip.split('.').reduce((sum, part) => sum * 256 + Number(part), 0) - FIRST_ADDRESS_UNSIGNED;
+  return [
+    Math.floor(address / SLOT_SIZE),
+    Math.floor((address % SLOT_SIZE) / SUBNET_SIZE),
+    0,
+    address % SUBNET_SIZE,
+  ];
+}
+
+function placeOfIp6(ip: string): number[] {
+  const [, , slot = '0', subnet = '0', , host = '0'] = ip.split(':');
+  const number = parseInt(host, 16);
+  return [parseInt(slot, 16) & 0xff, parseInt(subnet, 16) & 0xff, number >> 8, number & 0xff];
 }
 
 /** What a node of the local mesh needs to know of its place. */

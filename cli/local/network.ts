@@ -1,6 +1,6 @@
 import { readdirSync } from 'node:fs';
 import { familyOf } from '../../lib/ip-families.ts';
-import type { Addresses, AddressPlan, NodeAddresses } from './addresses.ts';
+import { macOf, type Addresses, type AddressPlan, type NodeAddresses } from './addresses.ts';
 import { netnsName, netnsPath, netnsPrefix, vethName, waypointVethName } from './names.ts';
 import { ipBatch, runCommand, tryCommand } from './run-command.ts';
 
@@ -145,7 +145,7 @@ export class MeshNetwork {
   async #addToNode(netns: string, node: string, port: string, ips: readonly string[]): Promise<void> {
     const { gateway } = this.#plan.node(node);
     await addNetns(netns);
-    await this.#veth(netns, this.node(node), port, PODS_BRIDGE);
+    await this.#veth(netns, this.node(node), port, PODS_BRIDGE, macOf(ips[0] ?? ''));
     if (!ips.some(isV6)) await setSysctls(netns, { 'net.ipv6.conf.eth0.disable_ipv6': '1' });
     await ipBatch(netns, [
       ...ips.map((ip) => `addr add ${ip}/${isV6(ip) ? '64 dev eth0 nodad' : '24 dev eth0'}`),
@@ -164,9 +164,10 @@ export class MeshNetwork {
   }
 
   /** A veth born inside `hub`, one end on its bridge, the other `eth0` of `netns`. */
-  async #veth(netns: string, hub: string, port: string, bridge: string): Promise<void> {
+  async #veth(netns: string, hub: string, port: string, bridge: string, mac?: string): Promise<void> {
+    const address = mac === undefined ? '' : ` address ${mac}`;
     await ipBatch(hub, [
-      `link add ${port} mtu ${MTU} type veth peer name eth0 mtu ${MTU} netns ${netns}`,
+      `link add ${port} mtu ${MTU} type veth peer name eth0${address} mtu ${MTU} netns ${netns}`,
       `link set ${port} master ${bridge}`,
       `link set ${port} up`,
     ]);

@@ -11,7 +11,7 @@ const FILL = join(STATE_ROOT, 'fill');
 
 /** Until not a byte more is taken. */
 function fillDisk(): void {
-  const fd = openSync(FILL, 'w', 0o600);
+  const fd = openSync(FILL, 'a', 0o600);
   try {
     for (const size of [1 << 20, 1 << 12, 1]) {
       try {
@@ -65,6 +65,8 @@ describe('a mesh on a full disk', function () {
     // What is denied stays denied, though the last good state could not be written.
     assert.equal(await answers('client', 'server'), false);
 
+    // Who died left some room.
+    fillDisk();
     mesh.write('late.yaml', serverManifest('late', 'node-b'));
     await eventually('the status to tell of it', async () => {
       const text = JSON.stringify(await mesh.status());

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { AddressPlan, clusterIpsOf, SLOTS } from '../../../../cli/local/addresses.ts';
+import { AddressPlan, clusterIpsOf, macOf, SLOTS } from '../../../../cli/local/addresses.ts';
 
 describe('local mesh: addresses', () => {
   it('keeps meshes apart, and all within 198.18.0.0/15', () => {
@@ -47,6 +47,22 @@ describe('local mesh: addresses', () => {
       assert.match(plan.allocatePod(`x/${wish}`, 'a', wish).ip4, /^198\.18\.1\.[3-6]$/);
     plan.releasePod('x/a');
     assert.equal(plan.allocatePod('x/c', 'a', '198.18.1.9').ip4, '198.18.1.9');
+  });
+
+  it('gives an address the same place on the link, of either family', () => {
+    const macs = new Set<string>();
+    for (const slot of [0, 1, 15])
+      for (const node of ['a', 'b']) {
+        const plan = new AddressPlan(slot);
+        plan.node('a');
+        for (let i = 0; i < 253; i += 1) {
+          const { ip4, ip6 } = plan.allocatePod(`x/${i}`, node);
+          assert.equal(macOf(ip4), macOf(ip6));
+          assert.match(macOf(ip4), /^02:4c(:[0-9a-f]{2}){4}$/);
+          macs.add(macOf(ip4));
+        }
+      }
+    assert.equal(macs.size, 3 * 2 * 253);
   });
 
   it('keeps the virtual address of a Service until it is gone', () => {

@@ -8,8 +8,8 @@ import { after, before, describe, it } from 'mocha';
 import { ask } from '../../cli/local/http.ts';
 import { netnsName } from '../../cli/local/names.ts';
 import { ZTUNNEL_ADMIN_PORT } from '../../cli/local/programs.ts';
-import { appFile, eventually, Mesh, type CommandResult } from './harness.ts';
-import { BASE, serverManifest, serviceManifest } from './manifests.ts';
+import { appFile, eventually, Mesh, type CommandResult } from '../mesh/harness.ts';
+import { BASE, serverManifest, serviceManifest } from '../mesh/manifests.ts';
 
 const FLOODS = 7010;
 const MUTE = 7011;
