@@ -13,7 +13,7 @@ const SIZE = '6m';
 describe('faults: a full disk', function () {
   this.timeout(400_000);
 
-  it('stops nothing that works, says what it prevents, and is forgotten when there is room again', async () => {
+  it('stops nothing that works, and is forgotten when there is room again', async () => {
     mkdirSync(STATE_ROOT, { recursive: true, mode: 0o700 });
     const inside = fileURLToPath(siblingModule(import.meta.url, './inside/full-disk'));
     // In a view of the file system of its own, so that no other mesh's disk is the full one.
