@@ -19,7 +19,8 @@ import { sendForgedSyn } from './support/raw.ts';
 import { kernelSince } from './support/release.ts';
 import { PATIENCE } from '../support/patience.ts';
 import { Sock } from './support/socket.ts';
-import { closeListeners, newInstanceName, TinyMesh, type MeshPod } from './support/tiny-mesh.ts';
+import { inSteps } from './support/steps.ts';
+import { closeListeners, listenerFds, newInstanceName, TinyMesh, type MeshPod } from './support/tiny-mesh.ts';
 
 for (const method of KERNEL_METHODS) {
   describe(`bpf: the life of a guard, by ${method}`, () => {
@@ -40,7 +41,7 @@ for (const method of KERNEL_METHODS) {
     const pinsOf = (kind: string): string[] => readdirSync(dirname(pinned(mesh, kind, 'x')));
 
     /** Whether the SYN of a raw socket in a pod arrives, where somebody listens. */
-    function escapes({ pod }: MeshPod): boolean {
+    function escapes({ pod }: { readonly pod: Pod }): boolean {
       using _server = Sock.listen(outsider.netnsFd, '0.0.0.0', 9100);
       const before = run(`ip netns exec ${outsider.netns} cat /proc/net/snmp`);
       sendForgedSyn(pod, outsider, { ip: pod.ip, port: 40000 }, { ip: outsider.ip, port: 9100 });
@@ -228,6 +229,44 @@ except OSError as e: print(type(e).__name__)`;
         run(`ip netns del ${inner}`);
       }
     });
+
+    if (method === 'clsact')
+      it('never outlives its pod, when the process was killed that was just attaching or replacing it', () => {
+        const a = lab.pod('a');
+        const { listeners, handle } = mesh.enrol(a);
+        mesh.redirection.unenrol(handle);
+        const reopen = (): void => {
+          mesh.redirection.close();
+          mesh.redirection = Redirection.open({
+            instance: mesh.instance,
+            guard: { hostNetnsFd: lab.hostNetnsFd, method },
+          });
+        };
+        const enrol = (): unknown => mesh.redirection.enrol({ ...a, listeners: listenerFds(listeners) });
+        for (const [what, work] of Object.entries({ enrol, reopen })) {
+          if (what === 'reopen') enrol();
+          const steps = inSteps(work, () => undefined);
+          const put = steps.indexOf('tcAttach') + 1;
+          assert.ok(put > 0, steps.join());
+          if (what === 'enrol') mesh.redirection.unenrol(handle);
+          for (const step of [put - 1, put, put + 1]) {
+            const kill = (at: number): void => {
+              if (at === step) throw new Error('as if killed');
+            };
+            assert.throws(() => inSteps(work, kill), /as if killed/);
+            reopen();
+            for (const pod of mesh.redirection.enrolled()) mesh.redirection.unenrol(pod);
+            const how = `${what}, killed before step ${step}, ${steps[step - 1]}`;
+            assert.doesNotMatch(attached(a), /loam_guard/, how);
+            assert.deepEqual(pinsOf('filters'), [], how);
+            assert.deepEqual(mesh.redirection.verify(), [], how);
+            if (what === 'reopen') enrol();
+          }
+        }
+        reopen();
+        for (const pod of mesh.redirection.enrolled()) mesh.redirection.unenrol(pod);
+        assert.equal(escapes({ pod: a }), true);
+      });
 
     it('is said to be missing of a pod from which no interface leads to the node', () => {
       const pod = lab.pod('a');

@@ -1,6 +1,6 @@
 /** Where the guards of an instance are attached, as its pins say. */
 import { closeFd } from '../libc.ts';
-import { filterAt, removeClsact, removeFilter } from './clsact.ts';
+import { filterAt, putFilter, removeClsact, removeFilter } from './clsact.ts';
 import { detach, programId } from './link.ts';
 import type { PinFolder, PinKind } from './pins.ts';
 
@@ -11,6 +11,11 @@ export const PINS = { tcx: 'guards', clsact: 'filters' } as const satisfies Reco
 export const METHODS = ['tcx', 'clsact'] as const;
 /** Beside a filter's pin: the qdisc was made by us. */
 export const MADE = '-made';
+/**
+ * Beside a filter's pin: the program that is to take its place. A filter does not end with its process, so a program is
+ * pinned before it is put there: else, killed between the two, nobody would know it as ours, and it would go on to drop.
+ */
+export const NEXT = '-next';
 
 /** One interface of one pod. */
 export interface GuardPin {
@@ -39,7 +44,8 @@ export function endGuard(pins: PinFolder, method: GuardMethod, pin: GuardPin, sh
       removeFilter(pin.index);
       if (isMade) removeClsact(pin.index);
     }
-    if (isMade) pins.drop(kind, made, shape);
+    for (const beside of [made, `${pin.name}${NEXT}`])
+      if (pins.list(kind, shape).includes(beside)) pins.drop(kind, beside, shape);
   } else {
     const fd = pins.get(kind, pin.name, shape);
     if (fd === undefined) return;
@@ -49,15 +55,32 @@ export function endGuard(pins: PinFolder, method: GuardMethod, pin: GuardPin, sh
   pins.drop(kind, pin.name, shape);
 }
 
-/** Is the pinned program the one in our place at the interface, in this thread's namespace? */
+/** Is a pinned program the one in our place at the interface, in this thread's namespace? */
 export function isFilterOf(pins: PinFolder, pin: GuardPin, shape?: string): boolean {
-  const fd = pins.get('filters', pin.name, shape);
+  return isFilter(pins, pin, pin.name, shape) || isFilter(pins, pin, `${pin.name}${NEXT}`, shape);
+}
+
+function isFilter(pins: PinFolder, pin: GuardPin, name: string, shape?: string): boolean {
+  const fd = pins.get('filters', name, shape);
   if (fd === undefined) return false;
   try {
     return filterAt(pin.index) === programId(fd);
   } finally {
     closeFd(fd);
   }
+}
+
+/**
+ * Puts a program in the place of the one that stands there, in one step, and says so by the pins. What an earlier process
+ * began is finished first.
+ */
+export function replaceFilter(pins: PinFolder, pin: GuardPin, program: number): void {
+  const next = `${pin.name}${NEXT}`;
+  if (isFilter(pins, pin, next)) pins.rename('filters', next, pin.name);
+  else if (pins.list('filters').includes(next)) pins.drop('filters', next);
+  pins.put('filters', next, program);
+  putFilter(program, pin.index);
+  pins.rename('filters', next, pin.name);
 }
 
 /** The guards of an instance that were attached in one way. */

@@ -18,6 +18,7 @@ import {
   MADE,
   METHODS,
   pinName,
+  replaceFilter,
   type GuardMethod,
   type GuardPin,
 } from './guard-pins.ts';
@@ -210,13 +211,13 @@ export class GuardStore {
   #attach(program: number, cookie: bigint, index: number): void {
     const name = pinName(cookie, index);
     if (this.#method === 'clsact') {
-      const made = inNetns(this.#host, () => {
-        const isNew = ensureClsact(index);
+      inNetns(this.#host, () => {
+        const made = ensureClsact(index);
+        // Known as ours before it stands.
+        this.#put('filters', name, program);
+        if (made) this.#put('filters', `${name}${MADE}`, program);
         putFilter(program, index);
-        return isNew;
       });
-      this.#put('filters', name, program);
-      if (made) this.#put('filters', `${name}${MADE}`, program);
       return;
     }
     const link = inNetns(this.#host, () => attachTcx(program, index));
@@ -231,11 +232,10 @@ export class GuardStore {
     if (method === 'clsact') {
       const standing = inNetns(this.#host, () => {
         if (!isFilterOf(this.#pins, pin)) return false;
-        putFilter(program, pin.index);
+        replaceFilter(this.#pins, pin, program);
         return true;
       });
-      if (standing) this.#put('filters', pin.name, program);
-      else this.#end(method, pin);
+      if (!standing) this.#end(method, pin);
       return;
     }
     const link = this.#pins.get('guards', pin.name);

@@ -6,7 +6,16 @@
  * The shape is that of the folder itself. How a map is laid out is in its name (instance-layout.ts); links, programs and
  * what they are attached to know nothing of it.
  */
-import { existsSync, fstatSync, mkdirSync, readdirSync, rmdirSync, statSync, unlinkSync } from 'node:fs';
+import {
+  existsSync,
+  fstatSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmdirSync,
+  statSync,
+  unlinkSync,
+} from 'node:fs';
 import { basename, join } from 'node:path';
 import { check, closeFd, errnoName as libcErrno, O_CLOEXEC, O_RDONLY, sys } from '../libc.ts';
 import { mounts } from './cgroup.ts';
@@ -133,6 +142,11 @@ export class PinFolder {
   /** Takes a pin away; what it held ends with its last descriptor. */
   drop(kind: PinKind, name: string, shape = SHAPE): void {
     unlinkSync(join(this.#dir(kind, shape), name));
+  }
+
+  /** Gives a pin another name, in place of what has it, in one step. */
+  rename(kind: PinKind, name: string, to: string): void {
+    renameSync(join(this.#dir(kind), name), join(this.#dir(kind), to));
   }
 
   /** Removes the whole folder; everything in it must have been detached before. Gives up the lock. */
