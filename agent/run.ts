@@ -1,4 +1,5 @@
 /** The node agent from its flags to its end. */
+import { setTimeout } from 'node:timers/promises';
 import { Redirection } from '../lib/linux/bpf/index.ts';
 import { currentLayout, type Layout } from '../lib/linux/bpf/instance-layout.ts';
 import { requireKernel } from '../lib/linux/bpf/kernel-check.ts';
@@ -9,6 +10,7 @@ import { makeLogger } from './log.ts';
 
 const EXIT_FAILURE = 1;
 const EXIT_USAGE = 2;
+const LOG_TURN_MS = 10;
 
 type Log = ReturnType<typeof makeLogger>;
 
@@ -26,6 +28,15 @@ function configOrExit(args: readonly string[]): AgentConfig {
 function die(log: Log, error: unknown, what: string): never {
   log.fatal({ error: errorText(error), stack: error instanceof Error ? error.stack : undefined }, what);
   process.exit(EXIT_FAILURE);
+}
+
+/**
+ * For what fails after it held this thread for long, as loading BPF programs does: the log is told first that its earlier lines
+ * were written. It would else take their reader, where that is a socket, for one that stalls, and drop the reason.
+ */
+async function dieOfStart(log: Log, error: unknown, what: string): Promise<never> {
+  await setTimeout(LOG_TURN_MS);
+  return die(log, error, what);
 }
 
 function cleanUp({ instance, bpffs }: AgentConfig, log: Log): never {
@@ -55,11 +66,11 @@ export async function runAgent(args: readonly string[], layout?: () => Layout): 
   try {
     requireKernel();
   } catch (error) {
-    die(log, error, 'this kernel cannot run the agent');
+    await dieOfStart(log, error, 'this kernel cannot run the agent');
   }
   const failed = (error: Error): never => die(log, error, 'a part failed; ending');
   const agent = await startAgent(config, (layout ?? currentLayout)(), log, failed).catch((error: unknown) =>
-    die(log, error, 'cannot start'),
+    dieOfStart(log, error, 'cannot start'),
   );
   log.info('started');
 
