@@ -27,7 +27,14 @@ export interface ManagedProcessOptions {
 
 /** What is true of a managed process at this moment. */
 export type ProcessState =
-  | { readonly state: 'running'; readonly pid: number; readonly since: number; readonly restarts: number }
+  | {
+      readonly state: 'running';
+      readonly pid: number;
+      readonly since: number;
+      readonly restarts: number;
+      /** How the one before ended, where it did. */
+      readonly lastEnd?: string;
+    }
   | { readonly state: 'waiting'; readonly restarts: number; readonly lastEnd: string }
   | { readonly state: 'stopped' };
 
@@ -42,6 +49,7 @@ export class ManagedProcess {
   #child: ChildProcess | undefined;
   #state: ProcessState = { state: 'stopped' };
   #restarts = 0;
+  #lastEnd: string | undefined;
   #wanted = false;
   #timer: NodeJS.Timeout | undefined;
 
@@ -109,7 +117,14 @@ export class ManagedProcess {
     child.on('exit', (code, signal) => end(signal === null ? `exit code ${code ?? '?'}` : signal));
     if (child.pid !== undefined) {
       records.add(child.pid);
-      this.#state = { state: 'running', pid: child.pid, since: started, restarts: this.#restarts };
+      const lastEnd = this.#lastEnd === undefined ? {} : { lastEnd: this.#lastEnd };
+      this.#state = {
+        state: 'running',
+        pid: child.pid,
+        since: started,
+        restarts: this.#restarts,
+        ...lastEnd,
+      };
     }
     this.#options.onChange();
   }
@@ -125,6 +140,7 @@ export class ManagedProcess {
     }
     if (ranMs >= STABLE_AFTER_MS) this.#backoff.reset();
     this.#restarts += 1;
+    this.#lastEnd = how;
     this.#state = { state: 'waiting', restarts: this.#restarts, lastEnd: how };
     this.#timer = setTimeout(() => this.#spawn(), this.#backoff.next());
     onChange();

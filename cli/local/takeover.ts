@@ -30,10 +30,15 @@ export interface Takeover {
 export async function takenOver(takeover: Takeover): Promise<number> {
   const { hasTakenOver, waitsFor, timeoutMs, isStopped } = takeover;
   const deadline = Date.now() + timeoutMs;
+  let first: number | undefined;
   for (;;) {
     const state = takeover.state();
     if (state.state === 'waiting') throw refusal(`the new one ended: ${state.lastEnd}`);
     const pid = pidOf(state);
+    first ??= pid;
+    // It may have ended, and another been started, between two looks.
+    if (state.state === 'running' && pid !== first)
+      throw refusal(`the new one ended: ${state.lastEnd ?? 'for no known reason'}`);
     if (isStopped() || pid === undefined) throw refusal('it is taken down');
     if (await hasTakenOver(pid).catch(() => false)) return pid;
     if (Date.now() > deadline) {
