@@ -77,7 +77,6 @@ describe('demo', function () {
       /frontend → payments +\d+ +\S+ +\d+ +0 +0 +\d\S* m?s +mTLS {2}shop\/frontend ⇄ shop\/payments\n/,
       /payments → backend +\d+ +\S+ +0 +0 +0 .* mTLS {2}shop\/payments ⇄ shop\/backend\n/,
       /payments → payments-v1 +90\.0 % +\d\d\.\d % +\d+ +0 +0\n/,
-      /payments → payments-v2 +10\.0 % +\d+\.\d % +\d+ +[1-9]\d* +0\n/,
       /backend → db .* mTLS {2}shop\/backend ⇄ shop\/db/,
       /auth ✗ payments POST \/charge +\d+ +0 B +shop\/payments-only-charges/,
       /frontend ✗ payments GET \/charges +\d+ +0 B +shop\/payments-only-charges/,
@@ -90,6 +89,10 @@ describe('demo', function () {
       /frontend ✗ db +\d+ +0 B +shop\/database-only-from-backend/,
     ])
       assert.match(said, line);
+    // It fails each fifth: on a busy machine the canary may have been asked less often than that.
+    const canary = /payments → payments-v2 +10\.0 % +\d+\.\d % +(\d+) +(\d+) +0\n/.exec(said);
+    assert.ok(canary, said);
+    assert.ok(Number(canary[2]) > 0 || Number(canary[1]) < 5, canary[0]);
     assert.ok(!said.includes('\x1b'), 'plain lines without a terminal');
     assert.deepEqual(traces(mesh('once'), said), []);
   });
