@@ -47,7 +47,7 @@ export async function startAgent(
     maps: { ownSockets: redirection.ownSocketsMapFd, originalDst: redirection.originalDstMapFd },
     clock,
     log,
-    onProgress: () => undefined,
+    onProgress: () => reconciler.progressed(),
     onFailure,
   });
   started.defer(() => zds.close());

@@ -28,6 +28,8 @@ export interface PodRecord {
   steeredTo: Listeners | undefined;
   /** The listeners that this process put there last, whatever has become of them. */
   given: Listeners | undefined;
+  /** Its connections go to listeners of an agent before this process, until a proxy has ours. */
+  adopted: boolean;
   /** Counts namespaces and sets of listeners, for the hand-over. */
   generation: number;
   state: PodState;
@@ -51,6 +53,7 @@ export function newRecord(spec: PodSpec, now: number): PodRecord {
     listeners: undefined,
     steeredTo: undefined,
     given: undefined,
+    adopted: false,
     generation: 0,
     state: 'waiting',
     since: now,

@@ -3,7 +3,7 @@
  * the differences. Nothing is concluded from what was done before. A pod that fails is tried again by itself, later.
  */
 import { isEnrolled } from '../lib/enrolment.ts';
-import { guardMode } from '../lib/guard-mode.ts';
+import { guardMode, type GuardMode } from '../lib/guard-mode.ts';
 import { errorText, LoamError } from '../lib/loam-error.ts';
 import { sameNetns } from '../lib/linux/netns.ts';
 import { AgentError } from './agent-error.ts';
@@ -21,6 +21,8 @@ import type { WorkloadHandover } from './zds/workload.ts';
 
 /** The kernel is read and compared at least this often. */
 export const RESYNC_MS = 2000;
+/** And this often while a pod's connections go to listeners of a former agent, which go with the proxy that holds them. */
+export const RESYNC_ADOPTED_MS = 500;
 /** Several causes in this time make one pass. */
 const COALESCE_MS = 5;
 
@@ -78,6 +80,13 @@ export class Reconciler {
   /** Asks for a pass soon. */
   trigger(): void {
     this.#timer.schedule(COALESCE_MS);
+  }
+
+  /** Tells that a proxy has made progress: pods whose listeners it has now go to them. */
+  progressed(): void {
+    const isDue = (record: PodRecord): boolean =>
+      record.adopted && this.#options.handover.stateOf(record.spec.uid).state === 'acknowledged';
+    if ([...this.#records.values()].some(isDue)) this.trigger();
   }
 
   /** No more passes. The kernel stays as it is, so enforcement does. */
@@ -213,6 +222,7 @@ export class Reconciler {
     if (listeners !== undefined) this.#closings.push(() => this.#options.node.closeListeners(listeners));
     record.listeners = undefined;
     record.steeredTo = undefined;
+    record.adopted = false;
   }
 
   /** Makes the kernel redirect one pod to our listeners, if it does not yet. */
@@ -240,14 +250,38 @@ export class Reconciler {
       redirection.enrol({ netnsFd: netns.fd, cookie: netns.cookie, ips, listeners, guard });
       log.info({ pod: podName(spec), ips, netns: String(netns.inode.ino) }, 'switched redirection on');
     } else if (record.steeredTo !== listeners || lost.includes('listeners')) {
+      if (this.#adopts(record, lost)) return this.#follow(record, netns, guard);
       redirection.setListeners(netns.cookie, listeners);
-      log.info({ pod: podName(spec), ips }, 'took over redirection that was in force');
+      log.info({ pod: podName(spec), ips }, 'new connections go to new listeners');
     }
     for (const what of lost.filter((each) => each !== 'listeners' || record.given === listeners))
       this.#repairs.note(what, { pod: podName(spec) }, 'put back what somebody had taken away of a pod');
+    record.adopted = false;
     record.steeredTo = listeners;
     record.given = listeners;
-    this.#guard(record, { netnsFd: netns.fd, cookie: netns.cookie, ips: spec.ips, guard });
+    this.#follow(record, netns, guard);
+  }
+
+  /**
+   * Whether a pod's connections are still to go to the listeners of the agent before this one, which its proxy holds: until a
+   * proxy has ours, only this process has them, and what waited in them would end with it.
+   */
+  #adopts(record: PodRecord, lost: readonly string[]): boolean {
+    if (record.given !== undefined || lost.includes('listeners')) return false;
+    if (this.#options.handover.stateOf(record.spec.uid).state === 'acknowledged') return false;
+    if (!record.adopted) {
+      const { ips } = record.spec;
+      this.#options.log.info({ pod: podName(record.spec), ips }, 'took over redirection that was in force');
+    }
+    record.adopted = true;
+    return true;
+  }
+
+  /** What is done in each pass for a pod that is redirected. */
+  #follow(record: PodRecord, netns: OpenNetns, guard: GuardMode): void {
+    const { redirection } = this.#options;
+    const { ips } = record.spec;
+    this.#guard(record, { netnsFd: netns.fd, cookie: netns.cookie, ips, guard });
     redirection.followRoutes({ netnsFd: netns.fd, cookie: netns.cookie, ips });
     record.backoff.reset();
   }
@@ -276,7 +310,7 @@ export class Reconciler {
       const wrong = found.filter(({ cookie }) => cookie === netns.cookie).map(({ message }) => message);
       if (pod === undefined) wrong.push('the kernel has no entry for it');
       else if (!sameIps(spec.ips, pod.ips)) wrong.push(`the kernel has ${pod.ips.join(', ')} as its address`);
-      if (wrong.length === 0 && record.steeredTo !== undefined) {
+      if (wrong.length === 0 && (record.steeredTo !== undefined || record.adopted)) {
         this.#journal.state(record, 'verified');
         if (record.problem === undefined) record.logged = undefined;
         continue;
@@ -305,8 +339,8 @@ export class Reconciler {
 
   #nextDelay(): number {
     const now = this.#options.clock.now();
-    const retries = [...this.#records.values()].map(({ retryAt }) =>
-      retryAt > now ? retryAt - now : RESYNC_MS,
+    const retries = [...this.#records.values()].map(({ retryAt, adopted }) =>
+      retryAt > now ? retryAt - now : adopted ? RESYNC_ADOPTED_MS : RESYNC_MS,
     );
     return Math.min(RESYNC_MS, ...retries);
   }

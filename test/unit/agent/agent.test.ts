@@ -262,6 +262,20 @@ describe('agent on the real kernel', () => {
     assert.match(await text(dial(podNetns, '192.0.2.55', 443)), /^outbound/);
   });
 
+  it('takes nothing with it when it is killed before the proxy has come back to it, however often', async () => {
+    const agent = await start();
+    await podBecomes('verified');
+    serve(await startProxy());
+    assert.equal(await agent.kill('SIGKILL'), 'SIGKILL');
+    for (let i = 0; i < 3; i += 1) {
+      const next = await start();
+      await podBecomes('verified');
+      assert.equal(await next.kill('SIGKILL'), 'SIGKILL');
+      assert.match(await text(dial(client, POD_IP, 8080)), /^plaintext/);
+      assert.match(await text(dial(podNetns, '192.0.2.55', 443)), /^outbound/);
+    }
+  });
+
   it('puts back what somebody takes out of its maps, and tells and counts it', async () => {
     const agent = await start();
     await podBecomes('verified');

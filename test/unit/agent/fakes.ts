@@ -247,12 +247,14 @@ export class FakeRedirection implements RedirectionPort {
 
 export class FakeHandover implements WorkloadHandover {
   last: Handover = { workloads: new Map(), keep: new Set() };
+  /** Of every workload. */
+  state: HandoverState = { state: 'no-proxy' };
 
   sync(handover: Handover): void {
     this.last = handover;
   }
 
   stateOf(): HandoverState {
-    return { state: 'no-proxy' };
+    return this.state;
   }
 }

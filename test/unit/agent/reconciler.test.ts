@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { beforeEach, describe, it } from 'mocha';
-import { Reconciler, RESYNC_MS } from '../../../agent/reconciler.ts';
+import { Reconciler, RESYNC_ADOPTED_MS, RESYNC_MS } from '../../../agent/reconciler.ts';
 import { FakeClock, FakeHandover, FakeLog, FakeNode, FakeRedirection, FakeSource, pod } from './fakes.ts';
 
 describe('reconciler', () => {
@@ -122,8 +122,27 @@ describe('reconciler', () => {
     redirection.pods.set(7n, { cookie: 7n, ips: ['198.18.0.1'], steering: 'attached' });
     source.set(pod('a'));
     reconciler.reconcile();
+    assert.deepEqual(redirection.calls, [], 'those of the former agent serve until a proxy has the new ones');
+    assert.equal(state('a'), 'verified');
+    assert.deepEqual(handedOver(), ['uid-a']);
+    handover.state = { state: 'acknowledged' };
+    reconciler.progressed();
+    clock.advance(RESYNC_ADOPTED_MS);
     assert.deepEqual(redirection.calls, ['setListeners 7']);
     assert.equal(state('a'), 'verified');
+    handover.state = { state: 'no-proxy' };
+    clock.advance(RESYNC_MS);
+    assert.deepEqual(redirection.calls, ['setListeners 7'], 'its own stay');
+  });
+
+  it('holds connections itself where the proxy that had the former listeners is gone', () => {
+    redirection.pods.set(7n, { cookie: 7n, ips: ['198.18.0.1'], steering: 'attached' });
+    source.set(pod('a'));
+    reconciler.reconcile();
+    redirection.pods.set(7n, { cookie: 7n, ips: ['198.18.0.1'], steering: 'attached', lacks: ['listeners'] });
+    clock.advance(RESYNC_ADOPTED_MS);
+    assert.deepEqual(redirection.calls, ['setListeners 7']);
+    assert.deepEqual(reconciler.repairs, {}, 'nobody took them away');
   });
 
   it('switches off what nobody wants, and leaves no descriptor open', () => {
