@@ -23,6 +23,8 @@ export interface AccessLine {
   readonly bytesSent: number;
   readonly bytesReceived: number;
   readonly durationMs: number;
+  /** In ms since the epoch. */
+  readonly beganAt?: number;
   readonly error?: string;
   readonly flags?: string;
   readonly policy?: string;
@@ -61,7 +63,9 @@ export function parseAccessLine(json: string): AccessLine | undefined {
   const { direction, bytes_sent: sent, bytes_recv: received } = line;
   if (line['scope'] !== 'access' || (direction !== 'inbound' && direction !== 'outbound')) return undefined;
   if (typeof sent !== 'number' || typeof received !== 'number') return undefined;
+  const durationMs = parseFloat(text(line['duration']) ?? '0') || 0;
   const optional = {
+    beganAt: typeof line['time'] === 'number' ? line['time'] - durationMs : undefined,
     source: workload(line, 'src'),
     destination: workload(line, 'dst'),
     destinationAddress: text(line['dst.addr']),
@@ -77,11 +81,19 @@ export function parseAccessLine(json: string): AccessLine | undefined {
     direction,
     bytesSent: sent,
     bytesReceived: received,
-    durationMs: parseFloat(text(line['duration']) ?? '0') || 0,
+    durationMs,
     ...(Object.fromEntries(
       Object.entries(optional).filter(([, value]) => value !== undefined),
     ) as Partial<AccessLine>),
   };
+}
+
+/**
+ * Whether a connection counts for who watches since a moment: one that had begun before, while the mesh came up, and then
+ * failed says nothing of the mesh that is watched.
+ */
+export function countsSince({ error, beganAt }: AccessLine, since: number): boolean {
+  return error === undefined || beganAt === undefined || beganAt >= since;
 }
 
 /** Follows a log file that is rotated by renaming. */

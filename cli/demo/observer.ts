@@ -4,7 +4,7 @@ import { problemsOf } from '../local/problems.ts';
 import { ZTUNNEL_ADMIN_PORT } from '../local/programs.ts';
 import { meshStatus, type MeshStatus } from '../local/status.ts';
 import { warningsOf } from '../local/warnings.ts';
-import { LogTail, parseAccessLine } from './access-log.ts';
+import { countsSince, LogTail, parseAccessLine } from './access-log.ts';
 import { EdgeBook, type Edge, type LiveRow } from './edges.ts';
 import { enrolmentEvents } from './enrolment-events.ts';
 import { policyName } from './policy-name.ts';
@@ -77,7 +77,7 @@ export class Observer {
     for (const path of this.#ztunnelLogs())
       for (const json of this.#tail(path, 'start').read()) {
         const line = parseAccessLine(json);
-        if (line !== undefined) this.#book.add(line);
+        if (line !== undefined && countsSince(line, this.#startedAt)) this.#book.add(line);
       }
     for (const path of this.#waypointLogs())
       for (const json of this.#tail(path, 'start').read()) {

@@ -3,7 +3,7 @@ import { appendFileSync, mkdtempSync, renameSync, rmSync, writeFileSync } from '
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'mocha';
-import { LogTail, parseAccessLine } from '../../../../cli/demo/access-log.ts';
+import { countsSince, LogTail, parseAccessLine } from '../../../../cli/demo/access-log.ts';
 
 let dir: string;
 beforeEach(() => (dir = mkdtempSync(join(tmpdir(), 'loam-test-'))));
@@ -38,6 +38,20 @@ describe('demo: the access log', () => {
       flags: 'DENY',
       policy: 'shop/p',
     });
+  });
+
+  it('knows what failed of that which had begun before somebody watched', () => {
+    const line = {
+      ...{ scope: 'access', direction: 'outbound', bytes_sent: 0, bytes_recv: 0, time: 10_000 },
+      ...{ duration: '4000ms', error: 'no state yet' },
+    };
+    const counts = (more: object, since: number): boolean | undefined => {
+      const read = parseAccessLine(JSON.stringify({ ...line, ...more }));
+      return read && countsSince(read, since);
+    };
+    assert.equal(counts({}, 6_001), false);
+    assert.equal(counts({}, 6_000), true);
+    assert.equal(counts({ error: undefined }, 6_001), true, 'it went well');
   });
 
   it('reads through which waypoint a connection went', () => {
