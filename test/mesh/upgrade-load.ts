@@ -1,6 +1,7 @@
+import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { appFile, eventually, finished, jsonLines, loam, type Mesh } from './harness.ts';
-import { podManifest, serviceManifest } from './manifests.ts';
+import { namespaceManifest, podManifest, serviceManifest } from './manifests.ts';
 
 export const ECHO_PORT = 7100;
 
@@ -100,4 +101,39 @@ export async function upgrade(mesh: Mesh, ...args: string[]): Promise<string> {
   const { code, stdout, stderr } = await finished(loam('local', 'upgrade', '--name', mesh.name, ...args));
   if (code !== 0) throw new Error(`loam local upgrade ended with ${code}: ${stdout}${stderr}`);
   return stdout;
+}
+
+/** What a test of an upgrade asks of its load; more is for the ring `upgrade`. */
+export const SOME_LOAD = { streams: 5, workers: 2, pauseMs: 30 };
+
+/** A client, and pods that echo: one on the other node and one on the same. */
+export function upgradeManifests(): Record<string, string> {
+  return {
+    'namespace.yaml': namespaceManifest(),
+    'client.yaml': podManifest('client'),
+    'far.yaml': echoManifest('far', 'node-b'),
+    'near.yaml': echoManifest('near', 'node-a'),
+  };
+}
+
+/** Does something while a client calls a pod of the other node and one of the same: no connection may fail, no stream be cut. */
+export async function loseNothing(mesh: Mesh, work: () => Promise<void>): Promise<void> {
+  const loads = [
+    await UpgradeLoad.start(mesh, 'client', 'far', SOME_LOAD),
+    await UpgradeLoad.start(mesh, 'client', 'near', SOME_LOAD),
+  ];
+  try {
+    await work();
+  } finally {
+    const results = await Promise.all(loads.map((load) => load.stop()));
+    for (const result of results) {
+      assert.deepEqual(
+        [result.failed, result.cut, result.streams],
+        [0, 0, SOME_LOAD.streams],
+        JSON.stringify(result),
+      );
+      assert.ok(result.made > 10, JSON.stringify(result));
+      assert.ok(result.bytes > 10_000, JSON.stringify(result));
+    }
+  }
 }

@@ -1,49 +1,21 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'mocha';
 import { eventually, Mesh } from './harness.ts';
-import { allowOnly, namespaceManifest, podManifest } from './manifests.ts';
-import { ECHO_PORT, echoManifest, upgrade, UpgradeLoad } from './upgrade-load.ts';
-
-const STREAMS = 5;
-const LOAD = { streams: STREAMS, workers: 2, pauseMs: 30 };
+import { allowOnly } from './manifests.ts';
+import { ECHO_PORT, loseNothing, upgrade, upgradeManifests } from './upgrade-load.ts';
 
 describe('mesh: upgrade of ztunnel and agent', function () {
   this.timeout(240_000);
   let mesh: Mesh;
   before(async () => {
-    mesh = await Mesh.up({
-      'namespace.yaml': namespaceManifest(),
-      'client.yaml': podManifest('client'),
-      'far.yaml': echoManifest('far', 'node-b'),
-      'near.yaml': echoManifest('near', 'node-a'),
-    });
+    mesh = await Mesh.up(upgradeManifests());
   });
   after(() => mesh?.down());
 
   const pidOf = async (program: 'ztunnel' | 'agent', node: string) => (await mesh.program(program, node)).pid;
   const replaced = async () => (await mesh.status()).report.programs.filter((each) => each.replaced === true);
 
-  /** Runs something under load, to a pod of the other node and to one of the same. */
-  async function underLoad(work: () => Promise<void>): Promise<void> {
-    const loads = [
-      await UpgradeLoad.start(mesh, 'client', 'far', LOAD),
-      await UpgradeLoad.start(mesh, 'client', 'near', LOAD),
-    ];
-    try {
-      await work();
-    } finally {
-      const results = await Promise.all(loads.map((load) => load.stop()));
-      for (const result of results) {
-        assert.deepEqual(
-          [result.failed, result.cut, result.streams],
-          [0, 0, STREAMS],
-          JSON.stringify(result),
-        );
-        assert.ok(result.made > 10, JSON.stringify(result));
-        assert.ok(result.bytes > 10_000, JSON.stringify(result));
-      }
-    }
-  }
+  const underLoad = (work: () => Promise<void>): Promise<void> => loseNothing(mesh, work);
 
   async function replaceAgent(node: string, meanwhile: Promise<unknown> = Promise.resolve()): Promise<void> {
     const before = await pidOf('agent', node);

@@ -3,10 +3,11 @@ import { after, before, describe, it } from 'mocha';
 import { count, type Counts, Driver } from './driver.ts';
 import { eventually, Mesh } from './harness.ts';
 import { gatewayManifest } from './manifests.ts';
+import { upgrade } from './upgrade-load.ts';
 import { WAY_BASE, wayServer, wayService } from './waypoint-manifests.ts';
 
 describe('mesh: a waypoint that ends', function () {
-  this.timeout(120_000);
+  this.timeout(240_000);
   let mesh: Mesh;
   let client: Driver;
   before(async () => {
@@ -69,5 +70,48 @@ describe('mesh: a waypoint that ends', function () {
       const counts = await client.loadStop(id);
       assert.deepEqual(Object.keys(counts), ['200 v1 via way'], `${id}: ${JSON.stringify(counts)}`);
     }
+  });
+
+  it('replaced by an upgrade: no request is lost, by HTTP/1.1 or HTTP/2, and nobody passes it by', async () => {
+    mesh.write('gateway.yaml', gatewayManifest('way'));
+    await eventually('one to be left', async () => {
+      const [way] = (await mesh.status()).report.waypoints;
+      return way?.instances.length === 1;
+    });
+    mesh.write(
+      'web2.yaml',
+      wayService('web2', {
+        waypoint: 'way',
+        selector: { run: 'web' },
+        ports: { 80: [8081, 'kubernetes.io/h2c'] },
+      }),
+    );
+    const two = { host: 'web2', port: 80, path: '/via', proto: 'h2' } as const;
+    await eventually('a request', reach);
+    await eventually('a request by HTTP/2', async () => good(await client.burst({ ...two, n: 1 })) === 1);
+    const loads = {
+      kept: { ...target, sockets: 4 },
+      fresh: { ...target, sockets: 2, fresh: true },
+      http2: { ...two, sockets: 8 },
+    };
+    for (const [id, options] of Object.entries(loads)) await client.loadStart({ id, ...options });
+    let was = 0;
+    for (const round of [1, 2]) {
+      const said = await upgrade(mesh, '--program', 'waypoint');
+      const [, index = ''] =
+        /^waypoint m\/way-(\d+) on node-a: \d+ took over; \d+ serves what was open/.exec(said) ?? [];
+      assert.notEqual(Number(index), was, `${round}: ${said}`);
+      was = Number(index);
+      await eventually('the former to end', async () =>
+        (await mesh.status()).report.programs.every((each) => each.replaced !== true),
+      );
+    }
+    for (const id of Object.keys(loads)) {
+      const counts = await client.loadStop(id);
+      assert.deepEqual(Object.keys(counts), ['200 v1 via way'], `${id}: ${JSON.stringify(counts)}`);
+      assert.ok(good(counts) > 50, `${id}: ${JSON.stringify(counts)}`);
+    }
+    const [way] = (await mesh.status()).report.waypoints;
+    assert.equal(way?.instances.length, 1);
   });
 });

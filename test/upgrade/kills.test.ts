@@ -9,11 +9,7 @@ import { upgradeMesh } from '../../cli/local/upgrade.ts';
 import { DEFAULT_BPFFS, SHAPE } from '../../lib/linux/bpf/pins.ts';
 import { siblingModule } from '../../lib/package-root.ts';
 import { eventually, Mesh } from '../mesh/harness.ts';
-import { namespaceManifest, podManifest } from '../mesh/manifests.ts';
-import { echoManifest, upgrade, UpgradeLoad } from '../mesh/upgrade-load.ts';
-
-const STREAMS = 5;
-const LOAD = { streams: STREAMS, workers: 2, pauseMs: 30 };
+import { loseNothing, SOME_LOAD, upgrade, upgradeManifests, UpgradeLoad } from '../mesh/upgrade-load.ts';
 
 /** A version of Loam whose agent lays its maps out otherwise. */
 const NEXT: Installation = {
@@ -25,39 +21,14 @@ describe('upgrade: what is killed in the midst of it', function () {
   this.timeout(240_000);
   let mesh: Mesh;
   before(async () => {
-    mesh = await Mesh.up({
-      'namespace.yaml': namespaceManifest(),
-      'client.yaml': podManifest('client'),
-      'far.yaml': echoManifest('far', 'node-b'),
-      'near.yaml': echoManifest('near', 'node-a'),
-    });
+    mesh = await Mesh.up(upgradeManifests());
   });
   after(() => mesh?.down());
 
   const pidOf = async (program: 'ztunnel' | 'agent', node: string) => (await mesh.program(program, node)).pid;
   const replaced = async () => (await mesh.status()).report.programs.filter((each) => each.replaced === true);
 
-  /** Runs something under load, to a pod of the other node and to one of the same. */
-  async function underLoad(work: () => Promise<void>): Promise<void> {
-    const loads = [
-      await UpgradeLoad.start(mesh, 'client', 'far', LOAD),
-      await UpgradeLoad.start(mesh, 'client', 'near', LOAD),
-    ];
-    try {
-      await work();
-    } finally {
-      const results = await Promise.all(loads.map((load) => load.stop()));
-      for (const result of results) {
-        assert.deepEqual(
-          [result.failed, result.cut, result.streams],
-          [0, 0, STREAMS],
-          JSON.stringify(result),
-        );
-        assert.ok(result.made > 10, JSON.stringify(result));
-        assert.ok(result.bytes > 10_000, JSON.stringify(result));
-      }
-    }
-  }
+  const underLoad = (work: () => Promise<void>): Promise<void> => loseNothing(mesh, work);
 
   /** The process of a node's ztunnel that is not this one. */
   function youngestZtunnel(node: string, other: number): number | undefined {
@@ -101,14 +72,14 @@ describe('upgrade: what is killed in the midst of it', function () {
   });
 
   it('a former ztunnel that is killed while it drains cuts what it served, visibly, and nothing else', async () => {
-    const load = await UpgradeLoad.start(mesh, 'client', 'far', LOAD);
+    const load = await UpgradeLoad.start(mesh, 'client', 'far', SOME_LOAD);
     await upgrade(mesh, '--node', 'node-a', '--program', 'ztunnel');
     const [former] = await replaced();
     assert.ok(former?.state === 'running' && former.node === 'node-a');
     process.kill(former.pid, 'SIGKILL');
     await eventually('it to be gone', async () => (await replaced()).length === 0);
     const { failed, made, cut, cuts } = await load.stop();
-    assert.deepEqual([failed, cut], [0, STREAMS], JSON.stringify(cuts));
+    assert.deepEqual([failed, cut], [0, SOME_LOAD.streams], JSON.stringify(cuts));
     assert.ok(made > 10);
     for (const how of cuts) assert.match(how, /^(ECONNRESET|EPIPE)/, 'none looked like an end');
   });
