@@ -288,6 +288,7 @@ export class Ztunnel {
           pods: this.#pods,
           feed,
           zds: this.#zds,
+          keeper: this.#keeper,
         }),
       connections: () => this.#worker.request('connections', {}),
       logLevel: () => this.#log.level,

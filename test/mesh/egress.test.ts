@@ -310,6 +310,7 @@ describe('mesh: rules at the source', function () {
     try {
       assert(await reaches('client', 'server'));
       assert(await isRefused('client', 'near'));
+      await mesh.stateHeld('node-a');
       process.kill(ztunnel.pid, 'SIGKILL');
       // The next one goes by what this one left with the agent.
       assert(await reaches('client', 'server'));

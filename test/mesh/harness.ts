@@ -10,7 +10,7 @@ import { takeDown } from '../../cli/local/down.ts';
 import { ask } from '../../cli/local/http.ts';
 import { netnsName, netnsPath } from '../../cli/local/names.ts';
 import { meshPaths, type MeshPaths } from '../../cli/local/paths.ts';
-import { meshEnvironment, ZTUNNEL_METRICS_PORT } from '../../cli/local/programs.ts';
+import { meshEnvironment, ZTUNNEL_ADMIN_PORT, ZTUNNEL_METRICS_PORT } from '../../cli/local/programs.ts';
 import type { PodReport, ProgramReport } from '../../cli/local/report.ts';
 import { inSandbox } from '../../cli/local/sandbox.ts';
 import { meshStatus, supervisorReport, type MeshStatus } from '../../cli/local/status.ts';
@@ -197,6 +197,15 @@ export class Mesh {
     } finally {
       tail.close();
     }
+  }
+
+  /** Until the agent of a node holds for the next ztunnel all that the present one knows. */
+  async stateHeld(node: string): Promise<void> {
+    const netns = netnsName(this.name, { kind: 'node', node });
+    await eventually(`the agent of ${node} to hold the latest state`, async () => {
+      const { body } = await ask({ netns, port: ZTUNNEL_ADMIN_PORT }, '/config_dump');
+      return (JSON.parse(body) as { heldState: { isHanded: boolean } }).heldState.isHanded;
+    });
   }
 
   async metrics(node: string): Promise<string> {

@@ -60,8 +60,7 @@ describe('mesh: upgrade of ztunnel and agent', function () {
       'the policy to be in force',
       async () => (await answers('client')) && !(await answers('near')),
     );
-    // Both have left their state within a second.
-    await new Promise((resolve) => setTimeout(resolve, 3_000));
+    for (const node of ['node-a', 'node-b']) await mesh.stateHeld(node);
     const controller = (await mesh.program('controller')).pid;
     process.kill(controller, 'SIGSTOP');
     try {

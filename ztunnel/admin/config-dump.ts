@@ -2,6 +2,7 @@ import { spiffeUri } from '../../lib/spiffe.ts';
 import type { ZtunnelConfig } from '../config.ts';
 import type { Certificates, StateFeed } from '../control-plane.ts';
 import type { EgressStore } from '../egress/egress-store.ts';
+import type { HeldStateKeeper } from '../held-state/keeper.ts';
 import type { PodDirectory } from '../pods/pod-directory.ts';
 import type { ZdsClient } from '../pods/zds-client.ts';
 import type { PolicyStore } from '../../lib/mesh/state/policy-store.ts';
@@ -17,6 +18,7 @@ export interface DumpSources {
   readonly pods: PodDirectory;
   readonly feed: () => StateFeed;
   readonly zds: ZdsClient;
+  readonly keeper: Pick<HeldStateKeeper, 'isHanded'>;
 }
 
 /** All that this ztunnel knows, as JSON; holds no key and no token (the configuration names files only). */
@@ -26,6 +28,7 @@ export function configDump(sources: DumpSources): object {
     config: sources.config,
     xds: sources.feed().status(),
     zds: sources.zds.status,
+    heldState: { isHanded: sources.keeper.isHanded },
     pods: sources.pods.rows().map(({ identity, ...pod }) => ({ ...pod, identity: spiffeUri(identity) })),
     workloads: [...sources.workloads.workloads()].map(({ identity, ...workload }) => ({
       ...workload,

@@ -71,6 +71,11 @@ export class HeldStateKeeper {
     else this.stop();
   }
 
+  /** Whether the agent holds all that there is by now: until then, the next ztunnel would go by what was a moment ago. */
+  get isHanded(): boolean {
+    return this.#active && !this.#changed && this.#timer === undefined;
+  }
+
   stop(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;

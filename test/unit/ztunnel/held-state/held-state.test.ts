@@ -136,11 +136,14 @@ describe('ztunnel/held-state', () => {
       keeper.certificate(bundle('a'));
       keeper.certificate(bundle('b'));
       keeper.setActive(true);
+      assert(!keeper.isHanded);
       await eventually(() => handed.length === 1);
+      await eventually(() => keeper.isHanded);
       assert.deepEqual(names(handed[0]), ['x', 'y']);
       assert.equal(handed[0]?.certificates[0]?.identity, spiffeUri(bundle('a').identity));
       keeper.resources('type/a', { upserts: [resource('z')], removed: ['x'] });
       keeper.certificateGone(spiffeUri(bundle('a').identity));
+      assert(!keeper.isHanded);
       await eventually(() => handed.length === 2);
       assert.deepEqual(names(handed[1]), ['y', 'z']);
       assert.deepEqual(
