@@ -34,7 +34,7 @@ import { PodEntries } from './pod-entries.ts';
 import { PodRoutes } from './pod-routes.ts';
 import { routeSources, unrouteSources } from './pod-sources.ts';
 import { portSpread } from './port-spread.ts';
-import { waitForPrograms } from './quiesce.ts';
+import { pause, waitForPrograms } from './quiesce.ts';
 import type { Problem } from './redirection.ts';
 
 /**
@@ -44,6 +44,9 @@ import type { Problem } from './redirection.ts';
  * fill the map of records (MAX_RECORDS in bpf/maps.h), which would cost the others their connections.
  */
 export const DEFAULT_CAP = 512;
+/** A link of our own whose pin somebody removed is freed by the kernel a moment later: RCU, then a work queue. */
+const DYING_MS = 200;
+const DYING_STEP_MS = 5;
 const ROLES = Object.keys(LISTENER_ROLES) as ListenerRole[];
 
 /** A pod to enrol. Descriptors stay the caller's. */
@@ -146,7 +149,7 @@ export class PodStore {
       deviceV4: deviceOf(pod, 4),
       deviceV6: deviceOf(pod, 6),
     };
-    this.#refuseTaken(pod);
+    this.#refuseTaken(pod, before === undefined ? 0 : DYING_MS);
     try {
       this.#entries.addUse(pod.cookie);
       this.setListeners(pod.cookie, pod.listeners);
@@ -279,11 +282,20 @@ export class PodStore {
     return true;
   }
 
-  /** Programs of an sk_lookup hook are asked in turn: another's could take our connections, or we another's. */
-  #refuseTaken(pod: PodRequest): void {
+  /**
+   * Programs of an sk_lookup hook are asked in turn: another's could take our connections, or we another's.
+   *
+   * @param patienceMs how long to wait for others to go
+   */
+  #refuseTaken(pod: PodRequest, patienceMs: number): void {
     const own = this.#link(pod.cookie)?.program;
     const others = attachedPrograms(pod.netnsFd, 'sk_lookup').filter((id) => id !== own);
     if (others.length === 0) return;
+    if (patienceMs > 0) {
+      pause(DYING_STEP_MS);
+      this.#refuseTaken(pod, patienceMs - DYING_STEP_MS);
+      return;
+    }
     const names = others.map((id) => `${programName(id) ?? 'gone'} (id ${id})`).join(', ');
     throw new BpfError(
       'BPF_POD_TAKEN',

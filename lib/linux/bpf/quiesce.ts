@@ -10,5 +10,10 @@ const FALLBACK_MS = 20;
 /** Returns when no program still works with what it read from a map before this call. Takes some milliseconds. */
 export function waitForPrograms(): void {
   if (sys.syscall(NR_MEMBARRIER, MEMBARRIER_CMD_GLOBAL, 0, 0) === 0) return;
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, FALLBACK_MS);
+  pause(FALLBACK_MS);
+}
+
+/** Blocks the thread. @param ms milliseconds */
+export function pause(ms: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 }
