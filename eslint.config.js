@@ -33,7 +33,7 @@ const arrows = PROGRAMS.map((program) => ({
 }));
 
 export default tseslint.config(
-  { ignores: ['dist/**', 'node_modules/**', 'proto/gen/**'] },
+  { ignores: ['build/**', 'dist/**', 'node_modules/**', 'proto/gen/**'] },
   js.configs.recommended,
   ...tseslint.configs.recommendedTypeChecked.map((c) => ({ ...c, files: ['**/*.ts'] })),
   {

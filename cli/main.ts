@@ -6,6 +6,7 @@ import { errorText, LoamError } from '../lib/loam-error.ts';
 import { packageRoot } from '../lib/package-root.ts';
 import { benchCommand } from './commands/bench.ts';
 import { demoCommand } from './commands/demo.ts';
+import { imageCommand } from './commands/image.ts';
 import { localCommand } from './commands/local.ts';
 import { offCommand, onCommand } from './commands/off.ts';
 import { testCommand } from './commands/test.ts';
@@ -36,6 +37,7 @@ const program = new Command('loam')
   .addCommand(localCommand())
   .addCommand(offCommand())
   .addCommand(onCommand())
+  .addCommand(imageCommand())
   .addCommand(testCommand())
   .addCommand(benchCommand());
 
