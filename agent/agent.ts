@@ -1,6 +1,8 @@
 /** The agent's parts, put together. */
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
+import type { Logger } from 'pino';
+import { KubeClient } from '../lib/kubernetes/client.ts';
 import type { Layout } from '../lib/linux/bpf/instance-layout.ts';
 import { errorText } from '../lib/loam-error.ts';
 import { systemClock } from './clock.ts';
@@ -8,11 +10,11 @@ import type { AgentConfig } from './config.ts';
 import { KernelRedirection } from './kernel-redirection.ts';
 import { LinuxNode } from './linux-node.ts';
 import { LocalPodSource } from './local-pod-source.ts';
-import type { Log } from './log.ts';
+import { makeKubernetesSource } from './kubernetes/make-source.ts';
 import { MapWatch } from './map-watch.ts';
 import { OffWatch } from './off-watch.ts';
 import type { PodRecord } from './pod-record.ts';
-import { problemText } from './pod-source.ts';
+import { problemText, type PodSource } from './pod-source.ts';
 import { Reconciler } from './reconciler.ts';
 import { StatusServer } from './status-server.ts';
 import { readinessOf, statusOf, type StatusParts } from './status.ts';
@@ -32,7 +34,7 @@ export interface RunningAgent {
 export async function startAgent(
   config: AgentConfig,
   layout: Layout,
-  log: Log,
+  log: Logger,
   onFailure: (error: Error) => void,
 ): Promise<RunningAgent> {
   await using started = new AsyncDisposableStack();
@@ -52,7 +54,7 @@ export async function startAgent(
   });
   started.defer(() => zds.close());
 
-  const source = new LocalPodSource(config.pods);
+  const source = podSource(config, log);
   const node = new LinuxNode(redirection.cgroupPath);
   const offWatch = new OffWatch(redirection, log);
   const mapWatch = new MapWatch(redirection, log);
@@ -99,4 +101,10 @@ export async function startAgent(
       }
     },
   };
+}
+
+function podSource({ node, pods, kubernetes }: AgentConfig, log: Logger): PodSource {
+  if (kubernetes === undefined) return new LocalPodSource(pods ?? '');
+  const client = new KubeClient(kubernetes, { userAgent: 'loam-agent' });
+  return makeKubernetesSource({ node, client, clock: systemClock, log });
 }

@@ -1,12 +1,16 @@
 /** The one place of the agent that reads flags and environment. */
 import { parseArgs } from 'node:util';
+import { accountAccess, inClusterAccess, type KubeAccess } from '../lib/kubernetes/access.ts';
+import { errorText } from '../lib/loam-error.ts';
 
 export interface AgentConfig {
   /** Names the BPF programs, maps and pins of this agent, beside other agents on the same machine. */
   readonly instance: string;
   readonly node: string;
-  /** File with the node's pods; watched. */
-  readonly pods: string;
+  /** File with the node's pods; watched. Undefined: they come from the Kubernetes API. */
+  readonly pods: string | undefined;
+  /** Undefined where `pods` is given. */
+  readonly kubernetes: KubeAccess | undefined;
   /** Path of the unix SEQPACKET socket for the node proxy. */
   readonly zds: string;
   /** Path of the unix socket for status by HTTP. */
@@ -34,7 +38,9 @@ const FLAGS = {
     pattern: /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/,
     allowed: 'a DNS name of at most 253 characters',
   },
-  pods: { pattern: /^[^\0]+$/, allowed: 'the path of a file' },
+  pods: { pattern: /^[^\0]+$/, allowed: 'the path of a file, or not given for the Kubernetes API' },
+  'kubernetes-api': { pattern: /^https:\/\/[^/\s@]+:\d{1,5}\/?$/, allowed: 'https://HOST:PORT' },
+  'kubernetes-account': ABSOLUTE,
   zds: { pattern: /^[^\0]{1,107}$/, allowed: 'a path of at most 107 bytes' },
   status: { pattern: /^[^\0]{1,107}$/, allowed: 'a path of at most 107 bytes' },
   cgroup: ABSOLUTE,
@@ -70,10 +76,12 @@ export function readConfig(
     throw new ConfigError(`--${flag}: missing; allowed: ${FLAGS[flag].allowed}`);
   };
   const cleanup = flags['cleanup'] === true;
+  const pods = value('pods');
   return {
     instance: required('instance', true),
     node: required('node', !cleanup),
-    pods: required('pods', !cleanup),
+    pods,
+    kubernetes: pods === undefined && !cleanup ? access(env, value) : undefined,
     zds: required('zds', !cleanup),
     status: required('status', !cleanup),
     cgroup: value('cgroup'),
@@ -82,6 +90,21 @@ export function readConfig(
     logLevel: value('log-level') ?? 'info',
     cleanup,
   };
+}
+
+/** Where the Kubernetes API is: as the flags say, else as a pod is told. */
+function access(
+  env: Readonly<Record<string, string | undefined>>,
+  value: (flag: Flag) => string | undefined,
+): KubeAccess {
+  const account = value('kubernetes-account') ?? '/var/run/secrets/kubernetes.io/serviceaccount';
+  const server = value('kubernetes-api');
+  if (server !== undefined) return accountAccess(server, account);
+  try {
+    return inClusterAccess(env, account);
+  } catch (error) {
+    throw new ConfigError(`--pods or --kubernetes-api: missing: ${errorText(error)}`);
+  }
 }
 
 function parse(args: readonly string[]): Record<string, string | boolean | undefined> {

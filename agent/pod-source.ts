@@ -1,4 +1,4 @@
-/** Where the agent learns which pods its node has: the local mesh's file here, Kubernetes later. */
+/** Where the agent learns which pods its node has: the local mesh's file, or the Kubernetes API. */
 import type { Labels } from '../lib/enrolment.ts';
 
 /** A pod of this node, enrolled or not. */
@@ -7,14 +7,22 @@ export interface PodSpec {
   readonly name: string;
   readonly namespace: string;
   readonly serviceAccount: string;
-  /** Path of the file of its network namespace. */
-  readonly netns: string;
+  /** Path of the file of its network namespace; undefined: it is not known. */
+  readonly netns: string | undefined;
   /** One or two, at most one of each family, the primary first; in the form of lib/linux/ip.ts. */
   readonly ips: readonly string[];
   readonly labels: Labels;
   /** Those of Loam (`loam.dev/…`). */
   readonly annotations: Readonly<Record<string, string>>;
   readonly namespaceLabels: Labels;
+}
+
+/** A pod that its labels would have in the mesh and that cannot be in it. */
+export interface LeftAlone {
+  readonly uid: string;
+  /** `namespace/name` */
+  readonly pod: string;
+  readonly why: string;
 }
 
 /** Something in the source that could not be used. */
@@ -39,6 +47,7 @@ export interface SourceState {
   /** By uid. Of a pod whose newest entry is unusable, the last good one. */
   readonly pods: ReadonlyMap<string, PodSpec>;
   readonly problems: readonly SourceProblem[];
+  readonly leftAlone?: readonly LeftAlone[];
 }
 
 export interface PodSource {

@@ -172,22 +172,26 @@ export class Reconciler {
     const { node } = this.#options;
     const { netns: path } = record.spec;
     if (record.netns === undefined) {
+      if (path === undefined) throw new AgentError('NETNS_MISSING', 'no process of it was found yet');
       this.#enter(record, node.openNetns(path));
       return;
     }
-    const now = node.inodeAt(path);
+    const now = path === undefined ? undefined : node.inodeAt(path);
     if (now === undefined) {
       // Held open by us, the namespace does not die; whether anybody lives in it, the processes say.
       const inhabitants = census.get(netnsKey(record.netns.inode))?.pids.length ?? 0;
       if (inhabitants > 0) {
-        const message = `${path} is gone, but ${inhabitants} processes live in the namespace: it stays enrolled`;
+        const message = `${path ?? 'its network namespace'} is gone, but ${inhabitants} processes live in the namespace: it stays enrolled`;
         this.#journal.problem(record, { code: 'NETNS_LINGERS', message });
         return;
       }
       this.#leave(record);
-      throw new AgentError('NETNS_MISSING', `there is no network namespace at ${path} any more`);
+      throw new AgentError(
+        'NETNS_MISSING',
+        `there is no network namespace at ${path ?? 'its place'} any more`,
+      );
     }
-    if (sameNetns(now, record.netns.inode)) return;
+    if (path === undefined || sameNetns(now, record.netns.inode)) return;
     this.#options.log.info({ pod: podName(record.spec) }, 'the pod has another network namespace');
     this.#leave(record);
     this.#enter(record, node.openNetns(path));
@@ -197,7 +201,7 @@ export class Reconciler {
     for (const other of this.#records.values()) {
       if (other.netns?.cookie !== netns.cookie) continue;
       this.#options.node.closeNetns(netns);
-      const message = `${record.spec.netns} is the network namespace of ${podName(other.spec)} already`;
+      const message = `${record.spec.netns ?? 'it'} is the network namespace of ${podName(other.spec)} already`;
       throw new AgentError('NETNS_SHARED', message);
     }
     record.netns = netns;

@@ -3,7 +3,7 @@ import { guardMode, type GuardMode } from '../lib/guard-mode.ts';
 import { localAddress } from '../lib/linux/socket.ts';
 import { errorText } from '../lib/loam-error.ts';
 import { podName, type PodRecord } from './pod-record.ts';
-import type { PodSource, SourceProblem } from './pod-source.ts';
+import type { LeftAlone, PodSource, SourceProblem } from './pod-source.ts';
 import type { Reconciler } from './reconciler.ts';
 import type { KernelPod, MapFill, RedirectionPort } from './redirection-port.ts';
 import type { ZdsServer } from './zds/server.ts';
@@ -33,7 +33,7 @@ export interface PodStatus {
   readonly off?: string;
   readonly problem?: string;
   readonly problemCode?: string;
-  readonly netns: { readonly path: string; readonly inode?: string; readonly cookie?: string };
+  readonly netns: { readonly path?: string; readonly inode?: string; readonly cookie?: string };
   /** Ports of the in-pod listeners; they are reached by steering alone. */
   readonly listeners?: { readonly outbound: number; readonly plaintext: number; readonly hbone: number };
   readonly zds: HandoverState;
@@ -57,7 +57,12 @@ export interface Status {
   readonly instance: string;
   readonly cgroup: string;
   readonly pods: readonly PodStatus[];
-  readonly source: { readonly synced: boolean; readonly problems: readonly SourceProblem[] };
+  readonly source: {
+    readonly synced: boolean;
+    readonly problems: readonly SourceProblem[];
+    /** Pods that their labels would have in the mesh and that cannot be, each with the reason. */
+    readonly leftAlone: readonly LeftAlone[];
+  };
   /** Since when the whole node is off (`loam off node`); absent: it is not. */
   readonly off?: string;
   /** What is wrong with the whole. */
@@ -87,7 +92,11 @@ export function statusOf({ node, instance, source, reconciler, redirection, zds 
     instance,
     cgroup: redirection.cgroupPath,
     pods: [...reconciler.records.values()].map((record) => podStatus(record, zds, drops, off?.pods)),
-    source: { synced: source.state.synced, problems: source.state.problems },
+    source: {
+      synced: source.state.synced,
+      problems: source.state.problems,
+      leftAlone: source.state.leftAlone ?? [],
+    },
     ...(off?.node && { off: off.node.toISOString() }),
     problems: reconciler.problems,
     proxies: zds.describe(),
@@ -128,7 +137,7 @@ function podStatus(
     ...(off && { off: off.toISOString() }),
     ...(problem === undefined ? {} : { problem: problem.message, problemCode: problem.code }),
     netns: {
-      path: spec.netns,
+      ...(spec.netns === undefined ? {} : { path: spec.netns }),
       ...(netns === undefined ? {} : { inode: String(netns.inode.ino), cookie: String(netns.cookie) }),
     },
     ...(listeners === undefined

@@ -10,6 +10,7 @@ describe('agent configuration', () => {
       instance: 'x',
       node: 'node-a',
       pods: 'p.json',
+      kubernetes: undefined,
       zds: '/z',
       status: '/s',
       cgroup: '/cg',
@@ -23,6 +24,31 @@ describe('agent configuration', () => {
   it('reads the environment, and flags win', () => {
     const config = readConfig(REQUIRED, { LOAM_NODE: 'other', LOAM_BPFFS: '/b', LOAM_LOG_LEVEL: 'warn' });
     assert.deepEqual([config.node, config.bpffs, config.logLevel], ['node-a', '/b', 'warn']);
+  });
+
+  it('takes the pods from the Kubernetes API where no file is given', () => {
+    const without = REQUIRED.filter((each) => each !== '--pods' && each !== 'p.json');
+    const account = '/var/run/secrets/kubernetes.io/serviceaccount';
+    const env = { KUBERNETES_SERVICE_HOST: 'fd00::1', KUBERNETES_SERVICE_PORT: '443' };
+    assert.deepEqual(readConfig(without, env).kubernetes, {
+      server: 'https://[fd00::1]:443',
+      caFile: `${account}/ca.crt`,
+      credentials: { kind: 'token', file: `${account}/token` },
+    });
+    const flags = ['--kubernetes-api', 'https://api:6443', '--kubernetes-account', '/account'];
+    assert.deepEqual(readConfig([...without, ...flags], {}).kubernetes, {
+      server: 'https://api:6443',
+      caFile: '/account/ca.crt',
+      credentials: { kind: 'token', file: '/account/token' },
+    });
+    assert.throws(
+      () => readConfig(without, {}),
+      /--pods or --kubernetes-api: missing: KUBERNETES_SERVICE_HOST/,
+    );
+    assert.throws(
+      () => readConfig([...without, '--kubernetes-api', 'api'], {}),
+      /allowed: https:\/\/HOST:PORT/,
+    );
   });
 
   it('needs only the instance to clean up', () => {

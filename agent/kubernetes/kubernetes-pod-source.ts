@@ -1,0 +1,178 @@
+/**
+ * The pods of this node as the Kubernetes API has them, each with the network namespace that its processes are in.
+ * While the API is away, what was known last holds.
+ */
+import { isEnrolled } from '../../lib/enrolment.ts';
+import { Backoff } from '../../lib/backoff.ts';
+import type { Clock } from '../clock.ts';
+import type { LeftAlone, PodSource, PodSpec, SourceProblem, SourceState } from '../pod-source.ts';
+import type { Feed, MakeFeed } from './feed.ts';
+import type { FoundNetns, NetnsFinder } from './netns-finder.ts';
+import { nodeNamespace, nodePod, type NodeNamespace, type NodePod } from './node-objects.ts';
+import { whyLeftAlone } from './left-alone.ts';
+
+/** Namespaces are looked after this often; it costs a pass over all processes only where one is missing. */
+const LOOK_MS = 2000;
+/** Between passes over all processes while a pod's namespace is not to be found. */
+const SEARCH = { initialMs: 50, maxMs: LOOK_MS };
+
+export interface KubernetesPodSourceOptions {
+  readonly node: string;
+  readonly makeFeed: MakeFeed;
+  readonly finder: Pick<NetnsFinder, 'look' | 'of' | 'processesOf' | 'close'>;
+  readonly clock: Clock;
+}
+
+/** A pod as it was read last, with what was made of it. */
+interface Entry {
+  readonly pod: NodePod;
+  readonly namespace: NodeNamespace;
+  readonly spec: PodSpec;
+}
+
+export class KubernetesPodSource implements PodSource {
+  readonly #options: KubernetesPodSourceOptions;
+  readonly #pods: Feed<NodePod>;
+  readonly #namespaces: Feed<NodeNamespace>;
+  readonly #search = new Backoff(SEARCH);
+  #entries = new Map<string, Entry>();
+  #state: SourceState = { synced: false, complete: false, pods: new Map(), problems: [], leftAlone: [] };
+  #onChange: () => void = () => undefined;
+  #timer: Disposable | undefined;
+  #dueAt = Infinity;
+  /** No pass over all processes before. */
+  #passAt = 0;
+  #closed = false;
+
+  constructor(options: KubernetesPodSourceOptions) {
+    this.#options = options;
+    const changed = (): void => {
+      this.#search.reset();
+      this.#passAt = 0;
+      this.#schedule(0);
+    };
+    const common = { onChange: changed, onSync: changed, onProblem: changed };
+    const fieldSelector = `spec.nodeName=${options.node}`;
+    this.#pods = options.makeFeed({
+      path: '/api/v1/pods',
+      query: { fieldSelector },
+      pick: nodePod,
+      ...common,
+    });
+    this.#namespaces = options.makeFeed({ path: '/api/v1/namespaces', pick: nodeNamespace, ...common });
+  }
+
+  get state(): SourceState {
+    return this.#state;
+  }
+
+  start(onChange: () => void): void {
+    this.#onChange = onChange;
+    this.#pods.start();
+    this.#namespaces.start();
+    this.#schedule(0);
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#timer?.[Symbol.dispose]();
+    void this.#pods.close();
+    void this.#namespaces.close();
+    this.#options.finder.close();
+  }
+
+  #schedule(delayMs: number): void {
+    const dueAt = this.#options.clock.now() + delayMs;
+    if (this.#closed || dueAt >= this.#dueAt) return;
+    this.#timer?.[Symbol.dispose]();
+    this.#dueAt = dueAt;
+    this.#timer = this.#options.clock.after(delayMs, () => {
+      this.#dueAt = Infinity;
+      this.#refresh();
+    });
+  }
+
+  #refresh(): void {
+    const before = this.#state;
+    if (this.#pods.synced && this.#namespaces.synced) this.#read();
+    else this.#state = { ...before, problems: this.#problems() };
+    if (!isSame(before, this.#state)) this.#onChange();
+    const untilPass = this.#passAt - this.#options.clock.now();
+    this.#schedule(untilPass > 0 ? Math.min(LOOK_MS, untilPass) : LOOK_MS);
+  }
+
+  #read(): void {
+    const { clock, finder } = this.#options;
+    const known = new Map<string, NodePod>();
+    for (const pod of this.#pods.objects.values()) known.set(pod.uid, pod);
+    // Gone from the API by force, perhaps, while its processes still run: they stay in the mesh until they end.
+    for (const [uid, { pod }] of this.#entries)
+      if (!known.has(uid)) known.set(uid, { ...pod, leaving: true });
+
+    const leftAlone: LeftAlone[] = [];
+    const wanted = new Map<string, readonly [NodePod, NodeNamespace]>();
+    let complete = true;
+    for (const [uid, pod] of known) {
+      const namespace = this.#namespaceOf(uid, pod);
+      if (namespace === undefined) complete = false;
+      else if (isEnrolled(pod.labels, namespace.labels)) wanted.set(uid, [pod, namespace]);
+    }
+    const searched = new Set(
+      [...wanted.values()].filter(([pod]) => !pod.hostNetwork).map(([pod]) => pod.cgroupUid),
+    );
+    const maySearch = clock.now() >= this.#passAt;
+    if (!finder.look(searched, maySearch)) this.#search.reset();
+    else if (maySearch) this.#passAt = clock.now() + this.#search.next();
+
+    const entries = new Map<string, Entry>();
+    for (const [uid, [pod, namespace]] of wanted) {
+      const netns = finder.of(pod.cgroupUid);
+      if ((pod.ended || pod.leaving) && !(netns?.inhabited ?? false)) continue;
+      const why = whyLeftAlone(pod, netns, finder.processesOf(pod.cgroupUid));
+      if (why !== undefined) leftAlone.push({ uid, pod: nameOf(pod), why });
+      else if (pod.ips.length > 0) entries.set(uid, this.#entry(uid, pod, namespace, netns));
+    }
+    this.#entries = entries;
+    const pods = new Map([...entries].map(([uid, { spec }]) => [uid, spec]));
+    this.#state = { synced: true, complete, pods, problems: this.#problems(), leftAlone };
+  }
+
+  /** A pod's namespace may be told of after the pod, and, where it is deleted, before. */
+  #namespaceOf(uid: string, pod: NodePod): NodeNamespace | undefined {
+    return this.#namespaces.objects.get(pod.metadata.namespace ?? '') ?? this.#entries.get(uid)?.namespace;
+  }
+
+  /** The same object as before where nothing has changed: the reconciler tells a change by that. */
+  #entry(uid: string, pod: NodePod, namespace: NodeNamespace, netns: FoundNetns | undefined): Entry {
+    const before = this.#entries.get(uid);
+    const spec: PodSpec = {
+      uid,
+      name: pod.metadata.name,
+      namespace: pod.metadata.namespace ?? '',
+      serviceAccount: pod.serviceAccount,
+      netns: netns?.path,
+      ips: pod.ips,
+      labels: pod.labels,
+      annotations: pod.annotations,
+      namespaceLabels: namespace.labels,
+    };
+    const same = before !== undefined && JSON.stringify(before.spec) === JSON.stringify(spec);
+    return { pod, namespace, spec: same ? before.spec : spec };
+  }
+
+  #problems(): SourceProblem[] {
+    return [this.#pods.problem, this.#namespaces.problem].flatMap((message) =>
+      message === undefined ? [] : [{ where: 'Kubernetes API', message }],
+    );
+  }
+}
+
+function nameOf({ metadata: { namespace, name } }: NodePod): string {
+  return `${namespace ?? ''}/${name}`;
+}
+
+function isSame(a: SourceState, b: SourceState): boolean {
+  if (a.synced !== b.synced || a.complete !== b.complete || a.pods.size !== b.pods.size) return false;
+  for (const [uid, spec] of a.pods) if (b.pods.get(uid) !== spec) return false;
+  return JSON.stringify([a.problems, a.leftAlone]) === JSON.stringify([b.problems, b.leftAlone]);
+}

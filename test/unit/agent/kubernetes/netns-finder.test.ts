@@ -1,0 +1,114 @@
+import assert from 'node:assert/strict';
+import { statSync } from 'node:fs';
+import { afterEach, beforeEach, describe, it } from 'mocha';
+import { systemClock } from '../../../../agent/clock.ts';
+import { NetnsFinder } from '../../../../agent/kubernetes/netns-finder.ts';
+import { ProcessTable } from '../../../../agent/kubernetes/process-table.ts';
+import { PodProcesses } from './pod-processes.ts';
+
+const netnsOf = (pid: number): bigint => statSync(`/proc/${pid}/ns/net`, { bigint: true }).ino;
+const ofNode = [statSync('/proc/self/ns/net', { bigint: true })];
+
+describe("finding pods' network namespaces by their processes", () => {
+  let pod: PodProcesses;
+  let finder: NetnsFinder;
+  const look = (search = true): boolean => finder.look(new Set([pod.uid]), search);
+
+  beforeEach(() => {
+    pod = new PodProcesses();
+    finder = new NetnsFinder({ table: new ProcessTable(systemClock), ofNode });
+  });
+  afterEach(async () => {
+    finder.close();
+    await pod.close();
+  });
+
+  it('finds it, and none before there is one', async () => {
+    assert.equal(look(), true);
+    assert.equal(finder.of(pod.uid), undefined);
+    const sandbox = await pod.start('new');
+    assert.equal(look(), false);
+    const found = finder.of(pod.uid);
+    assert.equal(found?.inode.ino, netnsOf(sandbox.pid));
+    assert.equal(statSync(found.path, { bigint: true }).ino, netnsOf(sandbox.pid));
+    assert.equal(found.inhabited, true);
+  });
+
+  it("never takes the node's for a pod's", async () => {
+    await pod.start('node');
+    assert.equal(look(), true);
+    assert.equal(finder.of(pod.uid), undefined);
+    assert.equal(finder.processesOf(pod.uid).length, 1);
+    const sandbox = await pod.start('new');
+    look();
+    assert.equal(finder.of(pod.uid)?.inode.ino, netnsOf(sandbox.pid));
+  });
+
+  it("takes the sandbox's, not one that a container made inside of the pod", async () => {
+    const sandbox = await pod.start('new');
+    await pod.start('new');
+    look();
+    assert.equal(finder.of(pod.uid)?.inode.ino, netnsOf(sandbox.pid));
+  });
+
+  it('goes on when the process by which it was found ends and another is there', async () => {
+    const first = await pod.start('new');
+    const second = await pod.start(first.pid);
+    look();
+    const before = finder.of(pod.uid);
+    await pod.end(first);
+    assert.equal(look(false), true, 'the witness has ended');
+    assert.equal(finder.of(pod.uid)?.path, before?.path);
+    assert.equal(look(), false);
+    assert.deepEqual(finder.of(pod.uid), before);
+    assert.equal(before?.inode.ino, netnsOf(second.pid));
+  });
+
+  it('keeps the namespace of a pod whose processes have all ended, and takes the new one of a new sandbox', async () => {
+    const first = await pod.start('new');
+    look();
+    const before = finder.of(pod.uid);
+    await pod.end(first);
+    assert.equal(look(), true);
+    assert.deepEqual(finder.of(pod.uid), { ...before, inhabited: false });
+    assert.equal(statSync(before?.path ?? '', { bigint: true }).ino, before?.inode.ino, 'still held');
+    const second = await pod.start('new');
+    assert.equal(look(), false);
+    const now = finder.of(pod.uid);
+    assert.equal(now?.inode.ino, netnsOf(second.pid));
+    assert.notEqual(now.path, before?.path);
+  });
+
+  it('lets go of a pod that nobody asks for any more', async () => {
+    await pod.start('new');
+    look();
+    const path = finder.of(pod.uid)?.path ?? '';
+    assert.equal(finder.look(new Set(), true), false);
+    assert.equal(finder.of(pod.uid), undefined);
+    assert.throws(() => statSync(path), /ENOENT/);
+  });
+
+  it('sees a process that came into its cgroup only after it was looked at', async () => {
+    const table = new ProcessTable(systemClock);
+    table.scan(new Set([pod.uid]));
+    const late = await pod.start('new');
+    assert.deepEqual(
+      table
+        .scan(new Set([pod.uid]))
+        .get(pod.uid)
+        ?.map(({ pid, name }) => [pid, name]),
+      [[late.pid, 'sleep']],
+    );
+  });
+
+  it('does not take a process for an earlier one that had its id', async () => {
+    const one = await pod.start('new');
+    const table = new ProcessTable(systemClock);
+    const [found] = table.scan(new Set([pod.uid])).get(pod.uid) ?? [];
+    assert.ok(found);
+    assert.equal(table.isAlive(found), true);
+    assert.equal(table.isAlive({ pid: one.pid, start: found.start - 1 }), false);
+    await pod.end(one);
+    assert.equal(table.isAlive(found), false);
+  });
+});
