@@ -1,24 +1,21 @@
+import type { Server } from 'node:http';
 import * as grpc from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import type { Principal } from './auth/principal.ts';
-import { TokenTable } from './auth/tokens.ts';
-import { loadAuthority } from './ca/root.ts';
 import { CA_SERVICE, CaService } from './ca/service.ts';
 import { ServingCertificate } from './ca/serving-certificate.ts';
 import { NO_EGRESS } from './compile/egress/compile.ts';
 import { type CompiledMesh, compileMesh } from './compile/mesh.ts';
 import type { Config } from './config.ts';
 import { ControllerError } from './errors.ts';
-import { AssignmentsSource } from './sources/assignments.ts';
-import { DirectorySource } from './sources/directory.ts';
-import { LastGoodStore } from './sources/last-good.ts';
-import type { Source, SourceGate } from './sources/source.ts';
-import { loadSessionSecret } from './session-secret.ts';
-import { prepareStateDir } from './state-dir.ts';
+import type { Platform } from './platform/platform.ts';
+import type { SourceGate } from './sources/source.ts';
 import { refusalsOf, reportGateways, reportNodes } from './status/clients.ts';
 import { withEnforcement } from './status/enforcement.ts';
+import { serveHttp } from './status/http.ts';
 import { reportFiles, reportObjects, reportWarnings, type StatusReport } from './status/report.ts';
 import { StatusServer } from './status/server.ts';
+import { ControllerMetrics } from './telemetry/metrics.ts';
 import { XDS_SERVICE, XdsService } from './xds/service.ts';
 import { EMPTY_SNAPSHOT, makeSnapshot, sameContent, type Snapshot } from './xds/snapshot.ts';
 
@@ -28,6 +25,7 @@ const KEEPALIVE_MS = 30_000;
 const KEEPALIVE_TIMEOUT_MS = 10_000;
 const MAX_STREAMS_PER_CONNECTION = 100;
 const SHUTDOWN_GRACE_MS = 2000;
+const MS_PER_S = 1000;
 
 const NOTHING: CompiledMesh = {
   addresses: new Map(),
@@ -45,44 +43,42 @@ export class Controller {
   readonly #config: Config;
   readonly #log: Logger;
   readonly #stop = new AbortController();
-  readonly #source: Source;
-  readonly #assignments: AssignmentsSource;
-  readonly #tokens: TokenTable;
+  readonly #platform: Platform;
+  readonly #metrics: ControllerMetrics;
   readonly #xds: XdsService;
   readonly #status: StatusServer;
   #sessionSecret: Uint8Array | undefined;
-  #ca: CaService | undefined;
   #serving: ServingCertificate | undefined;
   #grpc: grpc.Server | undefined;
+  #http: readonly Server[] = [];
   #mesh: CompiledMesh = NOTHING;
   #snapshot: Snapshot = EMPTY_SNAPSHOT;
+  #compiling: NodeJS.Timeout | undefined;
+  #restUntilMs = -Infinity;
 
-  constructor(config: Config, log: Logger) {
+  constructor(config: Config, platform: Platform, metrics: ControllerMetrics, log: Logger) {
     this.#config = config;
+    this.#platform = platform;
+    this.#metrics = metrics;
     this.#log = log;
-    const { manifests, assignments, state, rootNamespace, tokens, status } = config;
-    this.#source = new DirectorySource({
-      dir: manifests,
-      rootNamespace,
-      trustDomain: config.trustDomain,
-      store: new LastGoodStore(state),
+    const { source, authenticator } = platform;
+    this.#xds = new XdsService({
+      authenticate: (metadata, peer) => authenticator.authenticate(metadata, peer),
+      metrics,
       log,
     });
-    this.#assignments = new AssignmentsSource({
-      path: assignments,
-      stateDir: state,
-      log,
-      onChange: () => this.#compile(),
-    });
-    this.#tokens = new TokenTable(tokens, log);
-    this.#xds = new XdsService({ authenticate: (metadata) => this.#authenticate(metadata), log });
     this.#status = new StatusServer({
-      path: status,
+      path: config.status,
       gates: () => this.#gates(),
       report: () => this.#report(),
-      objects: () => this.#source.current,
-      onObjects: (listener, signal) => this.#source.onChange(listener, signal),
+      objects: () => source.current,
+      onObjects: (listener, signal) => source.onChange(listener, signal),
       log,
+    });
+    metrics.observe({
+      gates: () => this.#gates(),
+      clients: () => this.#xds.streams.map(({ principal }) => principal.kind),
+      generation: () => this.#snapshot.generation,
     });
   }
 
@@ -92,37 +88,55 @@ export class Controller {
    * @returns the port of xDS and certificates, as it is chosen when the configured one is 0
    */
   async start(): Promise<number> {
-    await prepareStateDir(this.#config.state);
-    this.#sessionSecret = await loadSessionSecret(this.#config.state);
-    const { state: stateDir, trustDomain, given, listen } = this.#config;
-    const authority = await loadAuthority({
-      stateDir,
-      trustDomain,
-      ...(given === undefined ? {} : { given }),
-    });
-    this.#serving = await ServingCertificate.make(authority, listen.host, this.#log);
-    this.#ca = new CaService({
-      authority,
-      maxTtlS: this.#config.certTtlMaxS,
-      authenticate: (metadata) => this.#authenticate(metadata),
+    const { source, assignments, authenticator } = this.#platform;
+    const { signal } = this.#stop;
+    await this.#status.start();
+    const { ready, metrics: metricsAt } = this.#config;
+    const gates = (): SourceGate[] => this.#gates();
+    this.#http = await serveHttp({ ready, metricsAt, gates, metrics: this.#metrics });
+    const { ca, credentials } = await this.#prepareAuthority();
+    await authenticator.start();
+    authenticator.onChange(() => this.#xds.recheckCredentials(), signal);
+    assignments.onChange(() => this.#changed(), signal);
+    await assignments.start();
+    const port = await this.#listen(ca, credentials);
+    source.onChange(() => this.#changed(), signal);
+    await source.start();
+    return port;
+  }
+
+  async #prepareAuthority(): Promise<{ ca: CaService; credentials: grpc.ServerCredentials }> {
+    const platform = this.#platform;
+    this.#sessionSecret = await platform.sessionSecret();
+    let authority = await platform.authority();
+    const { servingNames: dnsNames, listen, certTtlMaxS } = this.#config;
+    const serving = await ServingCertificate.make(authority, { host: listen.host, dnsNames }, this.#log);
+    this.#serving = serving;
+    const expires = (): void =>
+      this.#metrics.authorityExpiry.set(authority.issuer.notAfter.getTime() / MS_PER_S);
+    expires();
+    platform.onAuthority((next) => {
+      authority = next;
+      expires();
+      void serving.renew(next);
+    }, this.#stop.signal);
+    const ca = new CaService({
+      authority: () => authority,
+      maxTtlS: certTtlMaxS,
+      authenticate: (metadata, peer) => platform.authenticator.authenticate(metadata, peer),
       identitiesOf: (principal) => (this.#knowsPods() ? this.#identitiesOf(principal) : undefined),
+      metrics: this.#metrics,
       log: this.#log,
     });
-    await this.#status.start();
-    await this.#tokens.start();
-    this.#tokens.onChange(() => this.#xds.recheckCredentials());
-    await this.#assignments.start();
-    const port = await this.#listen(this.#ca, this.#serving.credentials);
-    this.#source.onChange(() => this.#compile(), this.#stop.signal);
-    await this.#source.start();
-    return port;
+    return { ca, credentials: serving.credentials };
   }
 
   /** Ends in good order: streams are told to go, files are written. */
   async stop(): Promise<void> {
     this.#stop.abort();
+    clearTimeout(this.#compiling);
     this.#serving?.[Symbol.dispose]();
-    this.#tokens.close();
+    this.#platform.authenticator.close();
     const server = this.#grpc;
     if (server !== undefined) {
       await new Promise<void>((resolve) => {
@@ -137,8 +151,12 @@ export class Controller {
         });
       });
     }
-    await this.#source.close();
-    await this.#assignments.close();
+    await this.#platform.source.close();
+    await this.#platform.assignments.close();
+    for (const server of this.#http) {
+      server.close();
+      server.closeAllConnections();
+    }
     await this.#status.close();
   }
 
@@ -163,11 +181,6 @@ export class Controller {
     });
   }
 
-  #authenticate(metadata: grpc.Metadata): Principal | undefined {
-    const [value] = metadata.get('authorization');
-    return this.#tokens.principalOf(typeof value === 'string' ? value : undefined);
-  }
-
   #identitiesOf(principal: Principal): ReadonlySet<string> {
     if (principal.kind === 'node') return this.#mesh.identities.get(principal.node) ?? new Set();
     const own = this.#mesh.waypointIdentities.get(principal.gateway);
@@ -175,16 +188,31 @@ export class Controller {
   }
 
   #knowsPods(): boolean {
-    return this.#source.gate().ready && this.#assignments.gate().ready;
+    return this.#platform.source.gate().ready && this.#platform.assignments.gate().ready;
+  }
+
+  /** Changes that come while it rests are compiled together: it never compiles for more than half of the time. */
+  #changed(): void {
+    if (this.#compiling !== undefined || this.#stop.signal.aborted) return;
+    const waitMs = this.#restUntilMs - performance.now();
+    if (waitMs <= 0) this.#compile();
+    else this.#compiling = setTimeout(() => this.#compile(), waitMs);
   }
 
   #compile(): void {
-    const { clusterId, trustDomain, rootNamespace } = this.#config;
-    const objects = [...this.#source.current.objects.values()].map(({ object }) => object);
+    this.#compiling = undefined;
     const started = performance.now();
+    this.#compileNow(started);
+    const now = performance.now();
+    this.#restUntilMs = now + (now - started);
+  }
+
+  #compileNow(started: number): void {
+    const { clusterId, trustDomain, rootNamespace } = this.#config;
+    const objects = [...this.#platform.source.current.objects.values()].map(({ object }) => object);
     this.#mesh = compileMesh({
       objects,
-      assignments: this.#assignments.current,
+      assignments: this.#platform.assignments.current,
       clusterId,
       trustDomain,
       rootNamespace,
@@ -194,6 +222,7 @@ export class Controller {
     if (!this.#knowsPods()) return;
     const before = this.#snapshot;
     const next = makeSnapshot(before.generation + 1, this.#mesh, before);
+    this.#metrics.compile.observe((performance.now() - started) / MS_PER_S);
     if (before.generation > 0 && sameContent(before, next)) return;
     this.#snapshot = next;
     this.#xds.publish(next);
@@ -211,11 +240,14 @@ export class Controller {
   }
 
   #gates(): SourceGate[] {
-    const tokens = this.#tokens.ready;
+    const { source, assignments, authenticator } = this.#platform;
     return [
-      this.#source.gate(),
-      this.#assignments.gate(),
-      { name: 'tokens', ready: tokens, reason: tokens ? '' : 'no tokens file read yet' },
+      ...(this.#serving === undefined
+        ? [{ name: 'authority', ready: false, reason: 'no certificate authority yet' }]
+        : []),
+      source.gate(),
+      assignments.gate(),
+      authenticator.gate(),
       {
         name: 'published',
         ready: this.#snapshot.generation > 0,
@@ -225,7 +257,7 @@ export class Controller {
   }
 
   #report(): StatusReport {
-    const set = this.#source.current;
+    const set = this.#platform.source.current;
     const { streams } = this.#xds;
     const { generation } = this.#snapshot;
     const outcomes = withEnforcement(this.#mesh.outcomes, this.#mesh.egress, streams, generation);

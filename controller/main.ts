@@ -1,8 +1,13 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { errorText } from '../lib/loam-error.ts';
 import { makeLogger } from '../lib/logger.ts';
+import { packageRoot } from '../lib/package-root.ts';
 import { readConfig, usage } from './config.ts';
 import { Controller } from './controller.ts';
 import { ControllerError } from './errors.ts';
+import { makePlatform } from './platform/make.ts';
+import { ControllerMetrics } from './telemetry/metrics.ts';
 
 const EXIT_CONFIG = 2;
 const EXIT_FAILED = 1;
@@ -16,8 +21,12 @@ async function main(): Promise<void> {
   const config = readConfig(args);
   const log = makeLogger(config.logLevel, { program: 'controller' });
   // No secret is part of the configuration: tokens and keys are named by file.
-  log.info({ config, node: process.version }, 'starting');
-  const controller = new Controller(config, log);
+  const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as {
+    version: string;
+  };
+  log.info({ config, version, node: process.version }, 'starting');
+  const metrics = new ControllerMetrics(version);
+  const controller = new Controller(config, makePlatform(config, metrics, log), metrics, log);
   let stopping = false;
   const stop = (signal: string): void => {
     if (stopping) return;

@@ -1,16 +1,18 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { Ajv } from 'ajv';
 import type { Logger } from 'pino';
+import type { Metadata } from '@grpc/grpc-js';
 import { errorText } from '../../lib/loam-error.ts';
 import { list, record, text } from '../schema/dsl.ts';
 import { FORMATS } from '../schema/formats.ts';
+import type { SourceGate } from '../sources/source.ts';
 import { WatchedFile } from '../sources/watched-file.ts';
+import { type Authenticator, bearerToken } from './authenticator.ts';
 import type { Principal } from './principal.ts';
 
 const MAX_BYTES = 4 * 1024 * 1024;
 const MIN_TOKEN_LENGTH = 16;
 const MAX_TOKEN_LENGTH = 1024;
-const BEARER = /^Bearer ([\x21-\x7e]+)$/i;
 
 interface TokensFile {
   readonly tokens: readonly {
@@ -76,7 +78,7 @@ export function parseTokens(content: string): Entry[] {
 }
 
 /** Whom a bearer token belongs to; followed from a file. */
-export class TokenTable {
+export class TokenTable implements Authenticator {
   readonly #file: WatchedFile;
   readonly #listeners = new Set<() => void>();
   #entries: Entry[] | undefined;
@@ -101,8 +103,9 @@ export class TokenTable {
     });
   }
 
-  get ready(): boolean {
-    return this.#entries !== undefined;
+  gate(): SourceGate {
+    const ready = this.#entries !== undefined;
+    return { name: 'tokens', ready, reason: ready ? '' : 'no tokens file read yet' };
   }
 
   start(): Promise<void> {
@@ -114,15 +117,18 @@ export class TokenTable {
   }
 
   /** Calls back after each change, so that streams of revoked tokens can be ended. */
-  onChange(listener: () => void): Disposable {
+  onChange(listener: () => void, signal: AbortSignal): void {
     this.#listeners.add(listener);
-    return { [Symbol.dispose]: () => this.#listeners.delete(listener) };
+    signal.addEventListener('abort', () => this.#listeners.delete(listener), { once: true });
   }
 
-  /** Whom an `authorization` header proves, or undefined when it proves nothing. Takes the same time for any token. */
-  principalOf(authorization: string | undefined): Principal | undefined {
-    const token = BEARER.exec(authorization ?? '')?.[1];
-    if (token === undefined || token.length > MAX_TOKEN_LENGTH) return undefined;
+  /** Takes the same time for any token. */
+  authenticate(metadata: Metadata): Promise<Principal | undefined> {
+    const token = bearerToken(metadata, MAX_TOKEN_LENGTH);
+    return Promise.resolve(token === undefined ? undefined : this.#principalOf(token));
+  }
+
+  #principalOf(token: string): Principal | undefined {
     const digest = digestOf(token);
     let principal: Principal | undefined;
     for (const entry of this.#entries ?? []) {

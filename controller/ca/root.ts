@@ -22,6 +22,8 @@ export interface Authority {
   /** PEM from the issuer to the root; one entry when the issuer is the root. */
   readonly chain: readonly string[];
   readonly rootPem: string;
+  /** PEM of all roots that peers are to trust: its own, and those that overlap with it. */
+  readonly rootsPem: string;
 }
 
 const ROOT_FILE = 'root-ca.pem';
@@ -158,5 +160,6 @@ async function assemble(pems: readonly string[], key: KeyObject): Promise<Author
     algorithm: signingAlgorithm(key),
     chain: pems,
     rootPem: pems.at(-1) ?? '',
+    rootsPem: pems.at(-1) ?? '',
   };
 }

@@ -9,14 +9,22 @@ import {
   IstioCertificateResponseSchema,
   IstioCertificateService,
 } from '../../proto/gen/istio/auth/ca_pb.js';
+import { type Authenticator, AuthenticationUnavailable } from '../auth/authenticator.ts';
 import { type Principal, principalText } from '../auth/principal.ts';
 import { ControllerError } from '../errors.ts';
 import { grpcServiceDefinition } from '../grpc-service.ts';
+import type { ControllerMetrics } from '../telemetry/metrics.ts';
 import { publicKeyOfCsr } from './csr.ts';
 import { issueLeaf } from './issue.ts';
 import type { Authority } from './root.ts';
 
-export const CA_SERVICE = grpcServiceDefinition(IstioCertificateService);
+/** A request holds a CSR and a name. It is read before it is known whose it is, and held until it is. */
+const MAX_REQUEST_BYTES = 64 * 1024;
+
+export const CA_SERVICE = grpcServiceDefinition(IstioCertificateService, (_, bytes) => {
+  if (bytes > MAX_REQUEST_BYTES)
+    throw new Error(`a request of ${bytes} bytes; allowed: ${MAX_REQUEST_BYTES}`);
+});
 
 const IMPERSONATED = 'ImpersonatedIdentity';
 const MAX_IDENTITY_CHARS = 1024;
@@ -24,9 +32,11 @@ const MAX_IDENTITY_CHARS = 1024;
 const MAX_IN_FLIGHT_PER_CALLER = 64;
 
 export interface CaServiceOptions {
-  readonly authority: Authority;
+  /** The authority of now. */
+  readonly authority: () => Authority;
   readonly maxTtlS: number;
-  readonly authenticate: (metadata: grpc.Metadata) => Principal | undefined;
+  readonly authenticate: Authenticator['authenticate'];
+  readonly metrics: ControllerMetrics;
   /**
    * What a caller may be certified as: a node as any mesh pod that it runs, a Gateway as itself; undefined while it is
    * not known yet what there is.
@@ -67,7 +77,10 @@ export class CaService {
   readonly implementation = {
     createCertificate: (call: Call, callback: Callback): void => {
       this.#serve(call).then(
-        (response) => callback(null, response),
+        (response) => {
+          this.#options.metrics.certificates.inc({ result: 'OK' });
+          callback(null, response);
+        },
         (error: unknown) => callback(this.#refusal(call, error)),
       );
     },
@@ -77,6 +90,7 @@ export class CaService {
     this.#refused += 1;
     const known = error instanceof Refused;
     const code = known ? error.code : grpc.status.INTERNAL;
+    this.#options.metrics.certificates.inc({ result: grpc.status[code] });
     this.#options.log.warn(
       { peer: call.getPeer(), code: grpc.status[code], reason: errorText(error) },
       'certificate refused',
@@ -85,7 +99,13 @@ export class CaService {
   }
 
   async #serve(call: Call): Promise<IstioCertificateResponse> {
-    const principal = this.#options.authenticate(call.metadata);
+    const principal = await this.#options
+      .authenticate(call.metadata, call.getPeer())
+      .catch((error: unknown) => {
+        if (error instanceof AuthenticationUnavailable)
+          throw new Refused(grpc.status.UNAVAILABLE, error.message);
+        throw error;
+      });
     if (principal === undefined)
       throw new Refused(
         grpc.status.UNAUTHENTICATED,
@@ -111,13 +131,16 @@ export class CaService {
       if (error instanceof ControllerError) throw new Refused(grpc.status.INVALID_ARGUMENT, error.message);
       throw error;
     });
-    const { authority, maxTtlS, log } = this.#options;
+    const { maxTtlS, log } = this.#options;
+    const authority = this.#options.authority();
     const requested = Number(request.validityDuration);
     const ttlS = requested > 0 ? Math.min(requested, maxTtlS) : maxTtlS;
     const leaf = await issueLeaf(authority, { publicKey, names: [{ type: 'url', value: identity }], ttlS });
     this.#issued += 1;
     log.info({ caller: principalText(principal), identity, notAfter: leaf.notAfter }, 'certificate issued');
-    return create(IstioCertificateResponseSchema, { certChain: [leaf.pem, ...authority.chain] });
+    return create(IstioCertificateResponseSchema, {
+      certChain: [leaf.pem, ...authority.chain.slice(0, -1), authority.rootsPem],
+    });
   }
 
   #authorise(principal: Principal, wanted: unknown): string {

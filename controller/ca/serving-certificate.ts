@@ -34,7 +34,7 @@ class RenewableCredentials extends grpc.ServerCredentials {
 export class ServingCertificate implements Disposable {
   readonly credentials: grpc.ServerCredentials;
   readonly #renewable: RenewableCredentials;
-  readonly #authority: Authority;
+  #authority: Authority;
   readonly #names: x509.JsonGeneralNames;
   readonly #log: Logger;
   #timer: NodeJS.Timeout | undefined;
@@ -53,10 +53,17 @@ export class ServingCertificate implements Disposable {
     this.#schedule(first.notAfter);
   }
 
-  /** @param host the address listened on; an unspecified one stands for all addresses of the machine */
-  static async make(authority: Authority, host: string, log: Logger): Promise<ServingCertificate> {
+  /**
+   * @param host the address listened on; an unspecified one stands for all addresses of the machine
+   * @param dnsNames by which clients come
+   */
+  static async make(
+    authority: Authority,
+    { host, dnsNames }: { readonly host: string; readonly dnsNames: readonly string[] },
+    log: Logger,
+  ): Promise<ServingCertificate> {
     const names: x509.JsonGeneralNames = [
-      { type: 'dns', value: CONTROLLER_DNS_NAME },
+      ...dnsNames.map((value) => ({ type: 'dns' as const, value })),
       ...addressesOf(host).map((value) => ({ type: 'ip' as const, value })),
     ];
     return new ServingCertificate(authority, names, log, await makeContext(authority, names));
@@ -66,10 +73,17 @@ export class ServingCertificate implements Disposable {
     clearTimeout(this.#timer);
   }
 
-  /** Replaces the certificate now. */
-  async renew(): Promise<void> {
+  /**
+   * Replaces the certificate now.
+   *
+   * @param authority another one than before
+   */
+  async renew(authority = this.#authority): Promise<void> {
+    this.#authority = authority;
     try {
-      const { context, notAfter } = await makeContext(this.#authority, this.#names);
+      const { context, notAfter } = await makeContext(authority, this.#names);
+      // Overtaken by a change of the authority.
+      if (this.#authority !== authority) return;
       this.#renewable.renew(context);
       this.#schedule(notAfter);
     } catch (error) {

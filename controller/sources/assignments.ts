@@ -77,21 +77,31 @@ export function parseAssignments(content: string): Assignments {
   return { pods: data.pods ?? {}, services: data.services ?? {}, gateways: data.gateways ?? {} };
 }
 
+/** Where assignments come from. Level-triggered, as `Source` is. */
+export interface AssignmentsFeed {
+  readonly current: Assignments;
+  gate(): SourceGate;
+  /** Calls back after each change until the signal aborts. */
+  onChange(listener: () => void, signal: AbortSignal): void;
+  start(): Promise<void>;
+  close(): Promise<void>;
+}
+
 export interface AssignmentsSourceOptions {
   readonly path: string;
   readonly stateDir: string;
   readonly log: Logger;
-  readonly onChange: () => void;
 }
 
 /**
  * The assignments file, followed. Its last good content survives a restart: compiling to "no pods" because a file is
  * broken would make every node forget its peers.
  */
-export class AssignmentsSource {
+export class AssignmentsSource implements AssignmentsFeed {
   readonly #options: AssignmentsSourceOptions;
   readonly #file: WatchedFile;
   readonly #lastGoodPath: string;
+  readonly #listeners = new Set<() => void>();
   #current: Assignments | undefined;
   #error: string | undefined;
   #writing: Promise<void> = Promise.resolve();
@@ -120,6 +130,11 @@ export class AssignmentsSource {
     return { name: 'assignments', ready, reason: ready ? '' : (this.#error ?? 'not read yet') };
   }
 
+  onChange(listener: () => void, signal: AbortSignal): void {
+    this.#listeners.add(listener);
+    signal.addEventListener('abort', () => this.#listeners.delete(listener), { once: true });
+  }
+
   async start(): Promise<void> {
     const saved = await readLimited(this.#lastGoodPath, MAX_BYTES);
     if (saved.ok) {
@@ -138,7 +153,7 @@ export class AssignmentsSource {
   }
 
   #read(read: { ok: true; text: string } | { ok: false; error: string }): void {
-    const { path, log, onChange } = this.#options;
+    const { path, log } = this.#options;
     try {
       if (!read.ok) throw new Error(read.error);
       this.#current = parseAssignments(read.text);
@@ -151,7 +166,7 @@ export class AssignmentsSource {
         'the assignments file does not count; its last good state stays in force',
       );
     }
-    onChange();
+    for (const listener of this.#listeners) listener();
   }
 
   #save(content: string): void {

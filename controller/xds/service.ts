@@ -3,8 +3,10 @@ import type { Logger } from 'pino';
 import { errorText } from '../../lib/loam-error.ts';
 import type { DeltaDiscoveryRequest, DeltaDiscoveryResponse } from '../../proto/gen/envoy/discovery_pb.js';
 import { AggregatedDiscoveryService } from '../../proto/gen/envoy/discovery_pb.js';
+import { type Authenticator, AuthenticationUnavailable } from '../auth/authenticator.ts';
 import { type Principal, principalText } from '../auth/principal.ts';
 import { grpcServiceDefinition } from '../grpc-service.ts';
+import type { ControllerMetrics } from '../telemetry/metrics.ts';
 import { Allowances } from './allowance.ts';
 import { DeltaStream, type TypeProgress } from './delta-stream.ts';
 import { EMPTY_SNAPSHOT, type Snapshot, viewOf } from './snapshot.ts';
@@ -26,7 +28,8 @@ export interface ClientStream {
 
 export interface XdsServiceOptions {
   /** Whom a call's credentials prove, if they do. */
-  readonly authenticate: (metadata: grpc.Metadata) => Principal | undefined;
+  readonly authenticate: Authenticator['authenticate'];
+  readonly metrics: ControllerMetrics;
   readonly log: Logger;
   /** Milliseconds that only go forward. */
   readonly now?: () => number;
@@ -65,6 +68,9 @@ const ANSWER_SHARE = 20;
 /** Of refusals of one stream; the status has the newest one always. */
 const REFUSAL_LOG_INTERVAL_MS = 1_000;
 const MAX_CLIENT_ID = 200;
+/** Of open streams, whose credentials are looked at again. */
+const MAX_RECHECKS_AT_ONCE = 8;
+const STOPPING = 'the controller is stopping';
 /** Streams of one node: the running ztunnel, its successor, and some that died without a word. */
 const MAX_STREAMS_PER_NODE = 16;
 /** Streams of one Gateway: each of its instances has one. */
@@ -82,6 +88,10 @@ export class XdsService {
   readonly #now: () => number;
   #snapshot: Snapshot = EMPTY_SNAPSHOT;
   #serving = false;
+  #ended = false;
+  /** Counts the times at which credentials may have changed. */
+  #credentials = 0;
+  #rechecking = false;
 
   constructor(options: XdsServiceOptions) {
     this.#options = options;
@@ -119,31 +129,90 @@ export class XdsService {
 
   /** Ends the streams whose credentials no longer prove what they proved. */
   recheckCredentials(): void {
-    for (const { call, who } of this.#connections) {
-      const principal = this.#options.authenticate(call.metadata);
-      if (principal === undefined || principalText(principal) !== who) {
-        end(call, grpc.status.UNAUTHENTICATED, 'the token is no longer valid');
-      }
+    this.#credentials += 1;
+    if (this.#rechecking) return;
+    this.#rechecking = true;
+    void this.#recheckAll().finally(() => (this.#rechecking = false));
+  }
+
+  async #recheckAll(): Promise<void> {
+    let checked;
+    do {
+      checked = this.#credentials;
+      const left = [...this.#connections];
+      const work = async (): Promise<void> => {
+        for (let next = left.pop(); next !== undefined; next = left.pop()) await this.#recheck(next);
+      };
+      await Promise.all(Array.from({ length: MAX_RECHECKS_AT_ONCE }, work));
+    } while (checked !== this.#credentials);
+  }
+
+  async #recheck(connection: Connection): Promise<void> {
+    const { call, who } = connection;
+    const found = await this.#authenticate(call);
+    // While nobody can tell, what was proved once counts on.
+    const stays = found.state === 'unavailable' || (found.state === 'proved' && found.who === who);
+    if (stays || !this.#connections.has(connection)) return;
+    end(call, grpc.status.UNAUTHENTICATED, 'the token is no longer valid');
+  }
+
+  async #authenticate(
+    call: Call,
+  ): Promise<
+    | { readonly state: 'proved'; readonly principal: Principal; readonly who: string }
+    | { readonly state: 'nobody' }
+    | { readonly state: 'unavailable'; readonly reason: string }
+  > {
+    try {
+      const principal = await this.#options.authenticate(call.metadata, call.getPeer());
+      return principal === undefined
+        ? { state: 'nobody' }
+        : { state: 'proved', principal, who: principalText(principal) };
+    } catch (error) {
+      if (error instanceof AuthenticationUnavailable) return { state: 'unavailable', reason: error.message };
+      this.#options.log.error({ err: error }, 'a token could not be judged, and counts for nothing');
+      return { state: 'nobody' };
     }
   }
 
   /** Ends all streams, so that clients look for another controller or for the next one. */
   endAll(): void {
-    for (const { call } of this.#connections)
-      end(call, grpc.status.UNAVAILABLE, 'the controller is stopping');
+    this.#ended = true;
+    for (const { call } of this.#connections) end(call, grpc.status.UNAVAILABLE, STOPPING);
   }
 
   #accept(call: Call): void {
     call.on('error', (error: Error) =>
       this.#options.log.debug({ reason: error.message }, 'xds stream failed'),
     );
-    const principal = this.#options.authenticate(call.metadata);
-    if (principal === undefined) {
-      const needed = 'a bearer token of a node or gateway is needed (authorization: Bearer …)';
-      end(call, grpc.status.UNAUTHENTICATED, needed);
-      return;
+    // Nothing is read of it before it is settled whose it is.
+    void this.#admit(call);
+  }
+
+  async #admit(call: Call): Promise<void> {
+    const credentials = this.#credentials;
+    const found = await this.#authenticate(call);
+    if (call.cancelled || call.destroyed) return;
+    switch (found.state) {
+      case 'nobody':
+        end(
+          call,
+          grpc.status.UNAUTHENTICATED,
+          'a bearer token of a node or gateway is needed (authorization: Bearer …)',
+        );
+        return;
+      case 'unavailable':
+        end(call, grpc.status.UNAVAILABLE, found.reason);
+        return;
+      case 'proved':
+        if (this.#ended) end(call, grpc.status.UNAVAILABLE, STOPPING);
+        // What it proved may have changed meanwhile.
+        else if (credentials !== this.#credentials) await this.#admit(call);
+        else this.#serve(call, found);
     }
-    const who = principalText(principal);
+  }
+
+  #serve(call: Call, { principal, who }: { readonly principal: Principal; readonly who: string }): void {
     const same = [...this.#connections].filter((connection) => connection.who === who);
     if (same.length >= (principal.kind === 'node' ? MAX_STREAMS_PER_NODE : MAX_STREAMS_PER_GATEWAY)) {
       end(call, grpc.status.RESOURCE_EXHAUSTED, `${who} has ${same.length} streams already`);
@@ -159,7 +228,10 @@ export class XdsService {
     }
     this.#allowances.take(who, principal.kind === 'node' ? NODE_STREAM_BYTES : GATEWAY_STREAM_BYTES);
     const stream = new DeltaStream(viewOf(this.#snapshot, principal), {
-      send: (response) => void call.write(response),
+      send: (response) => {
+        this.#options.metrics.pushes.inc({ type: shortType(response.typeUrl) });
+        call.write(response);
+      },
     });
     const connection: Connection = {
       principal,
@@ -204,7 +276,11 @@ export class XdsService {
       return;
     }
     if (request.node !== undefined) connection.clientId = request.node.id.slice(0, MAX_CLIENT_ID);
-    if (request.errorDetail !== undefined) this.#logRefusal(connection, request);
+    if (request.errorDetail !== undefined) {
+      // The type is one that is served, or the request would not have been taken.
+      this.#options.metrics.refusals.inc({ type: shortType(request.typeUrl) });
+      this.#logRefusal(connection, request);
+    }
     // Addresses and policies are subscribed to by two messages; policies should be first on the wire.
     if (!connection.waited && stream.hasAllTypes) {
       connection.waited = true;
@@ -258,6 +334,11 @@ export class XdsService {
     this.#lastSeen.set(connection.who, new Date());
     this.#options.log.info({ client: connection.who }, 'xds client gone');
   }
+}
+
+/** For metrics: `istio.workload.Address`. */
+function shortType(typeUrl: string): string {
+  return typeUrl.slice(typeUrl.lastIndexOf('/') + 1);
 }
 
 function end(call: Call, code: grpc.status, details: string): void {

@@ -9,6 +9,8 @@ import { CONTROLLER_DNS_NAME } from '../../../controller/ca/serving-certificate.
 import { readConfig } from '../../../controller/config.ts';
 import { Controller } from '../../../controller/controller.ts';
 import { grpcServiceDefinition } from '../../../controller/grpc-service.ts';
+import { makePlatform } from '../../../controller/platform/make.ts';
+import { ControllerMetrics } from '../../../controller/telemetry/metrics.ts';
 import {
   AggregatedDiscoveryService,
   type DeltaDiscoveryRequest,
@@ -151,7 +153,9 @@ export async function runController(dir: string, extra: readonly string[] = []):
     listen: '127.0.0.1:0',
   };
   const args = Object.entries(flags).flatMap(([name, value]) => [`--${name}`, value]);
-  const controller = new Controller(readConfig([...args, ...extra], {}), SILENT);
+  const config = readConfig([...args, ...extra], {});
+  const metrics = new ControllerMetrics('test');
+  const controller = new Controller(config, makePlatform(config, metrics, SILENT), metrics, SILENT);
   const port = await controller.start();
   const address = `127.0.0.1:${port}`;
   const status = (path: string): Promise<{ code: number; body: unknown }> =>

@@ -1,17 +1,24 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
+import { Metadata } from '@grpc/grpc-js';
 import { describe, it } from 'mocha';
 import { parseTokens, TokenTable } from '../../../../controller/auth/tokens.ts';
 import { replaceFile, SILENT, temporaryDir, until } from '../harness.ts';
 
 const TOKEN = 'secret-secret-secret';
 
+function metadata(header: string | undefined): Metadata {
+  const all = new Metadata();
+  if (header !== undefined) all.set('authorization', header);
+  return all;
+}
+
 function file(...tokens: { node: string; token: string }[]): string {
   return JSON.stringify({ tokens });
 }
 
-function nodeOf(table: TokenTable, header: string | undefined): string | undefined {
-  const principal = table.principalOf(header);
+async function nodeOf(table: TokenTable, header: string | undefined): Promise<string | undefined> {
+  const principal = await table.authenticate(metadata(header));
   return principal?.kind === 'node' ? principal.node : undefined;
 }
 
@@ -22,10 +29,10 @@ describe('auth/tokens', () => {
     const table = new TokenTable(path, SILENT);
     await table.start();
     try {
-      assert.equal(table.ready, false);
-      assert.equal(nodeOf(table, `Bearer ${TOKEN}`), undefined);
+      assert.equal(table.gate().ready, false);
+      assert.equal(await nodeOf(table, `Bearer ${TOKEN}`), undefined);
       await replaceFile(path, file({ node: 'node-a', token: TOKEN }));
-      await until(() => nodeOf(table, `Bearer ${TOKEN}`) === 'node-a');
+      await until(async () => (await nodeOf(table, `Bearer ${TOKEN}`)) === 'node-a');
       for (const header of [
         undefined,
         '',
@@ -36,12 +43,12 @@ describe('auth/tokens', () => {
         `Basic ${TOKEN}`,
         `Bearer ${'x'.repeat(1e6)}`,
       ]) {
-        assert.equal(nodeOf(table, header), undefined, header?.slice(0, 30) ?? 'no header');
+        assert.equal(await nodeOf(table, header), undefined, header?.slice(0, 30) ?? 'no header');
       }
       await replaceFile(path, 'broken');
       await replaceFile(path, file({ node: 'node-b', token: `${TOKEN}2` }));
-      await until(() => nodeOf(table, `Bearer ${TOKEN}2`) === 'node-b');
-      assert.equal(nodeOf(table, `Bearer ${TOKEN}`), undefined);
+      await until(async () => (await nodeOf(table, `Bearer ${TOKEN}2`)) === 'node-b');
+      assert.equal(await nodeOf(table, `Bearer ${TOKEN}`), undefined);
     } finally {
       table.close();
     }
@@ -58,9 +65,10 @@ describe('auth/tokens', () => {
         { gateway: 'shop/waypoint', token: `${TOKEN}2` },
       ];
       await replaceFile(path, JSON.stringify({ tokens }));
-      await until(() => table.ready && table.principalOf(`Bearer ${TOKEN}2`) !== undefined);
-      assert.deepEqual(table.principalOf(`Bearer ${TOKEN}`), { kind: 'node', node: 'node-a' });
-      assert.deepEqual(table.principalOf(`Bearer ${TOKEN}2`), { kind: 'gateway', gateway: 'shop/waypoint' });
+      const who = (token: string) => table.authenticate(metadata(`Bearer ${token}`));
+      await until(async () => table.gate().ready && (await who(`${TOKEN}2`)) !== undefined);
+      assert.deepEqual(await who(TOKEN), { kind: 'node', node: 'node-a' });
+      assert.deepEqual(await who(`${TOKEN}2`), { kind: 'gateway', gateway: 'shop/waypoint' });
     } finally {
       table.close();
     }

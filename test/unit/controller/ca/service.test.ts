@@ -3,6 +3,7 @@ import { create } from '@bufbuild/protobuf';
 import type * as grpc from '@grpc/grpc-js';
 import { describe, it } from 'mocha';
 import { loadAuthority } from '../../../../controller/ca/root.ts';
+import { ControllerMetrics } from '../../../../controller/telemetry/metrics.ts';
 import { CaService } from '../../../../controller/ca/service.ts';
 import {
   type IstioCertificateRequest,
@@ -19,10 +20,12 @@ type Call = grpc.ServerUnaryCall<IstioCertificateRequest, IstioCertificateRespon
 describe('ca/service', () => {
   it('lets no node use up what others need for their certificates', async () => {
     await using dir = await temporaryDir();
+    const authority = await loadAuthority({ stateDir: dir.path, trustDomain: 'cluster.local' });
     const service = new CaService({
-      authority: await loadAuthority({ stateDir: dir.path, trustDomain: 'cluster.local' }),
+      authority: () => authority,
       maxTtlS: 3600,
-      authenticate: (metadata) => ({ kind: 'node', node: metadata as unknown as string }),
+      authenticate: (metadata) => Promise.resolve({ kind: 'node', node: metadata as unknown as string }),
+      metrics: new ControllerMetrics('test'),
       identitiesOf: () => new Set([IDENTITY]),
       log: SILENT,
     });

@@ -1,0 +1,203 @@
+import { parseArgs } from 'node:util';
+import { ControllerError } from './errors.ts';
+
+interface Flag {
+  readonly name: string;
+  readonly value: string;
+  readonly help: string;
+  readonly default?: string;
+  /** Where it counts; absent: always. */
+  readonly mode?: 'directory' | 'kubernetes';
+  readonly optional?: true;
+}
+
+const FLAGS = [
+  {
+    name: 'manifests',
+    value: 'DIR',
+    help: 'directory of Kubernetes manifests, watched; without it objects come from Kubernetes',
+    mode: 'directory',
+    optional: true,
+  },
+  {
+    name: 'assignments',
+    value: 'FILE',
+    help: "pods' addresses and nodes, Services' addresses (JSON), watched",
+    mode: 'directory',
+  },
+  {
+    name: 'state',
+    value: 'DIR',
+    help: 'directory of its own, made with mode 0700: root key, last good state',
+    mode: 'directory',
+  },
+  { name: 'tokens', value: 'FILE', help: "nodes' bearer tokens (JSON), watched", mode: 'directory' },
+  {
+    name: 'root-cert',
+    value: 'FILE',
+    help: 'given authority: certificates in PEM, issuing one first, root last',
+    mode: 'directory',
+    optional: true,
+  },
+  {
+    name: 'root-key',
+    value: 'FILE',
+    help: "key of the given authority's first certificate, PEM",
+    mode: 'directory',
+    optional: true,
+  },
+  {
+    name: 'kubernetes-api',
+    value: 'URL',
+    help: 'the API server; default: KUBERNETES_SERVICE_HOST and _PORT',
+    mode: 'kubernetes',
+    optional: true,
+  },
+  {
+    name: 'kubernetes-account',
+    value: 'DIR',
+    help: 'the program\'s own service account: files "token" and "ca.crt"',
+    mode: 'kubernetes',
+    default: '/var/run/secrets/kubernetes.io/serviceaccount',
+  },
+  {
+    name: 'namespace',
+    value: 'NAME',
+    help: 'where Loam runs: its Secrets, its Lease, its ztunnels',
+    mode: 'kubernetes',
+    default: 'loam-system',
+  },
+  {
+    name: 'token-audience',
+    value: 'NAME',
+    help: 'what the tokens of ztunnels and waypoints must be for',
+    mode: 'kubernetes',
+    default: 'loam',
+  },
+  {
+    name: 'ztunnel-account',
+    value: 'NAME',
+    help: "service account of the nodes' ztunnels",
+    mode: 'kubernetes',
+    default: 'loam-ztunnel',
+  },
+  {
+    name: 'waypoint-image',
+    value: 'IMAGE',
+    help: 'image of waypoints; without it none are made for Gateways',
+    mode: 'kubernetes',
+    optional: true,
+  },
+  {
+    name: 'serving-names',
+    value: 'NAME,...',
+    help: 'DNS names by which clients come, the first one for waypoints',
+    default: 'loam-controller.loam-system.svc',
+  },
+  { name: 'listen', value: 'IP:PORT', help: 'where xDS and the certificate service listen (one TLS port)' },
+  { name: 'status', value: 'PATH', help: 'unix socket of the status API' },
+  { name: 'ready', value: 'IP:PORT', help: 'where /healthz/ready is served', optional: true },
+  { name: 'metrics', value: 'IP:PORT', help: 'where /metrics is served', optional: true },
+  { name: 'trust-domain', value: 'NAME', help: 'SPIFFE trust domain', default: 'cluster.local' },
+  { name: 'cluster-id', value: 'NAME', help: 'first part of workload uids', default: 'Kubernetes' },
+  {
+    name: 'root-namespace',
+    value: 'NAME',
+    help: 'policies here cover the whole mesh; default: --namespace',
+    optional: true,
+  },
+  {
+    name: 'cert-ttl-max-s',
+    value: 'SECONDS',
+    help: 'longest life of a workload certificate',
+    default: '86400',
+  },
+  { name: 'log-level', value: 'LEVEL', help: 'fatal, error, warn, info, debug, trace', default: 'info' },
+] as const satisfies readonly Flag[];
+export type FlagName = (typeof FLAGS)[number]['name'];
+
+/** The text that `--help` prints. */
+export function usage(): string {
+  const line = (flag: Flag): string => {
+    const note =
+      flag.default !== undefined ? ` [${flag.default}]` : flag.optional === true ? ' (optional)' : '';
+    return `  --${`${flag.name} ${flag.value}`.padEnd(26)}${flag.help}${note}`;
+  };
+  const of = (mode: Flag['mode']): string[] =>
+    FLAGS.filter((flag: Flag) => flag.mode === mode && flag.name !== 'manifests').map(line);
+  return [
+    'usage: controller FLAGS',
+    '',
+    ...FLAGS.filter(({ name }) => name === 'manifests').map(line),
+    ...of(undefined),
+    '',
+    'with --manifests:',
+    ...of('directory'),
+    '',
+    'in Kubernetes:',
+    ...of('kubernetes'),
+    '',
+    'Each flag can be given as LOAM_<NAME> in the environment.',
+  ].join('\n');
+}
+
+/** Values by flag: of the arguments, else of the environment, else the default. */
+export interface FlagValues {
+  readonly get: (name: FlagName) => string | undefined;
+  /** @throws ControllerError CONFIG when it has no value */
+  readonly need: (name: FlagName) => string;
+}
+
+/**
+ * Reads flags, then the environment, then defaults.
+ *
+ * @throws ControllerError CONFIG for an unknown flag, or one of the other mode
+ */
+export function readFlags(args: readonly string[], env: Readonly<NodeJS.ProcessEnv>): FlagValues {
+  const given = parse(args);
+  const own = (name: FlagName): string | undefined => given[name] ?? env[envName(name)];
+  const mode = own('manifests') === undefined ? 'kubernetes' : 'directory';
+  for (const flag of FLAGS as readonly (Flag & { readonly name: FlagName })[]) {
+    const foreign = flag.mode !== undefined && flag.mode !== mode && flag.name !== 'manifests';
+    if (foreign && own(flag.name) !== undefined)
+      throw wrong(
+        flag.name,
+        own(flag.name),
+        `nothing ${mode === 'directory' ? 'with' : 'without'} --manifests`,
+      );
+  }
+  const get = (name: FlagName): string | undefined => {
+    const flag: Flag | undefined = FLAGS.find((each) => each.name === name);
+    return own(name) ?? flag?.default;
+  };
+  return {
+    get,
+    need: (name) => {
+      const value = get(name);
+      if (value === undefined || value === '') throw wrong(name, value, 'a value; it is required');
+      return value;
+    },
+  };
+}
+
+function envName(name: string): string {
+  return `LOAM_${name.replaceAll('-', '_').toUpperCase()}`;
+}
+
+function parse(args: readonly string[]): Partial<Record<string, string>> {
+  const options = Object.fromEntries(FLAGS.map(({ name }) => [name, { type: 'string' as const }]));
+  try {
+    return parseArgs({ args: [...args], options, strict: true, allowPositionals: false }).values;
+  } catch (error) {
+    throw new ControllerError(
+      'CONFIG',
+      `${(error as Error).message.split('. ')[0] ?? ''}; allowed: ${FLAGS.map(({ name }) => `--${name}`).join(' ')}`,
+    );
+  }
+}
+
+/** An error that names flag, value and what is allowed. */
+export function wrong(name: FlagName, value: string | undefined, allowed: string): ControllerError {
+  const found = value === undefined ? 'is missing' : `= ${JSON.stringify(value)} is not allowed`;
+  return new ControllerError('CONFIG', `--${name} (${envName(name)}) ${found}; allowed: ${allowed}`);
+}
