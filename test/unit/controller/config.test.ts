@@ -52,6 +52,54 @@ describe('config', () => {
     });
   }
 
+  const IN_CLUSTER = { KUBERNETES_SERVICE_HOST: 'fd00::1', KUBERNETES_SERVICE_PORT: '443' };
+  const KUBERNETES = { status: '/tmp/x.sock', listen: '0.0.0.0:15012', ready: '[::]:15021' };
+
+  it('takes Kubernetes for its source without --manifests', () => {
+    const config = readConfig(
+      args({ ...KUBERNETES, namespace: 'mesh', 'serving-names': 'a.b.svc,c' }),
+      IN_CLUSTER,
+    );
+    assert(config.platform.kind === 'kubernetes');
+    const { access, replica, ...rest } = config.platform;
+    assert.deepEqual(rest, {
+      ...{ kind: 'kubernetes', namespace: 'mesh', tokenAudience: 'loam', ztunnelAccount: 'loam-ztunnel' },
+    });
+    assert.deepEqual(access, {
+      server: 'https://[fd00::1]:443',
+      caFile: '/var/run/secrets/kubernetes.io/serviceaccount/ca.crt',
+      credentials: { kind: 'token', file: '/var/run/secrets/kubernetes.io/serviceaccount/token' },
+    });
+    assert.notEqual(replica, '');
+    assert.deepEqual(config.ready, { host: '::', port: 15021 });
+    assert.deepEqual([config.rootNamespace, config.servingNames], ['mesh', ['a.b.svc', 'c']]);
+  });
+
+  it('says what it needs where it is neither in a pod nor given a directory', () => {
+    assert.throws(
+      () => readConfig(args(KUBERNETES), {}),
+      /--kubernetes-api .*missing; allowed: https:\/\/HOST:PORT, or --manifests/,
+    );
+    const wrongOnes: Record<string, string> = {
+      'kubernetes-api': 'http://a',
+      namespace: 'A',
+      'serving-names': 'a,,b',
+      'waypoint-image': '',
+      tokens: '/tmp/t',
+      metrics: '15020',
+    };
+    for (const [name, value] of Object.entries(wrongOnes))
+      assert.throws(
+        () => readConfig(args({ ...KUBERNETES, [name]: value }), IN_CLUSTER),
+        (error: Error) => error.message.includes(`--${name}`) && /allowed: /.test(error.message),
+        name,
+      );
+    assert.throws(
+      () => readConfig(args({ ...GOOD, 'waypoint-image': 'a' }), {}),
+      /--waypoint-image .*allowed: nothing with --manifests/,
+    );
+  });
+
   const main = join(packageRoot(), 'controller', 'main.ts');
 
   it('ends with 2 and one line when a flag is wrong', async () => {
