@@ -7,12 +7,16 @@ import { packageRoot } from '../lib/package-root.ts';
 import { benchCommand } from './commands/bench.ts';
 import { demoCommand } from './commands/demo.ts';
 import { imageCommand } from './commands/image.ts';
+import { installCommand } from './commands/install.ts';
 import { localCommand } from './commands/local.ts';
 import { offCommand, onCommand } from './commands/off.ts';
 import { testCommand } from './commands/test.ts';
 
 /** Commands that load BPF programs, here or in a process of theirs. */
 const NEED_KERNEL = new Set(['demo', 'up', 'bench']);
+
+/** Codes of what the user gave and is not usable. */
+const INPUT_ERRORS = new Set<string>(['LOCAL_MESH_INPUT', 'INSTALL_INPUT']);
 
 /** As a shell reports a process that SIGPIPE ended. */
 const EXIT_SIGPIPE = 141;
@@ -34,6 +38,7 @@ const program = new Command('loam')
     if (NEED_KERNEL.has(command.name())) requireKernel();
   })
   .addCommand(demoCommand())
+  .addCommand(installCommand())
   .addCommand(localCommand())
   .addCommand(offCommand())
   .addCommand(onCommand())
@@ -52,7 +57,7 @@ try {
   // What a person did or can mend is said in a line; anything else is a fault of ours and shows where.
   const expected = error instanceof LoamError;
   console.error(expected ? `loam: ${errorText(error)}` : error);
-  process.exitCode = expected && error.code === 'LOCAL_MESH_INPUT' ? 2 : 1;
+  process.exitCode = expected && INPUT_ERRORS.has(String(error.code)) ? 2 : 1;
 }
 // Keep-alive connections and unfinished look-ups must not hold the command back.
 process.exit();

@@ -1,0 +1,108 @@
+import { Command } from 'commander';
+import { stringify } from 'yaml';
+import { ClusterApi, type ClusterChoice } from '../install/cluster/api.ts';
+import { definitions } from '../install/crds.ts';
+import { InstallError } from '../install/errors.ts';
+import { namespaceOf, objectsOf } from '../install/render/objects.ts';
+import { marked, rollOut } from '../install/roll-out.ts';
+import { installedIn } from '../install/state.ts';
+import { valuesOf, valuesOfFile, valuesOfSet } from '../install/values.ts';
+
+const DEFAULT_NAMESPACE = 'loam-system';
+const DEFAULT_TIMEOUT_S = 300;
+const NAMESPACE = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+
+interface ClusterOptions extends ClusterChoice {
+  readonly namespace: string;
+}
+
+interface RollOutFlags extends ClusterOptions {
+  readonly set: readonly string[];
+  readonly values: readonly string[];
+  readonly timeout: string;
+  readonly wait: boolean;
+}
+
+const repeated = (value: string, list: readonly string[]): string[] => [...list, value];
+
+function onCluster(command: Command): Command {
+  return command
+    .option('-n, --namespace <name>', 'namespace of the installation', DEFAULT_NAMESPACE)
+    .option('--kubeconfig <file>', 'which cluster, and as whom; by default KUBECONFIG or ~/.kube/config')
+    .option('--context <name>', 'context of the kubeconfig');
+}
+
+function withValues(command: Command): Command {
+  return command
+    .option(
+      '--set <key=value>',
+      'a value of the chart (deploy/chart/values.yaml); may be repeated',
+      repeated,
+      [],
+    )
+    .option('-f, --values <file>', 'a file of values; may be repeated', repeated, [])
+    .option('--timeout <seconds>', 'how long to wait for each program', String(DEFAULT_TIMEOUT_S))
+    .option('--no-wait', 'return when everything is applied');
+}
+
+function namespaceOfFlags({ namespace }: ClusterOptions): string {
+  if (NAMESPACE.test(namespace)) return namespace;
+  throw new InstallError(
+    'INSTALL_INPUT',
+    `--namespace ${JSON.stringify(namespace)} is not usable; allowed: 1 to 63 of a-z, 0-9 and -`,
+  );
+}
+
+function timeoutOf({ timeout }: RollOutFlags): number {
+  const seconds = Number(timeout);
+  if (Number.isFinite(seconds) && seconds > 0) return seconds * 1000;
+  throw new InstallError(
+    'INSTALL_INPUT',
+    `--timeout ${JSON.stringify(timeout)} is not a number of seconds above 0`,
+  );
+}
+
+function layersOf({ set, values }: RollOutFlags): Readonly<Record<string, unknown>>[] {
+  return [...values.map(valuesOfFile), ...set.map(valuesOfSet)];
+}
+
+/** Until all of it is taken: the command ends right after. */
+function print(text: string): Promise<void> {
+  return new Promise((resolve) => process.stdout.write(text, () => resolve()));
+}
+
+const say = (line: string): void => console.log(line);
+
+async function install(options: RollOutFlags & { dryRun?: boolean }): Promise<void> {
+  const installation = { namespace: namespaceOfFlags(options), values: valuesOf(layersOf(options)) };
+  const timeoutMs = timeoutOf(options);
+  if (options.dryRun === true) {
+    const objects = [...definitions(), namespaceOf(installation), ...objectsOf(installation)];
+    await print(
+      objects.map((object) => `---\n${stringify(marked(object), { aliasDuplicateObjects: false })}`).join(''),
+    );
+    return;
+  }
+  const api = await ClusterApi.open(options);
+  const found = await installedIn(api, installation.namespace);
+  if (found !== undefined)
+    throw new InstallError(
+      'INSTALL_STATE',
+      `Loam is installed in ${installation.namespace} already, by ${found.by === 'helm' ? 'Helm: helm upgrade changes it' : 'loam: loam upgrade changes it'}`,
+    );
+  await rollOut(api, installation, { say, timeoutMs, wait: options.wait });
+  if (!options.wait)
+    return say(`nothing was waited for: kubectl get pods --namespace ${installation.namespace}`);
+  say(`Loam is installed in ${installation.namespace} of ${api.server}`);
+  say(
+    'Label a namespace, and its pods are in the mesh: kubectl label namespace NAME loam.dev/dataplane-mode=ambient',
+  );
+}
+
+/** `loam install`: Loam into a cluster. */
+export function installCommand(): Command {
+  return withValues(onCluster(new Command('install')))
+    .description('install Loam into a Kubernetes cluster, and return when it runs')
+    .option('--dry-run', 'print the objects as YAML and change nothing')
+    .action(install);
+}

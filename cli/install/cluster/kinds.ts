@@ -1,0 +1,55 @@
+/** Where the API server has the kinds that the command line reads and writes. */
+import { InstallError } from '../errors.ts';
+import type { Manifest } from '../render/manifest.ts';
+
+interface KindPlace {
+  readonly plural: string;
+  readonly namespaced: boolean;
+}
+
+const namespaced = (plural: string): KindPlace => ({ plural, namespaced: true });
+const ofCluster = (plural: string): KindPlace => ({ plural, namespaced: false });
+
+const PLACES: Readonly<Record<string, KindPlace>> = {
+  'apiextensions.k8s.io/v1/CustomResourceDefinition': ofCluster('customresourcedefinitions'),
+  'apps/v1/DaemonSet': namespaced('daemonsets'),
+  'apps/v1/Deployment': namespaced('deployments'),
+  'gateway.networking.k8s.io/v1/Gateway': namespaced('gateways'),
+  'gateway.networking.k8s.io/v1/GatewayClass': ofCluster('gatewayclasses'),
+  'policy/v1/PodDisruptionBudget': namespaced('poddisruptionbudgets'),
+  'rbac.authorization.k8s.io/v1/ClusterRole': ofCluster('clusterroles'),
+  'rbac.authorization.k8s.io/v1/ClusterRoleBinding': ofCluster('clusterrolebindings'),
+  'rbac.authorization.k8s.io/v1/Role': namespaced('roles'),
+  'rbac.authorization.k8s.io/v1/RoleBinding': namespaced('rolebindings'),
+  'v1/ConfigMap': namespaced('configmaps'),
+  'v1/Namespace': ofCluster('namespaces'),
+  'v1/Node': ofCluster('nodes'),
+  'v1/Pod': namespaced('pods'),
+  'v1/Service': namespaced('services'),
+  'v1/ServiceAccount': namespaced('serviceaccounts'),
+};
+
+/**
+ * Path of a kind's collection.
+ *
+ * @param kind `apiVersion/kind`
+ * @param namespace of a namespaced kind; without it, all namespaces
+ */
+export function collectionPath(kind: string, namespace?: string): string {
+  const place = PLACES[kind];
+  if (place === undefined) throw new InstallError('INSTALL_API', `${kind} is no kind that loam knows`);
+  const group = kind.slice(0, kind.lastIndexOf('/'));
+  const root = group.includes('/') ? `/apis/${group}` : `/api/${group}`;
+  const inside = place.namespaced && namespace !== undefined ? `/namespaces/${namespace}` : '';
+  return `${root}${inside}/${place.plural}`;
+}
+
+/** Path of one object. */
+export function objectPath({ apiVersion, kind, metadata }: Manifest): string {
+  return `${collectionPath(`${apiVersion}/${kind}`, metadata.namespace)}/${metadata.name}`;
+}
+
+/** `Deployment loam-system/loam-controller`, for a person. */
+export function objectText({ kind, metadata }: Manifest): string {
+  return `${kind} ${metadata.namespace === undefined ? '' : `${metadata.namespace}/`}${metadata.name}`;
+}

@@ -1,0 +1,128 @@
+import type {
+  V1DaemonSet,
+  V1PolicyRule,
+  V1ServiceAccount,
+  V1Volume,
+  V1VolumeMount,
+} from '@kubernetes/client-node';
+import { clusterRole } from './controller-rbac.ts';
+import { meta, nameOf, podLabels, selectorOf, type Installation, type Manifest } from './manifest.ts';
+import { commandOf, container, flags, onNode, pullSecrets, RUN_FOLDER } from './programs.ts';
+
+const NAME = 'agent';
+/** Names the agent's programs, maps and pins in the kernels of the cluster's nodes. */
+export const AGENT_INSTANCE = 'loam';
+export const AGENT_STATUS = `${RUN_FOLDER}/agent.sock`;
+/** Where the agent hands pods to ztunnel. */
+export const ZDS_SOCKET = `${RUN_FOLDER}/ztunnel.sock`;
+
+/**
+ * - BPF, PERFMON, NET_ADMIN: load programs, attach them to cgroups, network namespaces and interfaces, make routes and sockets there.
+ * - SYS_ADMIN: enter a pod's network namespace (setns).
+ * - SYS_PTRACE: open /proc/PID/ns/net of a pod's process.
+ */
+const CAPABILITIES = ['BPF', 'NET_ADMIN', 'PERFMON', 'SYS_ADMIN', 'SYS_PTRACE'];
+
+interface HostFolder {
+  readonly name: string;
+  readonly path: string;
+  readonly type: 'Directory' | 'DirectoryOrCreate';
+  readonly readOnly?: true;
+}
+
+const HOST_FOLDERS: readonly HostFolder[] = [
+  { name: 'run', path: RUN_FOLDER, type: 'DirectoryOrCreate' },
+  { name: 'bpffs', path: '/sys/fs/bpf', type: 'Directory' },
+  { name: 'cgroup', path: '/sys/fs/cgroup', type: 'Directory', readOnly: true },
+  { name: 'nri', path: '/var/run/nri', type: 'DirectoryOrCreate' },
+];
+
+const RULES: readonly V1PolicyRule[] = [
+  { apiGroups: [''], resources: ['namespaces', 'pods'], verbs: ['get', 'list', 'watch'] },
+  { apiGroups: [''], resources: ['nodes'], verbs: ['get'] },
+  { apiGroups: ['', 'events.k8s.io'], resources: ['events'], verbs: ['create', 'patch'] },
+];
+
+/** The agents with their account and role. */
+export function agent(installation: Installation): Manifest[] {
+  return [
+    account(installation),
+    ...clusterRole(NAME, installation.namespace, RULES),
+    daemonSet(installation),
+  ];
+}
+
+function account({ namespace }: Installation): Manifest & V1ServiceAccount {
+  return { apiVersion: 'v1', kind: 'ServiceAccount', metadata: meta(NAME, namespace) };
+}
+
+function daemonSet({ namespace, values }: Installation): Manifest & V1DaemonSet {
+  return {
+    apiVersion: 'apps/v1',
+    kind: 'DaemonSet',
+    metadata: meta(NAME, namespace),
+    spec: {
+      selector: { matchLabels: selectorOf(NAME) },
+      // No surge: a second agent of the same instance refuses to start. What is enrolled stays so while one is away.
+      updateStrategy: {
+        type: 'RollingUpdate',
+        rollingUpdate: { maxSurge: 0, maxUnavailable: values.agent.maxUnavailable },
+      },
+      template: {
+        metadata: { labels: podLabels(NAME) },
+        spec: {
+          serviceAccountName: nameOf(NAME),
+          priorityClassName: 'system-node-critical',
+          ...pullSecrets(values),
+          nodeSelector: { 'kubernetes.io/os': 'linux' },
+          tolerations: [{ operator: 'Exists' }],
+          hostNetwork: true,
+          hostPID: true,
+          dnsPolicy: 'ClusterFirstWithHostNet',
+          terminationGracePeriodSeconds: 10,
+          containers: [
+            {
+              ...container(NAME, values),
+              args: flags({
+                instance: AGENT_INSTANCE,
+                node: '$(NODE_NAME)',
+                zds: ZDS_SOCKET,
+                status: AGENT_STATUS,
+                'log-level': values.logLevel,
+              }),
+              env: [
+                {
+                  name: 'NODE_NAME',
+                  valueFrom: { fieldRef: { apiVersion: 'v1', fieldPath: 'spec.nodeName' } },
+                },
+              ],
+              readinessProbe: {
+                exec: { command: [...commandOf('agent/ready-probe'), AGENT_STATUS] },
+                periodSeconds: 5,
+                timeoutSeconds: 5,
+              },
+              resources: values.agent.resources,
+              securityContext: onNode(CAPABILITIES),
+              volumeMounts: hostMounts(),
+            },
+          ],
+          volumes: hostVolumes(),
+        },
+      },
+    },
+  };
+}
+
+/** What the node mounts there later is seen here as well. */
+export function hostMounts(): V1VolumeMount[] {
+  return HOST_FOLDERS.map(({ name, path, readOnly }) => ({
+    name,
+    mountPath: path,
+    mountPropagation: 'HostToContainer',
+    ...(readOnly === true ? { readOnly } : {}),
+  }));
+}
+
+export function hostVolumes(): V1Volume[] {
+  return HOST_FOLDERS.map(({ name, path, type }) => ({ name, hostPath: { path, type } }));
+}

@@ -1,0 +1,150 @@
+/** What the controllers may do: read what they compile, and write what is theirs. */
+import type {
+  RbacV1Subject,
+  V1ClusterRole,
+  V1ClusterRoleBinding,
+  V1PolicyRule,
+  V1Role,
+  V1RoleBinding,
+} from '@kubernetes/client-node';
+import { clusterMeta, meta, nameOf, type Component, type Installation, type Manifest } from './manifest.ts';
+import { ROOT_CONFIG_MAP } from './programs.ts';
+
+const READ = ['get', 'list', 'watch'];
+/** Server-side apply of an object that is not there yet is a patch and a create, both by name. */
+const APPLY = ['create', 'patch'];
+
+const CLUSTER_RULES: readonly V1PolicyRule[] = [
+  { apiGroups: [''], resources: ['namespaces', 'nodes', 'pods', 'serviceaccounts', 'services'], verbs: READ },
+  { apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: READ },
+  {
+    apiGroups: ['gateway.networking.k8s.io'],
+    resources: [
+      'gatewayclasses',
+      'gateways',
+      'grpcroutes',
+      'httproutes',
+      'referencegrants',
+      'tcproutes',
+      'tlsroutes',
+    ],
+    verbs: READ,
+  },
+  {
+    apiGroups: ['security.istio.io'],
+    resources: ['authorizationpolicies', 'peerauthentications', 'requestauthentications'],
+    verbs: READ,
+  },
+  { apiGroups: ['networking.istio.io'], resources: ['serviceentries'], verbs: READ },
+  { apiGroups: ['telemetry.istio.io'], resources: ['telemetries'], verbs: READ },
+  { apiGroups: ['loam.dev'], resources: ['egresspolicies', 'meshsettings', 'trafficpolicies'], verbs: READ },
+  // Status of what was compiled, and nothing else of these objects.
+  {
+    apiGroups: ['gateway.networking.k8s.io'],
+    resources: [
+      'gatewayclasses/status',
+      'gateways/status',
+      'grpcroutes/status',
+      'httproutes/status',
+      'tcproutes/status',
+      'tlsroutes/status',
+    ],
+    verbs: ['patch', 'update'],
+  },
+  {
+    apiGroups: ['security.istio.io'],
+    resources: [
+      'authorizationpolicies/status',
+      'peerauthentications/status',
+      'requestauthentications/status',
+    ],
+    verbs: ['patch', 'update'],
+  },
+  {
+    apiGroups: ['loam.dev'],
+    resources: ['egresspolicies/status', 'meshsettings/status', 'trafficpolicies/status'],
+    verbs: ['patch', 'update'],
+  },
+  { apiGroups: ['authentication.k8s.io'], resources: ['tokenreviews'], verbs: ['create'] },
+  { apiGroups: ['', 'events.k8s.io'], resources: ['events'], verbs: APPLY },
+  // Waypoints, in whatever namespace a Gateway asks for one; where OwnerReferencesPermissionEnforcement is on, owning needs the finalizers.
+  { apiGroups: ['apps'], resources: ['deployments'], verbs: [...READ, ...APPLY, 'delete'] },
+  { apiGroups: ['policy'], resources: ['poddisruptionbudgets'], verbs: [...READ, ...APPLY, 'delete'] },
+  { apiGroups: [''], resources: ['serviceaccounts', 'services'], verbs: [...APPLY, 'delete'] },
+  { apiGroups: ['gateway.networking.k8s.io'], resources: ['gateways/finalizers'], verbs: ['update'] },
+  // The root certificate, where waypoints are.
+  {
+    apiGroups: [''],
+    resources: ['configmaps'],
+    resourceNames: [ROOT_CONFIG_MAP],
+    verbs: [...READ, ...APPLY, 'update', 'delete'],
+  },
+];
+
+/** Names cannot be asked for where something is created by POST. */
+const OWN_RULES: readonly V1PolicyRule[] = [
+  { apiGroups: [''], resources: ['configmaps', 'secrets'], verbs: ['create'] },
+  {
+    apiGroups: [''],
+    resources: ['secrets'],
+    resourceNames: ['cacerts', 'loam-ca', 'loam-session'],
+    verbs: [...READ, 'patch', 'update'],
+  },
+  { apiGroups: ['coordination.k8s.io'], resources: ['leases'], verbs: ['create'] },
+  {
+    apiGroups: ['coordination.k8s.io'],
+    resources: ['leases'],
+    resourceNames: ['loam-controller-leader'],
+    verbs: ['get', 'patch', 'update'],
+  },
+];
+
+/** Roles of the controllers in the cluster and in their own namespace, and their bindings. */
+export function controllerRbac({ namespace }: Installation): Manifest[] {
+  return [
+    ...clusterRole('controller', namespace, CLUSTER_RULES),
+    ...role('controller', namespace, OWN_RULES),
+  ];
+}
+
+const RBAC = 'rbac.authorization.k8s.io';
+
+/** A role in the whole cluster for a program's account. */
+export function clusterRole(
+  component: Component,
+  namespace: string,
+  rules: readonly V1PolicyRule[],
+): Manifest[] {
+  const metadata = clusterMeta(component);
+  const granted: Manifest & V1ClusterRole = {
+    apiVersion: `${RBAC}/v1`,
+    kind: 'ClusterRole',
+    metadata,
+    rules: [...rules],
+  };
+  const binding: Manifest & V1ClusterRoleBinding = {
+    apiVersion: `${RBAC}/v1`,
+    kind: 'ClusterRoleBinding',
+    metadata,
+    roleRef: { apiGroup: RBAC, kind: 'ClusterRole', name: metadata.name },
+    subjects: [subject(component, namespace)],
+  };
+  return [granted, binding];
+}
+
+function role(component: Component, namespace: string, rules: readonly V1PolicyRule[]): Manifest[] {
+  const metadata = meta(component, namespace);
+  const granted: Manifest & V1Role = { apiVersion: `${RBAC}/v1`, kind: 'Role', metadata, rules: [...rules] };
+  const binding: Manifest & V1RoleBinding = {
+    apiVersion: `${RBAC}/v1`,
+    kind: 'RoleBinding',
+    metadata,
+    roleRef: { apiGroup: RBAC, kind: 'Role', name: metadata.name },
+    subjects: [subject(component, namespace)],
+  };
+  return [granted, binding];
+}
+
+function subject(component: Component, namespace: string): RbacV1Subject {
+  return { kind: 'ServiceAccount', name: nameOf(component), namespace };
+}

@@ -1,0 +1,74 @@
+/** What the containers of all our programs have in common. */
+import type { V1Container, V1PodSpec, V1SecurityContext } from '@kubernetes/client-node';
+import type { Values } from '../values.ts';
+import type { Component } from './manifest.ts';
+
+/** Where the controller serves xDS and certificates. */
+export const XDS_PORT = 15012;
+export const METRICS_PORT = 15020;
+export const READY_PORT = 15021;
+
+/** The audience of the tokens that ztunnel and waypoints show the controller. */
+export const TOKEN_AUDIENCE = 'loam';
+/** The ConfigMap with the root certificate, written by the controller. */
+export const ROOT_CONFIG_MAP = 'loam-ca-root-cert';
+export const ROOT_FILE = '/var/run/secrets/loam-root/root-cert.pem';
+export const TOKEN_FILE = '/var/run/secrets/loam/token';
+
+/** Node's folder of sockets that the agent and ztunnel share. */
+export const RUN_FOLDER = '/run/loam';
+
+type ProgramFile = 'controller/main' | 'agent/main' | 'agent/ready-probe' | 'ztunnel/main';
+
+/** How a program of the image is started: no inspector by a signal, and stack traces that name the sources. */
+export function commandOf(program: ProgramFile): string[] {
+  return ['/usr/local/bin/node', '--disable-sigusr1', '--enable-source-maps', `/app/dist/${program}.js`];
+}
+
+/** `--flag value` for each. */
+export function flags(values: Readonly<Record<string, string>>): string[] {
+  return Object.entries(values).flatMap(([flag, value]) => [`--${flag}`, value]);
+}
+
+/** Name, image and command of a program's container. */
+export function container(
+  component: Component & ProgramOf,
+  values: Values,
+): Required<Pick<V1Container, 'name' | 'image' | 'imagePullPolicy' | 'command'>> {
+  return {
+    name: component,
+    image: values.image,
+    imagePullPolicy: values.imagePullPolicy,
+    command: commandOf(`${component}/main`),
+  };
+}
+type ProgramOf = 'controller' | 'agent' | 'ztunnel';
+
+export function pullSecrets(values: Values): Pick<V1PodSpec, 'imagePullSecrets'> {
+  if (values.imagePullSecrets.length === 0) return {};
+  return { imagePullSecrets: values.imagePullSecrets.map((name) => ({ name })) };
+}
+
+/** A container that writes nothing into its image, gains nothing, and has only these capabilities. */
+export function confined(capabilities: readonly string[]): V1SecurityContext {
+  return {
+    allowPrivilegeEscalation: false,
+    readOnlyRootFilesystem: true,
+    capabilities: { drop: ['ALL'], ...(capabilities.length === 0 ? {} : { add: [...capabilities] }) },
+    seccompProfile: { type: 'RuntimeDefault' },
+  };
+}
+
+/**
+ * Of the node's programs: root, since what they open is root's. The runtimes' AppArmor profile forbids writing below /sys/fs/bpf, and
+ * SELinux confines containers away from the node's sockets; both by default, so both are named here.
+ */
+export function onNode(capabilities: readonly string[]): V1SecurityContext {
+  return {
+    ...confined(capabilities),
+    runAsUser: 0,
+    runAsGroup: 0,
+    appArmorProfile: { type: 'Unconfined' },
+    seLinuxOptions: { type: 'spc_t' },
+  };
+}

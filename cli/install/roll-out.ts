@@ -1,0 +1,118 @@
+/** Brings an installation into a cluster: first what is needed to understand it, then the controllers, then the nodes' programs. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ApiError, type ApiObject, type ClusterApi } from './cluster/api.ts';
+import { objectPath, objectText } from './cluster/kinds.ts';
+import { waitForRollout, type WaitOptions } from './cluster/rollout.ts';
+import { definitions, isOwn, type Definition } from './crds.ts';
+import { InstallError } from './errors.ts';
+import type { Installation, Manifest } from './render/manifest.ts';
+import { namespaceOf, objectsOf } from './render/objects.ts';
+
+export const FIELD_MANAGER = 'loam-install';
+const MANAGED_BY = 'app.kubernetes.io/managed-by';
+
+/** Marks what the command line keeps, as Helm marks what Helm does. */
+const OURS = { [MANAGED_BY]: 'loam' } as const;
+
+const ESTABLISH_MS = 30_000;
+const LOOK_MS = 100;
+
+export interface RollOutOptions extends WaitOptions {
+  /** Whether to wait until all of it runs. */
+  readonly wait: boolean;
+}
+
+/**
+ * Applies all objects, and waits until they run.
+ *
+ * @throws InstallError; ApiError that names the object that was refused
+ */
+export async function rollOut(
+  api: ClusterApi,
+  installation: Installation,
+  options: RollOutOptions,
+): Promise<void> {
+  const { say, wait } = options;
+  await applyDefinitions(api, say);
+  await applyNamespace(api, installation);
+  // Those of the nodes come last: ztunnel's pods need the root certificate, which the first controller writes. Without it the kubelet
+  // would try again and again. And the record comes after all: an installation that was interrupted is simply done again.
+  const objects = objectsOf(installation);
+  const first = objects.findIndex(({ kind }) => kind === 'DaemonSet');
+  for (const object of objects.slice(0, first)) await applyObject(api, object);
+  if (wait) await waitForRollout(api, installation.namespace, 'controller', options);
+  for (const object of objects.slice(first)) await applyObject(api, object);
+  say(`applied ${objects.length} objects in namespace ${installation.namespace}`);
+  if (!wait) return;
+  await waitForRollout(api, installation.namespace, 'agent', options);
+  await waitForRollout(api, installation.namespace, 'ztunnel', options);
+}
+
+/** Those of a standard are left alone where they are there: another may have brought a newer one. */
+async function applyDefinitions(api: ClusterApi, say: (line: string) => void): Promise<void> {
+  const all = definitions();
+  const made = await Promise.all(
+    all.map(async (definition) => {
+      if (!isOwn(definition) && (await api.find(objectPath(definition))) !== undefined) return 0;
+      await applyObject(api, definition);
+      return 1;
+    }),
+  );
+  const count = made.reduce<number>((sum, one) => sum + one, 0);
+  for (const definition of all) await established(api, definition);
+  say(`applied ${count} definitions of kinds; ${all.length - count} were there`);
+}
+
+interface WithConditions {
+  readonly status?: {
+    readonly conditions?: readonly {
+      readonly type: string;
+      readonly status: string;
+      readonly message?: string;
+    }[];
+  };
+}
+
+/** Until then the API server does not serve the kind. */
+async function established(api: ClusterApi, definition: Definition): Promise<void> {
+  const deadline = Date.now() + ESTABLISH_MS;
+  for (;;) {
+    const found = await api.get<WithConditions>(objectPath(definition));
+    const conditions = found.status?.conditions ?? [];
+    if (conditions.some(({ type, status }) => type === 'Established' && status === 'True')) return;
+    if (Date.now() > deadline) {
+      const why =
+        conditions.find(({ status }) => status === 'False')?.message ?? 'the API server says nothing of it';
+      throw new InstallError('INSTALL_NOT_READY', `${objectText(definition)} is not served: ${why}`);
+    }
+    await sleep(LOOK_MS);
+  }
+}
+
+/** A namespace that was there before is somebody's own, and stays when the installation goes. */
+async function applyNamespace(api: ClusterApi, installation: Installation): Promise<void> {
+  const namespace = namespaceOf(installation);
+  const found = await api.find(objectPath(namespace));
+  if (found === undefined || isOurs(found)) await applyObject(api, namespace);
+}
+
+/** Whether the command line made it. */
+export function isOurs({ metadata }: Pick<ApiObject, 'metadata'>): boolean {
+  return metadata.labels?.[MANAGED_BY] === OURS[MANAGED_BY];
+}
+
+async function applyObject(api: ClusterApi, object: Manifest): Promise<void> {
+  try {
+    await api.apply(objectPath(object), marked(object), FIELD_MANAGER);
+  } catch (cause) {
+    if (!(cause instanceof ApiError)) throw cause;
+    throw new ApiError(cause.status, `${objectText(object)} was refused: ${cause.message}`, {
+      cause: cause.cause,
+    });
+  }
+}
+
+/** As it is applied. */
+export function marked(object: Manifest): Manifest {
+  return { ...object, metadata: { ...object.metadata, labels: { ...object.metadata.labels, ...OURS } } };
+}
