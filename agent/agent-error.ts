@@ -14,7 +14,13 @@ export type AgentErrorCode =
   /** A node proxy broke the ZDS protocol. */
   | 'ZDS_PROTOCOL'
   /** A node proxy did not answer in time. */
-  | 'ZDS_DEADLINE';
+  | 'ZDS_DEADLINE'
+  /** The container runtime broke the protocol of NRI. */
+  | 'NRI_PROTOCOL'
+  /** The container runtime does not take the agent as its plugin. */
+  | 'NRI_REFUSED'
+  /** A pod that belongs in the mesh was not enrolled in time, and may not start. */
+  | 'NOT_ENROLLED';
 
 /** Every failure that the agent itself raises; those of the kernel come as causes. */
 export class AgentError extends LoamError<AgentErrorCode> {}

@@ -2,7 +2,6 @@
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Logger } from 'pino';
-import { KubeClient } from '../lib/kubernetes/client.ts';
 import type { Layout } from '../lib/linux/bpf/instance-layout.ts';
 import { errorText } from '../lib/loam-error.ts';
 import { systemClock } from './clock.ts';
@@ -10,11 +9,11 @@ import type { AgentConfig } from './config.ts';
 import { KernelRedirection } from './kernel-redirection.ts';
 import { LinuxNode } from './linux-node.ts';
 import { LocalPodSource } from './local-pod-source.ts';
-import { makeKubernetesSource } from './kubernetes/make-source.ts';
+import { KubernetesSide } from './kubernetes/kubernetes-side.ts';
 import { MapWatch } from './map-watch.ts';
 import { OffWatch } from './off-watch.ts';
 import type { PodRecord } from './pod-record.ts';
-import { problemText, type PodSource } from './pod-source.ts';
+import { problemText } from './pod-source.ts';
 import { Reconciler } from './reconciler.ts';
 import { StatusServer } from './status-server.ts';
 import { readinessOf, statusOf, type StatusParts } from './status.ts';
@@ -54,13 +53,18 @@ export async function startAgent(
   });
   started.defer(() => zds.close());
 
-  const source = podSource(config, log);
+  const records = (): ReadonlyMap<string, PodRecord> => reconciler.records;
+  const { kubernetes: access } = config;
+  const kubernetes = access && new KubernetesSide({ ...config, access, clock, log, records });
+  started.defer(() => kubernetes?.close());
+  const source = kubernetes?.source ?? new LocalPodSource(config.pods ?? '');
   const node = new LinuxNode(redirection.cgroupPath);
   const offWatch = new OffWatch(redirection, log);
   const mapWatch = new MapWatch(redirection, log);
   const onPass = (records: Iterable<PodRecord>): void => {
     offWatch.look(records, clock.now());
     mapWatch.look(clock.now());
+    kubernetes?.look(records);
   };
   const reconciler = new Reconciler({ source, redirection, node, handover: zds, clock, log, onPass });
   started.defer(() => reconciler.stop());
@@ -72,6 +76,7 @@ export async function startAgent(
     reconciler,
     redirection,
     zds,
+    kubernetes,
   };
   const status = await StatusServer.listen({
     path: config.status,
@@ -89,6 +94,7 @@ export async function startAgent(
     reconciler.trigger();
   });
   started.defer(() => source.close());
+  kubernetes?.start();
   reconciler.trigger();
 
   const running = started.move();
@@ -101,10 +107,4 @@ export async function startAgent(
       }
     },
   };
-}
-
-function podSource({ node, pods, kubernetes }: AgentConfig, log: Logger): PodSource {
-  if (kubernetes === undefined) return new LocalPodSource(pods ?? '');
-  const client = new KubeClient(kubernetes, { userAgent: 'loam-agent' });
-  return makeKubernetesSource({ node, client, clock: systemClock, log });
 }

@@ -2,6 +2,7 @@
 import { guardMode, type GuardMode } from '../lib/guard-mode.ts';
 import { localAddress } from '../lib/linux/socket.ts';
 import { errorText } from '../lib/loam-error.ts';
+import type { KubernetesStatus } from './kubernetes/kubernetes-side.ts';
 import { podName, type PodRecord } from './pod-record.ts';
 import type { LeftAlone, PodSource, SourceProblem } from './pod-source.ts';
 import type { Reconciler } from './reconciler.ts';
@@ -73,6 +74,8 @@ export interface Status {
   readonly maps: Readonly<Record<string, MapFill>>;
   /** What somebody had taken away of the kernel part and was put back, and how often. */
   readonly repairs: Readonly<Record<string, number>>;
+  /** Where the pods come from the Kubernetes API. */
+  readonly kubernetes?: KubernetesStatus;
 }
 
 export interface StatusParts {
@@ -82,9 +85,11 @@ export interface StatusParts {
   readonly reconciler: Reconciler;
   readonly redirection: RedirectionPort;
   readonly zds: ZdsServer;
+  readonly kubernetes?: { readonly status: KubernetesStatus } | undefined;
 }
 
-export function statusOf({ node, instance, source, reconciler, redirection, zds }: StatusParts): Status {
+export function statusOf(parts: StatusParts): Status {
+  const { node, instance, source, reconciler, redirection, zds, kubernetes } = parts;
   const drops = guardDrops(redirection);
   const off = switchedOff(redirection);
   return {
@@ -103,6 +108,7 @@ export function statusOf({ node, instance, source, reconciler, redirection, zds 
     kernel: kernelStats(redirection),
     maps: fill(redirection),
     repairs: reconciler.repairs,
+    ...(kubernetes && { kubernetes: kubernetes.status }),
   };
 }
 

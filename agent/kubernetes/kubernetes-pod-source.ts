@@ -2,7 +2,7 @@
  * The pods of this node as the Kubernetes API has them, each with the network namespace that its processes are in.
  * While the API is away, what was known last holds.
  */
-import { isEnrolled } from '../../lib/enrolment.ts';
+import { DATAPLANE_MODE_LABEL, isEnrolled, type Labels } from '../../lib/enrolment.ts';
 import { Backoff } from '../../lib/backoff.ts';
 import type { Clock } from '../clock.ts';
 import type { LeftAlone, PodSource, PodSpec, SourceProblem, SourceState } from '../pod-source.ts';
@@ -10,18 +10,29 @@ import type { Feed, MakeFeed } from './feed.ts';
 import type { FoundNetns, NetnsFinder } from './netns-finder.ts';
 import { nodeNamespace, nodePod, type NodeNamespace, type NodePod } from './node-objects.ts';
 import { whyLeftAlone } from './left-alone.ts';
+import type { Sandboxes } from './sandboxes.ts';
 
 /** Namespaces are looked after this often; it costs a pass over all processes only where one is missing. */
 const LOOK_MS = 2000;
 /** Between passes over all processes while a pod's namespace is not to be found. */
+const AMBIENT: Labels = { [DATAPLANE_MODE_LABEL]: 'ambient' };
 const SEARCH = { initialMs: 50, maxMs: LOOK_MS };
 
 export interface KubernetesPodSourceOptions {
   readonly node: string;
   readonly makeFeed: MakeFeed;
   readonly finder: Pick<NetnsFinder, 'look' | 'of' | 'processesOf' | 'close'>;
+  /** What the runtime tells of the pods' sandboxes, where it does. */
+  readonly sandboxes: Pick<Sandboxes, 'ofPod'>;
   readonly clock: Clock;
 }
+
+/** Whether a pod that the runtime tells of belongs in the mesh, as far as it is known. */
+export type Membership =
+  | { readonly kind: 'outside' }
+  /** With the API's uid, which of a static pod is not the kubelet's. */
+  | { readonly kind: 'member'; readonly uid: string }
+  | { readonly kind: 'unknown'; readonly why: string };
 
 /** A pod as it was read last, with what was made of it. */
 interface Entry {
@@ -46,11 +57,7 @@ export class KubernetesPodSource implements PodSource {
 
   constructor(options: KubernetesPodSourceOptions) {
     this.#options = options;
-    const changed = (): void => {
-      this.#search.reset();
-      this.#passAt = 0;
-      this.#schedule(0);
-    };
+    const changed = (): void => this.changed();
     const common = { onChange: changed, onSync: changed, onProblem: changed };
     const fieldSelector = `spec.nodeName=${options.node}`;
     this.#pods = options.makeFeed({
@@ -64,6 +71,39 @@ export class KubernetesPodSource implements PodSource {
 
   get state(): SourceState {
     return this.#state;
+  }
+
+  /** Something that the state is made of is another now. */
+  changed(): void {
+    this.#search.reset();
+    this.#passAt = 0;
+    this.#schedule(0);
+  }
+
+  /**
+   * Judges a pod as the runtime knows it, by what is known now.
+   *
+   * @param pod with the kubelet's uid, and its labels when its sandbox was made
+   */
+  membership(pod: { readonly uid: string; readonly namespace: string; readonly labels: Labels }): Membership {
+    const found = [...this.#pods.objects.values()].find(({ cgroupUid }) => cgroupUid === pod.uid);
+    const labels = found?.labels ?? pod.labels;
+    const namespace = this.#namespaces.objects.get(pod.namespace);
+    // The pod's own label decides, where it has one.
+    if (!isEnrolled(labels, AMBIENT)) return { kind: 'outside' };
+    if (namespace === undefined && !isEnrolled(labels, {})) {
+      return { kind: 'unknown', why: this.#away() ?? `namespace ${pod.namespace} is not known yet` };
+    }
+    if (!isEnrolled(labels, namespace?.labels)) return { kind: 'outside' };
+    if (found === undefined)
+      return { kind: 'unknown', why: this.#away() ?? 'the API has not told of the pod yet' };
+    if (this.#state.leftAlone?.some(({ uid }) => uid === found.uid)) return { kind: 'outside' };
+    return { kind: 'member', uid: found.uid };
+  }
+
+  #away(): string | undefined {
+    const problem = this.#pods.problem ?? this.#namespaces.problem;
+    return problem === undefined ? undefined : `the Kubernetes API cannot be read: ${problem}`;
   }
 
   start(onChange: () => void): void {
@@ -102,7 +142,7 @@ export class KubernetesPodSource implements PodSource {
   }
 
   #read(): void {
-    const { clock, finder } = this.#options;
+    const { clock, finder, sandboxes } = this.#options;
     const known = new Map<string, NodePod>();
     for (const pod of this.#pods.objects.values()) known.set(pod.uid, pod);
     // Gone from the API by force, perhaps, while its processes still run: they stay in the mesh until they end.
@@ -117,9 +157,10 @@ export class KubernetesPodSource implements PodSource {
       if (namespace === undefined) complete = false;
       else if (isEnrolled(pod.labels, namespace.labels)) wanted.set(uid, [pod, namespace]);
     }
-    const searched = new Set(
-      [...wanted.values()].filter(([pod]) => !pod.hostNetwork).map(([pod]) => pod.cgroupUid),
-    );
+    const searched = new Map<string, number | undefined>();
+    for (const [{ cgroupUid, hostNetwork }] of wanted.values()) {
+      if (!hostNetwork) searched.set(cgroupUid, sandboxes.ofPod(cgroupUid)?.pid);
+    }
     const maySearch = clock.now() >= this.#passAt;
     if (!finder.look(searched, maySearch)) this.#search.reset();
     else if (maySearch) this.#passAt = clock.now() + this.#search.next();
@@ -130,7 +171,11 @@ export class KubernetesPodSource implements PodSource {
       if ((pod.ended || pod.leaving) && !(netns?.inhabited ?? false)) continue;
       const why = whyLeftAlone(pod, netns, finder.processesOf(pod.cgroupUid));
       if (why !== undefined) leftAlone.push({ uid, pod: nameOf(pod), why });
-      else if (pod.ips.length > 0) entries.set(uid, this.#entry(uid, pod, namespace, netns));
+      // The runtime knows the address before the API does, also that of a new sandbox.
+      const told = sandboxes.ofPod(pod.cgroupUid)?.ips ?? [];
+      const ips = told.length > 0 ? told : pod.ips;
+      if (why === undefined && ips.length > 0)
+        entries.set(uid, this.#entry({ ...pod, ips }, namespace, netns));
     }
     this.#entries = entries;
     const pods = new Map([...entries].map(([uid, { spec }]) => [uid, spec]));
@@ -143,10 +188,10 @@ export class KubernetesPodSource implements PodSource {
   }
 
   /** The same object as before where nothing has changed: the reconciler tells a change by that. */
-  #entry(uid: string, pod: NodePod, namespace: NodeNamespace, netns: FoundNetns | undefined): Entry {
-    const before = this.#entries.get(uid);
+  #entry(pod: NodePod, namespace: NodeNamespace, netns: FoundNetns | undefined): Entry {
+    const before = this.#entries.get(pod.uid);
     const spec: PodSpec = {
-      uid,
+      uid: pod.uid,
       name: pod.metadata.name,
       namespace: pod.metadata.namespace ?? '',
       serviceAccount: pod.serviceAccount,

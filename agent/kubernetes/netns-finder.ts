@@ -55,14 +55,16 @@ export class NetnsFinder {
   /**
    * Sees that what is known of these pods is so still, and lets go of all others.
    *
-   * @param pods uids, as the cgroups have them
+   * @param pods uids, as the cgroups have them; with each the process of its sandbox where the runtime told it, which is
+   *   believed as far as its cgroup says the same
    * @param search whether a pass over all processes may be made for those that are not known, or whose process has ended
    * @returns whether there are such pods now
    */
-  look(pods: ReadonlySet<string>, search: boolean): boolean {
+  look(pods: ReadonlyMap<string, number | undefined>, search: boolean): boolean {
     for (const pod of [...this.#held.keys()]) if (!pods.has(pod)) this.forget(pod);
     for (const pod of this.#processes.keys()) if (!pods.has(pod)) this.#processes.delete(pod);
-    const unsure = new Set([...pods].filter((pod) => !this.#isSure(this.#held.get(pod))));
+    for (const [pod, pid] of pods) this.#follow(pod, pid);
+    const unsure = new Set([...pods.keys()].filter((pod) => !this.#isSure(this.#held.get(pod))));
     if (unsure.size === 0 || !search) return unsure.size > 0;
     const found = this.#table.scan(unsure);
     for (const pod of unsure) {
@@ -82,6 +84,12 @@ export class NetnsFinder {
 
   close(): void {
     for (const pod of [...this.#held.keys()]) this.forget(pod);
+  }
+
+  #follow(pod: string, sandboxPid: number | undefined): void {
+    if (sandboxPid === undefined || this.#held.get(pod)?.witness?.pid === sandboxPid) return;
+    const process = this.#table.find(sandboxPid, pod);
+    if (process !== undefined) this.#settle(pod, [process]);
   }
 
   #isSure(held: Held | undefined): boolean {

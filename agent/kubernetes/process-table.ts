@@ -67,6 +67,15 @@ export class ProcessTable {
     return found;
   }
 
+  /** One process, if it is there and of this pod. */
+  find(pid: number, pod: string): PodProcess | undefined {
+    const stat = this.#stat(pid);
+    const cgroup = stat && this.#read(`${pid}/cgroup`);
+    if (cgroup === undefined || podOfCgroup(cgroup) !== pod) return undefined;
+    const netns = this.netnsOf(pid);
+    return stat && netns && { pid, ...stat, netns };
+  }
+
   /** Whether this very process is there still, and lives: not a zombie, nor another one that got its id. */
   isAlive({ pid, start }: Pick<PodProcess, 'pid' | 'start'>): boolean {
     return this.#stat(pid)?.start === start;

@@ -11,6 +11,7 @@ describe('agent configuration', () => {
       node: 'node-a',
       pods: 'p.json',
       kubernetes: undefined,
+      nri: '/var/run/nri/nri.sock',
       zds: '/z',
       status: '/s',
       cgroup: '/cg',

@@ -68,13 +68,13 @@ export class FakeApi {
 export class FakeFinder implements Pick<NetnsFinder, 'look' | 'of' | 'processesOf' | 'close'> {
   readonly found = new Map<string, FoundNetns>();
   readonly processes = new Map<string, readonly PodProcess[]>();
-  asked: ReadonlySet<string> = new Set();
+  asked: ReadonlyMap<string, number | undefined> = new Map();
   passes = 0;
   closed = false;
 
-  look(pods: ReadonlySet<string>, search: boolean): boolean {
+  look(pods: ReadonlyMap<string, number | undefined>, search: boolean): boolean {
     this.asked = pods;
-    const missing = [...pods].some((pod) => !(this.found.get(pod)?.inhabited ?? false));
+    const missing = [...pods.keys()].some((pod) => !(this.found.get(pod)?.inhabited ?? false));
     if (missing && search) this.passes += 1;
     return missing;
   }

@@ -3,6 +3,7 @@ import { beforeEach, describe, it } from 'mocha';
 import { KubernetesPodSource } from '../../../../agent/kubernetes/kubernetes-pod-source.ts';
 import type { KubeMetadata } from '../../../../lib/kubernetes/resource.ts';
 import { FakeClock } from '../fakes.ts';
+import { Sandboxes } from '../../../../agent/kubernetes/sandboxes.ts';
 import { FakeApi, FakeFinder } from './fakes.ts';
 
 const PODS = '/api/v1/pods';
@@ -40,6 +41,7 @@ describe('pods from the Kubernetes API', () => {
   let finder: FakeFinder;
   let clock: FakeClock;
   let source: KubernetesPodSource;
+  let sandboxes: Sandboxes;
   let changes: number;
   const settle = (ms = 1): void => clock.advance(ms);
   const names = (): string[] => [...source.state.pods.values()].map((pod) => pod.name);
@@ -49,7 +51,8 @@ describe('pods from the Kubernetes API', () => {
     finder = new FakeFinder();
     clock = new FakeClock();
     changes = 0;
-    source = new KubernetesPodSource({ node: 'n1', makeFeed: api.makeFeed, finder, clock });
+    sandboxes = new Sandboxes(() => source.changed());
+    source = new KubernetesPodSource({ node: 'n1', makeFeed: api.makeFeed, finder, clock, sandboxes });
     source.start(() => (changes += 1));
     settle();
   });
@@ -117,7 +120,7 @@ describe('pods from the Kubernetes API', () => {
     api.set(PODS, apiPod('web', { metadata: { labels: { [MODE]: 'none' } } }));
     settle();
     assert.deepEqual(names(), []);
-    assert.deepEqual([...finder.asked], [], 'the namespace is let go of');
+    assert.equal(finder.asked.size, 0, 'the namespace is let go of');
     api.set(NAMESPACES, namespace({}));
     api.set(PODS, apiPod('web', { metadata: { labels: { [MODE]: 'ambient' } } }));
     settle();
@@ -206,7 +209,7 @@ describe('pods from the Kubernetes API', () => {
     settle(2000);
     assert.deepEqual(names(), []);
     settle(2000);
-    assert.deepEqual([...finder.asked], []);
+    assert.equal(finder.asked.size, 0);
   });
 
   it('tells a pod from an earlier one of the same name', () => {
@@ -247,6 +250,60 @@ describe('pods from the Kubernetes API', () => {
     settle();
     assert.equal(source.state.pods.get('uid-static')?.netns, '/proc/self/fd/30');
     assert.equal(source.state.pods.get('uid-liar')?.netns, undefined);
+  });
+
+  it('has the address and the process of a sandbox from the runtime before the API has them', () => {
+    begin();
+    const early = { status: { phase: 'Pending', podIP: undefined, podIPs: undefined } };
+    api.set(PODS, apiPod('early', early));
+    settle();
+    assert.deepEqual(names(), ['web']);
+    sandboxes.add({ id: 's1', pod: 'uid-early', pid: 77, ips: ['10.0.0.7', 'nonsense', '10.0.0.8'] });
+    finder.found.set('uid-early', netns(40));
+    settle();
+    assert.equal(finder.asked.get('uid-early'), 77);
+    assert.deepEqual(source.state.pods.get('uid-early')?.ips, ['10.0.0.7']);
+    sandboxes.add({ id: 's2', pod: 'uid-early', pid: 78, ips: ['10.0.0.9'] });
+    settle();
+    assert.deepEqual(source.state.pods.get('uid-early')?.ips, ['10.0.0.9'], 'of the newest sandbox');
+    sandboxes.remove('s2');
+    sandboxes.remove('s1');
+    settle();
+    assert.equal(source.state.pods.get('uid-early'), undefined);
+  });
+
+  describe('whether a pod that the runtime tells of belongs in the mesh', () => {
+    const told = { uid: 'uid-x', namespace: 'shop', labels: {} };
+    const kind = (pod: Partial<typeof told> & { labels?: Record<string, string> } = {}): string =>
+      source.membership({ ...told, ...pod }).kind;
+
+    it('is not known before the API was read, unless its own label says no', () => {
+      assert.equal(kind(), 'unknown');
+      assert.equal(kind({ labels: { [MODE]: 'none' } }), 'outside');
+      assert.equal(kind({ labels: { [MODE]: 'ambient' } }), 'unknown');
+      api.problem(PODS, 'connect: refused');
+      assert.match(JSON.stringify(source.membership(told)), /cannot be read: connect: refused/);
+    });
+
+    it('is known by the labels of the pod and of its namespace', () => {
+      begin();
+      assert.equal(kind(), 'unknown', 'it is to be in the mesh, and there is no pod yet');
+      runs('x');
+      settle();
+      assert.deepEqual(source.membership(told), { kind: 'member', uid: 'uid-x' });
+      runs('x', { metadata: { labels: { [MODE]: 'none' } } });
+      assert.equal(kind(), 'outside');
+      api.set(NAMESPACES, namespace({}));
+      assert.equal(kind({ uid: 'uid-y' }), 'outside');
+      assert.equal(kind({ uid: 'uid-y', namespace: 'unheard-of' }), 'unknown');
+    });
+
+    it('is no for a pod that is left alone', () => {
+      begin();
+      runs('x', { spec: { hostNetwork: true } });
+      settle();
+      assert.equal(kind(), 'outside');
+    });
   });
 
   it('closes what it holds', () => {

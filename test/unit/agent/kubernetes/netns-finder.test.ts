@@ -12,7 +12,8 @@ const ofNode = [statSync('/proc/self/ns/net', { bigint: true })];
 describe("finding pods' network namespaces by their processes", () => {
   let pod: PodProcesses;
   let finder: NetnsFinder;
-  const look = (search = true): boolean => finder.look(new Set([pod.uid]), search);
+  const look = (search = true, sandbox?: number): boolean =>
+    finder.look(new Map([[pod.uid, sandbox]]), search);
 
   beforeEach(() => {
     pod = new PodProcesses();
@@ -79,11 +80,29 @@ describe("finding pods' network namespaces by their processes", () => {
     assert.notEqual(now.path, before?.path);
   });
 
+  it('follows the sandbox that the runtime tells of, without a pass over all processes', async () => {
+    const first = await pod.start('new');
+    assert.equal(look(false, first.pid), false);
+    assert.equal(finder.of(pod.uid)?.inode.ino, netnsOf(first.pid));
+    const second = await pod.start('new');
+    assert.equal(look(false, second.pid), false);
+    assert.equal(finder.of(pod.uid)?.inode.ino, netnsOf(second.pid));
+  });
+
+  it('does not believe the runtime about a process that is not of the pod', async () => {
+    const foreign = new PodProcesses();
+    const sandbox = await foreign.start('new');
+    assert.equal(look(false, sandbox.pid), true);
+    assert.equal(look(false, process.pid), true);
+    assert.equal(finder.of(pod.uid), undefined);
+    await foreign.close();
+  });
+
   it('lets go of a pod that nobody asks for any more', async () => {
     await pod.start('new');
     look();
     const path = finder.of(pod.uid)?.path ?? '';
-    assert.equal(finder.look(new Set(), true), false);
+    assert.equal(finder.look(new Map(), true), false);
     assert.equal(finder.of(pod.uid), undefined);
     assert.throws(() => statSync(path), /ENOENT/);
   });

@@ -1,0 +1,97 @@
+/** What the agent has to do with Kubernetes, out of its parts: the API's pods, the runtime's sandboxes, Events. */
+import { statSync } from 'node:fs';
+import type { Logger } from 'pino';
+import type { KubeAccess } from '../../lib/kubernetes/access.ts';
+import { KubeClient } from '../../lib/kubernetes/client.ts';
+import { Reflector } from '../../lib/kubernetes/reflector.ts';
+import type { NetnsInode } from '../../lib/linux/netns.ts';
+import type { Clock } from '../clock.ts';
+import type { PodRecord } from '../pod-record.ts';
+import { KubernetesPodSource } from './kubernetes-pod-source.ts';
+import { NetnsFinder } from './netns-finder.ts';
+import { NriPlugin, type NriState } from './nri/plugin.ts';
+import { PodEvents } from './pod-events.ts';
+import { PodGate, type GateCounts } from './pod-gate.ts';
+import { ProcessTable } from './process-table.ts';
+import { Sandboxes } from './sandboxes.ts';
+import { TroubleTeller } from './trouble-teller.ts';
+
+export interface KubernetesSideOptions {
+  readonly node: string;
+  readonly access: KubeAccess;
+  /** Path of the container runtime's NRI socket. */
+  readonly nri: string;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** The pods that belong in the mesh, by uid. */
+  readonly records: () => ReadonlyMap<string, PodRecord>;
+}
+
+export interface KubernetesStatus {
+  readonly nri: NriState;
+  /** Pods that were held until they were enrolled. */
+  readonly held: GateCounts;
+}
+
+export class KubernetesSide {
+  readonly source: KubernetesPodSource;
+  readonly #client: KubeClient;
+  readonly #gate: PodGate;
+  readonly #nri: NriPlugin;
+  readonly #teller: TroubleTeller;
+
+  /** @throws Error where the processes of the node cannot be seen */
+  constructor({ node, access, nri, clock, log, records }: KubernetesSideOptions) {
+    const client = new KubeClient(access, { userAgent: 'loam-agent' });
+    const sandboxes = new Sandboxes(() => this.source.changed());
+    const events = new PodEvents({ client, node, clock, log });
+    this.#client = client;
+    this.source = new KubernetesPodSource({
+      node,
+      clock,
+      sandboxes,
+      finder: new NetnsFinder({ table: new ProcessTable(clock), ofNode: netnsOfNode() }),
+      makeFeed: (request) => new Reflector({ client, log, ...request }),
+    });
+    this.#gate = new PodGate({
+      source: this.source,
+      records,
+      clock,
+      log,
+      onRefused: (pod, message) => events.tell(pod, { type: 'Warning', reason: 'NotInMesh', message }),
+    });
+    this.#nri = new NriPlugin({
+      path: nri,
+      sandboxes,
+      hold: (pod, atMostMs) => this.#gate.hold(pod, atMostMs),
+      clock,
+      log,
+    });
+    this.#teller = new TroubleTeller({ events, clock });
+  }
+
+  get status(): KubernetesStatus {
+    return { nri: this.#nri.state, held: this.#gate.counts };
+  }
+
+  /** Begins to hold pods; the source is started by whoever follows it. */
+  start(): void {
+    this.#nri.start();
+  }
+
+  /** To be called after each pass of the reconciler. */
+  look(records: Iterable<PodRecord>): void {
+    this.#teller.look(records, this.source.state.leftAlone ?? []);
+  }
+
+  /** The source is closed by whoever started it. */
+  close(): void {
+    this.#nri.close();
+    this.#client.close();
+  }
+}
+
+/** Ours, which is the node's, and that of the node's first process, which shows that its processes can be seen. */
+function netnsOfNode(): NetnsInode[] {
+  return ['/proc/self/ns/net', '/proc/1/ns/net'].map((path) => statSync(path, { bigint: true }));
+}
