@@ -45,9 +45,8 @@ export function accept(
   const objects = collect(files, previous, problems);
   const doubts = doubtsOf(files, previous, problems);
   retain(previous, objects, doubts);
-  retainNamespaces(previous, objects, problems);
-  for (const file of checkReferences(previous, objects, problems, context.rootNamespace))
-    doubts.files.add(file);
+  if (context.platform !== 'kubernetes') retainNamespaces(previous, objects, problems);
+  for (const file of checkReferences(previous, objects, problems, context)) doubts.files.add(file);
   // What an object with a wrong reference was before its namespace was misspelt cannot be known either.
   retain(previous, objects, doubts);
   problems.push(...warningsOf(objects, context));
@@ -65,7 +64,9 @@ function collect(
       if (document.type === 'bad') problems.push(...document.problems);
       else if (document.type === 'ignored') problems.push(document.problem);
       else {
-        const found: AcceptedObject = { object: document.object, file, line: document.line, lastGood: false };
+        const { object, line, warnings } = document;
+        const found: AcceptedObject = { object, file, ...(line !== undefined && { line }), lastGood: false };
+        if (warnings !== undefined) problems.push(...warnings);
         const key = objectKey(refOf(found.object));
         const other = objects.get(key);
         // Of two files the one that was in force counts, else the first by name.
@@ -88,11 +89,18 @@ function addStandIns(
   for (const { file, documents } of files) {
     for (const document of documents) {
       if (document.type !== 'bad' || document.standIn === undefined) continue;
-      const { object, effect } = document.standIn;
+      const { line, standIn } = document;
+      const { object, effect } = standIn;
       const key = objectKey(refOf(object));
       const held = previous.get(key);
       if (objects.has(key) || (held !== undefined && held.standIn === undefined)) continue;
-      objects.set(key, { object, file, line: document.line, lastGood: false, standIn: effect });
+      objects.set(key, {
+        object,
+        file,
+        ...(line !== undefined && { line }),
+        lastGood: false,
+        standIn: effect,
+      });
     }
   }
 }
@@ -189,13 +197,13 @@ function checkReferences(
   previous: ReadonlyMap<string, HeldObject>,
   objects: Map<string, AcceptedObject>,
   problems: Problem[],
-  rootNamespace: string,
+  context: WarningContext,
 ): Set<string> {
   const dropped = new Set<string>();
   // Accounts before the pods that name them: whether an account is in force decides about the pod.
   const sorted = [...objects].sort(([, a], [, b]) => rank(a.object) - rank(b.object));
   for (const [key, found] of sorted) {
-    for (const reference of referencesOf(found.object, rootNamespace)) {
+    for (const reference of referencesOf(found.object, context)) {
       if (isMet(reference, objects)) continue;
       problems.push({
         severity: 'error',

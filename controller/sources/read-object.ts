@@ -10,11 +10,17 @@ import { parseYamlFile, type YamlDocument } from './yaml-file.ts';
 
 /** What one document of a file turned out to be. */
 export type ReadDocument =
-  | { readonly type: 'object'; readonly line: number; readonly object: KubeObject }
+  | {
+      readonly type: 'object';
+      readonly line?: number;
+      readonly object: KubeObject;
+      /** What is doubtful about it. */
+      readonly warnings?: readonly Problem[];
+    }
   /** `ref` is there as far as the document says what it is about. */
   | {
       readonly type: 'bad';
-      readonly line: number;
+      readonly line?: number;
       readonly ref?: ObjectRef;
       readonly problems: readonly Problem[];
       /** What is in force in its place where it was never right. */
@@ -22,6 +28,16 @@ export type ReadDocument =
     }
   /** A kind that Loam does not read: an ordinary thing in a directory of manifests. */
   | { readonly type: 'ignored'; readonly problem: Problem };
+
+/** Where an object comes from, for messages. */
+export interface Place {
+  readonly file: string;
+  readonly line?: number;
+  /** Line of a field, where there are lines. */
+  lineOf(path: readonly (string | number)[]): number | undefined;
+  /** True where an API server has admitted it, so that its author believes it in force (stand-in.ts). */
+  readonly admitted?: boolean;
+}
 
 /** Kinds under these groups are ours to understand: one that we do not know must not be passed over in silence. */
 const OWN_GROUPS = ['security.istio.io/', 'loam.dev/'];
@@ -47,6 +63,7 @@ export function readManifest(file: string, text: string): ReadDocument[] {
 
 function readDocument(file: string, document: YamlDocument): ReadDocument {
   const { line, content } = document;
+  const place: Place = { file, line, lineOf: (path) => document.lineOf(path) };
   if (!content.ok) {
     const problem: Problem = {
       severity: 'error',
@@ -58,7 +75,7 @@ function readDocument(file: string, document: YamlDocument): ReadDocument {
   }
   const { data } = content;
   if (!isRecord(data)) {
-    return bad(file, document, undefined, [
+    return bad(place, undefined, [
       wholeProblem('a manifest must be a map with apiVersion, kind and metadata'),
     ]);
   }
@@ -70,7 +87,7 @@ function readDocument(file: string, document: YamlDocument): ReadDocument {
       typeof kind === 'string'
         ? ['apiVersion', known === undefined ? API_VERSIONS : SCHEMAS[known].apiVersions]
         : ['kind', KINDS];
-    return bad(file, document, data, [
+    return bad(place, data, [
       {
         path: [missing],
         atKey: false,
@@ -80,10 +97,10 @@ function readDocument(file: string, document: YamlDocument): ReadDocument {
       },
     ]);
   }
-  if (known === undefined) return unknownKind(file, document, data, kind, apiVersion);
+  if (known === undefined) return unknownKind(place, data, kind, apiVersion);
   const { apiVersions } = SCHEMAS[known];
   if (!apiVersions.includes(apiVersion)) {
-    return badKnown(file, document, known, data, [
+    return badKnown(place, known, data, [
       {
         path: ['apiVersion'],
         atKey: false,
@@ -93,32 +110,27 @@ function readDocument(file: string, document: YamlDocument): ReadDocument {
       },
     ]);
   }
-  return readKnown(file, document, known, data);
+  return readObject(place, known, data);
 }
 
-function readKnown(
-  file: string,
-  document: YamlDocument,
-  kind: Kind,
-  data: Record<string, unknown>,
-): ReadDocument {
+/** Reads an object of a kind that is known, whatever it is written in. */
+export function readObject(place: Place, kind: Kind, data: Record<string, unknown>): ReadDocument {
   const object = withoutNulls(kind, data);
   const problems = validateSchema(kind, object);
   if (problems.length === 0) problems.push(...checkObject(asKubeObject(object)));
-  if (problems.length > 0) return badKnown(file, document, kind, data, problems);
-  return { type: 'object', line: document.line, object: asKubeObject(object) };
+  if (problems.length > 0) return badKnown(place, kind, data, problems);
+  return { type: 'object', ...lineAt(place.line), object: asKubeObject(object) };
 }
 
 function unknownKind(
-  file: string,
-  document: YamlDocument,
+  place: Place,
   data: Record<string, unknown>,
   kind: string,
   apiVersion: string,
 ): ReadDocument {
   // `kubectl get -o yaml` writes lists: what is in them would go unread, and what they replace would be gone.
   if (kind === 'List' || KINDS.some((known) => kind === `${known}List`)) {
-    return bad(file, document, undefined, [
+    return bad(place, undefined, [
       {
         path: ['kind'],
         atKey: false,
@@ -133,7 +145,7 @@ function unknownKind(
   const isOwn = OWN_GROUPS.some((group) => apiVersion.startsWith(group));
   if (guess !== undefined || isOwn || isUnsupported) {
     const hint = guess === undefined ? '' : `; did you mean ${show(guess)}?`;
-    return bad(file, document, data, [
+    return bad(place, data, [
       {
         path: ['kind'],
         atKey: false,
@@ -147,8 +159,8 @@ function unknownKind(
   const about = ref === undefined ? aboutOf(data) : undefined;
   const problem: Problem = {
     severity: 'warning',
-    file,
-    line: document.line,
+    file: place.file,
+    ...lineAt(place.line),
     ...(ref === undefined ? {} : { object: ref }),
     ...(about === undefined ? {} : { about }),
     field: 'kind',
@@ -165,19 +177,17 @@ function wholeProblem(message: string): FieldProblem {
 
 /** A broken document of a kind that may need something strict in its place. */
 function badKnown(
-  file: string,
-  document: YamlDocument,
+  place: Place,
   kind: Kind,
   data: Record<string, unknown>,
   problems: readonly FieldProblem[],
 ): ReadDocument {
-  const standIn = standInFor(kind, data);
-  return { ...bad(file, document, data, problems), ...(standIn !== undefined && { standIn }) };
+  const standIn = standInFor(kind, data, place.admitted === true);
+  return { ...bad(place, data, problems), ...(standIn !== undefined && { standIn }) };
 }
 
 function bad(
-  file: string,
-  document: YamlDocument,
+  place: Place,
   data: Record<string, unknown> | undefined,
   problems: readonly FieldProblem[],
 ): ReadDocument {
@@ -185,12 +195,12 @@ function bad(
   const about = data === undefined || ref !== undefined ? undefined : aboutOf(data);
   return {
     type: 'bad',
-    line: document.line,
+    ...lineAt(place.line),
     ...(ref === undefined ? {} : { ref }),
     problems: problems.map((found) => ({
       severity: 'error',
-      file,
-      line: document.lineOf(found.path),
+      file: place.file,
+      ...lineAt(place.lineOf(found.path)),
       ...(ref === undefined ? {} : { object: ref }),
       ...(about === undefined ? {} : { about }),
       ...(found.path.length === 0 ? {} : { field: fieldText(found.path) }),
@@ -199,6 +209,10 @@ function bad(
       ...(found.allowed === undefined ? {} : { allowed: found.allowed }),
     })),
   };
+}
+
+function lineAt(line: number | undefined): { line?: number } {
+  return line === undefined ? {} : { line };
 }
 
 /** For a reader to recognise the document by; nothing of it is known to be true. */

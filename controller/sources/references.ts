@@ -18,14 +18,22 @@ export interface Reference {
   readonly to: ObjectRef;
 }
 
-/** The references of an object that do not exist without a manifest of their own. */
-export function referencesOf(object: KubeObject, rootNamespace: string): Reference[] {
+/**
+ * The references of an object that do not exist without a manifest of their own. An API server vouches for namespaces and
+ * accounts: nothing was admitted without them.
+ */
+export function referencesOf(
+  object: KubeObject,
+  { rootNamespace, platform }: { readonly rootNamespace: string; readonly platform?: 'kubernetes' },
+): Reference[] {
   const found: Reference[] = [];
   const namespace = namespaceOf(object);
-  if (namespace !== '' && namespace !== rootNamespace && !BUILT_IN_NAMESPACES.includes(namespace)) {
+  const inCluster = platform === 'kubernetes';
+  const isThere = inCluster || namespace === rootNamespace || BUILT_IN_NAMESPACES.includes(namespace);
+  if (namespace !== '' && !isThere) {
     found.push({ field: 'metadata.namespace', to: { kind: 'Namespace', namespace: '', name: namespace } });
   }
-  if (object.kind === 'Pod') {
+  if (object.kind === 'Pod' && !inCluster) {
     const name = object.spec.serviceAccountName ?? DEFAULT_ACCOUNT;
     // Kubernetes makes the account "default" in every namespace.
     if (name !== DEFAULT_ACCOUNT) {

@@ -1,6 +1,9 @@
+import { GATEWAY_GROUP } from '../model/gateway-api.ts';
 import { MESH_SETTINGS_NAME } from '../model/egress-policy.ts';
 import type { Kind, KubeObject } from '../model/objects.ts';
+import { SCHEMAS } from '../schema/schemas.ts';
 import { asKubeObject, validateSchema } from '../schema/validate.ts';
+import { checkObject } from './checks.ts';
 
 /** What is in force in place of a broken manifest that was never right. */
 export interface StandIn {
@@ -9,42 +12,89 @@ export interface StandIn {
   readonly effect: string;
 }
 
-const GROUP = 'loam.dev/';
+const OWN_GROUP = 'loam.dev/';
+const SECURITY_GROUP = 'security.istio.io/';
+/** Groups of what a policy can be attached to in this mesh. */
+const OUR_TARGETS = ['', 'core', GATEWAY_GROUP];
+const ALLOWS_NOTHING = 'in force in its place, until it is right, is one that allows nothing';
 
 /**
- * The strictest object that a broken manifest may have meant, for the kinds that restrict what pods may call: passed
- * over, it would leave everything open. An EgressPolicy then allows nothing to the pods of its selector, or where that
+ * The strictest object that a broken manifest may have meant, for the kinds that restrict what pods may call or who may call
+ * them: passed over, it would leave everything open. An EgressPolicy then allows nothing to the pods of its selector, or where that
  * is broken itself, of its namespace; MeshSettings then refuse what the mesh does not know. Undefined for other kinds, and
  * where not even the name can be read.
  *
+ * What an API server has admitted (a field that Loam does not know, say) its author believes in force: then an AuthorizationPolicy
+ * allows nothing, and a PeerAuthentication takes mutual TLS alone (docs/decisions/0120).
+ *
  * @param data the manifest as read, nothing of it known to be right
+ * @param admitted whether an API server has admitted it
  */
-export function standInFor(kind: Kind, data: Readonly<Record<string, unknown>>): StandIn | undefined {
-  const { apiVersion, metadata, spec } = data;
-  if (typeof apiVersion !== 'string' || !apiVersion.startsWith(GROUP) || !isRecord(metadata))
-    return undefined;
+export function standInFor(
+  kind: Kind,
+  data: Readonly<Record<string, unknown>>,
+  admitted = false,
+): StandIn | undefined {
+  const { apiVersion: given, metadata, spec } = data;
+  if (typeof given !== 'string' || !isRecord(metadata)) return undefined;
+  const [apiVersion] = SCHEMAS[kind].apiVersions;
   const { name, namespace } = metadata;
-  if (kind === 'MeshSettings') {
-    if (name !== MESH_SETTINGS_NAME) return undefined;
-    return first(kind, 'in force in its place, until it is right, is that unknown destinations are refused', [
-      { metadata: { name }, spec: { outboundTrafficPolicy: 'REGISTRY_ONLY' } },
-    ]);
-  }
-  if (kind !== 'EgressPolicy') return undefined;
   const meta = namespace === undefined || namespace === null ? { name } : { name, namespace };
   const selector = isRecord(spec) ? spec['selector'] : undefined;
-  const whole = { metadata: meta, spec: { allow: [] } };
-  return first(kind, 'in force in its place, until it is right, is one that allows nothing', [
-    ...(selector === undefined ? [] : [{ metadata: meta, spec: { selector, allow: [] } }]),
-    whole,
-  ]);
+  const selected = selector === undefined ? [] : [{ selector }];
+  const candidates = (effect: string, specs: readonly object[]): StandIn | undefined =>
+    first(
+      effect,
+      specs.map((each) => ({ apiVersion, kind, metadata: meta, spec: each })),
+    );
+  if (given.startsWith(OWN_GROUP)) {
+    if (kind === 'EgressPolicy')
+      return candidates(
+        ALLOWS_NOTHING,
+        [...selected, {}].map((each) => ({ ...each, allow: [] })),
+      );
+    if (kind !== 'MeshSettings' || name !== MESH_SETTINGS_NAME) return undefined;
+    return first('in force in its place, until it is right, is that unknown destinations are refused', [
+      { apiVersion, kind, metadata: { name }, spec: { outboundTrafficPolicy: 'REGISTRY_ONLY' } },
+    ]);
+  }
+  if (!admitted || !given.startsWith(SECURITY_GROUP)) return undefined;
+  if (kind === 'PeerAuthentication')
+    return candidates(
+      'in force in its place, until it is right, is one that takes mutual TLS alone',
+      [...selected, {}].map((each) => ({ ...each, mtls: { mode: 'STRICT' } })),
+    );
+  if (kind !== 'AuthorizationPolicy') return undefined;
+  const places = attachments(isRecord(spec) ? spec : {});
+  return candidates(ALLOWS_NOTHING, places);
+}
+
+/** Where a broken AuthorizationPolicy may have been meant to hold, the narrowest place first; none where it restricts nothing. */
+function attachments(spec: Readonly<Record<string, unknown>>): object[] {
+  const { action, selector, targetRef, targetRefs } = spec;
+  if (action === 'AUDIT') return [];
+  const targets = [targetRef ?? [], targetRefs ?? []].flat();
+  if (targets.length === 0) return [...(selector === undefined ? [] : [{ selector }]), {}];
+  if (selector !== undefined) return [{}];
+  // What is attached to something of another mesh or gateway is theirs to enforce.
+  const known = targets.filter((target) => !isForeign(target));
+  if (known.length === 0) return [];
+  return [{ targetRefs: known }, {}];
+}
+
+function isForeign(target: unknown): boolean {
+  if (!isRecord(target)) return false;
+  const { group = '', kind, name } = target;
+  if (typeof group !== 'string' || typeof kind !== 'string' || typeof name !== 'string') return false;
+  return !OUR_TARGETS.includes(group);
 }
 
 /** The first candidate that is right. */
-function first(kind: Kind, effect: string, candidates: readonly object[]): StandIn | undefined {
+function first(effect: string, candidates: readonly object[]): StandIn | undefined {
   for (const candidate of candidates) {
-    const object = { apiVersion: `${GROUP}v1`, kind, ...candidate };
-    if (validateSchema(kind, object).length === 0) return { object: asKubeObject(object), effect };
+    const object = asKubeObject(candidate);
+    if (validateSchema(object.kind, candidate).length === 0 && checkObject(object).length === 0)
+      return { object, effect };
   }
   return undefined;
 }

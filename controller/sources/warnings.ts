@@ -49,6 +49,8 @@ export interface Doubt {
 export interface WarningContext {
   readonly rootNamespace: string;
   readonly trustDomain: string;
+  /** Set where an API server keeps the objects and kubelets run the pods. */
+  readonly platform?: 'kubernetes';
 }
 
 /** Pods by namespace, since most questions are about those of one. */
@@ -87,7 +89,7 @@ function kindDoubts(
 ): Doubt[] {
   switch (object.kind) {
     case 'Pod':
-      return [...nodeDoubts(object), ...commandDoubts(object)];
+      return context.platform === 'kubernetes' ? [] : [...nodeDoubts(object), ...commandDoubts(object)];
     case 'Service':
       return serviceDoubts(object, pods.get(namespaceOf(object)) ?? []);
     case 'AuthorizationPolicy':

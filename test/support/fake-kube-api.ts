@@ -12,12 +12,7 @@ import { TestCa } from '../unit/lib/mesh/identity/test-ca.ts';
 export interface FakeObject {
   readonly apiVersion?: string;
   readonly kind?: string;
-  readonly metadata: {
-    readonly name: string;
-    readonly namespace?: string;
-    readonly [field: string]: unknown;
-  };
-  readonly [field: string]: unknown;
+  readonly metadata: { readonly name: string; readonly namespace?: string };
 }
 
 interface Change {
@@ -45,6 +40,7 @@ export class FakeKubeApi implements AsyncDisposable {
   readonly #server: Server;
   readonly #dir: string;
   readonly #collections = new Map<string, Collection>();
+  readonly #refused = new Map<string, number>();
   readonly #sockets = new Set<Socket>();
   #version = 100;
   /** Watches from before it are answered by 410. */
@@ -112,6 +108,12 @@ export class FakeKubeApi implements AsyncDisposable {
     this.token = token;
   }
 
+  /** Answers all requests for a collection with this status from now on; undefined: answers them again. */
+  refuse(path: string, status: number | undefined): void {
+    if (status === undefined) this.#refused.delete(path);
+    else this.#refused.set(path, status);
+  }
+
   /** Makes a kind known, as a CustomResourceDefinition does. */
   serve(...paths: string[]): void {
     for (const path of paths)
@@ -125,7 +127,7 @@ export class FakeKubeApi implements AsyncDisposable {
     for (const watch of collection.watches) end(watch);
   }
 
-  put(path: string, object: FakeObject): void {
+  put<T extends FakeObject>(path: string, object: T): void {
     const collection = this.#collection(path);
     const key = keyOf(object);
     const version = (this.#version += 1);
@@ -226,6 +228,8 @@ export class FakeKubeApi implements AsyncDisposable {
       response.end(this.ready ? 'ok' : 'not yet');
       return;
     }
+    const refused = this.#refused.get(url.pathname);
+    if (refused !== undefined) return refuse(response, refused, 'Refused', 'not for you');
     const collection = this.#collections.get(url.pathname);
     if (collection === undefined)
       return refuse(response, 404, 'NotFound', 'the server could not find the requested resource');
@@ -261,7 +265,7 @@ export class FakeKubeApi implements AsyncDisposable {
       return;
     }
     for (const { version, line } of collection.history) if (version > from) response.write(`${line}\n`);
-    const timer = setTimeout(() => response.end(), Number(query.get('timeoutSeconds') ?? 600) * 1000);
+    const timer = setTimeout(() => response.end(), Number(query.get('timeoutSeconds') ?? 600) * 1000).unref();
     const watch: Watch = { response, timer };
     collection.watches.add(watch);
     response.on('close', () => {

@@ -1,0 +1,225 @@
+import { EventEmitter } from 'node:events';
+import type { Logger } from 'pino';
+import type { KubeClient } from '../../../lib/kubernetes/client.ts';
+import { Reflector, type ReflectorTimes } from '../../../lib/kubernetes/reflector.ts';
+import { type Kind, objectKey, type ObjectRef } from '../../model/objects.ts';
+import { accept, type HeldObject, type ReadFile } from '../accept.ts';
+import { type Assignments, NO_ASSIGNMENTS } from '../assignments.ts';
+import type { ObjectSet, Problem, Source, SourceGate } from '../source.ts';
+import { PlacesFeed } from './feed.ts';
+import { READ_KINDS, type ReadKind } from './kinds.ts';
+import { pick, type Picked, sameObject, samePlace } from './pick.ts';
+import { Places } from './places.ts';
+import { readPicked } from './read.ts';
+
+export interface KubernetesSourceOptions {
+  readonly client: KubeClient;
+  readonly rootNamespace: string;
+  /** Of the identities that policies may name. */
+  readonly trustDomain: string;
+  readonly log: Logger;
+  /** For tests. */
+  readonly times?: Partial<ReflectorTimes>;
+}
+
+/** Changes within so long of the first are taken together: a rollout changes hundreds of pods at once. */
+const BATCH_MS = 30;
+
+/**
+ * The objects of a cluster, followed through its API. Nothing is told before every kind has been listed; afterwards what was
+ * known stays in force while the API server is away. Of objects that are broken the last good state stays, or something strict
+ * in their place (decision 0120).
+ */
+export class KubernetesSource implements Source {
+  readonly #options: KubernetesSourceOptions;
+  readonly #events = new EventEmitter<{ objects: [ObjectSet]; places: [] }>();
+  /** Where the same objects are, as the other half of what the compiler wants. Closed with the source, too. */
+  readonly assignments: PlacesFeed;
+  readonly #reflectors: ReadonlyMap<Kind, Reflector<Picked>>;
+  readonly #places: Places;
+  readonly #files = new Map<string, ReadFile>();
+  /** Objects that changed since they were read last, by objectKey. */
+  readonly #changed = new Map<string, { readonly kind: ReadKind; readonly key: string }>();
+  /** Pods that moved, became ready or ended. */
+  readonly #moved = new Set<string>();
+  #gatewaysChanged = false;
+  #servicesChanged = false;
+  #held: ReadonlyMap<string, HeldObject> = new Map();
+  #set: Omit<ObjectSet, 'files'> = { generation: 0, objects: new Map(), problems: [] };
+  #assignments: Assignments = NO_ASSIGNMENTS;
+  #batch: NodeJS.Timeout | undefined;
+  #closed = false;
+  #started = false;
+  readonly #synced = Promise.withResolvers<void>();
+
+  constructor(options: KubernetesSourceOptions) {
+    this.#options = options;
+    this.#reflectors = new Map(READ_KINDS.map((kind) => [kind.kind, this.#reflector(kind)]));
+    const of = (kind: Kind): Reflector<Picked> => this.#reflectors.get(kind) as Reflector<Picked>;
+    this.#places = new Places({ pods: of('Pod'), services: of('Service'), gateways: of('Gateway') });
+    this.assignments = new PlacesFeed({
+      current: () => this.#assignments,
+      gate: () => ({ ...this.gate(), name: 'assignments' }),
+      onChange: (listener, signal) => {
+        this.#events.on('places', listener);
+        signal.addEventListener('abort', () => this.#events.off('places', listener), { once: true });
+      },
+      start: () => this.#begin(),
+      close: () => this.close(),
+    });
+  }
+
+  get current(): ObjectSet {
+    const files = [...this.#reflectors].map(([kind, { problem }]) => ({
+      file: `${kind} objects`,
+      ...(problem !== undefined && { error: problem }),
+    }));
+    return { ...this.#set, files };
+  }
+
+  gate(): SourceGate {
+    const name = 'kubernetes';
+    if (this.#set.generation > 0) return { name, ready: true, reason: '' };
+    const waiting = [...this.#reflectors].filter(([, { synced }]) => !synced);
+    const reasons = waiting.flatMap(([, { problem }]) => problem ?? []);
+    const kinds = waiting.map(([kind]) => kind).join(', ');
+    const reason = kinds === '' ? 'not read yet' : (reasons[0] ?? `not listed yet: ${kinds}`);
+    return { name, ready: false, reason };
+  }
+
+  onChange(listener: (set: ObjectSet) => void, signal: AbortSignal): void {
+    this.#events.on('objects', listener);
+    signal.addEventListener('abort', () => this.#events.off('objects', listener), { once: true });
+  }
+
+  async start(): Promise<void> {
+    this.#begin();
+    await this.#synced.promise;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#batch);
+    this.#synced.resolve();
+    await Promise.all([...this.#reflectors.values()].map((reflector) => reflector.close()));
+  }
+
+  /**
+   * An object as the API server has it now, accepted or not: its uid, generation and resourceVersion in `metadata`, its present
+   * `status`. For whoever writes that status.
+   */
+  resource({ kind, namespace, name }: ObjectRef): Picked | undefined {
+    const key = namespace === '' ? name : `${namespace}/${name}`;
+    return this.#reflectors.get(kind as Kind)?.objects.get(key);
+  }
+
+  /** All objects of a kind as the API server has them now, by `namespace/name` or `name`. */
+  resources(kind: Kind): ReadonlyMap<string, Picked> {
+    return this.#reflectors.get(kind)?.objects ?? new Map<string, Picked>();
+  }
+
+  #begin(): void {
+    if (this.#started || this.#closed) return;
+    this.#started = true;
+    for (const reflector of this.#reflectors.values()) reflector.start();
+  }
+
+  #reflector(kind: ReadKind): Reflector<Picked> {
+    const { client, log, times } = this.#options;
+    return new Reflector<Picked>({
+      client,
+      path: kind.path,
+      log,
+      ...(times !== undefined && { times }),
+      pick: (object) => pick(kind, object),
+      onChange: (key, now, before) => this.#note(kind, key, now, before),
+      onSync: () => this.#schedule(),
+    });
+  }
+
+  #note(kind: ReadKind, key: string, now: Picked | undefined, before: Picked | undefined): void {
+    const isSame = now !== undefined && before !== undefined && sameObject(now, before);
+    if (kind.kind === 'Pod' && !(isSame && samePlace(now, before))) this.#moved.add(key);
+    if (!isSame) {
+      this.#changed.set(`${kind.kind}/${key}`, { kind, key });
+      if (kind.kind === 'Gateway') this.#gatewaysChanged = true;
+      if (kind.kind === 'Service') this.#servicesChanged = true;
+    }
+    if (this.#changed.size + this.#moved.size > 0) this.#schedule();
+  }
+
+  #schedule(): void {
+    if (this.#closed || this.#batch !== undefined) return;
+    this.#batch = setTimeout(() => {
+      this.#batch = undefined;
+      this.#apply();
+    }, BATCH_MS);
+  }
+
+  /** Takes over what has changed, once everything has been listed. */
+  #apply(): void {
+    if (this.#closed) return;
+    const isFirst = this.#set.generation === 0;
+    if (isFirst && [...this.#reflectors.values()].some(({ synced }) => !synced)) return;
+    const places = this.#applyPlaces();
+    const objects = isFirst || this.#changed.size > 0;
+    if (objects) this.#applyObjects();
+    if (isFirst) this.#synced.resolve();
+    if (places) this.#events.emit('places');
+    if (objects) this.#events.emit('objects', this.current);
+  }
+
+  #applyPlaces(): boolean {
+    const pods = this.#reflectors.get('Pod')?.objects ?? new Map<string, Picked>();
+    // A Gateway that came or went makes pods its instances, or their own again.
+    const moved = this.#gatewaysChanged ? [...this.#moved, ...pods.keys()] : [...this.#moved];
+    const isAny = moved.length > 0 || this.#gatewaysChanged || this.#servicesChanged;
+    for (const key of moved) this.#places.update(key);
+    this.#moved.clear();
+    this.#gatewaysChanged = false;
+    this.#servicesChanged = false;
+    if (isAny) this.#assignments = this.#places.current();
+    return isAny;
+  }
+
+  #applyObjects(): void {
+    for (const { kind, key } of this.#changed.values()) {
+      const picked = this.#reflectors.get(kind.kind)?.objects.get(key);
+      const [name = '', namespace = ''] = key.split('/').reverse();
+      const ref: ObjectRef = { kind: kind.kind, namespace, name };
+      if (picked === undefined) this.#files.delete(objectKey(ref));
+      else this.#files.set(objectKey(ref), readPicked(kind, ref, picked));
+    }
+    this.#changed.clear();
+    const { objects, problems } = accept(this.#ownFiles(), this.#held, {
+      ...this.#options,
+      platform: 'kubernetes',
+    });
+    this.#report(problems);
+    this.#held = objects;
+    this.#set = { generation: this.#set.generation + 1, objects, problems };
+  }
+
+  /** What was read, without what stands for waypoints. */
+  #ownFiles(): ReadFile[] {
+    const hidden = new Set<string>();
+    for (const [key, pod] of this.resources('Pod')) {
+      if (this.#places.waypointOfPod(pod) !== undefined) hidden.add(`Pod/${key}`);
+    }
+    for (const key of this.resources('Gateway').keys()) {
+      const service = this.resources('Service').get(key);
+      if (service !== undefined && this.#places.isOfWaypoint(service)) hidden.add(`Service/${key}`);
+    }
+    return [...this.#files.values()].filter(({ file }) => !hidden.has(file));
+  }
+
+  /** Each problem once, when it comes up. */
+  #report(problems: readonly Problem[]): void {
+    const known = new Set(this.#set.problems.map((problem) => JSON.stringify(problem)));
+    for (const problem of problems) {
+      if (known.has(JSON.stringify(problem))) continue;
+      if (problem.severity === 'error') this.#options.log.warn({ problem }, 'object problem');
+      else this.#options.log.info({ problem }, 'object warning');
+    }
+  }
+}
