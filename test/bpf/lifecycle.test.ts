@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, rmdirSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, rmdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -304,4 +304,26 @@ describe('bpf: life of an instance', () => {
       rmdirSync(bpffs);
     }
   });
+
+  for (const [whose, spoil] of [
+    ['belongs to somebody else', (folder: string) => chownSync(folder, 65534, 65534)],
+    ['others may write to', (folder: string) => chmodSync(folder, 0o1777)],
+  ] as const)
+    it(`pins nothing in a folder that ${whose}`, () => {
+      const bpffs = mkdtempSync(join(tmpdir(), 'lbt-'));
+      const instance = newInstanceName();
+      try {
+        Redirection.open({ instance, bpffs }).close();
+        for (const folder of [join(bpffs, 'loam'), join(bpffs, 'loam', instance)]) {
+          spoil(folder);
+          fails('BPF_PIN', () => Redirection.open({ instance, bpffs }));
+          chownSync(folder, 0, 0);
+          chmodSync(folder, 0o700);
+        }
+        Redirection.open({ instance, bpffs }).close();
+        Redirection.remove(instance, { bpffs });
+      } finally {
+        rmdirSync(bpffs);
+      }
+    });
 });

@@ -9,6 +9,7 @@
 import {
   existsSync,
   fstatSync,
+  lstatSync,
   mkdirSync,
   readdirSync,
   renameSync,
@@ -16,7 +17,7 @@ import {
   statSync,
   unlinkSync,
 } from 'node:fs';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { check, closeFd, errnoName as libcErrno, O_CLOEXEC, O_RDONLY, sys } from '../libc.ts';
 import { mounts } from './cgroup.ts';
 import { BpfError } from './errors.ts';
@@ -26,6 +27,7 @@ export const DEFAULT_BPFFS = '/sys/fs/bpf';
 /** Source of a mount that we made: only such a one do we take away again. */
 const MOUNT_SOURCE = 'loam';
 const O_DIRECTORY_X86_ARM = { x64: 0o200000, arm64: 0o40000 } as const;
+const WRITABLE_BY_OTHERS = 0o022;
 const LOCK_EX = 2;
 const LOCK_NB = 4;
 const INSTANCE = /^[a-z0-9-]{1,32}$/;
@@ -187,6 +189,7 @@ export const SHAPE = 'v4';
 /** Makes the folder of an instance, if need be, and locks it. */
 function takeLock(root: string): number {
   mkdirSync(root, { recursive: true, mode: 0o700 });
+  for (const folder of [dirname(root), root]) checkOwner(folder);
   const flags = O_RDONLY | O_CLOEXEC | O_DIRECTORY_X86_ARM[process.arch === 'arm64' ? 'arm64' : 'x64'];
   const lock = check(sys.open(root, flags, 0), 'open', root);
   // The lock is on the folder itself, which nothing else locks: no file is left behind.
@@ -201,6 +204,24 @@ function takeLock(root: string): number {
   // The one who held it has just removed the folder: the lock is on what nobody else will ever find.
   closeFd(lock);
   return takeLock(root);
+}
+
+/**
+ * In the BPF file system everybody may make a folder (its mode is 1777), and whoever owns ours can take pins away or
+ * put others in their place.
+ *
+ * @throws BpfError BPF_PIN
+ */
+function checkOwner(folder: string): void {
+  const found = lstatSync(folder);
+  const isOurs = found.isDirectory() && found.uid === process.geteuid?.();
+  if (isOurs && (found.mode & WRITABLE_BY_OTHERS) === 0) return;
+  const mode = (found.mode & 0o7777).toString(8);
+  throw new BpfError(
+    'BPF_PIN',
+    `${folder} belongs to user ${found.uid} with mode ${mode}${found.isDirectory() ? '' : ', and is no folder'}; ` +
+      'allowed: a folder of the user that this process runs as, which nobody else can write to',
+  );
 }
 
 /** Is the folder at a path the one that a descriptor refers to? */
