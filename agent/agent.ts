@@ -55,7 +55,7 @@ export async function startAgent(
 
   const records = (): ReadonlyMap<string, PodRecord> => reconciler.records;
   const { kubernetes: access } = config;
-  const kubernetes = access && new KubernetesSide({ ...config, access, clock, log, records });
+  const kubernetes = access && new KubernetesSide({ ...config, access, redirection, clock, log, records });
   started.defer(() => kubernetes?.close());
   const source = kubernetes?.source ?? new LocalPodSource(config.pods ?? '');
   const node = new LinuxNode(redirection.cgroupPath);

@@ -13,6 +13,8 @@ export interface AgentConfig {
   readonly kubernetes: KubeAccess | undefined;
   /** Path of the container runtime's NRI socket; of use with the Kubernetes API alone. */
   readonly nri: string;
+  /** File name of the program that is the node's kubelet (`k3s` in k3s); of use with the Kubernetes API alone. */
+  readonly kubelet: string;
   /** Path of the unix SEQPACKET socket for the node proxy. */
   readonly zds: string;
   /** Path of the unix socket for status by HTTP. */
@@ -43,6 +45,7 @@ const FLAGS = {
   pods: { pattern: /^[^\0]+$/, allowed: 'the path of a file, or not given for the Kubernetes API' },
   'kubernetes-api': { pattern: /^https:\/\/[^/\s@]+:\d{1,5}\/?$/, allowed: 'https://HOST:PORT' },
   'kubernetes-account': ABSOLUTE,
+  kubelet: { pattern: /^[^/\s\0]{1,100}$/, allowed: 'the name of a program' },
   nri: { pattern: /^\/[^\0]{1,106}$/, allowed: 'an absolute path of at most 107 bytes' },
   zds: { pattern: /^[^\0]{1,107}$/, allowed: 'a path of at most 107 bytes' },
   status: { pattern: /^[^\0]{1,107}$/, allowed: 'a path of at most 107 bytes' },
@@ -85,6 +88,7 @@ export function readConfig(
     node: required('node', !cleanup),
     pods,
     kubernetes: pods === undefined && !cleanup ? access(env, value) : undefined,
+    kubelet: value('kubelet') ?? 'kubelet',
     nri: value('nri') ?? '/var/run/nri/nri.sock',
     zds: required('zds', !cleanup),
     status: required('status', !cleanup),

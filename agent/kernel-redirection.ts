@@ -1,5 +1,5 @@
 /** {@link RedirectionPort} by lib/linux/bpf. */
-import { cgroup2Root, Redirection, type GuardMethod } from '../lib/linux/bpf/index.ts';
+import { cgroup2Root, Redirection, type GuardMethod, type Kubelet } from '../lib/linux/bpf/index.ts';
 import type { Layout } from '../lib/linux/bpf/instance-layout.ts';
 import type {
   Enrolment,
@@ -90,6 +90,10 @@ export class KernelRedirection implements RedirectionPort {
       if (cookie === undefined) return { cookie: undefined, message: `${subject}: ${problem}` };
       return { cookie: BigInt(cookie), message: problem };
     });
+  }
+
+  setKubelet(kubelet: Kubelet | undefined): void {
+    this.#redirection.setKubelet(kubelet);
   }
 
   switchedOff(): ReturnType<RedirectionPort['switchedOff']> {

@@ -3,6 +3,7 @@
  * kernel. Every call is synchronous and may throw; nothing here remembers what the kernel can tell.
  */
 import type { GuardMode } from '../lib/guard-mode.ts';
+import type { Kubelet } from '../lib/linux/bpf/index.ts';
 
 /** Descriptors of a pod's in-pod listeners, by what sk_lookup steers to them. */
 export interface Listeners {
@@ -83,6 +84,8 @@ export interface RedirectionPort {
    */
   repair(): readonly string[];
   verify(): readonly KernelProblem[];
+  /** Whose connections pass to the applications of enrolled pods, for its probes; undefined: nobody's. */
+  setKubelet(kubelet: Kubelet | undefined): void;
   /** What `loam off` switched off, and since when. */
   switchedOff(): { readonly node: Date | undefined; readonly pods: ReadonlyMap<bigint, Date> };
   /** What the programs did, by counter. */

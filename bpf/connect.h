@@ -11,6 +11,7 @@
 #include "counters.h"
 #include "maps.h"
 #include "off.h"
+#include "probes.h"
 #include "stored.h"
 
 enum { REFUSE = 0, ALLOW = 1 };
@@ -86,6 +87,7 @@ static __always_inline int redirect(struct bpf_sock_addr *ctx, bool v6)
 		/* Of a pod that was enrolled when this socket dialled before: what it dials now, it reaches. */
 		if (sk && dialled_by(sk))
 			forget_dialled(sk);
+		note_probe(sk, netns);
 		return ALLOW;
 	}
 	own = sk ? bpf_sk_storage_get(&own_sockets, sk, 0, 0) : NULL;

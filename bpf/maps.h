@@ -13,6 +13,7 @@
 #define MAX_PODS 1024
 #define MAX_RECORDS 65536
 #define MAX_ROUTES 16384
+#define MAX_PROBES 8192
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -72,6 +73,29 @@ struct {
 	__type(key, int);
 	__type(value, struct own_socket);
 } own_sockets SEC(".maps");
+
+/* Of this node; written by user space alone. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 8);
+	__type(key, __u64);
+	__type(value, struct kubelet);
+} kubelets SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_PROBES);
+	__type(key, struct probe_key);
+	__type(value, struct probe);
+} probes SEC(".maps");
+
+/* On a socket of the kubelet's that is about to connect. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, __u32);
+} probing SEC(".maps");
 
 /* On the application's connecting socket: the destination that it asked for. */
 struct {

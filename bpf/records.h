@@ -10,6 +10,7 @@
 #include "address.h"
 #include "counters.h"
 #include "maps.h"
+#include "probes.h"
 #include "stored.h"
 
 /* Reads local as source, remote as destination. */
@@ -87,8 +88,12 @@ static __always_inline void publish(struct bpf_sock_ops *ops)
 	if (!sk || !read_tuple(ops, &key))
 		return;
 	pod = bpf_map_lookup_elem(&pods, &key.netns);
+	if (!pod) {
+		publish_probe(ops, sk, &key);
+		return;
+	}
 	use = bpf_map_lookup_elem(&pod_uses, &key.netns);
-	if (!pod || !use || !describe(sk, &key, &record))
+	if (!use || !describe(sk, &key, &record))
 		return;
 	number = outstanding(use, record.kind);
 	if (!number)
@@ -148,8 +153,12 @@ static __always_inline void withdraw(struct bpf_sock_ops *ops)
 	struct record record;
 	struct tuple key;
 
-	if (!read_tuple(ops, &key) || !find_record(&key, &record))
+	if (!read_tuple(ops, &key))
 		return;
+	if (!find_record(&key, &record)) {
+		withdraw_probe(ops, &key);
+		return;
+	}
 	if (record.socket == bpf_get_socket_cookie(ops) && remove_record(&key, record.kind))
 		count(WITHDRAWN);
 }

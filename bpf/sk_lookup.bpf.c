@@ -8,6 +8,7 @@
 #include "counters.h"
 #include "maps.h"
 #include "off.h"
+#include "probes.h"
 #include "stored.h"
 
 #define HBONE_PORT 15008
@@ -141,6 +142,8 @@ int loam_sk_lookup(struct bpf_sk_lookup *ctx)
 	} else if (key.destination_port != HBONE_PORT && is_off(self.netns)) {
 		/* Others' mTLS is still taken: they do not know, and need not. */
 		return pass(&key, PASSED_OFF);
+	} else if (key.destination_port != HBONE_PORT && is_probe(&key)) {
+		return pass(&key, PASSED_PROBE);
 	} else if (is_internal(key.destination) || is_internal(key.source) ||
 		   same_ip(key.source, key.destination) || is_own(&own, key.source)) {
 		/*

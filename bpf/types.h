@@ -84,6 +84,29 @@ struct own_socket {
 };
 #define OWN_SOCKET_TRUE_PEER 1 /* a connection to the application of this pod on behalf of true_peer */
 
+/*
+ * The kubelet, as user space finds it: by its id in its own pid namespace, whichever namespace the agent is in, and by
+ * when it began, so that no later process of that id is taken for it. Keyed by the cookie of the netns that it dials from.
+ */
+struct kubelet {
+	__u64 start; /* in hundredths of a second since the machine started, as in /proc/PID/stat */
+	__u32 pid;
+	__u32 pid_namespace; /* inode */
+};
+
+/* A connection of the kubelet, from the SYN until it closes: to whom it is, sk_lookup there asks. */
+struct probe_key {
+	__be32 source[4];
+	__be32 destination[4];
+	__u16 source_port; /* host byte order, both */
+	__u16 destination_port;
+};
+
+struct probe {
+	__u64 socket; /* cookie: only this socket's end ends it */
+	__u64 since; /* bpf_ktime_get_ns */
+};
+
 enum listener_role {
 	LISTENER_OUTBOUND = 0,
 	LISTENER_PLAINTEXT = 1,

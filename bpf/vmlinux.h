@@ -212,6 +212,31 @@ struct __sk_buff {
 	__u32 gso_size;
 };
 
+/* Of the kernel itself, for the one question of who dials: relocated to the kernel that it is loaded into. */
+struct ns_common {
+	__u32 inum;
+} __attribute__((preserve_access_index));
+
+struct pid_namespace {
+	struct ns_common ns;
+} __attribute__((preserve_access_index));
+
+struct upid {
+	int nr;
+	struct pid_namespace *ns;
+} __attribute__((preserve_access_index));
+
+struct pid {
+	__u32 level;
+	struct upid numbers[];
+} __attribute__((preserve_access_index));
+
+struct task_struct {
+	struct task_struct *group_leader;
+	__u64 start_boottime;
+	struct pid *thread_pid;
+} __attribute__((preserve_access_index));
+
 /* What a tc program decides: drop, or leave it to the next one. The same numbers for a clsact filter and for tcx. */
 enum { TC_ACT_UNSPEC = -1, TC_ACT_SHOT = 2 };
 

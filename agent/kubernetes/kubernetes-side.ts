@@ -7,6 +7,9 @@ import { Reflector } from '../../lib/kubernetes/reflector.ts';
 import type { NetnsInode } from '../../lib/linux/netns.ts';
 import type { Clock } from '../clock.ts';
 import type { PodRecord } from '../pod-record.ts';
+import type { RedirectionPort } from '../redirection-port.ts';
+import { KubeletFinder } from './kubelet-finder.ts';
+import { KubeletWatch } from './kubelet-watch.ts';
 import { KubernetesPodSource } from './kubernetes-pod-source.ts';
 import { NetnsFinder } from './netns-finder.ts';
 import { NriPlugin, type NriState } from './nri/plugin.ts';
@@ -21,6 +24,9 @@ export interface KubernetesSideOptions {
   readonly access: KubeAccess;
   /** Path of the container runtime's NRI socket. */
   readonly nri: string;
+  /** File name of the program that is the node's kubelet. */
+  readonly kubelet: string;
+  readonly redirection: Pick<RedirectionPort, 'setKubelet'>;
   readonly clock: Clock;
   readonly log: Logger;
   /** The pods that belong in the mesh, by uid. */
@@ -31,6 +37,8 @@ export interface KubernetesStatus {
   readonly nri: NriState;
   /** Pods that were held until they were enrolled. */
   readonly held: GateCounts;
+  /** The process whose probes pass to the applications; absent: there is none. */
+  readonly kubeletPid?: number;
 }
 
 export class KubernetesSide {
@@ -39,9 +47,11 @@ export class KubernetesSide {
   readonly #gate: PodGate;
   readonly #nri: NriPlugin;
   readonly #teller: TroubleTeller;
+  readonly #kubelet: KubeletWatch;
 
   /** @throws Error where the processes of the node cannot be seen */
-  constructor({ node, access, nri, clock, log, records }: KubernetesSideOptions) {
+  constructor(options: KubernetesSideOptions) {
+    const { node, access, nri, clock, log, records } = options;
     const client = new KubeClient(access, { userAgent: 'loam-agent' });
     const sandboxes = new Sandboxes(() => this.source.changed());
     const events = new PodEvents({ client, node, clock, log });
@@ -67,15 +77,23 @@ export class KubernetesSide {
       clock,
       log,
     });
+    this.#kubelet = new KubeletWatch({
+      finder: new KubeletFinder({ program: options.kubelet }),
+      setKubelet: (kubelet) => options.redirection.setKubelet(kubelet),
+      clock,
+      log,
+    });
     this.#teller = new TroubleTeller({ events, clock });
   }
 
   get status(): KubernetesStatus {
-    return { nri: this.#nri.state, held: this.#gate.counts };
+    const { pid } = this.#kubelet;
+    return { nri: this.#nri.state, held: this.#gate.counts, ...(pid !== undefined && { kubeletPid: pid }) };
   }
 
   /** Begins to hold pods; the source is started by whoever follows it. */
   start(): void {
+    this.#kubelet.start();
     this.#nri.start();
   }
 
@@ -87,6 +105,7 @@ export class KubernetesSide {
   /** The source is closed by whoever started it. */
   close(): void {
     this.#nri.close();
+    this.#kubelet.close();
     this.#client.close();
   }
 }

@@ -184,7 +184,7 @@ describe('bpf: an agent with another layout of the maps takes over', function ()
       const pins = scene.mapPins();
       for (const name of ['pods', 'pod_uses', 'guards', 'guard_drops'])
         assert.ok(pins.includes(`${name}-2`) && !pins.includes(`${name}-1`), pins.join());
-      assert.ok(pins.includes('counters-3') && !pins.includes('counters-2'), pins.join());
+      assert.ok(pins.includes('counters-4') && !pins.includes('counters-3'), pins.join());
       assert.ok(pins.includes('records-1') && pins.includes('records-2'), pins.join());
     });
   }

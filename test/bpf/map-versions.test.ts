@@ -89,7 +89,7 @@ describe('bpf: what another version of Loam left', () => {
   });
 
   it('may be a map that is not missed: it begins empty', () => {
-    renameSync(pin('counters-2'), pin('counters-1'));
+    renameSync(pin('counters-3'), pin('counters-1'));
     adopt();
     stillRedirected();
     assert.equal(mesh.counter('captured'), 1);

@@ -18,10 +18,13 @@ import {
   encodePodUse,
   encodeSelf,
   kindOfRecord,
+  KUBELET_BYTES,
   LISTENER_KEY_BYTES,
   OWN_SOCKET_BYTES,
   POD_BYTES,
   POD_USE_BYTES,
+  PROBE_BYTES,
+  PROBE_KEY_BYTES,
   RECORD_BYTES,
   ROUTE_BYTES,
   ROUTE_KEY_BYTES,
@@ -74,6 +77,9 @@ export type MapName =
   | 'guards'
   | 'guard_drops'
   | 'switched_off'
+  | 'kubelets'
+  | 'probes'
+  | 'probing'
   | 'counters';
 
 /** See the top of the file. Keys of all maps that have entries for pods begin with the netns cookie. */
@@ -121,7 +127,10 @@ const MAPS = {
   guard_drops: { version: 1, keyBytes: 8, valueBytes: GUARD_DROPS_BYTES },
   // For ever: `loam off` of any version works with it, and at any moment.
   switched_off: { version: 1, keyBytes: 8, valueBytes: 8 },
-  counters: { version: 2, keyBytes: 4, valueBytes: 8, fresh: true },
+  kubelets: { version: 1, keyBytes: 8, valueBytes: KUBELET_BYTES, fresh: true },
+  probes: { version: 1, keyBytes: PROBE_KEY_BYTES, valueBytes: PROBE_BYTES, fresh: true },
+  probing: { version: 1, keyBytes: 4, valueBytes: 4, fresh: true },
+  counters: { version: 3, keyBytes: 4, valueBytes: 8, fresh: true },
 } as const satisfies Layout['maps'];
 
 /**

@@ -21,6 +21,9 @@ export const LISTENER_KEY_BYTES = 16;
 export const SELF_BYTES = 40;
 export const ROUTE_KEY_BYTES = 28;
 export const ROUTE_BYTES = 4;
+export const KUBELET_BYTES = 16;
+export const PROBE_KEY_BYTES = 36;
+export const PROBE_BYTES = 16;
 /** `bits` of a route that is a pod's for all destinations: the netns cookie alone. */
 export const ROUTE_COOKIE_BITS = 64;
 
@@ -54,12 +57,15 @@ export const COUNTERS = [
   'consumed',
   'withdrawn',
   'consumeStorageFailed',
+  'probed',
+  'probesFull',
   'steeredOutbound',
   'steeredPlaintext',
   'steeredHbone',
   'passedLoopback',
   'passedToApplication',
   'passedOff',
+  'passedProbe',
   'droppedNoListener',
   'droppedNoRecord',
   'droppedStale',
@@ -115,6 +121,27 @@ export function cookieKey(cookie: bigint): Buffer {
   const key = buffer(8);
   key.writeBigUInt64LE(cookie, 0);
   return key;
+}
+
+/** A node's kubelet, told from every other process whichever pid namespace the agent is in. */
+export interface Kubelet {
+  /** Cookie of the network namespace that it dials from. */
+  readonly netns: bigint;
+  /** When it began, in hundredths of a second since the machine started, as /proc/PID/stat has it. */
+  readonly start: number;
+  /** Its id in its own pid namespace. */
+  readonly pid: number;
+  /** Inode of its pid namespace. */
+  readonly pidNamespace: number;
+}
+
+/** `struct kubelet`. */
+export function encodeKubelet({ start, pid, pidNamespace }: Kubelet): Buffer {
+  const out = buffer(KUBELET_BYTES);
+  out.writeBigUInt64LE(BigInt(start), 0);
+  out.writeUInt32LE(pid, 8);
+  out.writeUInt32LE(pidNamespace, 12);
+  return out;
 }
 
 /** `struct pod`. */

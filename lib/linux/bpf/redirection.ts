@@ -11,7 +11,7 @@ import { removeGuards, type GuardMethod } from './guard-pins.ts';
 import { GuardStore, type GuardRequest, type GuardState } from './guard-store.ts';
 import { currentLayout, type Layout } from './instance-layout.ts';
 import { InstanceMaps, type Fill } from './instance-maps.ts';
-import type { Counter, ListenerRole } from './layout.ts';
+import { cookieKey, encodeKubelet, type Counter, type Kubelet, type ListenerRole } from './layout.ts';
 import { allLinks, attach, attachedPrograms, detach, linkInfo, replaceProgram } from './link.ts';
 import { readSwitches, type SwitchedOff } from './off-switches.ts';
 import { checkMaps, dropSuperseded, fillFrom, supersededMaps } from './map-versions.ts';
@@ -195,6 +195,17 @@ export class Redirection {
     using object = loadObject({ object: redirect, maps: this.#maps.descriptors });
     attachHooks(this.#pins, redirect, object, this.#cgroupPath, hooks);
     return [...hooks, ...maps];
+  }
+
+  /**
+   * Whose connections, besides those of the mesh, pass to the applications of enrolled pods: the kubelet's, for its probes.
+   * Nobody's: undefined.
+   */
+  setKubelet(kubelet: Kubelet | undefined): void {
+    const map = this.#maps.map('kubelets');
+    const wanted = kubelet && cookieKey(kubelet.netns);
+    if (kubelet && wanted) map.set(wanted, encodeKubelet(kubelet));
+    for (const key of map.keys()) if (!wanted?.equals(key)) map.delete(key);
   }
 
   /** What `loam off` switched off: read from the kernel, whoever wrote it. */

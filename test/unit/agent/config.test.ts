@@ -11,6 +11,7 @@ describe('agent configuration', () => {
       node: 'node-a',
       pods: 'p.json',
       kubernetes: undefined,
+      kubelet: 'kubelet',
       nri: '/var/run/nri/nri.sock',
       zds: '/z',
       status: '/s',

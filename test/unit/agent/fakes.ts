@@ -1,5 +1,6 @@
 /** A kernel, a machine, a clock and a pod source in memory. */
 import type { GuardMode } from '../../../lib/guard-mode.ts';
+import type { Kubelet } from '../../../lib/linux/bpf/index.ts';
 import type { Clock } from '../../../agent/clock.ts';
 import { AgentError } from '../../../agent/agent-error.ts';
 import type { Log } from '../../../agent/log.ts';
@@ -222,6 +223,12 @@ export class FakeRedirection implements RedirectionPort {
 
   switchedOff(): { node: Date | undefined; pods: Map<bigint, Date> } {
     return this.off;
+  }
+
+  kubelet: Kubelet | undefined;
+
+  setKubelet(kubelet: Kubelet | undefined): void {
+    this.kubelet = kubelet;
   }
 
   stats(): Record<string, number> {

@@ -3,7 +3,7 @@ import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdirSync, readFileSync, rmdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { cgroup2Root } from '../../../../lib/linux/bpf/cgroup.ts';
 
 export class PodProcesses {
@@ -20,15 +20,19 @@ export class PodProcesses {
    * Starts one, and waits until it is where it is to be.
    *
    * @param netns `new`; the id of a process whose namespace it shares; or `node`
+   * @param program takes a number of seconds, as sleep does
    */
-  async start(netns: 'new' | 'node' | number): Promise<ChildProcess & { readonly pid: number }> {
+  async start(
+    netns: 'new' | 'node' | number,
+    program = 'sleep',
+  ): Promise<ChildProcess & { readonly pid: number }> {
     const enter =
       netns === 'new' ? 'unshare --net ' : netns === 'node' ? '' : `nsenter --net=/proc/${netns}/ns/net `;
-    const script = `echo $$ > ${this.#group}/cgroup.procs && exec ${enter}sh -c 'echo here; exec sleep 600'`;
+    const script = `echo $$ > ${this.#group}/cgroup.procs && exec ${enter}sh -c 'echo here; exec ${program} 600'`;
     const child = spawn('sh', ['-c', script], { stdio: ['ignore', 'pipe', 'inherit'] });
     this.#children.add(child);
     await once(child.stdout, 'data');
-    while (readFileSync(`/proc/${child.pid}/comm`, 'utf8').trim() !== 'sleep')
+    while (readFileSync(`/proc/${child.pid}/comm`, 'utf8').trim() !== basename(program))
       await new Promise(setImmediate);
     return child as ChildProcess & { readonly pid: number };
   }

@@ -1,0 +1,69 @@
+/** Keeps the kernel told which process the node's kubelet is: it may be restarted at any time. */
+import { errorText } from '../../lib/loam-error.ts';
+import type { Kubelet } from '../../lib/linux/bpf/index.ts';
+import type { Clock } from '../clock.ts';
+import type { Log } from '../log.ts';
+import type { FoundKubelet, KubeletFinder } from './kubelet-finder.ts';
+
+/** A kubelet waits longer than this before it probes after its start. */
+const LOOK_MS = 500;
+/** The kernel's entry is written again this often although nothing has changed: somebody may have taken it away. */
+const WRITE_MS = 10_000;
+
+export interface KubeletWatchOptions {
+  readonly finder: Pick<KubeletFinder, 'look'>;
+  readonly setKubelet: (kubelet: Kubelet | undefined) => void;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export class KubeletWatch {
+  readonly #options: KubeletWatchOptions;
+  #known: FoundKubelet | undefined;
+  #writtenAt = -Infinity;
+  #logged: string | undefined;
+  #timer: Disposable | undefined;
+
+  constructor(options: KubeletWatchOptions) {
+    this.#options = options;
+  }
+
+  /** The process whose probes pass; undefined: there is none, and probes are as anybody's connections. */
+  get pid(): number | undefined {
+    return this.#known?.hostPid;
+  }
+
+  start(): void {
+    this.#look();
+  }
+
+  /** What the kernel was told stays: a new agent goes on from it. */
+  close(): void {
+    this.#timer?.[Symbol.dispose]();
+  }
+
+  #look(): void {
+    const { finder, clock } = this.#options;
+    try {
+      this.#tell(finder.look(), clock.now());
+    } catch (error) {
+      this.#log(errorText(error));
+    }
+    this.#timer = clock.after(LOOK_MS, () => this.#look());
+  }
+
+  #tell(found: FoundKubelet | undefined, now: number): void {
+    if (found === this.#known && now - this.#writtenAt < WRITE_MS) return;
+    this.#options.setKubelet(found);
+    if (found !== this.#known) this.#options.log.info({ pid: found?.hostPid }, 'probes of this kubelet pass');
+    this.#known = found;
+    this.#writtenAt = now;
+    this.#log(found === undefined ? 'no kubelet runs on the node' : undefined);
+  }
+
+  #log(problem: string | undefined): void {
+    if (problem !== undefined && problem !== this.#logged)
+      this.#options.log.warn({ problem }, 'probes of the kubelet do not pass');
+    this.#logged = problem;
+  }
+}
