@@ -7,7 +7,7 @@ import { packageRoot } from '../lib/package-root.ts';
 import { benchCommand } from './commands/bench.ts';
 import { demoCommand } from './commands/demo.ts';
 import { imageCommand } from './commands/image.ts';
-import { installCommand } from './commands/install.ts';
+import { checkCommand, installCommand, uninstallCommand, upgradeCommand } from './commands/install.ts';
 import { localCommand } from './commands/local.ts';
 import { offCommand, onCommand } from './commands/off.ts';
 import { testCommand } from './commands/test.ts';
@@ -39,6 +39,9 @@ const program = new Command('loam')
   })
   .addCommand(demoCommand())
   .addCommand(installCommand())
+  .addCommand(checkCommand())
+  .addCommand(upgradeCommand())
+  .addCommand(uninstallCommand())
   .addCommand(localCommand())
   .addCommand(offCommand())
   .addCommand(onCommand())

@@ -4,7 +4,10 @@ import { ClusterApi, type ClusterChoice } from '../install/cluster/api.ts';
 import { definitions } from '../install/crds.ts';
 import { InstallError } from '../install/errors.ts';
 import { namespaceOf, objectsOf } from '../install/render/objects.ts';
-import { marked, rollOut } from '../install/roll-out.ts';
+import { marked, prune, rollOut } from '../install/roll-out.ts';
+import { check, findingText } from '../install/check/check.ts';
+import { PodExec } from '../install/cluster/exec.ts';
+import { uninstall } from '../install/uninstall.ts';
 import { installedIn } from '../install/state.ts';
 import { valuesOf, valuesOfFile, valuesOfSet } from '../install/values.ts';
 
@@ -53,7 +56,7 @@ function namespaceOfFlags({ namespace }: ClusterOptions): string {
   );
 }
 
-function timeoutOf({ timeout }: RollOutFlags): number {
+function timeoutOf({ timeout }: { readonly timeout: string }): number {
   const seconds = Number(timeout);
   if (Number.isFinite(seconds) && seconds > 0) return seconds * 1000;
   throw new InstallError(
@@ -99,10 +102,89 @@ async function install(options: RollOutFlags & { dryRun?: boolean }): Promise<vo
   );
 }
 
+async function upgrade(options: RollOutFlags & { resetValues?: boolean }): Promise<void> {
+  const namespace = namespaceOfFlags(options);
+  const timeoutMs = timeoutOf(options);
+  const given = layersOf(options);
+  const api = await ClusterApi.open(options);
+  const found = await installedIn(api, namespace);
+  if (found === undefined)
+    throw new InstallError('INSTALL_STATE', `Loam is not installed in ${namespace}: loam install`);
+  if (found.by === 'helm')
+    throw new InstallError('INSTALL_STATE', `Helm keeps the installation in ${namespace}: helm upgrade`);
+  const values = valuesOf(options.resetValues === true ? given : [found.values, ...given]);
+  await rollOut(api, { namespace, values }, { say, timeoutMs, wait: options.wait });
+  await prune(api, { namespace, values }, say);
+  say(options.wait ? `Loam in ${namespace} is up to date` : 'nothing was waited for');
+}
+
+interface UninstallFlags extends ClusterOptions {
+  readonly timeout: string;
+  readonly grace: string;
+  readonly abandonNodes?: boolean;
+  readonly image?: string;
+}
+
+async function remove(options: UninstallFlags): Promise<void> {
+  const namespace = namespaceOfFlags(options);
+  const graceSeconds = Number(options.grace);
+  if (!Number.isInteger(graceSeconds) || graceSeconds < 0)
+    throw new InstallError(
+      'INSTALL_INPUT',
+      `--grace ${JSON.stringify(options.grace)} is not a whole number of seconds`,
+    );
+  const timeoutMs = timeoutOf(options);
+  const api = await ClusterApi.open(options);
+  const { abandonNodes = false, image } = options;
+  await uninstall(api, { namespace, timeoutMs, say, abandonNodes, graceSeconds, image });
+  say('Loam is uninstalled. Definitions of kinds stay, with the objects of their users.');
+}
+
+async function checkAll(options: ClusterOptions): Promise<void> {
+  const namespace = namespaceOfFlags(options);
+  const api = await ClusterApi.open(options);
+  const installed = await installedIn(api, namespace).catch(() => undefined);
+  const subject = { api, pods: new PodExec(api.config), namespace, installed, now: Date.now };
+  const good = await check(subject, (finding) => say(findingText(finding)));
+  process.exitCode = good ? 0 : 1;
+}
+
 /** `loam install`: Loam into a cluster. */
 export function installCommand(): Command {
   return withValues(onCluster(new Command('install')))
     .description('install Loam into a Kubernetes cluster, and return when it runs')
     .option('--dry-run', 'print the objects as YAML and change nothing')
     .action(install);
+}
+
+/** `loam upgrade`: other values, or this version's programs. */
+export function upgradeCommand(): Command {
+  return withValues(onCluster(new Command('upgrade')))
+    .description(
+      'bring an installation to this version of Loam, or to other values; what is not named stays as it is',
+    )
+    .option('--reset-values', 'begin with the default values again')
+    .action(upgrade);
+}
+
+/** `loam uninstall`: plain networking for every pod, and nothing left. */
+export function uninstallCommand(): Command {
+  return onCluster(new Command('uninstall'))
+    .description(
+      'take Loam out of a cluster: every pod has plain networking again, and nothing is left in any kernel',
+    )
+    .option('--timeout <seconds>', 'how long to wait for the nodes', String(DEFAULT_TIMEOUT_S))
+    .option('--grace <seconds>', 'how long ztunnels may serve what is open', '30')
+    .option('--abandon-nodes', 'go on without nodes that are not ready')
+    .option('--image <image>', "what cleans the nodes, where the agents' image cannot be had")
+    .action(remove);
+}
+
+/** `loam check`: what is wrong, and how it is mended. */
+export function checkCommand(): Command {
+  return onCluster(new Command('check'))
+    .description(
+      'look for what keeps Loam from working, before an installation and after; exits with 1 when there is something',
+    )
+    .action(checkAll);
 }

@@ -11,6 +11,7 @@ const OWN_GROUP = 'loam.dev';
 export interface Definition extends Manifest {
   readonly spec: {
     readonly group: string;
+    readonly scope: 'Namespaced' | 'Cluster';
     readonly names: { readonly kind: string; readonly plural: string };
     readonly versions: readonly { readonly name: string; readonly served: boolean }[];
   };
@@ -20,8 +21,15 @@ export function crdFolder(): string {
   return join(packageRoot(), 'deploy', 'crds');
 }
 
-/** All that an installation brings, by name. */
-export function definitions(): Definition[] {
+let known: readonly Definition[] | undefined;
+
+/** All that an installation brings, by the names of their files. Read once: they are a megabyte of YAML. */
+export function definitions(): readonly Definition[] {
+  known ??= readAll();
+  return known;
+}
+
+function readAll(): Definition[] {
   return readdirSync(crdFolder(), { recursive: true, encoding: 'utf8' })
     .filter((file) => file.endsWith('.yaml'))
     .sort()

@@ -5,6 +5,7 @@ import { objectPath, objectText } from './cluster/kinds.ts';
 import { waitForRollout, type WaitOptions } from './cluster/rollout.ts';
 import { definitions, isOwn, type Definition } from './crds.ts';
 import { InstallError } from './errors.ts';
+import { partsOf } from './parts.ts';
 import type { Installation, Manifest } from './render/manifest.ts';
 import { namespaceOf, objectsOf } from './render/objects.ts';
 
@@ -48,8 +49,8 @@ export async function rollOut(
   await waitForRollout(api, installation.namespace, 'ztunnel', options);
 }
 
-/** Those of a standard are left alone where they are there: another may have brought a newer one. */
-async function applyDefinitions(api: ClusterApi, say: (line: string) => void): Promise<void> {
+/** Makes all kinds known. Those of a standard are left alone where they are there: another may have brought a newer one. */
+export async function applyDefinitions(api: ClusterApi, say: (line: string) => void): Promise<void> {
   const all = definitions();
   const made = await Promise.all(
     all.map(async (definition) => {
@@ -115,4 +116,18 @@ async function applyObject(api: ClusterApi, object: Manifest): Promise<void> {
 /** As it is applied. */
 export function marked(object: Manifest): Manifest {
   return { ...object, metadata: { ...object.metadata, labels: { ...object.metadata.labels, ...OURS } } };
+}
+
+/** Takes away what an earlier version, or other values, had and these have not. */
+export async function prune(
+  api: ClusterApi,
+  installation: Installation,
+  say: (line: string) => void,
+): Promise<void> {
+  const wanted = new Set(objectsOf(installation).map(objectPath));
+  for (const part of await partsOf(api, installation.namespace)) {
+    if (!isOurs(part) || wanted.has(objectPath(part))) continue;
+    await api.delete(objectPath(part));
+    say(`removed ${objectText(part)}, which is no part of it any more`);
+  }
 }

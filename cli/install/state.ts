@@ -16,7 +16,10 @@ export interface Installed {
 type RecordObject = ApiObject & { readonly data?: { readonly values?: string } };
 
 /** The installation in a namespace, if there is one. @throws ApiError */
-export async function installedIn(api: ClusterApi, namespace: string): Promise<Installed | undefined> {
+export async function installedIn(
+  api: Pick<ClusterApi, 'find'>,
+  namespace: string,
+): Promise<Installed | undefined> {
   const found = await api.find<RecordObject>(`${collectionPath('v1/ConfigMap', namespace)}/${RECORD_NAME}`);
   if (found === undefined) return undefined;
   return {

@@ -122,8 +122,8 @@ export class ClusterApi {
   }
 
   /** @throws ApiError */
-  async create<T = unknown>(path: string, body: object): Promise<T> {
-    return (await this.#ask('POST', path, {}, body, 'application/json')) as T;
+  async create<T = unknown>(path: string, body: object, query: Query = {}): Promise<T> {
+    return (await this.#ask('POST', path, query, body, 'application/json')) as T;
   }
 
   /** Server-side apply; what others manage of the object and we name becomes ours. @throws ApiError */

@@ -14,6 +14,7 @@ const PLACES: Readonly<Record<string, KindPlace>> = {
   'apiextensions.k8s.io/v1/CustomResourceDefinition': ofCluster('customresourcedefinitions'),
   'apps/v1/DaemonSet': namespaced('daemonsets'),
   'apps/v1/Deployment': namespaced('deployments'),
+  'coordination.k8s.io/v1/Lease': namespaced('leases'),
   'gateway.networking.k8s.io/v1/Gateway': namespaced('gateways'),
   'gateway.networking.k8s.io/v1/GatewayClass': ofCluster('gatewayclasses'),
   'policy/v1/PodDisruptionBudget': namespaced('poddisruptionbudgets'),
@@ -25,6 +26,7 @@ const PLACES: Readonly<Record<string, KindPlace>> = {
   'v1/Namespace': ofCluster('namespaces'),
   'v1/Node': ofCluster('nodes'),
   'v1/Pod': namespaced('pods'),
+  'v1/Secret': namespaced('secrets'),
   'v1/Service': namespaced('services'),
   'v1/ServiceAccount': namespaced('serviceaccounts'),
 };

@@ -15,19 +15,10 @@ const READ = ['get', 'list', 'watch'];
 const APPLY = ['create', 'patch'];
 
 const CLUSTER_RULES: readonly V1PolicyRule[] = [
-  { apiGroups: [''], resources: ['namespaces', 'nodes', 'pods', 'serviceaccounts', 'services'], verbs: READ },
-  { apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: READ },
+  { apiGroups: [''], resources: ['namespaces', 'pods', 'serviceaccounts', 'services'], verbs: READ },
   {
     apiGroups: ['gateway.networking.k8s.io'],
-    resources: [
-      'gatewayclasses',
-      'gateways',
-      'grpcroutes',
-      'httproutes',
-      'referencegrants',
-      'tcproutes',
-      'tlsroutes',
-    ],
+    resources: ['gatewayclasses', 'gateways', 'grpcroutes', 'httproutes', 'referencegrants'],
     verbs: READ,
   },
   {
@@ -35,20 +26,11 @@ const CLUSTER_RULES: readonly V1PolicyRule[] = [
     resources: ['authorizationpolicies', 'peerauthentications', 'requestauthentications'],
     verbs: READ,
   },
-  { apiGroups: ['networking.istio.io'], resources: ['serviceentries'], verbs: READ },
-  { apiGroups: ['telemetry.istio.io'], resources: ['telemetries'], verbs: READ },
   { apiGroups: ['loam.dev'], resources: ['egresspolicies', 'meshsettings', 'trafficpolicies'], verbs: READ },
   // Status of what was compiled, and nothing else of these objects.
   {
     apiGroups: ['gateway.networking.k8s.io'],
-    resources: [
-      'gatewayclasses/status',
-      'gateways/status',
-      'grpcroutes/status',
-      'httproutes/status',
-      'tcproutes/status',
-      'tlsroutes/status',
-    ],
+    resources: ['gatewayclasses/status', 'gateways/status', 'grpcroutes/status', 'httproutes/status'],
     verbs: ['patch', 'update'],
   },
   {

@@ -6,7 +6,7 @@ import { clusterMeta, PART_OF, type Installation, type Manifest } from './manife
 import { record } from './record.ts';
 import { ztunnel } from './ztunnel.ts';
 
-const WAYPOINT_CLASS = 'loam-waypoint';
+export const WAYPOINT_CLASS = 'loam-waypoint';
 const WAYPOINT_CONTROLLER = 'loam.dev/waypoint';
 
 /** The objects of an installation, without its namespace and the CustomResourceDefinitions, in the order in which they are made. */

@@ -1,0 +1,60 @@
+/** `loam check`: what keeps Loam from working in a cluster, before an installation and after. */
+import { errorText } from '../../../lib/loam-error.ts';
+import { checkDefinitions, checkNodes, checkOthers, checkRights, checkServer } from './cluster.ts';
+import { checkEnrolment } from './enrolment.ts';
+import { fail, note, type Finding } from './finding.ts';
+import { checkControllers, checkNodePrograms, checkObjects, checkRoot } from './installation.ts';
+import type { CheckSubject } from './subject.ts';
+
+type Check = readonly [what: string, check: (subject: CheckSubject) => Promise<Finding | Finding[]>];
+
+const ALWAYS: readonly Check[] = [
+  ['rights', checkRights],
+  ['kinds', checkDefinitions],
+  ['nodes', checkNodes],
+  ['other meshes', checkOthers],
+];
+const WHEN_INSTALLED: readonly Check[] = [
+  ['objects', checkObjects],
+  ['controllers', checkControllers],
+  ['root certificate', checkRoot],
+  ['programs on nodes', checkNodePrograms],
+  ['pods', checkEnrolment],
+];
+
+/**
+ * @param tell is told each line as soon as it is known
+ * @returns whether nothing failed
+ */
+export async function check(subject: CheckSubject, tell: (finding: Finding) => void): Promise<boolean> {
+  let good = true;
+  const told = (finding: Finding): void => {
+    if (finding.state === 'fail') good = false;
+    tell(finding);
+  };
+  const server = await checkServer(subject);
+  told(server);
+  // Nothing else can be asked of a server that does not answer.
+  if (server.state === 'fail') return false;
+  if (subject.installed === undefined) told(note('installation', `there is none in ${subject.namespace}`));
+  for (const [what, one] of [...ALWAYS, ...(subject.installed === undefined ? [] : WHEN_INSTALLED)])
+    try {
+      for (const finding of [await one(subject)].flat()) told(finding);
+    } catch (error) {
+      told(
+        fail(
+          what,
+          `could not be looked at: ${errorText(error)}`,
+          'see that you may read it: kubectl auth can-i --list',
+        ),
+      );
+    }
+  return good;
+}
+
+const MARKS = { pass: '✔', fail: '✗', note: '·' } as const;
+
+/** One line, and the mend below it. */
+export function findingText({ state, what, text, mend }: Finding): string {
+  return `${MARKS[state]} ${what}: ${text}${mend === undefined ? '' : `\n    → ${mend}`}`;
+}

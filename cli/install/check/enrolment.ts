@@ -1,0 +1,87 @@
+/** What the agents say of their kernels and of the pods that should be in the mesh. */
+import { errorText } from '../../../lib/loam-error.ts';
+import { AGENT_STATUS } from '../render/agent.ts';
+import { commandOf } from '../render/programs.ts';
+import { reasonOf } from '../cluster/rollout.ts';
+import { fail, note, pass, type Finding } from './finding.ts';
+import { podsOf } from './installation.ts';
+import type { CheckSubject } from './subject.ts';
+
+/** As far as it is read here; another version's agent may say less. */
+interface AgentStatus {
+  readonly node?: string;
+  readonly off?: string;
+  readonly problems?: readonly string[];
+  readonly pods?: readonly {
+    readonly pod: string;
+    readonly state: string;
+    readonly problem?: string;
+    readonly off?: string;
+  }[];
+  readonly source?: {
+    readonly problems?: readonly { readonly message: string }[];
+    readonly leftAlone?: readonly { readonly pod: string; readonly why: string }[];
+  };
+}
+
+const MAX_PODS = 20;
+
+export async function checkEnrolment(subject: CheckSubject): Promise<Finding[]> {
+  const agents = (await podsOf(subject, 'agent')).filter((pod) => reasonOf(pod) === undefined);
+  const findings: Finding[] = [];
+  let enrolled = 0;
+  let asked = 0;
+  for (const agent of agents) {
+    const node = agent.spec?.nodeName ?? '';
+    const name = agent.metadata?.name ?? '';
+    let status: AgentStatus;
+    try {
+      const command = [...commandOf('agent/ready-probe'), AGENT_STATUS, '/status'];
+      status = JSON.parse(await subject.pods.run(subject.namespace, name, 'agent', command)) as AgentStatus;
+    } catch (error) {
+      findings.push(
+        fail(
+          `agent on ${node}`,
+          `cannot be asked: ${errorText(error)}`,
+          'you need the right to create pods/exec in its namespace',
+        ),
+      );
+      continue;
+    }
+    asked += 1;
+    for (const problem of [
+      ...(status.problems ?? []),
+      ...(status.source?.problems ?? []).map(({ message }) => message),
+    ])
+      findings.push(
+        fail(`agent on ${node}`, problem, `kubectl logs --namespace ${subject.namespace} ${name}`),
+      );
+    if (status.off !== undefined)
+      findings.push(
+        fail(`node ${node}`, `was switched off on ${status.off}: its pods have plain networking`, 'loam on'),
+      );
+    for (const pod of status.pods ?? []) {
+      if (pod.off !== undefined)
+        findings.push(fail(`pod ${pod.pod}`, `was switched off on ${pod.off}`, 'loam on'));
+      if (pod.state === 'verified') enrolled += 1;
+      else
+        findings.push(
+          fail(
+            `pod ${pod.pod} on ${node}`,
+            `should be in the mesh and is ${pod.state}${pod.problem === undefined ? '' : `: ${pod.problem}`}`,
+            `kubectl describe pod, and kubectl logs --namespace ${subject.namespace} ${name}`,
+          ),
+        );
+    }
+    for (const { pod, why } of status.source?.leftAlone ?? [])
+      findings.push(note(`pod ${pod} on ${node}`, `is left alone: ${why}`));
+  }
+  if (asked > 0)
+    findings.unshift(pass('pods', `${enrolled} are in the mesh, as the kernels of ${asked} nodes show`));
+  return shortened(findings);
+}
+
+function shortened(findings: Finding[]): Finding[] {
+  if (findings.length <= MAX_PODS) return findings;
+  return [...findings.slice(0, MAX_PODS), note('pods', `and ${findings.length - MAX_PODS} lines more`)];
+}

@@ -1,0 +1,242 @@
+/**
+ * Takes an installation out of a cluster. First the nodes: the agents go, and on each node everything that they put into the kernel,
+ * which needs no agent that runs. Only when every node has said that it is clean do the rest go. An upgrade does none of it: an agent
+ * that ends, for whatever reason, leaves its pods enrolled.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { V1DaemonSet, V1Node, V1Pod } from '@kubernetes/client-node';
+import type { ApiObject, ClusterApi } from './cluster/api.ts';
+import { collectionPath, objectPath } from './cluster/kinds.ts';
+import { reasonOf } from './cluster/rollout.ts';
+import { InstallError } from './errors.ts';
+import { partsOf } from './parts.ts';
+import { cleanup, CLEANUP_NAME, CLEANUP_SELECTOR, type CleanupImage } from './render/cleanup.ts';
+import { nameOf, selectorOf, type Component } from './render/manifest.ts';
+import { WAYPOINT_CLASS } from './render/objects.ts';
+import { ROOT_CONFIG_MAP } from './render/programs.ts';
+import { FIELD_MANAGER, isOurs, marked } from './roll-out.ts';
+
+export interface UninstallOptions {
+  readonly namespace: string;
+  readonly timeoutMs: number;
+  readonly say: (line: string) => void;
+  /** Go on without nodes that are not ready; a reboot frees their kernels. */
+  readonly abandonNodes: boolean;
+  /** How long ztunnels and waypoints may serve what is open. */
+  readonly graceSeconds: number;
+  /** In place of the image of the agents, where that is not known any more or cannot be pulled. */
+  readonly image: string | undefined;
+}
+
+const LOOK_MS = 500;
+const SAY_MS = 5_000;
+/** Made by the controllers, and useless without them. */
+const SECRETS = ['loam-ca', 'loam-session'];
+const WAYPOINT_KINDS = [
+  'apps/v1/Deployment',
+  'policy/v1/PodDisruptionBudget',
+  'v1/Service',
+  'v1/ServiceAccount',
+];
+const LEASE = 'loam-controller-leader';
+
+/**
+ * @throws InstallError INSTALL_STATE when nothing is installed; INSTALL_NOT_READY when a node does not become clean, and then nothing
+ *   but the agents is gone; ApiError
+ */
+export async function uninstall(api: ClusterApi, options: UninstallOptions): Promise<void> {
+  const { namespace, say } = options;
+  const image = await cleanupImage(api, options);
+  if (image === undefined) {
+    if ((await partsOf(api, namespace)).length === 0)
+      throw new InstallError('INSTALL_STATE', `nothing of Loam is in namespace ${namespace}`);
+    say('no agent was installed, so that the nodes need no cleaning');
+  } else await cleanNodes(api, image, options);
+  await removeObjects(api, options);
+}
+
+/** Of the agents; of a clean-up that was interrupted; undefined where neither is. */
+async function cleanupImage(
+  api: ClusterApi,
+  { namespace, image }: UninstallOptions,
+): Promise<CleanupImage | undefined> {
+  for (const name of [nameOf('agent'), CLEANUP_NAME]) {
+    const found = await api.find<V1DaemonSet>(`${collectionPath('apps/v1/DaemonSet', namespace)}/${name}`);
+    const pod = found?.spec?.template.spec;
+    const container = pod?.containers[0];
+    if (container?.image === undefined) continue;
+    return {
+      image: image ?? container.image,
+      imagePullPolicy: container.imagePullPolicy ?? 'IfNotPresent',
+      imagePullSecrets: pod?.imagePullSecrets ?? [],
+    };
+  }
+  return image === undefined ? undefined : { image, imagePullPolicy: 'IfNotPresent', imagePullSecrets: [] };
+}
+
+/** Ends the agents, and waits until each node's kernel is clean. */
+async function cleanNodes(api: ClusterApi, image: CleanupImage, options: UninstallOptions): Promise<void> {
+  const { namespace, say } = options;
+  await api.delete(`${collectionPath('apps/v1/DaemonSet', namespace)}/${nameOf('agent')}`);
+  await endPods(api, namespace, 'agent', options);
+  const wanted = cleanup(namespace, image);
+  await api.apply(objectPath(wanted), marked(wanted), FIELD_MANAGER);
+  const began = Date.now();
+  let said = 0;
+  for (;;) {
+    const { clean, unclean } = await nodesBySide(api, options);
+    if (unclean.length === 0) {
+      say(`${clean} nodes are clean: nothing of Loam is in their kernels`);
+      return;
+    }
+    const waited = Date.now() - began;
+    const text = `${clean} of ${clean + unclean.length} nodes are clean; ${unclean.slice(0, 5).join('; ')}`;
+    if (waited > options.timeoutMs)
+      throw new InstallError(
+        'INSTALL_NOT_READY',
+        `${text}. Everything but the agents is still there: mend the nodes and run this again, or give those up that are not ready with ` +
+          '--abandon-nodes (their pods stay redirected until they reboot)',
+      );
+    if (waited - said > SAY_MS) {
+      said = waited;
+      say(`waiting: ${text}`);
+    }
+    await sleep(LOOK_MS);
+  }
+}
+
+/** A node is clean when the clean-up's pod there is ready: it cannot become so before the agent is gone, which holds the pins' lock. */
+async function nodesBySide(
+  api: ClusterApi,
+  { namespace, abandonNodes }: UninstallOptions,
+): Promise<{ clean: number; unclean: string[] }> {
+  const nodes = (await api.list<V1Node>(collectionPath('v1/Node'))).filter(
+    ({ metadata }) => metadata?.labels?.['kubernetes.io/os'] === 'linux',
+  );
+  const labelSelector = Object.entries(CLEANUP_SELECTOR)
+    .map(([key, value]) => `${key}=${value}`)
+    .join();
+  const pods = await api.list<V1Pod>(collectionPath('v1/Pod', namespace), { labelSelector });
+  const unclean: string[] = [];
+  let clean = 0;
+  for (const { metadata, status } of nodes) {
+    const name = metadata?.name ?? '';
+    const ready =
+      status?.conditions?.some(({ type, status: is }) => type === 'Ready' && is === 'True') === true;
+    const pod = pods.find(({ spec }) => spec?.nodeName === name);
+    // What a node that is away said before may be true no more.
+    if (!ready) {
+      if (!abandonNodes) unclean.push(`node ${name} is not ready`);
+      continue;
+    }
+    const reason = pod === undefined ? 'its clean-up is about to be started' : reasonOf(pod);
+    if (reason === undefined) clean += 1;
+    else unclean.push(`node ${name}: ${reason}`);
+  }
+  return { clean, unclean };
+}
+
+async function removeObjects(api: ClusterApi, options: UninstallOptions): Promise<void> {
+  const { namespace, say, graceSeconds } = options;
+  const parts = await partsOf(api, namespace);
+  const cleaning = parts.filter(({ metadata }) => metadata.name === CLEANUP_NAME);
+  // The controllers first, so that they make nothing anew of what goes after them.
+  for (const component of ['controller', 'ztunnel'] as const) {
+    const workload = parts.find(
+      ({ kind, metadata }) =>
+        metadata.name === nameOf(component) && ['Deployment', 'DaemonSet'].includes(kind),
+    );
+    if (workload !== undefined) await api.delete(objectPath(workload));
+    await endPods(api, namespace, component, options);
+  }
+  const waypoints = await removeWaypoints(api, graceSeconds);
+  for (const part of parts) if (!cleaning.includes(part)) await api.delete(objectPath(part));
+  for (const name of SECRETS) await api.delete(`${collectionPath('v1/Secret', namespace)}/${name}`);
+  await api.delete(`${collectionPath('coordination.k8s.io/v1/Lease', namespace)}/${LEASE}`);
+  const roots = await api.list<ApiObject>(collectionPath('v1/ConfigMap'), {
+    fieldSelector: `metadata.name=${ROOT_CONFIG_MAP}`,
+  });
+  for (const { metadata } of roots)
+    await api.delete(`${collectionPath('v1/ConfigMap', metadata.namespace)}/${metadata.name}`);
+  for (const part of cleaning) await api.delete(objectPath(part));
+  say(`removed ${parts.length} objects${waypoints === 0 ? '' : ` and ${waypoints} waypoints`}`);
+  await removeNamespace(api, options);
+}
+
+/** Waits for the pods of a program to end, within the grace that the user gives them. */
+async function endPods(
+  api: ClusterApi,
+  namespace: string,
+  component: Component,
+  { timeoutMs, graceSeconds, say }: UninstallOptions,
+): Promise<void> {
+  const labelSelector = Object.entries(selectorOf(component))
+    .map(([key, value]) => `${key}=${value}`)
+    .join();
+  const path = collectionPath('v1/Pod', namespace);
+  const deadline = Date.now() + timeoutMs;
+  const told = new Set<string>();
+  for (;;) {
+    const pods = await api.list<ApiObject>(path, { labelSelector });
+    if (pods.length === 0) return;
+    for (const { metadata } of pods) {
+      if (told.has(metadata.uid)) continue;
+      told.add(metadata.uid);
+      await api.delete(`${path}/${metadata.name}`, {
+        gracePeriodSeconds: graceSeconds,
+        preconditions: { uid: metadata.uid },
+      });
+    }
+    if (Date.now() > deadline) {
+      say(`${pods.length} pods of ${nameOf(component)} have not ended yet`);
+      return;
+    }
+    await sleep(LOOK_MS);
+  }
+}
+
+type WithOwners = ApiObject & {
+  readonly metadata: { readonly ownerReferences?: readonly { readonly uid: string }[] };
+};
+type GatewayObject = ApiObject & { readonly spec?: { readonly gatewayClassName?: string } };
+
+/** What the controllers made for Gateways, which are their users' and stay. Others' objects that are only named so stay too. */
+async function removeWaypoints(api: ClusterApi, graceSeconds: number): Promise<number> {
+  const gateways = await api.list<GatewayObject>(collectionPath('gateway.networking.k8s.io/v1/Gateway'));
+  let waypoints = 0;
+  for (const { metadata, spec } of gateways) {
+    if (spec?.gatewayClassName !== WAYPOINT_CLASS) continue;
+    for (const kind of WAYPOINT_KINDS) {
+      const path = `${collectionPath(kind, metadata.namespace)}/${metadata.name}`;
+      const found = await api.find<WithOwners>(path);
+      if (found?.metadata.ownerReferences?.some(({ uid }) => uid === metadata.uid) !== true) continue;
+      if (kind === 'apps/v1/Deployment') waypoints += 1;
+      await api.delete(path, { gracePeriodSeconds: graceSeconds });
+    }
+  }
+  return waypoints;
+}
+
+/** Only one that the installation made; and it takes its time. */
+async function removeNamespace(
+  api: ClusterApi,
+  { namespace, timeoutMs, say }: UninstallOptions,
+): Promise<void> {
+  const path = `${collectionPath('v1/Namespace')}/${namespace}`;
+  const found = await api.find(path);
+  if (found === undefined) return;
+  if (!isOurs(found)) {
+    say(`namespace ${namespace} was there before Loam, and stays`);
+    return;
+  }
+  await api.delete(path);
+  const deadline = Date.now() + timeoutMs;
+  while ((await api.find(path)) !== undefined) {
+    if (Date.now() > deadline) {
+      say(`namespace ${namespace} is still ending`);
+      return;
+    }
+    await sleep(LOOK_MS);
+  }
+  say(`namespace ${namespace} is gone`);
+}

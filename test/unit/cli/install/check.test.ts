@@ -1,0 +1,214 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'mocha';
+import { check, findingText } from '../../../../cli/install/check/check.ts';
+import type { Finding } from '../../../../cli/install/check/finding.ts';
+import { FakeCluster, NAMESPACE, rootCertificate } from './fake-cluster.ts';
+
+/** What `loam check` says of a cluster, and whether it is content. */
+async function checked(
+  cluster: FakeCluster,
+  installed = true,
+): Promise<{ good: boolean; failed: string[]; all: Finding[] }> {
+  const all: Finding[] = [];
+  const good = await check(cluster.subject(installed), (finding) => all.push(finding));
+  const failed = all.filter(({ state }) => state === 'fail').map(findingText);
+  return { good, failed, all };
+}
+
+/** Asserts that exactly one thing is wrong, and that it is said. */
+async function assertOnly(cluster: FakeCluster, said: RegExp, installed = true): Promise<void> {
+  const { good, failed } = await checked(cluster, installed);
+  assert.equal(good, false);
+  assert.equal(failed.length, 1, failed.join('\n'));
+  assert.match(failed[0] ?? '', said);
+  assert.match(failed[0] ?? '', /\n {4}→ \S/, 'a mend is named');
+}
+
+describe('loam check', () => {
+  it('has nothing to say against a healthy installation', async () => {
+    const { good, failed, all } = await checked(new FakeCluster());
+    assert.deepEqual(failed, []);
+    assert.equal(good, true);
+    assert(all.length >= 10);
+  });
+
+  it('looks before an installation at what the cluster must be like', async () => {
+    const { good, all } = await checked(new FakeCluster(), false);
+    assert.equal(good, true);
+    assert(all.some(({ text }) => text === `there is none in ${NAMESPACE}`));
+    assert(all.every(({ what }) => what !== 'leader'));
+  });
+
+  const BROKEN: readonly (readonly [what: string, breakIt: (cluster: FakeCluster) => void, said: RegExp])[] =
+    [
+      [
+        'an image that the nodes cannot get',
+        (cluster) => {
+          cluster.at('v1', 'Pod', 'agent-node2', NAMESPACE).status = {
+            containerStatuses: [
+              {
+                name: 'agent',
+                ready: false,
+                state: { waiting: { reason: 'ImagePullBackOff', message: 'Back-off pulling image "x"' } },
+              },
+            ],
+          };
+        },
+        /agent agent-node2 on node2: ImagePullBackOff: Back-off.*\n.*see that the nodes can get the image localhost\/loam:dev/,
+      ],
+      [
+        'a program that ends again and again',
+        (cluster) => {
+          cluster.at('v1', 'Pod', 'ztunnel-node1', NAMESPACE).status = {
+            containerStatuses: [
+              {
+                name: 'ztunnel',
+                ready: false,
+                state: { waiting: { reason: 'CrashLoopBackOff' } },
+                lastState: { terminated: { exitCode: 137, reason: 'OOMKilled' } },
+              },
+            ],
+          };
+        },
+        /ztunnel ztunnel-node1 on node1: CrashLoopBackOff: it ended with 137 \(OOMKilled\)\n.*logs --previous/,
+      ],
+      [
+        'a node that no agent came to',
+        (cluster) => cluster.remove('v1', 'Pod', 'agent-node1', NAMESPACE),
+        /node node1: has no agent/,
+      ],
+      [
+        'rights of the controllers that somebody took away',
+        (cluster) => {
+          const role = cluster.at(
+            'rbac.authorization.k8s.io/v1',
+            'ClusterRole',
+            'loam-controller',
+          ) as unknown as { rules: unknown[] };
+          role.rules.splice(1, 1);
+        },
+        /ClusterRole loam-controller: was changed/,
+      ],
+      [
+        'a Service that is gone',
+        (cluster) => cluster.remove('v1', 'Service', 'loam-controller', NAMESPACE),
+        /Service loam-system\/loam-controller: is gone\n.*loam upgrade/,
+      ],
+      [
+        'a kind that is not defined',
+        (cluster) =>
+          cluster.remove(
+            'apiextensions.k8s.io/v1',
+            'CustomResourceDefinition',
+            'httproutes.gateway.networking.k8s.io',
+          ),
+        /kinds: there is no httproutes\.gateway\.networking\.k8s\.io\n.*deploy\/crds/,
+      ],
+      [
+        'a leader that has gone silent',
+        (cluster) => cluster.lease(NAMESPACE, 'loam-controller-leader', 'controller-node1', 120),
+        /leader: controller-node1 led, and has not renewed/,
+      ],
+      [
+        'a root certificate that is about to end',
+        (cluster) => {
+          const map = cluster.at('v1', 'ConfigMap', 'loam-ca-root-cert', NAMESPACE) as unknown as {
+            data: Record<string, string>;
+          };
+          map.data['root-cert.pem'] = rootCertificate(1);
+        },
+        /root certificate: end(s|ed) on /,
+      ],
+      [
+        'a root certificate that nobody wrote',
+        (cluster) => cluster.remove('v1', 'ConfigMap', 'loam-ca-root-cert', NAMESPACE),
+        /root certificate: there is no ConfigMap loam-ca-root-cert/,
+      ],
+      [
+        'a clock that is wrong',
+        (cluster) => cluster.lease('kube-node-lease', 'node2', 'node2', -3600),
+        /node node2: its clock differs .* 3600 s\n.*NTP/,
+      ],
+      [
+        'a kernel that is too old',
+        (cluster) => {
+          (cluster.at('v1', 'Node', 'node1').status['nodeInfo'] as Record<string, string>)['kernelVersion'] =
+            '5.15.0-1';
+        },
+        /node node1: has kernel 5\.15\.0-1\n.*6\.1 or newer/,
+      ],
+      [
+        'a namespace of two meshes',
+        (cluster) =>
+          (cluster.at('v1', 'Namespace', 'shop').metadata.labels['istio.io/dataplane-mode'] = 'ambient'),
+        /namespace shop: is labelled for Loam and for Istio/,
+      ],
+      [
+        'a socket load balancer in the way',
+        (cluster) =>
+          cluster.put({
+            apiVersion: 'v1',
+            kind: 'ConfigMap',
+            metadata: { name: 'cilium-config', namespace: 'kube-system' },
+            data: { 'kube-proxy-replacement': 'true' },
+          }),
+        /other hooks: Cilium balances at the sockets.*\n.*socketLB\.hostNamespaceOnly=true/,
+      ],
+      [
+        'a pod that is labelled and is not in the mesh',
+        (cluster) =>
+          cluster.agents.set('agent-node1', {
+            pods: [
+              { pod: 'shop/web', state: 'verified' },
+              { pod: 'shop/db', state: 'pending', problem: 'no process of the pod was found' },
+            ],
+          }),
+        /pod shop\/db on node1: should be in the mesh and is pending: no process of the pod was found/,
+      ],
+      [
+        'an agent whose kernel part has a problem',
+        (cluster) =>
+          cluster.agents.set('agent-node2', { problems: ['connect4: the link is gone'], pods: [] }),
+        /agent on node2: connect4: the link is gone/,
+      ],
+      [
+        'an agent that does not answer',
+        (cluster) => cluster.agents.delete('agent-node1'),
+        /agent on node1: cannot be asked: connection refused/,
+      ],
+      [
+        'a user who may not install',
+        (cluster) => cluster.denied.add('create clusterroles').add('patch daemonsets'),
+        /rights: you may not create clusterroles, patch daemonsets/,
+      ],
+    ];
+  for (const [what, breakIt, said] of BROKEN)
+    it(`names ${what}`, async () => {
+      const cluster = new FakeCluster();
+      breakIt(cluster);
+      await assertOnly(cluster, said);
+    });
+
+  it('refuses an API server that is too old, and asks it nothing more', async () => {
+    const cluster = new FakeCluster();
+    cluster.version = { major: '1', minor: '27+', gitVersion: 'v1.27.1' };
+    const { all } = await checked(cluster);
+    assert.equal(all.length, 1);
+    assert.match(findingText(all[0] as Finding), /API server: is v1\.27\.1\n.*1\.30 or newer/);
+  });
+
+  it('says of a pod that is left alone why, and does not count it as a fault', async () => {
+    const cluster = new FakeCluster();
+    cluster.agents.set('agent-node1', {
+      pods: [],
+      source: { leftAlone: [{ pod: 'shop/host', why: 'it uses the network of the node' }] },
+    });
+    const { good, all } = await checked(cluster);
+    assert.equal(good, true);
+    assert(
+      all.some(
+        ({ what, text }) => what === 'pod shop/host on node1' && text.includes('the network of the node'),
+      ),
+    );
+  });
+});
