@@ -232,21 +232,21 @@ export function describeCompliance(title: string, open: () => Promise<SourceBenc
     it('leaves everything else in force while one route is broken', async () => {
       const ns = 'c-route';
       await using scenario = await begin(ns, 18, policy(ns, 'one'));
-      const route = (field: string): Manifest => ({
+      const route = (labels: Readonly<Record<string, string>>): Manifest => ({
         apiVersion: 'gateway.networking.k8s.io/v1',
         kind: 'HTTPRoute',
-        metadata: { name: 'split', namespace: ns },
+        metadata: { name: 'split', namespace: ns, labels },
         spec: {
           parentRefs: [{ group: '', kind: 'Service', name: 'payments', port: 80 }],
-          rules: [{ [field]: [{ name: 'payments', port: 80 }] }],
+          rules: [{ backendRefs: [{ name: 'payments', port: 80 }] }],
         },
       });
-      await scenario.put(route('backendRef'));
+      await scenario.put(route({ 'loam.dev/usewaypoint': 'x' }));
       await until(() => scenario.errors().length === 1);
-      assert.equal(scenario.errors()[0]?.field, 'spec.rules[0].backendRef');
+      assert.equal(scenario.errors()[0]?.field, 'metadata.labels["loam.dev/usewaypoint"]');
       assert.equal(scenario.find('HTTPRoute', 'split'), undefined);
       await scenario.comesTo([...shop(ns, 18), policy(ns, 'one')]);
-      await scenario.put(route('backendRefs'));
+      await scenario.put(route({}));
       await until(() => scenario.find('HTTPRoute', 'split')?.lastGood === false);
       assert.deepEqual(scenario.errors(), []);
     });

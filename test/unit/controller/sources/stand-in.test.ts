@@ -3,6 +3,7 @@ import { describe, it } from 'mocha';
 import { accept, type HeldObject } from '../../../../controller/sources/accept.ts';
 import { LastGoodStore } from '../../../../controller/sources/last-good.ts';
 import { readManifest } from '../../../../controller/sources/read-object.ts';
+import { standInFor } from '../../../../controller/sources/stand-in.ts';
 import { reportObjects } from '../../../../controller/status/report.ts';
 import { MANIFESTS, temporaryDir } from '../harness.ts';
 
@@ -100,5 +101,35 @@ describe('sources/stand-in', () => {
       GOOD.replace('name: front', 'name: Front_End'),
     ];
     for (const text of others) assert.equal(run(text).objects.size, run('').objects.size, text);
+  });
+
+  it('closes what a policy that an API server admitted may have meant, and no more', () => {
+    const security = (kind: string, spec: object): Record<string, unknown> => ({
+      apiVersion: 'security.istio.io/v1beta1',
+      kind,
+      metadata: { name: 'p', namespace: 'shop' },
+      spec,
+    });
+    const closed = (
+      spec: object,
+      kind: 'AuthorizationPolicy' | 'PeerAuthentication' = 'AuthorizationPolicy',
+    ): unknown =>
+      (standInFor(kind, security(kind, spec), true)?.object as { spec?: unknown } | undefined)?.spec;
+    const selector = { matchLabels: { app: 'payments' } };
+    assert.deepEqual(closed({ selector, rulez: [] }), { selector });
+    assert.deepEqual(closed({ selector: { matchLabel: {} } }), {});
+    assert.deepEqual(closed({ selector, mtls: 1 }, 'PeerAuthentication'), {
+      selector,
+      mtls: { mode: 'STRICT' },
+    });
+    const own = { kind: 'Service', name: 'payments' };
+    const foreign = { group: 'example.com', kind: 'Edge', name: 'x' };
+    assert.deepEqual(closed({ targetRefs: [own, foreign], rules: 1 }), { targetRefs: [own] });
+    assert.deepEqual(closed({ targetRef: own, selector }), {}, 'which of the two was meant is unknown');
+    assert.deepEqual(closed({ targetRefs: [{ kind: 'Service' }] }), {});
+    assert.equal(closed({ targetRefs: [foreign], rules: 1 }), undefined);
+    assert.equal(closed({ action: 'AUDIT', rules: 1 }), undefined);
+    assert.equal(standInFor('AuthorizationPolicy', security('AuthorizationPolicy', { rules: 1 })), undefined);
+    assert.equal(standInFor('RequestAuthentication', security('RequestAuthentication', {}), true), undefined);
   });
 });
