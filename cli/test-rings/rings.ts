@@ -19,6 +19,8 @@ export type Ring =
   | { readonly kind: 'checks'; readonly name: string; readonly checks: readonly Check[] }
   /** Other kernels, in virtual machines: see vm/ring.ts. */
   | { readonly kind: 'vm'; readonly name: string }
+  /** Mocha suites in a Kubernetes cluster that is made for them: see cluster/ring.ts. */
+  | { readonly kind: 'cluster'; readonly name: string; readonly folder: string }
   /** Named in the plan, not built yet: asking for it fails and says so. */
   | { readonly kind: 'planned'; readonly name: string; readonly missing: string };
 
@@ -63,7 +65,7 @@ export const RINGS: readonly Ring[] = [
   { kind: 'mocha', name: 'faults', folder: 'faults', needs: nothing },
   /** Twenty thousand connections while ztunnels are replaced: some minutes. */
   { kind: 'mocha', name: 'upgrade', folder: 'upgrade', needs: nothing },
-  { kind: 'planned', name: 'cluster', missing: 'the real Kubernetes cluster' },
+  { kind: 'cluster', name: 'cluster', folder: 'cluster' },
   { kind: 'planned', name: 'browser', missing: 'the dashboard and its browser' },
 ];
 

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { packageRoot } from '../../lib/package-root.ts';
+import { runClusterRing } from './cluster/ring.ts';
 import type { Check, Ring } from './rings.ts';
 import { addTallies, NO_TESTS, type Tally } from './tally.ts';
 import { runVmRing } from './vm/ring.ts';
@@ -23,10 +24,17 @@ export function tallyOf(output: string, exitCode: number | null): Tally {
 }
 
 /** Runs a command in the package's folder, shows its output as it comes, and returns it with the exit code. */
-function run(command: readonly [string, ...string[]]): Promise<{ output: string; code: number | null }> {
+function run(
+  command: readonly [string, ...string[]],
+  env: Readonly<Record<string, string>> = {},
+): Promise<{ output: string; code: number | null }> {
   return new Promise((resolve) => {
     const [file, ...args] = command;
-    const child = spawn(file, args, { cwd: packageRoot(), stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(file, args, {
+      cwd: packageRoot(),
+      env: { ...process.env, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     let output = '';
     const take = (chunk: Buffer, to: NodeJS.WriteStream): void => {
       output += chunk.toString();
@@ -65,32 +73,45 @@ export async function runRing(ring: Ring, mochaArgs: readonly string[]): Promise
     }
     case 'vm':
       return runVmRing(mochaArgs);
+    case 'cluster':
+      return runClusterRing((env) => runMocha(ring.folder, mochaArgs, env));
     case 'mocha': {
       const missing = ring.needs();
       if (missing.length > 0) {
         for (const need of missing) console.log(`    ✗ ring ${ring.name} is missing ${need}`);
         return { passed: 0, failed: missing.length };
       }
-      const files = mochaArgs.filter((arg) => arg.endsWith('.test.ts')).map(builtFile);
-      const others = mochaArgs.filter((arg) => !arg.endsWith('.test.ts'));
-      const what =
-        files.length > 0 ? files : ['--recursive', `dist/test/${ring.folder}`, '--extension', 'test.js'];
-      const { output, code } = await run([
-        process.execPath,
-        '--enable-source-maps',
-        join('node_modules', 'mocha', 'bin', 'mocha.js'),
-        '--no-color',
-        // A test that leaves something running has failed already; it must not hold the other rings back.
-        '--exit',
-        ...(process.env['LOAM_TEST_PATIENCE'] === undefined
-          ? []
-          : ['--require', './dist/test/support/patient-mocha.js']),
-        ...others,
-        ...what,
-      ]);
-      return tallyOf(output, code);
+      return runMocha(ring.folder, mochaArgs);
     }
   }
+}
+
+/** Runs the mocha suites of a folder of test/. @param mochaArgs as in {@link runRing} */
+async function runMocha(
+  folder: string,
+  mochaArgs: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<Tally> {
+  const files = mochaArgs.filter((arg) => arg.endsWith('.test.ts')).map(builtFile);
+  const others = mochaArgs.filter((arg) => !arg.endsWith('.test.ts'));
+  const what = files.length > 0 ? files : ['--recursive', `dist/test/${folder}`, '--extension', 'test.js'];
+  const { output, code } = await run(
+    [
+      process.execPath,
+      '--enable-source-maps',
+      join('node_modules', 'mocha', 'bin', 'mocha.js'),
+      '--no-color',
+      // A test that leaves something running has failed already; it must not hold the other rings back.
+      '--exit',
+      ...(process.env['LOAM_TEST_PATIENCE'] === undefined
+        ? []
+        : ['--require', './dist/test/support/patient-mocha.js']),
+      ...others,
+      ...what,
+    ],
+    env,
+  );
+  return tallyOf(output, code);
 }
 
 /** The compiled counterpart of a test's source file. */

@@ -1,0 +1,3 @@
+module loam/pause
+
+go 1.26

@@ -1,0 +1,87 @@
+/** Traffic through a scenario: streams that stay open and new connections all the time, every byte compared. */
+import assert from 'node:assert/strict';
+import type { ChildProcessWithoutNullStreams } from 'node:child_process';
+import { once } from 'node:events';
+import { deployment, script, service } from './apps.ts';
+import type { TestCluster, TestPod } from './cluster.ts';
+import type { KubeObject } from './resources.ts';
+
+const APP = 'mesh/app/upgrade-load.mjs';
+export const ECHO_PORT = 7100;
+
+/** What the client of test/mesh/app/upgrade-load.mjs counted. */
+export interface LoadCounts {
+  /** New connections. */
+  readonly made: number;
+  readonly failed: number;
+  readonly failures: Readonly<Record<string, number>>;
+  /** That were open all the time, and of them those that did not end whole. */
+  readonly streams: number;
+  readonly cut: number;
+  readonly cuts: readonly string[];
+  readonly bytes: number;
+}
+
+/** A server that gives back what it gets, and the Service before it. */
+export function echo(ns: string, name: string, node?: string, replicas = 1): readonly KubeObject[] {
+  return [
+    deployment(ns, name, {
+      command: script(APP, 'server', String(ECHO_PORT)),
+      ...(node === undefined ? {} : { node }),
+      replicas,
+      container: { readinessProbe: { tcpSocket: { port: ECHO_PORT }, periodSeconds: 1 } },
+    }),
+    service(ns, name, { ports: [{ name: 'echo', port: ECHO_PORT }] }),
+  ];
+}
+
+export class Load {
+  readonly #child: ChildProcessWithoutNullStreams;
+  readonly #closed: Promise<unknown>;
+  #out = '';
+  #err = '';
+
+  private constructor(child: ChildProcessWithoutNullStreams) {
+    this.#child = child;
+    child.stdout.on('data', (chunk: Buffer) => (this.#out += chunk.toString()));
+    child.stderr.on('data', (chunk: Buffer) => (this.#err += chunk.toString()));
+    this.#closed = once(child, 'close');
+  }
+
+  /**
+   * Begins in a pod.
+   *
+   * @param host name or address of the server
+   * @param options streams that stay open; new connections at a time, and the pause of each before its next, in ms
+   */
+  static async start(
+    cluster: TestCluster,
+    pod: TestPod,
+    host: string,
+    options: { readonly streams?: number; readonly workers?: number; readonly pauseMs?: number } = {},
+  ): Promise<Load> {
+    const { streams = 20, workers = 2, pauseMs = 20 } = options;
+    const args = [host, ECHO_PORT, streams, workers, pauseMs].map(String);
+    const load = new Load(cluster.startInPod(pod, script(APP, 'client', ...args)));
+    await cluster.until(`the load on ${host} runs`, () => load.#out.includes('started'));
+    return load;
+  }
+
+  /** Ends it in good order. @returns what it counted */
+  async stop(): Promise<LoadCounts> {
+    this.#child.stdin.end();
+    await this.#closed;
+    const last = this.#out.trim().split('\n').at(-1) ?? '';
+    assert.ok(last.includes('"made"'), `the load ended without counts: ${this.#out}${this.#err}`);
+    return JSON.parse(last) as LoadCounts;
+  }
+
+  /** Ends it, and says that nothing of it failed. */
+  async stopWhole(): Promise<LoadCounts> {
+    const counts = await this.stop();
+    const { made, failed, cut, failures, cuts } = counts;
+    assert.ok(made > 10, `${made} connections`);
+    assert.deepEqual({ failed, cut, failures, cuts }, { failed: 0, cut: 0, failures: {}, cuts: [] });
+    return counts;
+  }
+}
