@@ -157,6 +157,7 @@ export class Controller {
       server.close();
       server.closeAllConnections();
     }
+    await this.#platform.close();
     await this.#status.close();
   }
 
@@ -242,9 +243,7 @@ export class Controller {
   #gates(): SourceGate[] {
     const { source, assignments, authenticator } = this.#platform;
     return [
-      ...(this.#serving === undefined
-        ? [{ name: 'authority', ready: false, reason: 'no certificate authority yet' }]
-        : []),
+      ...this.#platform.gates(),
       source.gate(),
       assignments.gate(),
       authenticator.gate(),

@@ -77,12 +77,18 @@ async function selfMade({ stateDir, trustDomain }: AuthorityOptions): Promise<Ma
   if (!existing.ok && !existing.error.includes('ENOENT'))
     throw new ControllerError('CA_ROOT', `${path}: ${existing.error}`);
   // When another controller was faster, its root counts.
-  if (!existing.ok) await createAtomically(path, await makeRoot(trustDomain));
+  if (!existing.ok) {
+    const { cert, key } = await makeRoot(trustDomain);
+    await createAtomically(path, `${cert}${key}`);
+  }
   const content = existing.ok ? existing.text : await read(path);
   return { certs: certificatesIn(path, content), key: keyIn(path, content) };
 }
 
-async function makeRoot(trustDomain: string): Promise<string> {
+/** A self-made root: certificate and key in PEM. */
+export async function makeRoot(
+  trustDomain: string,
+): Promise<{ readonly cert: string; readonly key: string }> {
   const keys = await crypto.subtle.generateKey(P256, true, ['sign', 'verify']);
   const now = Date.now();
   const cert = await x509.X509CertificateGenerator.createSelfSigned({
@@ -100,7 +106,10 @@ async function makeRoot(trustDomain: string): Promise<string> {
   });
   const der = Buffer.from(await crypto.subtle.exportKey('pkcs8', keys.privateKey));
   const key = createPrivateKey({ key: der, format: 'der', type: 'pkcs8' });
-  return `${cert.toString('pem')}\n${key.export({ type: 'pkcs8', format: 'pem' }).toString()}`;
+  return {
+    cert: `${cert.toString('pem')}\n`,
+    key: key.export({ type: 'pkcs8', format: 'pem' }).toString(),
+  };
 }
 
 async function read(path: string): Promise<string> {
@@ -109,29 +118,38 @@ async function read(path: string): Promise<string> {
   return result.text;
 }
 
-function certificatesIn(path: string, content: string): string[] {
+/**
+ * @param where what the text is from, for the error
+ * @throws ControllerError CA_ROOT
+ */
+export function certificatesIn(where: string, content: string): string[] {
   const certs = content.match(CERTIFICATE) ?? [];
-  if (certs.length === 0) throw new ControllerError('CA_ROOT', `${path}: holds no certificate in PEM form`);
+  if (certs.length === 0) throw new ControllerError('CA_ROOT', `${where}: holds no certificate in PEM form`);
   return certs.map((pem) => `${pem.trim()}\n`);
 }
 
-function keyIn(path: string, content: string): KeyObject {
+/** @throws ControllerError CA_ROOT that quotes nothing of the key */
+export function keyIn(where: string, content: string): KeyObject {
   if (content.includes('ENCRYPTED'))
     throw new ControllerError(
       'CA_ROOT',
-      `${path}: the key is encrypted; give it unencrypted in a file of mode 0600`,
+      `${where}: the key is encrypted; give it unencrypted in a file of mode 0600`,
     );
   const pem = PRIVATE_KEY.exec(content)?.[0];
-  if (pem === undefined) throw new ControllerError('CA_ROOT', `${path}: holds no private key in PEM form`);
+  if (pem === undefined) throw new ControllerError('CA_ROOT', `${where}: holds no private key in PEM form`);
   try {
     return createPrivateKey(pem);
   } catch {
     // OpenSSL's message could quote key material.
-    throw new ControllerError('CA_ROOT', `${path}: the private key cannot be read`);
+    throw new ControllerError('CA_ROOT', `${where}: the private key cannot be read`);
   }
 }
 
-async function assemble(pems: readonly string[], key: KeyObject): Promise<Authority> {
+/**
+ * @param pems from the issuing certificate to the root
+ * @throws Error that says which of it cannot be used, and why
+ */
+export async function assemble(pems: readonly string[], key: KeyObject): Promise<Authority> {
   const certs = pems.map((pem) => new X509Certificate(pem));
   const [first] = certs;
   const last = certs.at(-1);

@@ -5,6 +5,8 @@ export const GATEWAY_GROUP = 'gateway.networking.k8s.io';
 export const WAYPOINT_CLASS = 'loam-waypoint';
 /** The controller's name in a GatewayClass. */
 export const WAYPOINT_CONTROLLER = 'loam.dev/waypoint';
+/** The label by which the pods of a Gateway are known (Gateway API, GEP-1762). */
+export const GATEWAY_NAME_LABEL = 'gateway.networking.k8s.io/gateway-name';
 
 export interface Gateway extends Base<'Gateway'> {
   readonly spec: {

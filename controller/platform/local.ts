@@ -34,5 +34,7 @@ export function localPlatform(
       await prepareStateDir(state);
       return loadSessionSecret(state);
     },
+    gates: () => [],
+    close: () => Promise.resolve(),
   };
 }

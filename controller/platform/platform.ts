@@ -1,7 +1,7 @@
 import type { Authenticator } from '../auth/authenticator.ts';
 import type { Authority } from '../ca/root.ts';
 import type { AssignmentsFeed } from '../sources/assignments.ts';
-import type { Source } from '../sources/source.ts';
+import type { Source, SourceGate } from '../sources/source.ts';
 
 /** What the controller has from its surroundings: a directory of one machine, or a Kubernetes cluster. */
 export interface Platform {
@@ -19,4 +19,8 @@ export interface Platform {
   onAuthority(listener: (authority: Authority) => void, signal: AbortSignal): void;
   /** What the keys of sessions at waypoints are derived from; the same for all controllers of a mesh. */
   sessionSecret(): Promise<Uint8Array>;
+  /** What else must be there before the controller is ready. */
+  gates(): readonly SourceGate[];
+  /** After everything else of it was closed. */
+  close(): Promise<void>;
 }

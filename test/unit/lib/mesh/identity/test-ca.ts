@@ -46,6 +46,11 @@ export class TestCa {
     return `${this.certificate.toString('pem')}\n`;
   }
 
+  /** Its own key, for who signs in its place. */
+  get keyPem(): string {
+    return KeyObject.from(this.#keys.privateKey).export({ type: 'pkcs8', format: 'pem' }).toString();
+  }
+
   static async root(name = 'CN=test root', validity = validNow()): Promise<TestCa> {
     const keys = await newKeys();
     const certificate = await X509CertificateGenerator.createSelfSigned({
