@@ -1,11 +1,13 @@
 /** The agent's parts, put together. */
-import { mkdirSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { mkdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Layout } from '../lib/linux/bpf/instance-layout.ts';
 import { errorText } from '../lib/loam-error.ts';
+import { destroyConnection, tcpConnections } from '../lib/linux/tcp-connections.ts';
 import { systemClock } from './clock.ts';
 import type { AgentConfig } from './config.ts';
+import { EarlierConnections } from './earlier-connections.ts';
 import { KernelRedirection } from './kernel-redirection.ts';
 import { LinuxNode } from './linux-node.ts';
 import { LocalPodSource } from './local-pod-source.ts';
@@ -61,12 +63,32 @@ export async function startAgent(
   const node = new LinuxNode(redirection.cgroupPath);
   const offWatch = new OffWatch(redirection, log);
   const mapWatch = new MapWatch(redirection, log);
+  const earlier = new EarlierConnections({
+    list: tcpConnections,
+    destroy: destroyConnection,
+    file: join(dirname(config.status), 'earlier-connections.json'),
+    bootId: readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim(),
+    graceMs: config.enrolGraceMs,
+    clock,
+    log,
+  });
+  const onEnrolled = (record: PodRecord): void => earlier.enrolled(record);
   const onPass = (records: Iterable<PodRecord>): void => {
     offWatch.look(records, clock.now());
     mapWatch.look(clock.now());
+    earlier.look(records);
     kubernetes?.look(records);
   };
-  const reconciler = new Reconciler({ source, redirection, node, handover: zds, clock, log, onPass });
+  const reconciler = new Reconciler({
+    source,
+    redirection,
+    node,
+    handover: zds,
+    clock,
+    log,
+    onEnrolled,
+    onPass,
+  });
   started.defer(() => reconciler.stop());
 
   const parts: StatusParts = {
@@ -76,6 +98,7 @@ export async function startAgent(
     reconciler,
     redirection,
     zds,
+    earlier,
     kubernetes,
   };
   const status = await StatusServer.listen({

@@ -37,6 +37,22 @@ export function takeCensus(cgroupPath: string, proc = '/proc'): ProcessCensus {
   return groups;
 }
 
+/**
+ * Why the programs do not see what a process dials: its cgroup is outside of theirs. Undefined: they do, or it has ended.
+ *
+ * @param cgroupPath folder of the cgroup that the programs are attached at
+ */
+export function whyUncovered(pid: number, cgroupPath: string, proc = '/proc'): string | undefined {
+  try {
+    const cgroup = cgroup2Of(readFileSync(`${proc}/${pid}/cgroup`, 'utf8'));
+    const root = cgroupName(cgroupPath, readFileSync(`${proc}/self/mountinfo`, 'utf8'));
+    if (isCovered(cgroup, root)) return undefined;
+    return `process ${pid} is in cgroup ${cgroup ?? '(none of version 2)'}, outside of ${root ?? cgroupPath}`;
+  } catch {
+    return undefined;
+  }
+}
+
 /** The cgroup's name as /proc/PID/cgroup shows it, from its folder and the mounts; undefined: not below any. */
 export function cgroupName(folder: string, mountinfo: string): string | undefined {
   let best: { point: string; root: string } | undefined;

@@ -2,6 +2,7 @@
 import { parseArgs } from 'node:util';
 import { accountAccess, inClusterAccess, type KubeAccess } from '../lib/kubernetes/access.ts';
 import { errorText } from '../lib/loam-error.ts';
+import { parseGrace } from './earlier-connections.ts';
 
 export interface AgentConfig {
   /** Names the BPF programs, maps and pins of this agent, beside other agents on the same machine. */
@@ -25,6 +26,8 @@ export interface AgentConfig {
   readonly bpffs: string | undefined;
   /** How guards are attached; what the kernel has, unless given. */
   readonly guard: 'tcx' | 'clsact' | undefined;
+  /** How long connections from before a pod's enrolment may go on, in ms; Infinity: as long as they like. */
+  readonly enrolGraceMs: number;
   readonly logLevel: string;
   /** Remove everything of the instance and exit. */
   readonly cleanup: boolean;
@@ -52,6 +55,7 @@ const FLAGS = {
   cgroup: ABSOLUTE,
   bpffs: ABSOLUTE,
   guard: { pattern: /^(tcx|clsact)$/, allowed: 'tcx, clsact' },
+  'enrol-grace': { pattern: /^(\d{1,6}[smh]|never)$/, allowed: 'never, or a number with s, m or h' },
   'log-level': { pattern: new RegExp(`^(${LOG_LEVELS.join('|')})$`), allowed: LOG_LEVELS.join(', ') },
 } as const;
 
@@ -95,6 +99,7 @@ export function readConfig(
     cgroup: value('cgroup'),
     bpffs: value('bpffs'),
     guard: value('guard') as AgentConfig['guard'],
+    enrolGraceMs: parseGrace(value('enrol-grace') ?? '10m') ?? 0,
     logLevel: value('log-level') ?? 'info',
     cleanup,
   };

@@ -55,6 +55,35 @@ export function metricsOf(status: Status): string {
       Object.entries(status.repairs),
     ),
   );
+  lines.push(
+    '# HELP loam_agent_earlier_connections Connections from before their pod was enrolled, which go on in plaintext.',
+    '# TYPE loam_agent_earlier_connections gauge',
+    `loam_agent_earlier_connections ${status.pods.reduce((sum, { earlier }) => sum + (earlier?.count ?? 0), 0)}`,
+    '# HELP loam_agent_earlier_connections_cut_total Such connections that were cut when their grace was over.',
+    '# TYPE loam_agent_earlier_connections_cut_total counter',
+    `loam_agent_earlier_connections_cut_total ${status.earlierCut}`,
+  );
+  if (status.kubernetes !== undefined) {
+    const { passed, refused, heldMs } = status.kubernetes.held;
+    lines.push(
+      ...family(
+        'pods_held_total',
+        'counter',
+        'Containers that waited for their pod to be enrolled.',
+        'outcome',
+        [
+          ['passed', passed],
+          ['refused', refused],
+        ],
+      ),
+      '# HELP loam_agent_pods_held_seconds_total How long those that passed were held, altogether.',
+      '# TYPE loam_agent_pods_held_seconds_total counter',
+      `loam_agent_pods_held_seconds_total ${heldMs / 1000}`,
+      '# HELP loam_agent_nri_connected Whether the container runtime holds new pods for the agent.',
+      '# TYPE loam_agent_nri_connected gauge',
+      `loam_agent_nri_connected ${status.kubernetes.nri.state === 'connected' ? 1 : 0}`,
+    );
+  }
   return `${lines.join('\n')}\n`;
 }
 

@@ -33,6 +33,8 @@ export interface ReconcilerOptions {
   readonly handover: WorkloadHandover;
   readonly clock: Clock;
   readonly log: Log;
+  /** Called when a pod that was not redirected before is so now, and no proxy has it yet. */
+  readonly onEnrolled?: (record: PodRecord) => void;
   /** Called after each complete pass. */
   readonly onPass?: (records: Iterable<PodRecord>) => void;
 }
@@ -253,6 +255,7 @@ export class Reconciler {
       // Not enrolled before its listeners stand: connections would be refused.
       redirection.enrol({ netnsFd: netns.fd, cookie: netns.cookie, ips, listeners, guard });
       log.info({ pod: podName(spec), ips, netns: String(netns.inode.ino) }, 'switched redirection on');
+      if (found === undefined) this.#options.onEnrolled?.(record);
     } else if (record.steeredTo !== listeners || lost.includes('listeners')) {
       if (this.#adopts(record, lost)) return this.#follow(record, netns, guard);
       redirection.setListeners(netns.cookie, listeners);

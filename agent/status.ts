@@ -2,6 +2,7 @@
 import { guardMode, type GuardMode } from '../lib/guard-mode.ts';
 import { localAddress } from '../lib/linux/socket.ts';
 import { errorText } from '../lib/loam-error.ts';
+import type { EarlierConnections, EarlierStatus } from './earlier-connections.ts';
 import type { KubernetesStatus } from './kubernetes/kubernetes-side.ts';
 import { podName, type PodRecord } from './pod-record.ts';
 import type { LeftAlone, PodSource, SourceProblem } from './pod-source.ts';
@@ -38,6 +39,8 @@ export interface PodStatus {
   /** Ports of the in-pod listeners; they are reached by steering alone. */
   readonly listeners?: { readonly outbound: number; readonly plaintext: number; readonly hbone: number };
   readonly zds: HandoverState;
+  /** Connections from before its enrolment, which go on in plaintext until they are cut; absent: none is left. */
+  readonly earlier?: EarlierStatus;
   /** Processes of the pod that redirection does not cover. */
   readonly uncovered: PodRecord['uncovered'];
   /**
@@ -74,6 +77,8 @@ export interface Status {
   readonly maps: Readonly<Record<string, MapFill>>;
   /** What somebody had taken away of the kernel part and was put back, and how often. */
   readonly repairs: Readonly<Record<string, number>>;
+  /** Connections from before a pod's enrolment that were cut. */
+  readonly earlierCut: number;
   /** Where the pods come from the Kubernetes API. */
   readonly kubernetes?: KubernetesStatus;
 }
@@ -85,18 +90,19 @@ export interface StatusParts {
   readonly reconciler: Reconciler;
   readonly redirection: RedirectionPort;
   readonly zds: ZdsServer;
+  readonly earlier: Pick<EarlierConnections, 'of' | 'cut'>;
   readonly kubernetes?: { readonly status: KubernetesStatus } | undefined;
 }
 
 export function statusOf(parts: StatusParts): Status {
-  const { node, instance, source, reconciler, redirection, zds, kubernetes } = parts;
+  const { node, instance, source, reconciler, redirection, zds, earlier, kubernetes } = parts;
   const drops = guardDrops(redirection);
   const off = switchedOff(redirection);
   return {
     node,
     instance,
     cgroup: redirection.cgroupPath,
-    pods: [...reconciler.records.values()].map((record) => podStatus(record, zds, drops, off?.pods)),
+    pods: [...reconciler.records.values()].map((record) => podStatus(record, parts, drops, off?.pods)),
     source: {
       synced: source.state.synced,
       problems: source.state.problems,
@@ -108,6 +114,7 @@ export function statusOf(parts: StatusParts): Status {
     kernel: kernelStats(redirection),
     maps: fill(redirection),
     repairs: reconciler.repairs,
+    earlierCut: earlier.cut,
     ...(kubernetes && { kubernetes: kubernetes.status }),
   };
 }
@@ -128,12 +135,13 @@ function gate(name: string, ready: boolean, reason: string): Gate {
 
 function podStatus(
   record: PodRecord,
-  zds: ZdsServer,
+  { zds, earlier }: Pick<StatusParts, 'zds' | 'earlier'>,
   drops: ReadonlyMap<bigint, Readonly<Record<string, number>>>,
   offPods: ReadonlyMap<bigint, Date> | undefined,
 ): PodStatus {
   const { spec, netns, listeners, problem } = record;
   const off = netns && offPods?.get(netns.cookie);
+  const before = earlier.of(record);
   return {
     uid: spec.uid,
     pod: podName(spec),
@@ -156,6 +164,7 @@ function podStatus(
           },
         }),
     zds: zds.stateOf(spec.uid),
+    ...(before && { earlier: before }),
     uncovered: record.uncovered,
     guard: {
       mode: guardMode(spec.annotations),

@@ -13,6 +13,8 @@ const WRITE_MS = 10_000;
 export interface KubeletWatchOptions {
   readonly finder: Pick<KubeletFinder, 'look'>;
   readonly setKubelet: (kubelet: Kubelet | undefined) => void;
+  /** Why the programs do not see what a process dials; undefined: they do. */
+  readonly whyUnseen: (pid: number) => string | undefined;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -21,7 +23,7 @@ export class KubeletWatch {
   readonly #options: KubeletWatchOptions;
   #known: FoundKubelet | undefined;
   #writtenAt = -Infinity;
-  #logged: string | undefined;
+  #problem: string | undefined;
   #timer: Disposable | undefined;
 
   constructor(options: KubeletWatchOptions) {
@@ -31,6 +33,11 @@ export class KubeletWatch {
   /** The process whose probes pass; undefined: there is none, and probes are as anybody's connections. */
   get pid(): number | undefined {
     return this.#known?.hostPid;
+  }
+
+  /** Why probes are as anybody's connections; undefined: they pass. */
+  get problem(): string | undefined {
+    return this.#problem;
   }
 
   start(): void {
@@ -47,7 +54,7 @@ export class KubeletWatch {
     try {
       this.#tell(finder.look(), clock.now());
     } catch (error) {
-      this.#log(errorText(error));
+      this.#note(errorText(error));
     }
     this.#timer = clock.after(LOOK_MS, () => this.#look());
   }
@@ -58,12 +65,12 @@ export class KubeletWatch {
     if (found !== this.#known) this.#options.log.info({ pid: found?.hostPid }, 'probes of this kubelet pass');
     this.#known = found;
     this.#writtenAt = now;
-    this.#log(found === undefined ? 'no kubelet runs on the node' : undefined);
+    this.#note(found === undefined ? 'no kubelet runs on the node' : this.#options.whyUnseen(found.hostPid));
   }
 
-  #log(problem: string | undefined): void {
-    if (problem !== undefined && problem !== this.#logged)
+  #note(problem: string | undefined): void {
+    if (problem !== undefined && problem !== this.#problem)
       this.#options.log.warn({ problem }, 'probes of the kubelet do not pass');
-    this.#logged = problem;
+    this.#problem = problem;
   }
 }

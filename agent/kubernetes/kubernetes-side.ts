@@ -5,6 +5,7 @@ import type { KubeAccess } from '../../lib/kubernetes/access.ts';
 import { KubeClient } from '../../lib/kubernetes/client.ts';
 import { Reflector } from '../../lib/kubernetes/reflector.ts';
 import type { NetnsInode } from '../../lib/linux/netns.ts';
+import { whyUncovered } from '../census.ts';
 import type { Clock } from '../clock.ts';
 import type { PodRecord } from '../pod-record.ts';
 import type { RedirectionPort } from '../redirection-port.ts';
@@ -26,7 +27,7 @@ export interface KubernetesSideOptions {
   readonly nri: string;
   /** File name of the program that is the node's kubelet. */
   readonly kubelet: string;
-  readonly redirection: Pick<RedirectionPort, 'setKubelet'>;
+  readonly redirection: Pick<RedirectionPort, 'setKubelet' | 'cgroupPath'>;
   readonly clock: Clock;
   readonly log: Logger;
   /** The pods that belong in the mesh, by uid. */
@@ -39,6 +40,8 @@ export interface KubernetesStatus {
   readonly held: GateCounts;
   /** The process whose probes pass to the applications; absent: there is none. */
   readonly kubeletPid?: number;
+  /** Why probes do not pass. */
+  readonly kubeletProblem?: string;
 }
 
 export class KubernetesSide {
@@ -80,6 +83,7 @@ export class KubernetesSide {
     this.#kubelet = new KubeletWatch({
       finder: new KubeletFinder({ program: options.kubelet }),
       setKubelet: (kubelet) => options.redirection.setKubelet(kubelet),
+      whyUnseen: (pid) => whyUncovered(pid, options.redirection.cgroupPath),
       clock,
       log,
     });
@@ -87,8 +91,13 @@ export class KubernetesSide {
   }
 
   get status(): KubernetesStatus {
-    const { pid } = this.#kubelet;
-    return { nri: this.#nri.state, held: this.#gate.counts, ...(pid !== undefined && { kubeletPid: pid }) };
+    const { pid, problem } = this.#kubelet;
+    return {
+      nri: this.#nri.state,
+      held: this.#gate.counts,
+      ...(pid !== undefined && { kubeletPid: pid }),
+      ...(problem !== undefined && { kubeletProblem: problem }),
+    };
   }
 
   /** Begins to hold pods; the source is started by whoever follows it. */

@@ -1,5 +1,5 @@
 /**
- * The little of rtnetlink(7) that Loam asks: dumps and single answers, synchronously, on a socket of the moment. Only
+ * The little of rtnetlink(7) and sock_diag(7) that Loam asks: dumps and single answers, synchronously, on a socket of the moment. Only
  * lib/linux uses it. Byte order is the machine's, which is little endian throughout.
  */
 import { check, closeFd, errnoName, sys, SystemCallError } from './libc.ts';
@@ -7,6 +7,8 @@ import { check, closeFd, errnoName, sys, SystemCallError } from './libc.ts';
 const AF_NETLINK = 16;
 const SOCK_RAW_CLOEXEC = 0o2000003;
 const NETLINK_ROUTE = 0;
+/** sock_diag(7). */
+export const NETLINK_SOCK_DIAG = 4;
 const SOL_SOCKET = 1;
 const SO_RCVTIMEO = 20;
 const HEADER_BYTES = 16;
@@ -31,6 +33,7 @@ export interface NetlinkMessage {
  * @param dump all objects of a kind, in place of one
  * @param flags more of them, for a request that changes something: with NLM_F_ACK the answer is empty
  * @param limit a dump ends after so many messages
+ * @param protocol of netlink; routes, addresses and interfaces by default
  * @throws SystemCallError with the kernel's errno, `netlink` as the call
  */
 export function askNetlink(
@@ -39,8 +42,9 @@ export function askNetlink(
   dump: boolean,
   flags = 0,
   limit = Infinity,
+  protocol = NETLINK_ROUTE,
 ): NetlinkMessage[] {
-  const fd = check(sys.socket(AF_NETLINK, SOCK_RAW_CLOEXEC, NETLINK_ROUTE), 'socket', 'AF_NETLINK');
+  const fd = check(sys.socket(AF_NETLINK, SOCK_RAW_CLOEXEC, protocol), 'socket', 'AF_NETLINK');
   try {
     const time = owned(16);
     time.writeBigInt64LE(BigInt(TIMEOUT_S), 0);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, it } from 'mocha';
-import { cgroup2Of, cgroupName, isCovered, takeCensus } from '../../../agent/census.ts';
+import { cgroup2Of, cgroupName, isCovered, takeCensus, whyUncovered } from '../../../agent/census.ts';
 import { netnsKey } from '../../../agent/node-port.ts';
 import { cgroup2Root } from '../../../lib/linux/bpf/index.ts';
 import { closeFd } from '../../../lib/linux/libc.ts';
@@ -47,6 +47,8 @@ describe('which processes redirection covers', () => {
     assert.ok(group?.pids.includes(process.pid));
     assert.ok(!group?.uncovered.some(({ pid }) => pid === process.pid));
     const uncovered = takeCensus(`${root}/no-such-group`).get(key)?.uncovered;
+    assert.equal(whyUncovered(process.pid, root), undefined);
+    assert.match(whyUncovered(process.pid, `${root}/no-such-group`) ?? '', /outside of \/.*no-such-group$/);
     const self = uncovered?.find(({ pid }) => pid === process.pid);
     assert.equal(self?.cgroup, cgroup2Of(readFileSync('/proc/self/cgroup', 'utf8')));
   });

@@ -18,6 +18,7 @@ describe('agent configuration', () => {
       cgroup: '/cg',
       bpffs: undefined,
       guard: undefined,
+      enrolGraceMs: 600_000,
       logLevel: 'debug',
       cleanup: false,
     });

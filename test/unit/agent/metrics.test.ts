@@ -27,7 +27,13 @@ describe('agent metrics', () => {
     ];
     const kernel = { recordsFull: 4, pods: 1 };
     const maps = { records: { entries: 5, capacity: 65536 } };
-    const lines = metricsOf({ pods, kernel, maps, repairs: { pods: 2 } } as unknown as Status).split('\n');
+    const lines = metricsOf({
+      pods,
+      kernel,
+      maps,
+      repairs: { pods: 2 },
+      earlierCut: 0,
+    } as unknown as Status).split('\n');
     assert.deepEqual(
       lines.filter((line) => line !== '' && !line.startsWith('#')),
       [
@@ -40,7 +46,31 @@ describe('agent metrics', () => {
         'loam_agent_map_capacity{map="records"} 65536',
         'loam_agent_redirection_total{what="recordsFull"} 4',
         'loam_agent_repairs_total{what="pods"} 2',
+        'loam_agent_earlier_connections 0',
+        'loam_agent_earlier_connections_cut_total 0',
       ],
+    );
+  });
+
+  it('count connections from before an enrolment, and pods that were held', () => {
+    const none = { mode: 'none', guarded: [], unguarded: [], dropped: {} } as const;
+    const pods = [{ ...pod('a', none), earlier: { count: 3, connections: [] } }, pod('b', none)];
+    const held = { passed: 5, refused: 1, heldMs: 1500 };
+    const kubernetes = { nri: { state: 'connecting' }, held };
+    const status = { pods, kernel: {}, maps: {}, repairs: {}, earlierCut: 2 } as unknown as Status;
+    const lines = metricsOf({ ...status, kubernetes } as Status).split('\n');
+    for (const line of [
+      'loam_agent_earlier_connections 3',
+      'loam_agent_earlier_connections_cut_total 2',
+      'loam_agent_pods_held_total{outcome="passed"} 5',
+      'loam_agent_pods_held_total{outcome="refused"} 1',
+      'loam_agent_pods_held_seconds_total 1.5',
+      'loam_agent_nri_connected 0',
+    ])
+      assert.ok(lines.includes(line), line);
+    assert.ok(
+      !metricsOf(status).includes('nri'),
+      'without Kubernetes there is no runtime to be connected with',
     );
   });
 });

@@ -110,6 +110,7 @@ describe("the node's kubelet", () => {
     let log: FakeLog;
     let found: FoundKubelet | undefined;
     let told: (Kubelet | undefined)[];
+    let unseen: string | undefined;
     let watch: KubeletWatch;
     const kubelet = (pid: number): FoundKubelet => ({
       netns: 1n,
@@ -123,8 +124,10 @@ describe("the node's kubelet", () => {
       clock = new FakeClock();
       log = new FakeLog();
       told = [];
+      unseen = undefined;
+      const whyUnseen = (): string | undefined => unseen;
       const setKubelet = (now: Kubelet | undefined): void => void told.push(now);
-      watch = new KubeletWatch({ finder: { look: () => found }, setKubelet, clock, log });
+      watch = new KubeletWatch({ finder: { look: () => found }, setKubelet, whyUnseen, clock, log });
       found = kubelet(7);
       watch.start();
     });
@@ -148,6 +151,17 @@ describe("the node's kubelet", () => {
       assert.equal(told.length, 2);
     });
 
+    it('is said to be out of sight where its cgroup is', () => {
+      assert.equal(watch.problem, undefined);
+      unseen = 'process 7 is in cgroup /x, outside of /y';
+      clock.advance(10_000);
+      assert.equal(watch.problem, unseen);
+      assert.equal(log.count('outside of /y'), 1);
+      unseen = undefined;
+      clock.advance(10_000);
+      assert.equal(watch.problem, undefined);
+    });
+
     it('is tried again when the kernel did not take it', () => {
       const failing = new KubeletWatch({
         finder: { look: () => found },
@@ -155,6 +169,7 @@ describe("the node's kubelet", () => {
           told.push(now);
           if (told.length < 3) throw new Error('no room');
         },
+        whyUnseen: () => undefined,
         clock,
         log,
       });
