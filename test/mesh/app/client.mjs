@@ -85,6 +85,8 @@ if (what === 'names') {
   let running = true;
   const counts = { good: 0, failed: 0, errors: {} };
   process.on('SIGTERM', () => (running = false));
+  // A machine that is emulated must have time for other things: a tunnel that is not there in 10 s is given up.
+  const restMs = 5 * (patience > 1 ? 4 * patience : 1);
   say('started');
   while (running) {
     const { received, end } = await dial((socket) => socket.end(text), 15000);
@@ -93,7 +95,7 @@ if (what === 'names') {
       counts.failed += 1;
       counts.errors[end] = (counts.errors[end] ?? 0) + 1;
     }
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    await new Promise((resolve) => setTimeout(resolve, restMs));
   }
   say(counts);
 }
