@@ -124,7 +124,7 @@ export class Reflector<T extends KubeResource = KubeResource> {
       try {
         const version = await this.#list();
         if (version === undefined) await this.#sleep(this.#times.absentMs);
-        else await this.#watchOn(version);
+        else await this.#watchWhileHeard(version);
       } catch (error) {
         if (this.#ended) return;
         await this.#failed(error);
@@ -221,6 +221,16 @@ export class Reflector<T extends KubeResource = KubeResource> {
         'an object is malformed',
       );
       return [key, undefined];
+    }
+  }
+
+  /** Watches until there must be a new list, be it that nothing was heard: the list then shows whether there was nothing to say. */
+  async #watchWhileHeard(from: string): Promise<void> {
+    try {
+      await this.#watchOn(from);
+    } catch (error) {
+      if (!(error instanceof KubeApiError) || error.code !== 'KUBE_TIMEOUT') throw error;
+      this.#options.log.debug({ path: this.#options.path }, 'a watch was silent: listing anew');
     }
   }
 
