@@ -74,8 +74,22 @@ export function cgroup2Of(text: string): string | undefined {
   return /^0::(.*)$/m.exec(text)?.[1];
 }
 
-/** True when a cgroup is `root` or below it; `/..` marks one outside of what this process can see. */
+/**
+ * True when a cgroup is `root` or below it. In a cgroup namespace of its own, as containers have one with version 2, this
+ * process sees what is outside of that as `/../..` and on; so the root of the node is, for example, `/../../..` (cgroup_namespaces(7)).
+ */
 export function isCovered(cgroup: string | undefined, root: string | undefined): boolean {
-  if (cgroup === undefined || root === undefined || cgroup.startsWith('/..')) return false;
-  return root === '/' || cgroup === root || cgroup.startsWith(`${root}/`);
+  if (cgroup === undefined || root === undefined) return false;
+  const [its, roots] = [parsePath(cgroup), parsePath(root)];
+  if (its.up > roots.up) return false;
+  // What is further up than where both paths part is above all of it.
+  if (its.up < roots.up) return roots.down.length === 0;
+  return roots.down.every((name, i) => its.down[i] === name);
+}
+
+/** How far up from the root of our namespace, and then down which way. */
+function parsePath(path: string): { readonly up: number; readonly down: readonly string[] } {
+  const names = path.split('/').filter((name) => name !== '');
+  const down = names.filter((name) => name !== '..');
+  return { up: names.length - down.length, down };
 }

@@ -29,6 +29,13 @@ describe('which processes redirection covers', () => {
       ['/ab', '/a', false],
       ['/', '/a', false],
       ['/../other', '/', false],
+      ['/../../system.slice/kubelet.service', '/../../..', true],
+      ['/', '/../../..', true],
+      ['/../other', '/../other', true],
+      ['/../other/x', '/../other', true],
+      ['/../another', '/../other', false],
+      ['/../../other', '/../other', false],
+      ['/here', '/../other', false],
       [undefined, '/', false],
       ['/a', undefined, false],
     ];
