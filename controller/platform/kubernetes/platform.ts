@@ -8,6 +8,7 @@ import { objectKey } from '../../model/objects.ts';
 import { KubernetesSource } from '../../sources/kubernetes/source.ts';
 import type { ControllerMetrics } from '../../telemetry/metrics.ts';
 import type { Platform } from '../platform.ts';
+import { RootConfigMap } from './root-config-map.ts';
 import { loadSessionSecret } from './session-secret.ts';
 import { TokenAuthenticator } from './token-authenticator.ts';
 import { WatchedAuthority } from './watched-authority.ts';
@@ -25,6 +26,9 @@ export function kubernetesPlatform(
   const client = new KubeClient(access, { userAgent: 'loam-controller' });
   const source = new KubernetesSource({ client, rootNamespace, trustDomain, log });
   const authority = new WatchedAuthority({ client, namespace, trustDomain, log });
+  const roots = new RootConfigMap({ client, namespace, log });
+  const stop = new AbortController();
+  authority.onChange((changed) => roots.publish(changed), stop.signal);
   const isWaypoint = (gateway: string): boolean | undefined => {
     if (!source.gate().ready) return undefined;
     const [of = '', name = ''] = gateway.split('/');
@@ -40,7 +44,11 @@ export function kubernetesPlatform(
     assignments: source.assignments,
     authenticator,
     gates: () => [authority.gate()],
-    authority: () => authority.load(),
+    authority: async () => {
+      const loaded = await authority.load();
+      roots.publish(loaded);
+      return loaded;
+    },
     onAuthority: (listener, signal) => authority.onChange(listener, signal),
     sessionSecret: async () => {
       const backoff = new Backoff(RETRY);
@@ -58,8 +66,12 @@ export function kubernetesPlatform(
     },
     close: async () => {
       closed = true;
+      stop.abort();
       await authority.close();
+      const ended = roots.close();
+      // What is still being written is given up.
       client.close();
+      await ended;
     },
   };
 }

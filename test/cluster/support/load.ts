@@ -36,12 +36,14 @@ export function echo(ns: string, name: string, node?: string, replicas = 1): rea
 }
 
 export class Load {
+  readonly #cluster: TestCluster;
   readonly #child: ChildProcessWithoutNullStreams;
   readonly #closed: Promise<unknown>;
   #out = '';
   #err = '';
 
-  private constructor(child: ChildProcessWithoutNullStreams) {
+  private constructor(cluster: TestCluster, child: ChildProcessWithoutNullStreams) {
+    this.#cluster = cluster;
     this.#child = child;
     child.stdout.on('data', (chunk: Buffer) => (this.#out += chunk.toString()));
     child.stderr.on('data', (chunk: Buffer) => (this.#err += chunk.toString()));
@@ -62,7 +64,7 @@ export class Load {
   ): Promise<Load> {
     const { streams = 20, workers = 2, pauseMs = 20 } = options;
     const args = [host, ECHO_PORT, streams, workers, pauseMs].map(String);
-    const load = new Load(cluster.startInPod(pod, script(APP, 'client', ...args)));
+    const load = new Load(cluster, cluster.startInPod(pod, script(APP, 'client', ...args)));
     await cluster.until(`the load on ${host} runs`, () => load.#out.includes('started'));
     return load;
   }
@@ -70,7 +72,11 @@ export class Load {
   /** Ends it in good order. @returns what it counted */
   async stop(): Promise<LoadCounts> {
     this.#child.stdin.end();
-    await this.#closed;
+    // Timers of its own let it end only later; when it has said its counts it is done.
+    await Promise.race([
+      this.#closed,
+      this.#cluster.until('the load has ended', () => this.#out.includes('"made"')),
+    ]);
     const last = this.#out.trim().split('\n').at(-1) ?? '';
     assert.ok(last.includes('"made"'), `the load ended without counts: ${this.#out}${this.#err}`);
     return JSON.parse(last) as LoadCounts;
