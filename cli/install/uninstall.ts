@@ -86,7 +86,7 @@ async function cleanNodes(api: ClusterApi, image: CleanupImage, options: Uninsta
   for (;;) {
     const { clean, unclean } = await nodesBySide(api, options);
     if (unclean.length === 0) {
-      say(`${clean} nodes are clean: nothing of Loam is in their kernels`);
+      say(`${clean} of ${clean} nodes are clean: nothing of Loam is in their kernels`);
       return;
     }
     const waited = Date.now() - began;

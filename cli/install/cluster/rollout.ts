@@ -1,6 +1,6 @@
 /** Waiting for Deployments and DaemonSets, and saying what keeps them. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { V1DaemonSet, V1Deployment, V1Pod } from '@kubernetes/client-node';
+import type { V1ContainerStateTerminated, V1DaemonSet, V1Deployment, V1Pod } from '@kubernetes/client-node';
 import { InstallError } from '../errors.ts';
 import { nameOf, selectorOf, type Component } from '../render/manifest.ts';
 import type { ClusterApi } from './api.ts';
@@ -129,10 +129,7 @@ export function reasonOf({ metadata, status }: V1Pod): string | undefined {
     ...(status?.containerStatuses ?? []),
   ]) {
     const ended = state?.terminated ?? lastState?.terminated;
-    const end =
-      ended === undefined
-        ? ''
-        : `: it ended with ${ended.exitCode}${ended.reason === undefined ? '' : ` (${ended.reason})`}`;
+    const end = ended === undefined ? '' : `: ${endText(ended)}`;
     const waiting = state?.waiting;
     if (
       waiting?.reason !== undefined &&
@@ -144,4 +141,32 @@ export function reasonOf({ metadata, status }: V1Pod): string | undefined {
       return `runs, but is not ready${end === '' ? '' : `; before${end}`}`;
   }
   return status?.message ?? 'is being started';
+}
+
+const MAX_LAST_WORDS = 300;
+
+/** How a container ended, and what it said last. */
+function endText({ exitCode, reason, message }: V1ContainerStateTerminated): string {
+  const line = (message ?? '')
+    .split('\n')
+    .map((each) => each.trim())
+    .filter((each) => each !== '')
+    .at(-1);
+  const said = line === undefined ? '' : `: ${wordsOf(line).slice(0, MAX_LAST_WORDS)}`;
+  return `it ended with ${exitCode}${reason === undefined ? '' : ` (${reason})`}${said}`;
+}
+
+/** Our programs log JSON: a person wants what it says. */
+function wordsOf(line: string): string {
+  try {
+    const { msg, error, err } = JSON.parse(line) as {
+      msg?: string;
+      error?: string;
+      err?: { message?: string };
+    };
+    const why = error ?? err?.message;
+    return msg === undefined ? line : `${msg}${why === undefined ? '' : `: ${why}`}`;
+  } catch {
+    return line;
+  }
 }

@@ -51,6 +51,7 @@ export function cleanup(namespace: string, from: CleanupImage): Manifest & V1Dae
               imagePullPolicy,
               command: commandOf('agent/main'),
               args: ['--instance', AGENT_INSTANCE, '--cleanup'],
+              terminationMessagePolicy: 'FallbackToLogsOnError',
               securityContext: onNode(CAPABILITIES),
               volumeMounts: hostMounts(),
             },

@@ -34,12 +34,16 @@ export function flags(values: Readonly<Record<string, string>>): string[] {
 export function container(
   component: Component & ProgramOf,
   values: Values,
-): Required<Pick<V1Container, 'name' | 'image' | 'imagePullPolicy' | 'command'>> {
+): Required<
+  Pick<V1Container, 'name' | 'image' | 'imagePullPolicy' | 'command' | 'terminationMessagePolicy'>
+> {
   return {
     name: component,
     image: values.image,
     imagePullPolicy: values.imagePullPolicy,
     command: commandOf(`${component}/main`),
+    // What it said last is then in the pod's status, where `loam check` finds it.
+    terminationMessagePolicy: 'FallbackToLogsOnError',
   };
 }
 type ProgramOf = 'controller' | 'agent' | 'ztunnel';

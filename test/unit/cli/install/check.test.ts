@@ -65,12 +65,18 @@ describe('loam check', () => {
                 name: 'ztunnel',
                 ready: false,
                 state: { waiting: { reason: 'CrashLoopBackOff' } },
-                lastState: { terminated: { exitCode: 137, reason: 'OOMKilled' } },
+                lastState: {
+                  terminated: {
+                    exitCode: 1,
+                    reason: 'Error',
+                    message: '{"msg":"starting"}\n{"msg":"cannot start","error":"no route"}\n',
+                  },
+                },
               },
             ],
           };
         },
-        /ztunnel ztunnel-node1 on node1: CrashLoopBackOff: it ended with 137 \(OOMKilled\)\n.*logs --previous/,
+        /ztunnel ztunnel-node1 on node1: CrashLoopBackOff: it ended with 1 \(Error\): cannot start: no route\n.*logs --previous/,
       ],
       [
         'a node that no agent came to',

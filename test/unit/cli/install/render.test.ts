@@ -4,6 +4,7 @@ import { describe, it } from 'mocha';
 import type { Manifest } from '../../../../cli/install/render/manifest.ts';
 import { objectsOf } from '../../../../cli/install/render/objects.ts';
 import { valuesOf, valuesOfSet } from '../../../../cli/install/values.ts';
+import { READ_KINDS } from '../../../../controller/sources/kubernetes/kinds.ts';
 import { readConfig as readZtunnelConfig } from '../../../../ztunnel/config.ts';
 
 const NAMESPACE = 'loam-system';
@@ -100,6 +101,23 @@ describe('the objects of an installation', () => {
         assert.equal(kind, 'Role');
         assert(verbs.join() === 'create' || resourceNames?.length === 3, JSON.stringify(verbs));
       }
+  });
+
+  it('lets the controllers read the kinds that they compile, and in the whole cluster no others but what waypoints are made of', () => {
+    const { rules } = find<{ rules: V1PolicyRule[] }>(rendered(), 'ClusterRole', 'loam-controller');
+    const readable = rules
+      .filter(({ verbs, resourceNames }) => verbs.includes('watch') && resourceNames === undefined)
+      .flatMap(({ apiGroups = [], resources = [] }) =>
+        apiGroups.flatMap((group) => resources.map((resource) => `${group}/${resource}`)),
+      );
+    const compiled = READ_KINDS.map(({ path }) => {
+      const parts = path.split('/');
+      return `${parts.length === 4 ? '' : (parts[2] ?? '')}/${parts.at(-1) ?? ''}`;
+    });
+    assert.deepEqual(
+      readable.sort(),
+      [...compiled, 'apps/deployments', 'policy/poddisruptionbudgets'].sort(),
+    );
   });
 
   it('starts ztunnel with flags that it understands', () => {
