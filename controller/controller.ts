@@ -102,6 +102,7 @@ export class Controller {
     const port = await this.#listen(ca, credentials);
     source.onChange(() => this.#changed(), signal);
     await source.start();
+    this.#platform.begin(() => this.#report());
     return port;
   }
 
@@ -136,6 +137,8 @@ export class Controller {
     this.#stop.abort();
     clearTimeout(this.#compiling);
     this.#serving?.[Symbol.dispose]();
+    // Another one may write from now on.
+    await this.#platform.end();
     this.#platform.authenticator.close();
     const server = this.#grpc;
     if (server !== undefined) {

@@ -35,6 +35,8 @@ export function localPlatform(
       return loadSessionSecret(state);
     },
     gates: () => [],
+    begin: () => undefined,
+    end: () => Promise.resolve(),
     close: () => Promise.resolve(),
   };
 }

@@ -2,6 +2,7 @@ import type { Authenticator } from '../auth/authenticator.ts';
 import type { Authority } from '../ca/root.ts';
 import type { AssignmentsFeed } from '../sources/assignments.ts';
 import type { Source, SourceGate } from '../sources/source.ts';
+import type { StatusReport } from '../status/report.ts';
 
 /** What the controller has from its surroundings: a directory of one machine, or a Kubernetes cluster. */
 export interface Platform {
@@ -21,6 +22,14 @@ export interface Platform {
   sessionSecret(): Promise<Uint8Array>;
   /** What else must be there before the controller is ready. */
   gates(): readonly SourceGate[];
+  /**
+   * Begins what is to be done beside serving, by one of all controllers.
+   *
+   * @param report what became of every object
+   */
+  begin(report: () => StatusReport): void;
+  /** Ends what `begin` began. */
+  end(): Promise<void>;
   /** After everything else of it was closed. */
   close(): Promise<void>;
 }

@@ -7,7 +7,13 @@ import { type FieldProblem, show } from '../../schema/validate.ts';
 const OTLP = 'loam.dev/otlp-endpoint';
 const SAMPLING = 'loam.dev/trace-sampling';
 const HOPS = 'loam.dev/trusted-hops';
+/**
+ * How many instances the waypoint of a Gateway has, in Kubernetes. Without it the Deployment's `replicas` is left to others, as
+ * to an autoscaler.
+ */
+export const REPLICAS_ANNOTATION = 'loam.dev/replicas';
 const PREFIX = 'loam.dev/';
+const MAX_REPLICAS = 32;
 const MAX_HOPS = 32;
 /** As OpenTelemetry's own default would be too much for a mesh: a hundredth. */
 const DEFAULT_SAMPLING = 0.01;
@@ -20,6 +26,7 @@ interface Setting {
 const SETTINGS: ReadonlyMap<string, Setting> = new Map([
   [OTLP, { allowed: 'http://host:port of an OTLP/HTTP collector', check: isEndpoint }],
   [SAMPLING, { allowed: 'a number from 0 to 1, for example 0.1', check: isShare }],
+  [REPLICAS_ANNOTATION, { allowed: `a whole number from 1 to ${MAX_REPLICAS}`, check: isReplicas }],
   [
     HOPS,
     {
@@ -28,6 +35,16 @@ const SETTINGS: ReadonlyMap<string, Setting> = new Map([
     },
   ],
 ]);
+
+/** The replicas that a Gateway asks for; undefined where it does not say. */
+export function replicasOf(annotations: Labels): number | undefined {
+  const text = annotations[REPLICAS_ANNOTATION];
+  return text === undefined ? undefined : Number(text);
+}
+
+function isReplicas(value: string): boolean {
+  return /^[1-9]\d?$/.test(value) && Number(value) <= MAX_REPLICAS;
+}
 
 function isShare(value: string): boolean {
   return /^(0|1|0?\.\d{1,9}|0\.\d{1,9}|1\.0{1,9})$/.test(value);

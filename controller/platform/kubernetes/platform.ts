@@ -8,6 +8,7 @@ import { objectKey } from '../../model/objects.ts';
 import { KubernetesSource } from '../../sources/kubernetes/source.ts';
 import type { ControllerMetrics } from '../../telemetry/metrics.ts';
 import type { Platform } from '../platform.ts';
+import { Leader } from './leader.ts';
 import { RootConfigMap } from './root-config-map.ts';
 import { loadSessionSecret } from './session-secret.ts';
 import { TokenAuthenticator } from './token-authenticator.ts';
@@ -18,10 +19,11 @@ const RETRY = { initialMs: 500, maxMs: 15_000 };
 /** Objects, tokens and keys by the API server of a cluster. */
 export function kubernetesPlatform(
   config: KubernetesConfig,
-  { rootNamespace, trustDomain }: Pick<Config, 'rootNamespace' | 'trustDomain'>,
+  mesh: Config,
   metrics: ControllerMetrics,
   log: Logger,
 ): Platform {
+  const { rootNamespace, trustDomain } = mesh;
   const { access, namespace, tokenAudience: audience, ztunnelAccount } = config;
   const client = new KubeClient(access, { userAgent: 'loam-controller' });
   const source = new KubernetesSource({ client, rootNamespace, trustDomain, log });
@@ -38,6 +40,7 @@ export function kubernetesPlatform(
   const authenticator = new TokenAuthenticator({
     ...{ client, namespace, ztunnelAccount, audience, isWaypoint, metrics, log },
   });
+  const leader = new Leader({ config, mesh, client, source, authority, metrics, log });
   let closed = false;
   return {
     source,
@@ -64,6 +67,8 @@ export function kubernetesPlatform(
         }
       }
     },
+    begin: (report) => leader.start(report),
+    end: () => leader.close(),
     close: async () => {
       closed = true;
       stop.abort();

@@ -56,6 +56,11 @@ export class WatchedAuthority {
     return { name: 'authority', ready: this.#current !== undefined, reason: this.#problem };
   }
 
+  /** PEM of all roots that are to be trusted; empty while there is no authority. */
+  get rootsPem(): string {
+    return this.#current?.rootsPem ?? '';
+  }
+
   onChange(listener: (authority: Authority) => void, signal: AbortSignal): void {
     this.#events.on('change', listener);
     signal.addEventListener('abort', () => this.#events.off('change', listener), { once: true });

@@ -1,0 +1,159 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { Logger } from 'pino';
+import type { KubeClient } from '../../../../lib/kubernetes/client.ts';
+import { hasStatus } from '../../../../lib/kubernetes/errors.ts';
+import type { KubeResource } from '../../../../lib/kubernetes/resource.ts';
+import { WAYPOINT_CLASS } from '../../../model/gateway-api.ts';
+import type { Kind } from '../../../model/meta.ts';
+import { type KubeObject, namespaceOf, objectKey, type ObjectRef } from '../../../model/objects.ts';
+import { READ_KINDS } from '../../../sources/kubernetes/kinds.ts';
+import type { KubernetesSource } from '../../../sources/kubernetes/source.ts';
+import type { ObjectReport, StatusReport } from '../../../status/report.ts';
+import type { ControllerMetrics } from '../../../telemetry/metrics.ts';
+import { RetryQueue } from '../retry-queue.ts';
+import {
+  attachedPolicyStatus,
+  classStatus,
+  gatewayStatus,
+  policyStatus,
+  routeStatus,
+  type Status,
+  type StatusInput,
+} from './desired.ts';
+
+export interface StatusWriterOptions {
+  readonly client: Pick<KubeClient, 'get' | 'patch'>;
+  readonly source: Pick<KubernetesSource, 'resource' | 'assignments'>;
+  readonly report: () => StatusReport;
+  readonly metrics: ControllerMetrics;
+  readonly log: Logger;
+}
+
+/** Kinds into whose status we write. Those of Istio's groups are istiod's where it runs, and say nothing here. */
+const WRITTEN: readonly Kind[] = [
+  'Gateway',
+  'GatewayClass',
+  'HTTPRoute',
+  'GRPCRoute',
+  'TrafficPolicy',
+  'EgressPolicy',
+];
+const MANAGER = 'loam-controller';
+/** How often it is looked whether a status is to be written. */
+const LOOK_MS = 1_000;
+/** Of writes for one object, so that nobody who writes the same status can make it a storm. */
+const INTERVAL_MS = 5_000;
+/** Of writes for one object at once: it comes to be in a few steps. */
+const BURST = 5;
+
+/**
+ * Writes into objects' status what became of them, as it was compiled. Compares with what stands there, and writes only what
+ * differs, each object at most every few seconds; what another has written meanwhile is read anew and kept.
+ */
+export class StatusWriter {
+  readonly #options: StatusWriterOptions;
+  #reports: ReadonlyMap<string, ObjectReport> = new Map();
+  /** By object: until when its writes so far count, if each counts for an interval. */
+  readonly #countsUntilMs = new Map<string, number>();
+
+  constructor(options: StatusWriterOptions) {
+    this.#options = options;
+  }
+
+  run(signal: AbortSignal): void {
+    const { log } = this.#options;
+    const queue = new RetryQueue({ work: (key) => this.#write(key), signal, log });
+    const timer = setInterval(() => {
+      for (const key of this.#differing()) queue.add(key);
+    }, LOOK_MS);
+    signal.addEventListener('abort', () => clearInterval(timer));
+  }
+
+  /** Objects whose status is not what it should be, as far as is known, and that were not written a moment ago. */
+  #differing(): string[] {
+    const nowMs = performance.now();
+    const reports = this.#options.report().objects.filter(({ kind }) => WRITTEN.includes(kind as Kind));
+    this.#reports = new Map(reports.map((each) => [objectKey(each), each]));
+    for (const key of this.#countsUntilMs.keys())
+      if (!this.#reports.has(key)) this.#countsUntilMs.delete(key);
+    return [...this.#reports].flatMap(([key, report]) => {
+      if ((this.#countsUntilMs.get(key) ?? 0) > nowMs + (BURST - 1) * INTERVAL_MS) return [];
+      return this.#wanted(report) === undefined ? [] : [key];
+    });
+  }
+
+  async #write(key: string): Promise<void> {
+    const { client, metrics } = this.#options;
+    const report = this.#reports.get(key);
+    const kind = READ_KINDS.find((each) => each.kind === report?.kind);
+    if (report === undefined || kind === undefined) return;
+    const path = objectPath(kind.path, report);
+    const now = performance.now();
+    this.#countsUntilMs.set(key, Math.max(now, this.#countsUntilMs.get(key) ?? 0) + INTERVAL_MS);
+    try {
+      const found = await client.get<KubeResource & { readonly status?: Status }>(path);
+      const wanted = this.#wanted(report, found.status ?? {});
+      // What was compiled is another state than what stands there now: it is looked at again.
+      if (wanted === undefined || wanted.generation !== found.metadata.generation) return;
+      const { resourceVersion } = found.metadata;
+      const body = { metadata: { resourceVersion }, status: wanted.status };
+      // Fails where somebody has written since: then it is read anew.
+      await client.patch(`${path}/status`, body, 'application/merge-patch+json', { fieldManager: MANAGER });
+      metrics.writes.inc({ what: 'status', result: 'ok' });
+    } catch (error) {
+      if (hasStatus(error, 404)) return;
+      metrics.writes.inc({ what: 'status', result: hasStatus(error, 409) ? 'conflict' : 'error' });
+      throw error;
+    }
+  }
+
+  /**
+   * The status that an object should have, and the generation that it is about; undefined where it has it, or where it is not ours
+   * to say.
+   *
+   * @param present its status as read lately
+   */
+  #wanted(
+    report: ObjectReport,
+    present?: Status,
+  ): { readonly status: Status; readonly generation: number } | undefined {
+    const resource = this.#options.source.resource(report);
+    if (resource === undefined || resource.metadata.deletionTimestamp !== undefined) return undefined;
+    const status = present ?? resource.status ?? {};
+    const { generation = 0 } = resource.metadata;
+    const now = new Date().toISOString().replace(/\.\d+Z/, 'Z');
+    // These kinds' schemas at the API server promise what is read of them here.
+    const wanted = this.#of(resource.object as unknown as KubeObject, { status, generation, report, now });
+    return wanted === undefined || isDeepStrictEqual(wanted, status)
+      ? undefined
+      : { status: wanted, generation };
+  }
+
+  #of(object: KubeObject, input: StatusInput): Status | undefined {
+    switch (object.kind) {
+      case 'Gateway': {
+        if (object.spec.gatewayClassName !== WAYPOINT_CLASS) return undefined;
+        const key = `${namespaceOf(object)}/${object.metadata.name}`;
+        const place = this.#options.source.assignments.current.gateways?.[key];
+        return gatewayStatus(object, place?.clusterIPs ?? [], input);
+      }
+      case 'GatewayClass':
+        return classStatus(object, input);
+      case 'HTTPRoute':
+      case 'GRPCRoute':
+        return routeStatus(object, input);
+      case 'TrafficPolicy':
+        return attachedPolicyStatus(object.spec.targetRefs, namespaceOf(object), input);
+      case 'EgressPolicy':
+        return policyStatus(input);
+      default:
+        return undefined;
+    }
+  }
+}
+
+function objectPath(collection: string, { namespace, name }: ObjectRef): string {
+  if (namespace === '') return `${collection}/${name}`;
+  const slash = collection.lastIndexOf('/');
+  return `${collection.slice(0, slash)}/namespaces/${namespace}${collection.slice(slash)}/${name}`;
+}
