@@ -24,9 +24,9 @@ describe('cluster: identities of nodes', function () {
       ['ztunnel-a', 'node-a'],
       ['ztunnel-b', 'node-b'],
     ] as const)
-      uids.set(name, await system.pod(name, { account: 'loam-ztunnel', node, ip: '198.18.0.9' }));
-    uids.set('web', await shop.pod('web', { account: 'web', node: 'node-a', ip: '198.18.1.2' }));
-    uids.set('pay', await shop.pod('pay', { account: 'pay', node: 'node-b', ip: '198.18.1.3' }));
+      uids.set(name, await system.pod(name, { account: 'loam-ztunnel', node }));
+    uids.set('web', await shop.pod('web', { account: 'web', node: 'node-a' }));
+    uids.set('pay', await shop.pod('pay', { account: 'pay', node: 'node-b' }));
     controllers = await Promise.all(['a', 'b'].map((replica) => runClusterController(system, replica)));
     await Promise.all(controllers.map(isReady));
     ztunnel = await system.token('loam-ztunnel', bound('ztunnel-a'));

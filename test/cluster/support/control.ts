@@ -1,4 +1,5 @@
 import { mkdtemp, rm } from 'node:fs/promises';
+import { randomInt } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -53,12 +54,7 @@ export class TestNamespace implements AsyncDisposable {
   /** A pod as a kubelet would report it; no kubelet runs it. @returns its uid */
   async pod(
     name: string,
-    {
-      account,
-      node,
-      ip,
-      labels = {},
-    }: { account: string; node: string; ip: string; labels?: Record<string, string> },
+    { account, node, labels = {} }: { account: string; node: string; labels?: Record<string, string> },
   ): Promise<string> {
     const made = await this.client.create<{ metadata: { uid: string } }>(this.path('pods'), {
       metadata: { name, labels },
@@ -67,6 +63,8 @@ export class TestNamespace implements AsyncDisposable {
         ...{ containers: [{ name: 'main', image: 'none' }], terminationGracePeriodSeconds: 0 },
       },
     });
+    // No other pod has it, of whatever run: two of one address would be a mistake.
+    const ip = `198.18.${randomInt(1, 255)}.${randomInt(1, 255)}`;
     const status = {
       ...{ phase: 'Running', podIP: ip, podIPs: [{ ip }] },
       conditions: [{ type: 'Ready', status: 'True' }],
