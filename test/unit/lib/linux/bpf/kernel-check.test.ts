@@ -56,13 +56,14 @@ describe('kernel check', () => {
     assert.deepEqual(missing(refusalOf('5.15')), [
       'BPF helper bpf_set_retval in cgroup_sock_addr',
       'BPF helper bpf_skc_to_mptcp_sock in cgroup_sock_addr',
+      'BPF helper bpf_get_current_task_btf in cgroup_sock_addr',
     ]);
     const debian11 = refusalOf('5.10');
     assert.match(debian11, /^kernel 5\.10 cannot run Loam\n/);
     assert.match(debian11, /bpf_set_retval .* mainline has it since 5\.18/);
     assert.deepEqual(missing(debian11), [
       'socket option SO_NETNS_COOKIE',
-      ...missing(refusalOf('5.15')).slice(0, 2),
+      ...missing(refusalOf('5.15')).slice(0, 3),
       'BPF helper bpf_get_netns_cookie in sock_ops',
     ]);
   });
