@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { spawn } from 'node:child_process';
 import { Capture, type Segment } from '../capture.ts';
 import { finished, type CommandResult } from '../harness.ts';
+import { PATIENCE } from '../../support/patience.ts';
 import { plainMesh } from './mesh.ts';
 
 const HBONE_PORT = 15008;
@@ -100,7 +101,8 @@ describe('mesh: on the wire between nodes', function () {
 
   /** s_client from outside the mesh; its input stays open for a while, as the server's alert comes after the handshake. */
   function openssl(...args: string[]): Promise<CommandResult> {
-    const command = `{ sleep 1; echo; } | openssl s_client -alpn h2 -connect ${args.join(' ')}`;
+    // In TLS 1.3 the refusal of a client comes after its handshake: it must not have left by then.
+    const command = `{ sleep ${PATIENCE}; echo; } | openssl s_client -alpn h2 -connect ${args.join(' ')}`;
     return mesh().exec('outsider', 'sh', '-c', command);
   }
 });
