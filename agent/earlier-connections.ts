@@ -4,6 +4,7 @@
  */
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { errorText } from '../lib/loam-error.ts';
+import { isPrivateSource } from '../lib/linux/private-sources.ts';
 import type { TcpConnection } from '../lib/linux/tcp-connections.ts';
 import type { Clock } from './clock.ts';
 import type { Log } from './log.ts';
@@ -18,6 +19,8 @@ const UNITS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_0
 const LOOK_MS = 5000;
 /** Of one pod, as many are shown. */
 const SHOWN = 20;
+/** Of tunnels between nodes (ambient-facts C2). */
+const HBONE_PORT = 15008;
 
 /** @returns milliseconds, Infinity for `never`; undefined for what is neither */
 export function parseGrace(text: string): number | undefined {
@@ -183,10 +186,13 @@ interface Remembered {
   readonly pods: Readonly<Record<string, { readonly since: number; readonly sockets: readonly string[] }>>;
 }
 
-/** Not within the pod, and not already turned to one of our listeners, which is dialled at the pod's own address. */
+/**
+ * Not within the pod, and none of the mesh's: turned to one of our listeners, which is dialled at the pod's own address, a
+ * tunnel, or from ztunnel to the application. Of those there are some where a proxy outlived an enrolment, as after `umount`.
+ */
 function isFromBefore({ local, remote }: TcpConnection, { ips }: PodSpec): boolean {
-  if (ips.includes(remote.ip)) return false;
-  return ![local.ip, remote.ip].some((ip) => ip.startsWith('127.') || ip === '::1');
+  if (ips.includes(remote.ip) || [local.port, remote.port].includes(HBONE_PORT)) return false;
+  return ![local.ip, remote.ip].some((ip) => ip.startsWith('127.') || ip === '::1' || isPrivateSource(ip));
 }
 
 function shown(connections: readonly TcpConnection[]): string[] {

@@ -255,7 +255,8 @@ export class Reconciler {
       // Not enrolled before its listeners stand: connections would be refused.
       redirection.enrol({ netnsFd: netns.fd, cookie: netns.cookie, ips, listeners, guard });
       log.info({ pod: podName(spec), ips, netns: String(netns.inode.ino) }, 'switched redirection on');
-      if (found === undefined) this.#options.onEnrolled?.(record);
+      // An entry that somebody took away is put back: what the pod is connected with then is the mesh's.
+      if (found === undefined && record.given === undefined) this.#options.onEnrolled?.(record);
     } else if (record.steeredTo !== listeners || lost.includes('listeners')) {
       if (this.#adopts(record, lost)) return this.#follow(record, netns, guard);
       redirection.setListeners(netns.cookie, listeners);

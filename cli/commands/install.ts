@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { stringify } from 'yaml';
+import { errorText } from '../../lib/loam-error.ts';
 import { ClusterApi, type ClusterChoice } from '../install/cluster/api.ts';
 import { definitions } from '../install/crds.ts';
 import { InstallError } from '../install/errors.ts';
@@ -8,7 +9,7 @@ import { marked, prune, rollOut } from '../install/roll-out.ts';
 import { check, findingText } from '../install/check/check.ts';
 import { PodExec } from '../install/cluster/exec.ts';
 import { uninstall } from '../install/uninstall.ts';
-import { installedIn } from '../install/state.ts';
+import { type Installed, installedIn } from '../install/state.ts';
 import { valuesOf, valuesOfFile, valuesOfSet } from '../install/values.ts';
 
 const DEFAULT_NAMESPACE = 'loam-system';
@@ -143,8 +144,14 @@ async function remove(options: UninstallFlags): Promise<void> {
 async function checkAll(options: ClusterOptions): Promise<void> {
   const namespace = namespaceOfFlags(options);
   const api = await ClusterApi.open(options);
-  const installed = await installedIn(api, namespace).catch(() => undefined);
-  const subject = { api, pods: new PodExec(api.config), namespace, installed, now: Date.now };
+  let installed: Installed | undefined;
+  let unknown: string | undefined;
+  try {
+    installed = await installedIn(api, namespace);
+  } catch (error) {
+    unknown = errorText(error);
+  }
+  const subject = { api, pods: new PodExec(api.config), namespace, installed, unknown, now: Date.now };
   const good = await check(subject, (finding) => say(findingText(finding)));
   process.exitCode = good ? 0 : 1;
 }

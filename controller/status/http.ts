@@ -1,5 +1,6 @@
 import type { Server } from 'node:http';
 import { jsonAnswer, type Routes, serveRoutes, textAnswer } from '../../lib/admin/http-routes.ts';
+import { metricsRoute } from '../../lib/admin/program-routes.ts';
 import type { ListenAddress } from '../../lib/admin/listen-address.ts';
 import { ControllerError } from '../errors.ts';
 import type { SourceGate } from '../sources/source.ts';
@@ -44,11 +45,7 @@ export async function serveHttp({
     'GET /healthz/live': () => textAnswer('alive'),
   });
   await serve(metricsAt, {
-    'GET /metrics': async () => ({
-      status: 200,
-      type: metrics.contentType,
-      body: await metrics.text(),
-    }),
+    'GET /metrics': metricsRoute({ metrics: () => metrics.text(), metricsType: metrics.contentType }),
   });
   return servers;
 }

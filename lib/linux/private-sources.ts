@@ -11,6 +11,7 @@ import { inNetns } from './netns.ts';
 /** Drawn at random once (RFC 4193 3.2), and the same in every pod, as 127/8 is. */
 export const PRIVATE_SOURCES_PREFIX = 'fd5b:8c1d:9a6e:0:';
 const PREFIX_BITS = 64;
+const PREFIX = (ipToBytes(`${PRIVATE_SOURCES_PREFIX}:`) ?? []).slice(0, PREFIX_BITS / 8);
 const LOOPBACK_INDEX = 1; // in every network namespace
 
 // rtnetlink(7)
@@ -32,6 +33,12 @@ const RTMSG = { bytes: 12, bits: 1, table: 4, protocol: 5, type: 7 };
 
 /** What an IPv6-less pod answers: no such family, or IPv6 switched off on lo. */
 const NO_IPV6 = ['EAFNOSUPPORT', 'EOPNOTSUPP', 'ENODEV', 'EACCES', 'ENETDOWN'] as const;
+
+/** Whether an address is one of them. IPv4's are not: those are 127/8. */
+export function isPrivateSource(ip: string): boolean {
+  const bytes = ipToBytes(ip);
+  return bytes !== undefined && PREFIX.every((byte, i) => bytes[i] === byte);
+}
 
 /**
  * Routes the private sources to lo in a network namespace. Doing it again changes nothing.

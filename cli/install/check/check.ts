@@ -36,7 +36,16 @@ export async function check(subject: CheckSubject, tell: (finding: Finding) => v
   told(server);
   // Nothing else can be asked of a server that does not answer.
   if (server.state === 'fail') return false;
-  if (subject.installed === undefined) told(note('installation', `there is none in ${subject.namespace}`));
+  if (subject.unknown !== undefined)
+    told(
+      fail(
+        'installation',
+        `its record in ${subject.namespace} cannot be read: ${subject.unknown}`,
+        'see that you may read it: kubectl auth can-i get configmaps; a record that was damaged: loam upgrade --reset-values',
+      ),
+    );
+  else if (subject.installed === undefined)
+    told(note('installation', `there is none in ${subject.namespace}`));
   for (const [what, one] of [...ALWAYS, ...(subject.installed === undefined ? [] : WHEN_INSTALLED)])
     try {
       for (const finding of [await one(subject)].flat()) told(finding);

@@ -16,5 +16,7 @@ export interface CheckSubject {
   readonly namespace: string;
   /** Undefined: nothing is installed yet. */
   readonly installed: Installed | undefined;
+  /** Why it is not known whether something is installed. */
+  readonly unknown?: string | undefined;
   readonly now: () => number;
 }

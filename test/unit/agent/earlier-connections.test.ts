@@ -75,12 +75,16 @@ describe('connections from before a pod was enrolled', () => {
     assert.deepEqual(destroyed, []);
   });
 
-  it('are not those within the pod, and not those that are redirected already', () => {
+  it('are not those within the pod, and none of the mesh', () => {
     there = [
       connection(1, '127.0.0.1', '127.0.0.1'),
       connection(2, '::1', '::1'),
       connection(3, '198.18.0.1'),
       connection(4, '198.18.0.1', '127.0.0.5'),
+      // Of a proxy that outlived an enrolment: to the application over IPv6, a tunnel out, and one in.
+      connection(5, 'fd5b:8c1d:9a6e::5', 'fd00::1'),
+      { ...connection(6, '198.18.0.2'), remote: { ip: '198.18.0.2', port: 15008 } },
+      { ...connection(7, '198.18.0.2'), local: { ip: '198.18.0.1', port: 15008 } },
     ];
     earlier.enrolled(record());
     assert.equal(earlier.of(record()), undefined);

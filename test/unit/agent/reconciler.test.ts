@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { beforeEach, describe, it } from 'mocha';
 import { Reconciler, RESYNC_ADOPTED_MS, RESYNC_MS } from '../../../agent/reconciler.ts';
+import type { PodRecord } from '../../../agent/pod-record.ts';
 import { FakeClock, FakeHandover, FakeLog, FakeNode, FakeRedirection, FakeSource, pod } from './fakes.ts';
 
 describe('reconciler', () => {
@@ -11,9 +12,11 @@ describe('reconciler', () => {
   let handover: FakeHandover;
   let log: FakeLog;
   let reconciler: Reconciler;
+  let enrolled: string[];
 
   function start(): void {
-    reconciler = new Reconciler({ source, redirection, node, handover, clock, log });
+    const onEnrolled = ({ spec }: PodRecord): void => void enrolled.push(spec.name);
+    reconciler = new Reconciler({ source, redirection, node, handover, clock, log, onEnrolled });
   }
 
   const state = (name: string): string | undefined => reconciler.records.get(`uid-${name}`)?.state;
@@ -27,6 +30,7 @@ describe('reconciler', () => {
     redirection = new FakeRedirection();
     handover = new FakeHandover();
     log = new FakeLog();
+    enrolled = [];
     node.netns.set('/run/netns/a', 7n);
     node.netns.set('/run/netns/b', 8n);
     start();
@@ -61,6 +65,16 @@ describe('reconciler', () => {
     clock.advance(RESYNC_MS);
     assert.equal(state('a'), 'verified');
     assert.equal(problem('a'), undefined);
+  });
+
+  it('tells of a pod that it enrols, and not again when it puts back what was lost', () => {
+    source.set(pod('a'));
+    reconciler.reconcile();
+    assert.deepEqual(enrolled, ['a']);
+    redirection.pods.clear();
+    clock.advance(RESYNC_MS);
+    assert.deepEqual(redirection.calls, ['enrol 7', 'enrol 7']);
+    assert.deepEqual(enrolled, ['a'], 'what it is connected with now is the mesh’s');
   });
 
   it('repairs what was lost behind its back', () => {

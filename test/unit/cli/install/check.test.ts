@@ -39,6 +39,14 @@ describe('loam check', () => {
     assert(all.every(({ what }) => what !== 'leader'));
   });
 
+  it('does not take an installation whose record cannot be read for none', async () => {
+    const all: Finding[] = [];
+    const subject = { ...new FakeCluster().subject(false), unknown: 'forbidden' };
+    assert.equal(await check(subject, (finding) => all.push(finding)), false);
+    assert(all.some(({ state, text }) => state === 'fail' && text.endsWith('cannot be read: forbidden')));
+    assert(all.every(({ text }) => !text.startsWith('there is none')));
+  });
+
   const BROKEN: readonly (readonly [what: string, breakIt: (cluster: FakeCluster) => void, said: RegExp])[] =
     [
       [
