@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { DEFAULT_MESH } from './names.ts';
 import { meshPaths } from './paths.ts';
 import { fieldText, objectName, rejection, unnamedPlace } from './problem-text.ts';
 import type { PodReport, ProgramReport } from './report.ts';
@@ -41,7 +42,7 @@ export function problemsOf(status: MeshStatus): Problem[] {
     for (const why of own) add(`waypoint ${namespace}/${name}`, why, instances.length === 0);
   for (const { gateway, nacks } of controller?.gateways ?? [])
     for (const nack of nacks) add(`waypoint ${gateway}`, `refuses its configuration: ${nack}`, false);
-  for (const { what, since } of status.off) add(what, offText(what, since), false);
+  for (const { what, since } of status.off) add(what, offText(report.mesh, what, since), false);
   if (report.generation === undefined) add('pods', 'not all of the manifests are started yet');
   if (report.problem !== undefined) add('pods', report.problem);
   for (const pod of report.pods) {
@@ -69,9 +70,10 @@ export function problemsOf(status: MeshStatus): Problem[] {
   return problems;
 }
 
-function offText(what: string, since: Date | string): string {
+function offText(mesh: string, what: string, since: Date | string): string {
   const time = new Date(since).toISOString();
-  return `SWITCHED OFF since ${time}: plain networking, no mTLS and no policy; undo it: loam on ${what}`;
+  const name = mesh === DEFAULT_MESH ? '' : `--name ${mesh} `;
+  return `SWITCHED OFF since ${time}: plain networking, no mTLS and no policy; undo it: loam on ${name}${what}`;
 }
 
 /** `controller`, `ztunnel of node-a`, `waypoint shop/waypoint-0`. */

@@ -22,6 +22,14 @@ const WHEN_INSTALLED: readonly Check[] = [
   ['pods', checkEnrolment],
 ];
 
+/** Of an installation that was interrupted: why its controllers do not run. The programs on the nodes come after them. */
+const WHEN_PARTIAL: readonly Check[] = [['controllers', checkControllers]];
+
+async function hasPrograms({ api, namespace }: CheckSubject): Promise<boolean> {
+  const path = `/apis/apps/v1/namespaces/${namespace}/deployments/loam-controller`;
+  return (await api.find(path).catch(() => undefined)) !== undefined;
+}
+
 /**
  * @param tell is told each line as soon as it is known
  * @returns whether nothing failed
@@ -44,9 +52,19 @@ export async function check(subject: CheckSubject, tell: (finding: Finding) => v
         'see that you may read it: kubectl auth can-i get configmaps; a record that was damaged: loam upgrade --reset-values',
       ),
     );
-  else if (subject.installed === undefined)
+  const isPartial = subject.installed === undefined && (await hasPrograms(subject));
+  if (isPartial)
+    told(
+      fail(
+        'installation',
+        `one in ${subject.namespace} was interrupted: programs are there, and no record of all of it`,
+        'see below what keeps them from starting; then loam install does it again, from where it was',
+      ),
+    );
+  else if (subject.installed === undefined && subject.unknown === undefined)
     told(note('installation', `there is none in ${subject.namespace}`));
-  for (const [what, one] of [...ALWAYS, ...(subject.installed === undefined ? [] : WHEN_INSTALLED)])
+  const more = subject.installed !== undefined ? WHEN_INSTALLED : isPartial ? WHEN_PARTIAL : [];
+  for (const [what, one] of [...ALWAYS, ...more])
     try {
       for (const finding of [await one(subject)].flat()) told(finding);
     } catch (error) {

@@ -77,7 +77,15 @@ export class ClusterApi {
             ? 'no current context'
             : `no context ${JSON.stringify(choice.context)}`,
         );
-      return new ClusterApi(config, new URL(cluster.server));
+      const server = new URL(cluster.server);
+      // What the official client falls back to, and whatever else would carry credentials in the clear.
+      if (server.protocol !== 'https:')
+        throw new Error(
+          choice.kubeconfig === undefined && server.host === 'localhost:8080'
+            ? 'there is none, neither in KUBECONFIG nor at ~/.kube/config'
+            : `its server ${server.href} is not HTTPS`,
+        );
+      return new ClusterApi(config, server);
     } catch (cause) {
       throw new InstallError(
         'INSTALL_ACCESS',

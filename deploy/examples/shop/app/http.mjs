@@ -61,8 +61,16 @@ export function call(url, body, trace = {}) {
         response.on('data', (chunk) => (text += chunk));
         response.on('error', reject);
         response.on('end', () => {
-          if (response.statusCode === 200) resolve(JSON.parse(text));
-          else reject(new Error(`${url} answers ${response.statusCode}: ${text.trim()}`));
+          if (response.statusCode !== 200) {
+            reject(new Error(`${url} answers ${response.statusCode}: ${text.trim()}`));
+            return;
+          }
+          try {
+            resolve(JSON.parse(text));
+          } catch {
+            // As of a host outside of the mesh, while Loam is off.
+            reject(new Error(`${url} answers with something else than JSON`));
+          }
         });
       },
     );

@@ -15,6 +15,13 @@ async function checked(
   return { good, failed, all };
 }
 
+/** A cluster in which no program of Loam's was ever applied. */
+function uninstalled(): FakeCluster {
+  const cluster = new FakeCluster();
+  for (const path of cluster.objects.keys()) if (path.includes('/deployments/')) cluster.objects.delete(path);
+  return cluster;
+}
+
 /** Asserts that exactly one thing is wrong, and that it is said. */
 async function assertOnly(cluster: FakeCluster, said: RegExp, installed = true): Promise<void> {
   const { good, failed } = await checked(cluster, installed);
@@ -33,7 +40,7 @@ describe('loam check', () => {
   });
 
   it('looks before an installation at what the cluster must be like', async () => {
-    const { good, all } = await checked(new FakeCluster(), false);
+    const { good, all } = await checked(uninstalled(), false);
     assert.equal(good, true);
     assert(all.some(({ text }) => text === `there is none in ${NAMESPACE}`));
     assert(all.every(({ what }) => what !== 'leader'));
@@ -41,10 +48,19 @@ describe('loam check', () => {
 
   it('does not take an installation whose record cannot be read for none', async () => {
     const all: Finding[] = [];
-    const subject = { ...new FakeCluster().subject(false), unknown: 'forbidden' };
+    const subject = { ...uninstalled().subject(false), unknown: 'forbidden' };
     assert.equal(await check(subject, (finding) => all.push(finding)), false);
     assert(all.some(({ state, text }) => state === 'fail' && text.endsWith('cannot be read: forbidden')));
     assert(all.every(({ text }) => !text.startsWith('there is none')));
+  });
+
+  it('tells an installation that was interrupted from none, and why its controllers do not run', async () => {
+    const cluster = new FakeCluster();
+    for (const path of cluster.objects.keys()) if (path.includes('/leases/')) cluster.objects.delete(path);
+    const { good, failed } = await checked(cluster, false);
+    assert.equal(good, false);
+    assert.match(failed[0] ?? '', /installation: one in .* was interrupted/);
+    assert.match(failed[1] ?? '', /leader: no controller leads/);
   });
 
   const BROKEN: readonly (readonly [what: string, breakIt: (cluster: FakeCluster) => void, said: RegExp])[] =
