@@ -12,9 +12,9 @@ export class LoamError<Code extends string> extends Error {
   }
 }
 
-/** The text of anything that was thrown, with its causes, for logs and status. */
+/** The text of anything that was thrown, with its causes, for logs and status. A cause that the message tells already is not told again. */
 export function errorText(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  const cause = error.cause === undefined ? '' : `: ${errorText(error.cause)}`;
-  return `${error.message}${cause}`;
+  const cause = error.cause === undefined ? '' : errorText(error.cause);
+  return cause === '' || error.message.includes(cause) ? error.message : `${error.message}: ${cause}`;
 }

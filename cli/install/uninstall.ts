@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { V1DaemonSet, V1Node, V1Pod } from '@kubernetes/client-node';
 import type { ApiObject, ClusterApi } from './cluster/api.ts';
 import { collectionPath, objectPath } from './cluster/kinds.ts';
-import { reasonOf } from './cluster/rollout.ts';
+import { reasonOf } from './cluster/pod-reasons.ts';
 import { InstallError } from './errors.ts';
 import { partsOf } from './parts.ts';
 import { cleanup, CLEANUP_NAME, CLEANUP_SELECTOR, type CleanupImage } from './render/cleanup.ts';

@@ -162,6 +162,8 @@ export async function checkNodes({ api, now }: CheckSubject): Promise<Finding[]>
     }
     if (findings.length === before) good += 1;
   }
+  if (nodes.length === 0)
+    findings.push(fail('nodes', 'there is none', 'join one to the cluster: kubectl get nodes'));
   if (good > 0)
     findings.unshift(
       pass('nodes', `${good} of ${nodes.length} are ready, with a kernel and a clock that will do`),

@@ -2,7 +2,7 @@
 import { errorText } from '../../../lib/loam-error.ts';
 import { AGENT_STATUS } from '../render/agent.ts';
 import { commandOf } from '../render/programs.ts';
-import { reasonOf } from '../cluster/rollout.ts';
+import { reasonOf } from '../cluster/pod-reasons.ts';
 import { fail, note, pass, type Finding } from './finding.ts';
 import { podsOf } from './installation.ts';
 import type { CheckSubject } from './subject.ts';

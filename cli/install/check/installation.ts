@@ -3,7 +3,7 @@ import { X509Certificate } from 'node:crypto';
 import type { V1ConfigMap, V1Lease, V1Node, V1Pod } from '@kubernetes/client-node';
 import { isDeepStrictEqual } from 'node:util';
 import { collectionPath, objectPath, objectText } from '../cluster/kinds.ts';
-import { reasonOf } from '../cluster/rollout.ts';
+import { PodReasons, reasonOf } from '../cluster/pod-reasons.ts';
 import { nameOf, selectorOf, type Manifest } from '../render/manifest.ts';
 import { objectsOf } from '../render/objects.ts';
 import { ROOT_CONFIG_MAP } from '../render/programs.ts';
@@ -60,7 +60,7 @@ function rightsOf(object: object): unknown {
 export async function checkControllers(subject: CheckSubject): Promise<Finding[]> {
   const { api, namespace, now } = subject;
   const pods = await podsOf(subject, 'controller');
-  const findings = programFindings('controller', pods, []);
+  const findings = await programFindings(subject, 'controller', pods, []);
   const ready = pods.filter((pod) => reasonOf(pod) === undefined);
   if (ready.length > 0) findings.unshift(pass('controllers', `${ready.length} ready`));
   else if (pods.length === 0)
@@ -95,26 +95,39 @@ export async function checkNodePrograms(subject: CheckSubject): Promise<Finding[
   const nodes = (await subject.api.list<V1Node>(collectionPath('v1/Node')))
     .filter(({ metadata }) => metadata?.labels?.['kubernetes.io/os'] === 'linux')
     .map(({ metadata }) => metadata?.name ?? '');
+  if (nodes.length === 0)
+    return [
+      fail(
+        'programs on nodes',
+        'there is no node that they may run on',
+        'nodes with Linux have the label kubernetes.io/os=linux: kubectl get nodes --show-labels',
+      ),
+    ];
   const findings: Finding[] = [];
   for (const program of ['agent', 'ztunnel'] as const) {
     const pods = await podsOf(subject, program);
-    const problems = programFindings(program, pods, nodes);
+    const problems = await programFindings(subject, program, pods, nodes);
     if (problems.length === 0) findings.push(pass(`${program}s`, `ready on all ${nodes.length} nodes`));
     findings.push(...problems);
   }
   return findings;
 }
 
-function programFindings(program: Program, pods: readonly V1Pod[], nodes: readonly string[]): Finding[] {
+async function programFindings(
+  { api, pods: asker }: CheckSubject,
+  program: Program,
+  pods: readonly V1Pod[],
+  nodes: readonly string[],
+): Promise<Finding[]> {
+  const reasons = new PodReasons(api, asker);
   const findings: Finding[] = [];
   const covered = new Set<string>();
   for (const pod of pods) {
     const node = pod.spec?.nodeName ?? '';
     const name = pod.metadata?.name ?? '';
-    const reason = reasonOf(pod);
-    if (reason === undefined) covered.add(node);
-    else {
-      covered.add(node);
+    const reason = await reasons.of(pod);
+    covered.add(node);
+    if (reason !== undefined) {
       findings.push(
         fail(`${program} ${name}${node === '' ? '' : ` on ${node}`}`, reason, mendOf(reason, pod)),
       );

@@ -1,14 +1,9 @@
 import type { ClusterApi } from '../cluster/api.ts';
+import type { PodAsker } from '../cluster/pod-reasons.ts';
 import type { Installed } from '../state.ts';
 
 /** What a check needs of the API server. */
 export type CheckApi = Pick<ClusterApi, 'get' | 'find' | 'list' | 'create'>;
-
-/** What a program in a pod answers on its own machine; undefined when it cannot be asked. */
-export interface PodAsker {
-  /** @returns the text that the command wrote. @throws Error with what it said when it failed */
-  run(namespace: string, pod: string, container: string, command: readonly string[]): Promise<string>;
-}
 
 export interface CheckSubject {
   readonly api: CheckApi;

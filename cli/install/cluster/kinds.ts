@@ -23,6 +23,7 @@ const PLACES: Readonly<Record<string, KindPlace>> = {
   'rbac.authorization.k8s.io/v1/Role': namespaced('roles'),
   'rbac.authorization.k8s.io/v1/RoleBinding': namespaced('rolebindings'),
   'v1/ConfigMap': namespaced('configmaps'),
+  'v1/Event': namespaced('events'),
   'v1/Namespace': ofCluster('namespaces'),
   'v1/Node': ofCluster('nodes'),
   'v1/Pod': namespaced('pods'),

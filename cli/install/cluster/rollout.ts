@@ -1,10 +1,12 @@
 /** Waiting for Deployments and DaemonSets, and saying what keeps them. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { V1ContainerStateTerminated, V1DaemonSet, V1Deployment, V1Pod } from '@kubernetes/client-node';
+import type { V1DaemonSet, V1Deployment, V1Pod } from '@kubernetes/client-node';
 import { InstallError } from '../errors.ts';
 import { nameOf, selectorOf, type Component } from '../render/manifest.ts';
 import type { ClusterApi } from './api.ts';
+import { PodExec } from './exec.ts';
 import { collectionPath } from './kinds.ts';
+import { PodReasons, type PodAsker } from './pod-reasons.ts';
 
 export type Program = Exclude<Component, 'waypoint'>;
 
@@ -25,13 +27,17 @@ export interface WaitOptions {
 
 const WORKLOADS = { controller: 'Deployment', agent: 'DaemonSet', ztunnel: 'DaemonSet' } as const;
 
+function workloadPath(namespace: string, program: Program): string {
+  return `${collectionPath(`apps/v1/${WORKLOADS[program]}`, namespace)}/${nameOf(program)}`;
+}
+
 /** Whether a program runs everywhere as its workload asks for; undefined: there is no such workload. */
 export async function rolloutOf(
   api: ClusterApi,
   namespace: string,
   program: Program,
 ): Promise<Rollout | undefined> {
-  const path = `${collectionPath(`apps/v1/${WORKLOADS[program]}`, namespace)}/${nameOf(program)}`;
+  const path = workloadPath(namespace, program);
   if (program === 'controller') {
     const deployment = await api.find<V1Deployment>(path);
     return deployment === undefined ? undefined : ofDeployment(deployment);
@@ -52,6 +58,7 @@ function ofDaemonSet({ metadata, status }: V1DaemonSet): Rollout {
   const wanted = status?.desiredNumberScheduled ?? 0;
   const seen = (status?.observedGeneration ?? 0) >= (metadata?.generation ?? 0);
   const ready = Math.min(status?.updatedNumberScheduled ?? 0, status?.numberAvailable ?? 0);
+  if (seen && wanted === 0) return { done: false, text: 'there is no node that it may run on' };
   return { done: seen && ready >= wanted, text: `${seen ? ready : 0} of ${wanted} nodes ready` };
 }
 
@@ -67,6 +74,7 @@ export async function waitForRollout(
   { timeoutMs, say }: WaitOptions,
 ): Promise<void> {
   const name = nameOf(program);
+  const pods = new PodExec(api.config);
   const began = Date.now();
   let said = 0;
   for (;;) {
@@ -81,7 +89,7 @@ export async function waitForRollout(
     const late = waited > timeoutMs;
     if (late || waited - said > SAY_MS) {
       said = waited;
-      const reasons = await reasonsOf(api, namespace, program);
+      const reasons = await reasonsOf(api, pods, namespace, program);
       const text = `${name}: ${rollout.text}${reasons.length === 0 ? '' : `; ${reasons.join('; ')}`}`;
       if (late)
         throw new InstallError(
@@ -96,77 +104,33 @@ export async function waitForRollout(
 
 const MAX_REASONS = 5;
 
-/** What keeps pods of a program from being ready, each reason once with one of its pods. */
-export async function reasonsOf(api: ClusterApi, namespace: string, program: Program): Promise<string[]> {
+/** What keeps pods of a program from being ready, each reason once with one of its pods; or why there are none. */
+export async function reasonsOf(
+  api: ClusterApi,
+  pods: PodAsker,
+  namespace: string,
+  program: Program,
+): Promise<string[]> {
   const labelSelector = Object.entries(selectorOf(program))
     .map(([key, value]) => `${key}=${value}`)
     .join();
-  const pods = await api.list<V1Pod>(collectionPath('v1/Pod', namespace), { labelSelector });
+  const reasons = new PodReasons(api, pods);
   const found = new Map<string, string>();
-  for (const pod of pods) {
-    const reason = reasonOf(pod);
+  const all = await api.list<V1Pod>(collectionPath('v1/Pod', namespace), { labelSelector });
+  for (const pod of all) {
+    if (found.size > MAX_REASONS) break;
+    const reason = await reasons.of(pod);
     if (reason !== undefined && !found.has(reason)) found.set(reason, placeOf(pod));
   }
+  if (all.length === 0) {
+    const workload = await api.find<V1Deployment>(workloadPath(namespace, program));
+    const why = workload === undefined ? undefined : await reasons.ofWorkload(workload);
+    return [why === undefined ? 'it has no pods' : `it has no pods: ${why}`];
+  }
   const lines = [...found].map(([reason, where]) => `${where}: ${reason}`);
-  return lines.length <= MAX_REASONS
-    ? lines
-    : [...lines.slice(0, MAX_REASONS), `and ${lines.length - MAX_REASONS} more`];
+  return lines.length <= MAX_REASONS ? lines : [...lines.slice(0, MAX_REASONS), 'and more'];
 }
 
 function placeOf({ metadata, spec }: V1Pod): string {
   return `pod ${metadata?.name ?? ''}${spec?.nodeName === undefined ? '' : ` on ${spec.nodeName}`}`;
-}
-
-/** Why a pod is not ready; undefined when it is, or is about to end. */
-export function reasonOf({ metadata, status }: V1Pod): string | undefined {
-  if (metadata?.deletionTimestamp !== undefined) return undefined;
-  const conditions = status?.conditions ?? [];
-  if (conditions.some(({ type, status: is }) => type === 'Ready' && is === 'True')) return undefined;
-  const unscheduled = conditions.find(({ type, status: is }) => type === 'PodScheduled' && is === 'False');
-  if (unscheduled !== undefined) return `not scheduled: ${unscheduled.message ?? unscheduled.reason ?? ''}`;
-  for (const { state, lastState, ready } of [
-    ...(status?.initContainerStatuses ?? []),
-    ...(status?.containerStatuses ?? []),
-  ]) {
-    const ended = state?.terminated ?? lastState?.terminated;
-    const end = ended === undefined ? '' : `: ${endText(ended)}`;
-    const waiting = state?.waiting;
-    if (
-      waiting?.reason !== undefined &&
-      waiting.reason !== 'ContainerCreating' &&
-      waiting.reason !== 'PodInitializing'
-    )
-      return `${waiting.reason}${waiting.reason === 'CrashLoopBackOff' ? end : waiting.message === undefined ? '' : `: ${waiting.message}`}`;
-    if (state?.running !== undefined && !ready)
-      return `runs, but is not ready${end === '' ? '' : `; before${end}`}`;
-  }
-  return status?.message ?? 'is being started';
-}
-
-const MAX_LAST_WORDS = 300;
-
-/** How a container ended, and what it said last. */
-function endText({ exitCode, reason, message }: V1ContainerStateTerminated): string {
-  const line = (message ?? '')
-    .split('\n')
-    .map((each) => each.trim())
-    .filter((each) => each !== '')
-    .at(-1);
-  const said = line === undefined ? '' : `: ${wordsOf(line).slice(0, MAX_LAST_WORDS)}`;
-  return `it ended with ${exitCode}${reason === undefined ? '' : ` (${reason})`}${said}`;
-}
-
-/** Our programs log JSON: a person wants what it says. */
-function wordsOf(line: string): string {
-  try {
-    const { msg, error, err } = JSON.parse(line) as {
-      msg?: string;
-      error?: string;
-      err?: { message?: string };
-    };
-    const why = error ?? err?.message;
-    return msg === undefined ? line : `${msg}${why === undefined ? '' : `: ${why}`}`;
-  } catch {
-    return line;
-  }
 }

@@ -103,6 +103,34 @@ describe('loam check', () => {
         /ztunnel ztunnel-node1 on node1: CrashLoopBackOff: it ended with 1 \(Error\): cannot start: no route\n.*logs --previous/,
       ],
       [
+        'what keeps a pod from being started, from the newest warning about it',
+        (cluster) => {
+          cluster.at('v1', 'Pod', 'ztunnel-node1', NAMESPACE).status = {
+            containerStatuses: [
+              { name: 'ztunnel', ready: false, state: { waiting: { reason: 'ContainerCreating' } } },
+            ],
+          };
+          cluster.warn('ztunnel-node2', 'Other', 'of another pod');
+          cluster.warn('ztunnel-node1', 'FailedMount', 'configmap "loam-ca-root-cert" not found');
+        },
+        /ztunnel ztunnel-node1 on node1: is being started: FailedMount: configmap "loam-ca-root-cert" not found/,
+      ],
+      [
+        'what a program waits for that runs and is not ready',
+        (cluster) => {
+          cluster.at('v1', 'Pod', 'ztunnel-node1', NAMESPACE).status = {
+            containerStatuses: [{ name: 'ztunnel', ready: false, state: { running: {} } }],
+          };
+          cluster.agents.set('ztunnel-node1', {
+            gates: [
+              { name: 'listeners', ready: true, reason: '' },
+              { name: 'xds-workloads', ready: false, reason: 'connect ECONNREFUSED' },
+            ],
+          });
+        },
+        /ztunnel ztunnel-node1 on node1: runs, but is not ready: xds-workloads: connect ECONNREFUSED\n/,
+      ],
+      [
         'a node that no agent came to',
         (cluster) => cluster.remove('v1', 'Pod', 'agent-node1', NAMESPACE),
         /node node1: has no agent/,
@@ -218,6 +246,18 @@ describe('loam check', () => {
       breakIt(cluster);
       await assertOnly(cluster, said);
     });
+
+  it('passes no cluster without nodes', async () => {
+    const cluster = new FakeCluster();
+    for (const node of ['node1', 'node2']) {
+      cluster.remove('v1', 'Node', node);
+      for (const program of ['agent', 'ztunnel'])
+        cluster.remove('v1', 'Pod', `${program}-${node}`, NAMESPACE);
+    }
+    const { good, failed } = await checked(cluster);
+    assert.equal(good, false);
+    assert.match(failed.join('\n'), /nodes: there is none\n[^]*programs on nodes: there is no node/);
+  });
 
   it('refuses an API server that is too old, and asks it nothing more', async () => {
     const cluster = new FakeCluster();

@@ -29,7 +29,7 @@ export class FakeCluster {
   /** `verb resource` that the user may not. */
   readonly denied = new Set<string>();
   version = { major: '1', minor: '34', gitVersion: 'v1.34.4' };
-  /** What agents answer, by pod. */
+  /** What agents answer, and programs that are not ready, by pod. */
   readonly agents = new Map<string, unknown>();
 
   constructor() {
@@ -89,9 +89,21 @@ export class FakeCluster {
     const name = `${program}-${node}`;
     this.put({
       ...named('v1', 'Pod', name, NAMESPACE),
-      metadata: { name, namespace: NAMESPACE, labels: podLabels(program) },
+      metadata: { name, namespace: NAMESPACE, uid: name, labels: podLabels(program) },
       spec: { nodeName: node, containers: [{ name: program, image: 'localhost/loam:dev' }] },
       status: { conditions: READY },
+    });
+  }
+
+  /** A warning about an object of the installation's namespace. */
+  warn(uid: string, reason: string, message: string): void {
+    this.put({
+      ...named('v1', 'Event', `${uid}.${reason}`, NAMESPACE),
+      type: 'Warning',
+      involvedObject: { uid },
+      lastTimestamp: new Date(NOW).toISOString(),
+      reason,
+      message,
     });
   }
 
