@@ -2,6 +2,7 @@ import { assertNever } from '../../lib/assert-never.ts';
 import { hostPortText, type HostPort } from '../../lib/mesh/hbone/host-port.ts';
 import type { Workload } from '../../lib/mesh/state/model.ts';
 import type { Upstream } from '../state/upstream.ts';
+import type { Flow } from '../telemetry/flow-labels.ts';
 import type { Pod } from './pod.ts';
 import type { TrackedConnection } from './tracked-connection.ts';
 
@@ -23,12 +24,14 @@ export type Waypointed = Extract<Upstream, { kind: 'waypoint' }>;
 
 /** Writes down what is known of the connection, now that it is decided where it goes. */
 export function describeUpstream(connection: TrackedConnection, pod: Pod, upstream: Upstream): void {
-  const { flow } = connection;
+  const flow = unproven(connection.flow);
+  connection.hboneAddress = undefined;
   switch (upstream.kind) {
     case 'refused':
       connection.flow = { ...flow, service: upstream.service };
       return;
     case 'passthrough':
+      connection.flow = flow;
       return;
     case 'direct':
       connection.flow = { ...flow, destination: upstream.workload, service: upstream.service };
@@ -66,6 +69,18 @@ export function describeUpstream(connection: TrackedConnection, pod: Pod, upstre
   const { peer, authority } = tunnelEnds(upstream);
   connection.destinationAddress = hostPortText(peer);
   connection.hboneAddress = hostPortText(authority);
+}
+
+/** Without what an earlier attempt at it was to prove. */
+function unproven(flow: Flow): Flow {
+  const { via: _, ...rest } = flow;
+  return {
+    ...rest,
+    sourceIdentity: undefined,
+    destination: undefined,
+    destinationIdentity: undefined,
+    mutualTls: false,
+  };
 }
 
 /** Where TLS goes, and what the CONNECT names. */

@@ -6,6 +6,7 @@ import { hostPortText, plainIp, type HostPort } from '../../lib/mesh/hbone/hbone
 import { ILLEGAL_PORTS } from './mesh.ts';
 import { admitEgress } from './egress-admission.ts';
 import { ipScope, isIpv6 } from '../../lib/mesh/state/ip.ts';
+import { connectEnrolled } from './enrolment-wait.ts';
 import { describeUpstream, type Outbound, type Waypointed } from './outbound-flow.ts';
 import { connectTunnel, connectWaypoint } from './outbound-tunnel.ts';
 import type { Pod } from './pod.ts';
@@ -45,15 +46,18 @@ export async function serveOutbound(pod: Pod, socket: Socket): Promise<void> {
     pod.requireRoom();
     const own = await pod.whenWorkload();
     connection.flow = { ...connection.flow, source: own };
-    const upstream = await admitEgress(connection, pod, own, destination, () =>
-      resolveUpstream(pod.mesh.workloads, own, destination),
-    );
-    describeUpstream(connection, pod, upstream);
+    const resolve = (): Promise<Upstream> =>
+      admitEgress(connection, pod, own, destination, () =>
+        resolveUpstream(pod.mesh.workloads, own, destination),
+      );
     const outbound = { pod, own, connection, client };
-    const stream =
-      upstream.kind === 'waypoint'
-        ? await connectWaypoint(outbound, destination, upstream)
-        : await connectUpstream(outbound, upstream);
+    const stream = await connectEnrolled(pod, resolve, (upstream) => {
+      describeUpstream(connection, pod, upstream);
+      connection.throwIfTerminated();
+      return upstream.kind === 'waypoint'
+        ? connectWaypoint(outbound, destination, upstream)
+        : connectUpstream(outbound, upstream);
+    });
     if (socket.destroyed) resetStream(stream);
     try {
       connection.throwIfTerminated();

@@ -55,6 +55,7 @@ export class TrackedConnection implements LiveConnection {
   /** Set by the owner while it sets the connection up: cuts what there is. */
   onTerminate: (() => void) | undefined;
   #handle: FlowHandle | undefined;
+  #countedAsMutual: boolean | undefined;
   #relay: Relay | undefined;
   #terminated: ProxyError | undefined;
   #ended = false;
@@ -79,8 +80,14 @@ export class TrackedConnection implements LiveConnection {
     this.#unregister = telemetry.registry.register(this);
   }
 
-  /** Counts it as opened; `flow` must be complete. */
+  /**
+   * Counts it as opened; `flow` must be complete. One that is tried again counts once more only where it goes otherwise than
+   * before: what was counted as mutual TLS must not turn out to be plaintext.
+   */
   opened(): void {
+    if (this.#handle !== undefined && this.#countedAsMutual === this.flow.mutualTls) return;
+    this.#handle?.closed('-');
+    this.#countedAsMutual = this.flow.mutualTls;
     this.#handle = this.#telemetry.metrics.handle(this.flow);
     this.#handle.opened();
     this.#telemetry.access(openRecord(this.#facts()));

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import type net from 'node:net';
 import { text } from 'node:stream/consumers';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { after, before, describe, it } from 'mocha';
 import { HboneServer } from '../../../../ztunnel/proxy/hbone-server.ts';
 import { serveOutbound } from '../../../../ztunnel/proxy/outbound.ts';
@@ -20,6 +21,7 @@ describe('ztunnel/proxy: from one pod to another', () => {
   let application: net.Server;
   let hbone: HboneServer;
   let hboneListener: net.Server;
+  let server: Pod;
 
   before(async () => {
     network = new ToyNetwork('ztthin');
@@ -35,7 +37,7 @@ describe('ztunnel/proxy: from one pod to another', () => {
     await giveCertificate(destination, ca, 'server');
     const info = (name: string) => ({ uid: `uid-${name}`, name, namespace: 'default', serviceAccount: name });
     const client = new Pod(info('client'), source, network.a);
-    const server = new Pod(info('server'), destination, network.b);
+    server = new Pod(info('server'), destination, network.b);
     hbone = new HboneServer(server);
     outbound = await network.a.listen(0, (socket) => void serveOutbound(client, socket), true);
     hboneListener = await network.b.listen(15008, (socket) => void hbone.accept(socket), true);
@@ -51,7 +53,7 @@ describe('ztunnel/proxy: from one pod to another', () => {
   after(() => {
     hbone.destroy();
     source.pool.evictPod('uid-client');
-    for (const server of [outbound, hboneListener, application]) server.close();
+    for (const each of [outbound, hboneListener, application]) each.close();
     network.remove();
   });
 
@@ -74,5 +76,46 @@ describe('ztunnel/proxy: from one pod to another', () => {
     assert.equal(served['src.identity'], 'spiffe://cluster.local/ns/default/sa/client');
     assert.equal(served['bytes_sent'], 18);
     assert.equal(served['src.workload'], 'client');
+  });
+
+  /** As a node has it that has not enrolled the pod yet, or no longer does. */
+  async function refusing(): Promise<void> {
+    source.records.length = 0;
+    source.pool.evictPod('uid-client');
+    hboneListener.close();
+    hbone.destroy();
+    await once(hboneListener, 'close');
+  }
+
+  function dial(): net.Socket {
+    const { port } = outbound.address() as net.AddressInfo;
+    const client = network.a.dialRemote({ ip: network.a.ip, port });
+    client.end('ping');
+    return client;
+  }
+
+  it('waits for a pod that its node has not enrolled yet', async () => {
+    await refusing();
+    const answer = text(dial());
+    await eventually(() => source.registry.rows().find(({ state }) => state === 'opening'));
+    hbone = new HboneServer(server);
+    hboneListener = await network.b.listen(15008, (socket) => void hbone.accept(socket), true);
+    assert.equal(await answer, 'hello ping goodbye');
+  });
+
+  it('goes to it in plaintext once the control plane says that it has left, and not before', async () => {
+    await refusing();
+    const answer = text(dial());
+    await eventually(() => source.registry.rows().find(({ state }) => state === 'opening'));
+    assert.equal(await Promise.race([answer, sleep(200, 'nothing')]), 'nothing');
+    source.workloads.apply({
+      upserts: [toyWorkload('server', network.b.ip, { tunnelProtocol: 'none' })],
+      removed: [],
+    });
+    assert.equal(await answer, 'hello ping goodbye');
+    const { fields } = await eventually(() =>
+      source.records.find(({ message }) => message === 'connection complete'),
+    );
+    assert.equal(fields['dst.identity'], undefined, 'it is not called mutual TLS');
   });
 });
