@@ -1,12 +1,14 @@
 import {
   type AuthorizationPolicy,
   type EgressPolicy,
+  type EndpointSlice,
   type Gateway,
   type GRPCRoute,
   type HTTPRoute,
   type KubeObject,
   type MeshSettings,
   type Namespace,
+  type Node,
   namespaceOf,
   type PeerAuthentication,
   type Pod,
@@ -21,6 +23,8 @@ export interface Objects {
   readonly namespaces: ReadonlyMap<string, Namespace>;
   readonly servicesByNamespace: ReadonlyMap<string, readonly Service[]>;
   readonly pods: readonly Pod[];
+  readonly nodes: readonly Node[];
+  readonly slices: readonly EndpointSlice[];
   readonly policies: readonly AuthorizationPolicy[];
   readonly peerAuthentications: readonly PeerAuthentication[];
   readonly requestAuthentications: readonly RequestAuthentication[];
@@ -38,6 +42,8 @@ export function group(all: Iterable<KubeObject>): Objects {
   const namespaces = new Map<string, Namespace>();
   const servicesByNamespace = new Map<string, Service[]>();
   const pods: Pod[] = [];
+  const nodes: Node[] = [];
+  const slices: EndpointSlice[] = [];
   const policies: AuthorizationPolicy[] = [];
   const peerAuthentications: PeerAuthentication[] = [];
   const requestAuthentications: RequestAuthentication[] = [];
@@ -60,6 +66,12 @@ export function group(all: Iterable<KubeObject>): Objects {
       }
       case 'Pod':
         pods.push(object);
+        break;
+      case 'Node':
+        nodes.push(object);
+        break;
+      case 'EndpointSlice':
+        slices.push(object);
         break;
       case 'AuthorizationPolicy':
         policies.push(object);
@@ -98,6 +110,8 @@ export function group(all: Iterable<KubeObject>): Objects {
     namespaces,
     servicesByNamespace,
     pods,
+    nodes,
+    slices,
     policies,
     peerAuthentications,
     requestAuthentications,

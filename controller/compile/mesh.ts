@@ -10,7 +10,9 @@ import { compileEgress, type EgressPlan, type PlacedPod } from './egress/compile
 import { group } from './group.ts';
 import { type Outcome, Outcomes } from './outcomes.ts';
 import { planPeerAuthentication } from './peer-authentication.ts';
+import { nodeAddresses } from './localities.ts';
 import { addAddress, Claims, type CompiledResource } from './resources.ts';
+import { compileSlice, SliceIndex } from './slices.ts';
 import {
   compileService,
   serviceAddresses,
@@ -65,6 +67,7 @@ export interface CompiledMesh {
 interface Build {
   readonly input: CompileInput;
   readonly world: World;
+  readonly slices: SliceIndex;
   readonly addresses: Map<string, CompiledResource>;
   readonly authorizations: Map<string, CompiledResource>;
   readonly identities: Map<string, Set<string>>;
@@ -79,6 +82,7 @@ export function compileMesh(input: CompileInput): CompiledMesh {
   const build: Build = {
     input,
     world,
+    slices: new SliceIndex(world.objects.slices, world.services),
     addresses: new Map(),
     authorizations: new Map(),
     identities: new Map(),
@@ -105,6 +109,7 @@ export function compileMesh(input: CompileInput): CompiledMesh {
   addGateways(build);
   addServices(build);
   const pods = addPods(build, policies);
+  addSlices(build);
   const waypoints = compileWaypoints(world, build.outcomes);
   const egress = compileEgress(world.objects, pods, input.rootNamespace, build.outcomes);
   return {
@@ -167,7 +172,7 @@ function addServices({ input, world, addresses, outcomes, claims, gateways }: Bu
 
 /** @returns those that run somewhere in a network of their own */
 function addPods(build: Build, policies: readonly PolicyAtPods[]): PlacedPod[] {
-  const { input, world, addresses, authorizations, identities, outcomes, claims, gateways } = build;
+  const { input, world, slices, addresses, authorizations, identities, outcomes, claims, gateways } = build;
   const { objects } = world;
   const peers = planPeerAuthentication(objects.peerAuthentications, input.rootNamespace);
   const waypointIdentities = new Map([...world.waypoints.values()].map((each) => [each.identity, each.key]));
@@ -191,7 +196,9 @@ function addPods(build: Build, policies: readonly PolicyAtPods[]): PlacedPod[] {
       continue;
     }
     const namespace = objects.namespaces.get(namespaceName);
-    const services = selectingServices(pod, objects.servicesByNamespace.get(namespaceName) ?? []);
+    const selecting = selectingServices(pod, objects.servicesByNamespace.get(namespaceName) ?? []);
+    const bySlices = slices.membershipOf(pod, placement.addresses, selecting);
+    const services = [...selecting, ...bySlices.own];
     const attached = attachedPolicies(pod, services, policies);
     const peer = peers.policyFor(namespaceName, pod.metadata.labels ?? {});
     if (peer !== undefined) attached.push(policyName(peer));
@@ -202,7 +209,11 @@ function addPods(build: Build, policies: readonly PolicyAtPods[]): PlacedPod[] {
         attached.push(policyName(guard));
       }
     }
-    const context = { ...input, namespace, services, policies: attached.sort(), gateways };
+    const context = {
+      ...{ ...input, namespace, services, policies: attached.sort(), gateways },
+      foreignServices: bySlices.foreign,
+      localities: world.localities,
+    };
     const workload = compileWorkload(pod, placement, context);
     const address = create(AddressSchema, { type: { case: 'workload', value: workload } });
     addAddress(addresses, workload.uid, address, ips, Object.keys(workload.services));
@@ -231,6 +242,27 @@ function addPods(build: Build, policies: readonly PolicyAtPods[]): PlacedPod[] {
     outcomes.add(object, { message: peers.message(object), compiledTo });
   }
   return placedPods;
+}
+
+/** After the pods: what has a pod's address is that pod. */
+function addSlices({ input, world, slices, addresses, outcomes, claims }: Build): void {
+  const served = new Set(slices.served.map(({ slice }) => slice));
+  const ofNodes = new Set(world.objects.nodes.flatMap(nodeAddresses));
+  for (const slice of world.objects.slices)
+    if (!served.has(slice)) outcomes.add(slice, { message: 'of no Service that the mesh carries' });
+  for (const each of slices.served) {
+    const endpoints = compileSlice(each, {
+      clusterId: input.clusterId,
+      localities: world.localities,
+      isPod: (address) => claims.ownerOf(address)?.startsWith('Pod ') === true,
+      claim: (address) => !ofNodes.has(address) && claims.claim([address], refText(each.slice)) === undefined,
+    });
+    for (const { workload, ips } of endpoints) {
+      const address = create(AddressSchema, { type: { case: 'workload', value: workload } });
+      addAddress(addresses, workload.uid, address, ips, Object.keys(workload.services));
+    }
+    outcomes.add(each.slice, { compiledTo: endpoints.map(({ workload }) => `Address ${workload.uid}`) });
+  }
 }
 
 function refText(object: KubeObject): string {

@@ -32,6 +32,11 @@ export function addAddress(
 export class Claims {
   readonly #owners = new Map<string, string>();
 
+  /** Who has claimed an address. */
+  ownerOf(address: string): string | undefined {
+    return this.#owners.get(address);
+  }
+
   /** Claims all of these for `who`, or none: then it says which one belongs to whom. */
   claim(wanted: readonly string[], who: string): string | undefined {
     for (const each of wanted) {

@@ -13,6 +13,7 @@ import { labelsMatch } from '../model/labels.ts';
 import { namespaceOf, type Namespace, type Pod, type Service } from '../model/objects.ts';
 import type { Assignments } from '../sources/assignments.ts';
 import { addressBytes, canonicalAddress } from './addresses.ts';
+import type { Localities } from './localities.ts';
 import {
   hostnameOf,
   isHeadless,
@@ -77,8 +78,11 @@ export interface WorkloadContext {
   readonly clusterId: string;
   readonly trustDomain: string;
   readonly namespace: Namespace | undefined;
-  /** The Services that select this pod. */
+  /** The Services of its namespace that lead to it. */
   readonly services: readonly Service[];
+  /** Services of other namespaces that lead to it. */
+  readonly foreignServices: readonly Service[];
+  readonly localities: Localities;
   readonly policies: readonly string[];
   readonly gateways: WaypointLookup;
 }
@@ -90,6 +94,7 @@ export function compileWorkload(pod: Pod, placement: Placement, context: Workloa
   const workloadName = workloadNameOf(pod);
   const { trustDomain, clusterId } = context;
   const waypoint = waypointOfPod(pod, context);
+  const locality = context.localities.get(placement.node);
   return create(WorkloadSchema, {
     uid: workloadUid(clusterId, namespace, name),
     name,
@@ -104,12 +109,13 @@ export function compileWorkload(pod: Pod, placement: Placement, context: Workloa
     canonicalRevision: labels['app.kubernetes.io/version'] ?? labels['version'] ?? 'latest',
     workloadType: WorkloadType.POD,
     workloadName,
-    services: servicesOf(pod, context.services),
+    services: servicesOf(pod, [...context.services, ...context.foreignServices]),
     authorizationPolicies: [...context.policies],
     status: placement.ready ? WorkloadStatus.HEALTHY : WorkloadStatus.UNHEALTHY,
     clusterId,
     networkMode: pod.spec.hostNetwork === true ? NetworkMode.HOST_NETWORK : NetworkMode.STANDARD,
     ...(waypoint === undefined ? {} : { waypoint }),
+    ...(locality === undefined ? {} : { locality }),
   });
 }
 

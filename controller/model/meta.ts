@@ -4,6 +4,8 @@ export const KINDS = [
   'ServiceAccount',
   'Service',
   'Pod',
+  'Node',
+  'EndpointSlice',
   'AuthorizationPolicy',
   'PeerAuthentication',
   'RequestAuthentication',

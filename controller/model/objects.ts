@@ -2,6 +2,7 @@
  * The Kubernetes and Istio objects that the controller reads, with the fields it uses. The schemas in ../schema know
  * many more fields; an object here has passed them, so the types need no defence.
  */
+import type { EndpointSlice, Node } from './discovery.ts';
 import type { EgressPolicy, MeshSettings } from './egress-policy.ts';
 import type { Gateway, GatewayClass, GRPCRoute, HTTPRoute, ReferenceGrant } from './gateway-api.ts';
 import type { IpFamily, IpFamilyPolicy } from '../../lib/ip-families.ts';
@@ -12,6 +13,7 @@ import type { TrafficPolicy } from './traffic-policy.ts';
 export { KINDS } from './meta.ts';
 export type { Kind, Labels, Metadata, OwnerReference } from './meta.ts';
 export type { Gateway, GatewayClass, GRPCRoute, HTTPRoute, ReferenceGrant } from './gateway-api.ts';
+export type { EndpointSlice, Node } from './discovery.ts';
 export type { EgressPolicy, MeshSettings } from './egress-policy.ts';
 export type { RequestAuthentication } from './request-authentication.ts';
 export type { TrafficPolicy } from './traffic-policy.ts';
@@ -150,6 +152,8 @@ export type KubeObject =
   | ServiceAccount
   | Service
   | Pod
+  | Node
+  | EndpointSlice
   | AuthorizationPolicy
   | PeerAuthentication
   | RequestAuthentication
@@ -169,7 +173,7 @@ export interface ObjectRef {
   readonly name: string;
 }
 
-const CLUSTER_WIDE: readonly Kind[] = ['Namespace', 'GatewayClass', 'MeshSettings'];
+const CLUSTER_WIDE: readonly Kind[] = ['Namespace', 'Node', 'GatewayClass', 'MeshSettings'];
 
 /** The namespace of an object, with Kubernetes' default; empty for the kinds that have none. */
 export function namespaceOf(object: KubeObject): string {

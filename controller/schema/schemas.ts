@@ -1,5 +1,6 @@
 import type { Kind } from '../model/objects.ts';
 import { NAMESPACE, SERVICE, SERVICE_ACCOUNT } from './core.ts';
+import { ENDPOINT_SLICE, NODE } from './discovery.ts';
 import type { Schema } from './dsl.ts';
 import { EGRESS_POLICY, MESH_SETTINGS } from './egress-policy.ts';
 import { GATEWAY, GATEWAY_CLASS, REFERENCE_GRANT } from './gateway.ts';
@@ -23,6 +24,8 @@ export const SCHEMAS: Readonly<
   ServiceAccount: { apiVersions: CORE, schema: SERVICE_ACCOUNT },
   Service: { apiVersions: CORE, schema: SERVICE },
   Pod: { apiVersions: CORE, schema: POD },
+  Node: { apiVersions: CORE, schema: NODE },
+  EndpointSlice: { apiVersions: ['discovery.k8s.io/v1'], schema: ENDPOINT_SLICE },
   AuthorizationPolicy: { apiVersions: SECURITY, schema: AUTHORIZATION_POLICY },
   PeerAuthentication: { apiVersions: SECURITY, schema: PEER_AUTHENTICATION },
   RequestAuthentication: { apiVersions: SECURITY, schema: REQUEST_AUTHENTICATION },

@@ -13,6 +13,7 @@ import {
   WAYPOINT_FOR_VALUES,
 } from '../compile/waypoints/labels.ts';
 import { checkAuthorization } from './check-authorization.ts';
+import { checkEndpointSlice } from './check-endpoint-slice.ts';
 import { checkEgressPolicy } from './check-egress-policy.ts';
 import { checkGateway, checkGatewayClass, checkReferenceGrant } from './check-gateway.ts';
 import { duplicates, notAllowed, type Path, problem } from './check-helpers.ts';
@@ -51,6 +52,8 @@ function checkKind(object: KubeObject): FieldProblem[] {
       return checkPod(object);
     case 'Service':
       return checkService(object);
+    case 'EndpointSlice':
+      return checkEndpointSlice(object);
     case 'AuthorizationPolicy':
       return checkAuthorization(object);
     case 'PeerAuthentication':
@@ -72,6 +75,7 @@ function checkKind(object: KubeObject): FieldProblem[] {
       return checkReferenceGrant(object);
     case 'Namespace':
     case 'ServiceAccount':
+    case 'Node':
     case 'MeshSettings':
       return [];
   }

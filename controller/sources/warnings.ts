@@ -113,6 +113,8 @@ function kindDoubts(
       return classWarnings(object);
     case 'Namespace':
     case 'ServiceAccount':
+    case 'Node':
+    case 'EndpointSlice':
     case 'RequestAuthentication':
     case 'GatewayClass':
     case 'ReferenceGrant':

@@ -18,6 +18,7 @@ export interface Manifest {
   };
   readonly spec?: Readonly<Record<string, unknown>>;
   readonly status?: Readonly<Record<string, unknown>>;
+  readonly [field: string]: unknown;
 }
 
 /** A source with the means to change what it reads. */
@@ -70,6 +71,30 @@ export function service(ns: string, name: string, clusterIP: string): Manifest {
       selector: { app: name },
       ports: [{ name: 'http', port: 80, targetPort: 'web' }],
     },
+  };
+}
+
+/** Where a Service is, written by hand. */
+export function slice(ns: string, of: string, addresses: readonly string[], ready = true): Manifest {
+  return {
+    apiVersion: 'discovery.k8s.io/v1',
+    kind: 'EndpointSlice',
+    metadata: { name: `${of}-by-hand`, namespace: ns, labels: { 'kubernetes.io/service-name': of } },
+    addressType: 'IPv4',
+    endpoints: addresses.map((address) => ({ addresses: [address], conditions: { ready } })),
+    ports: [{ name: 'http', port: 8443 }],
+  };
+}
+
+export function node(name: string, { region, zone }: { region: string; zone: string }): Manifest {
+  return {
+    apiVersion: 'v1',
+    kind: 'Node',
+    metadata: {
+      name,
+      labels: { 'topology.kubernetes.io/region': region, 'topology.kubernetes.io/zone': zone },
+    },
+    status: { addresses: [{ type: 'InternalIP', address: '192.0.2.1' }] },
   };
 }
 
@@ -227,6 +252,25 @@ export function describeCompliance(title: string, open: () => Promise<SourceBenc
       await scenario.remove(late);
       await until(() => scenario.errors().length > 0);
       assert.equal(scenario.policy()?.lastGood, true);
+    });
+
+    it('follows the endpoints of a Service without a selector, and the zones of nodes', async () => {
+      const ns = 'c-slice';
+      await using scenario = await begin(ns, 19);
+      const bare = service(ns, 'outside', '198.19.19.9');
+      const outside = { ...bare, spec: { ...bare.spec, selector: {} } };
+      const objects = [...shop(ns, 19), outside, slice(ns, 'outside', ['192.0.2.7', '198.18.19.3'])];
+      for (const each of objects.slice(-2)) await scenario.put(each);
+      await scenario.comesTo(objects);
+      const moved = slice(ns, 'outside', ['192.0.2.8', '192.0.2.9'], false);
+      await scenario.put(moved);
+      await scenario.comesTo([...objects.slice(0, -1), moved]);
+      const where = node('node-a', { region: 'north', zone: 'north-1' });
+      await scenario.put(where);
+      await scenario.comesTo([...objects.slice(0, -1), moved, where]);
+      await scenario.remove(moved);
+      await scenario.comesTo([...objects.slice(0, -1), where]);
+      assert.deepEqual(scenario.errors(), []);
     });
 
     it('leaves everything else in force while one route is broken', async () => {

@@ -15,7 +15,8 @@ const READ = ['get', 'list', 'watch'];
 const APPLY = ['create', 'patch'];
 
 const CLUSTER_RULES: readonly V1PolicyRule[] = [
-  { apiGroups: [''], resources: ['namespaces', 'pods', 'serviceaccounts', 'services'], verbs: READ },
+  { apiGroups: [''], resources: ['namespaces', 'nodes', 'pods', 'serviceaccounts', 'services'], verbs: READ },
+  { apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: READ },
   {
     apiGroups: ['gateway.networking.k8s.io'],
     resources: ['gatewayclasses', 'gateways', 'grpcroutes', 'httproutes', 'referencegrants'],

@@ -10,6 +10,7 @@ import {
 } from '../../../proto/gen/istio/workload/workload_pb.js';
 import { familyOf } from '../../../lib/ip-families.ts';
 import type { GatewayAssignment } from '../../sources/assignments.ts';
+import type { Localities } from '../localities.ts';
 import { addressBytes, canonicalAddress } from '../addresses.ts';
 import { familiesOnWire, hostnameOf } from '../services.ts';
 import { DEFAULT_TRUST_DOMAIN, workloadUid } from '../workloads.ts';
@@ -38,7 +39,7 @@ export interface PlannedWaypoint {
 export function planWaypoint(
   waypoint: Waypoint,
   assignment: GatewayAssignment | undefined,
-  { services }: World,
+  { services, localities }: World,
   mesh: { readonly clusterId: string; readonly trustDomain: string },
 ): PlannedWaypoint {
   const nothing = { resources: [], ready: false };
@@ -46,7 +47,7 @@ export function planWaypoint(
     return { ...nothing, pending: `the Service ${waypoint.key} has the name that its own Service needs` };
   if (assignment === undefined) return { ...nothing, pending: 'no address yet' };
   return {
-    resources: waypointAddresses(waypoint, assignment, mesh),
+    resources: waypointAddresses(waypoint, assignment, { ...mesh, localities }),
     ready: assignment.instances.some(({ ready }) => ready === true),
   };
 }
@@ -58,7 +59,7 @@ export function planWaypoint(
 function waypointAddresses(
   waypoint: Waypoint,
   { clusterIPs, instances }: GatewayAssignment,
-  { clusterId, trustDomain }: { clusterId: string; trustDomain: string },
+  { clusterId, trustDomain, localities }: { clusterId: string; trustDomain: string; localities: Localities },
 ): WaypointAddress[] {
   const { namespace, name } = waypoint;
   const hostname = hostnameOf(namespace, name);
@@ -76,6 +77,7 @@ function waypointAddresses(
   const workloads = instances.map((instance): WaypointAddress => {
     const pod = instanceName(name, instance.name);
     const uid = workloadUid(clusterId, namespace, pod);
+    const locality = localities.get(instance.node);
     const value = create(WorkloadSchema, {
       uid,
       name: pod,
@@ -94,6 +96,7 @@ function waypointAddresses(
       services: { [key]: { ports: [port] } },
       status: instance.ready === true ? WorkloadStatus.HEALTHY : WorkloadStatus.UNHEALTHY,
       clusterId,
+      ...(locality !== undefined && { locality }),
     });
     return {
       name: uid,

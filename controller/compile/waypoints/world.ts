@@ -8,6 +8,7 @@ import {
   type Service,
 } from '../../model/objects.ts';
 import type { Objects } from '../group.ts';
+import { type Localities, localitiesOf } from '../localities.ts';
 import { gatewayNameOf, takesTraffic } from './labels.ts';
 
 /** A Gateway of our class. */
@@ -33,6 +34,7 @@ export interface World {
   readonly services: ReadonlyMap<string, Service>;
   /** ReferenceGrants by the namespace that they open. */
   readonly grants: ReadonlyMap<string, readonly ReferenceGrant[]>;
+  readonly localities: Localities;
 }
 
 /** Which waypoint a Service is before. */
@@ -66,6 +68,7 @@ export function makeWorld(
     waypoints,
     services,
     grants: Map.groupBy(objects.grants, namespaceOf),
+    localities: localitiesOf(objects.nodes),
   };
 }
 

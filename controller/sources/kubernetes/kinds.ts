@@ -1,3 +1,4 @@
+import { MANAGED_BY_LABEL, SELECTOR_CONTROLLER } from '../../model/discovery.ts';
 import type { Kind } from '../../model/objects.ts';
 
 /** How a kind is read from the API: its collection, and the apiVersion that its items have (those of a list do not say it). */
@@ -5,6 +6,8 @@ export interface ReadKind {
   readonly kind: Kind;
   readonly apiVersion: string;
   readonly path: string;
+  /** Only the objects with these labels. */
+  readonly labelSelector?: string;
 }
 
 function core(kind: Kind, plural: string): ReadKind {
@@ -25,6 +28,12 @@ export const READ_KINDS: readonly ReadKind[] = [
   core('ServiceAccount', 'serviceaccounts'),
   core('Service', 'services'),
   core('Pod', 'pods'),
+  core('Node', 'nodes'),
+  {
+    ...custom('EndpointSlice', 'discovery.k8s.io/v1', 'endpointslices'),
+    // Those that Kubernetes makes of selectors say what the pods say, later, and are as many as the Services.
+    labelSelector: `${MANAGED_BY_LABEL}!=${SELECTOR_CONTROLLER}`,
+  },
   custom('AuthorizationPolicy', SECURITY, 'authorizationpolicies'),
   custom('PeerAuthentication', SECURITY, 'peerauthentications'),
   custom('RequestAuthentication', SECURITY, 'requestauthentications'),
@@ -40,4 +49,11 @@ export const READ_KINDS: readonly ReadKind[] = [
 ];
 
 /** Kinds that the API server itself validates, and whose many fields Loam need not know. */
-export const CORE_KINDS: readonly Kind[] = ['Namespace', 'ServiceAccount', 'Service', 'Pod'];
+export const CORE_KINDS: readonly Kind[] = [
+  'Namespace',
+  'ServiceAccount',
+  'Service',
+  'Pod',
+  'Node',
+  'EndpointSlice',
+];

@@ -47,6 +47,10 @@ export function pick({ kind, apiVersion }: ReadKind, resource: KubeResource): Pi
       };
     case 'Pod':
       return pickPod(data, metadata, make);
+    case 'Node':
+      return { metadata, object: make(nodeFields(data)) };
+    case 'EndpointSlice':
+      return { metadata, object: make(sliceFields(data)) };
     default: {
       const { status } = data;
       const rest = Object.fromEntries(Object.entries(data).filter(([field]) => !OUTER.includes(field)));
@@ -122,6 +126,39 @@ function serviceSpec(spec: Json): object {
     selector: textMap(spec, 'selector'),
     ports: ports.length === 0 ? undefined : ports,
   });
+}
+
+/** Without what a kubelet says of itself every few seconds. */
+function nodeFields(data: Json): object {
+  const addresses = maps(map(data, 'status'), 'addresses').map((each) =>
+    scalars(each, 'string', ['type', 'address']),
+  );
+  return {
+    metadata: coreMetadata(data),
+    ...(addresses.length > 0 && { status: { addresses } }),
+  };
+}
+
+function sliceFields(data: Json): object {
+  const endpoints = maps(data, 'endpoints').map((endpoint) => {
+    const conditions = scalars(map(endpoint, 'conditions'), 'boolean', ['ready', 'serving', 'terminating']);
+    const targetRef = scalars(map(endpoint, 'targetRef'), 'string', ['kind', 'namespace', 'name']);
+    return {
+      addresses: texts(endpoint, 'addresses') ?? [],
+      ...scalars(endpoint, 'string', ['nodeName', 'zone']),
+      ...(Object.keys(conditions).length > 0 && { conditions }),
+      ...(Object.keys(targetRef).length > 0 && { targetRef }),
+    };
+  });
+  return {
+    metadata: coreMetadata(data),
+    ...scalars(data, 'string', ['addressType']),
+    endpoints,
+    ports: maps(data, 'ports').map((port) => ({
+      ...scalars(port, 'string', ['name', 'protocol', 'appProtocol']),
+      ...scalars(port, 'number', ['port']),
+    })),
+  };
 }
 
 function pickPod(data: Json, metadata: KubeMetadata, make: (rest: object) => Json): Picked {

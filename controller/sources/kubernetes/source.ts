@@ -129,6 +129,7 @@ export class KubernetesSource implements Source {
     return new Reflector<Picked>({
       client,
       path: kind.path,
+      ...(kind.labelSelector !== undefined && { query: { labelSelector: kind.labelSelector } }),
       log,
       ...(times !== undefined && { times }),
       pick: (object) => pick(kind, object),

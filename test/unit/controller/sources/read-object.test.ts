@@ -119,7 +119,7 @@ describe('sources/read-object', () => {
     const missing = (text: string): Problem => problemOf(text.replace(/apiVersion: .*\n/, ''));
     assert.deepEqual([missing(SERVICE).message, missing(SERVICE).allowed], ['apiVersion is missing', 'v1']);
     assert.equal(missing(POLICY).allowed, 'security.istio.io/v1, security.istio.io/v1beta1');
-    assert.match(missing('kind: Deployment\n').allowed ?? '', /^v1, security/);
+    assert.match(missing('kind: Deployment\n').allowed ?? '', /^v1, discovery\.k8s\.io\/v1, security/);
     assert.match(problemOf('apiVersion: v1\n').allowed ?? '', /^Namespace, ServiceAccount/);
   });
 
