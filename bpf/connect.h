@@ -12,6 +12,7 @@
 #include "maps.h"
 #include "off.h"
 #include "probes.h"
+#include "shares.h"
 #include "stored.h"
 
 enum { REFUSE = 0, ALLOW = 1 };
@@ -25,8 +26,7 @@ static __always_inline int refuse(int error)
 /* Is there no room for one more connection of this kind that has not reached our listener yet? */
 static __always_inline bool at_cap(const struct pod *pod, struct pod_use *use, __u32 kind)
 {
-	/* Signed: should a number ever fall below zero, nobody is refused for it. */
-	if ((__s64)use->outstanding[kind] < (__s64)pod->cap)
+	if (has_room(pod, use->outstanding[kind]))
 		return false;
 	__sync_fetch_and_add(&use->refused_cap, 1);
 	return true;

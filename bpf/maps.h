@@ -47,6 +47,14 @@ struct {
 	__type(value, struct record);
 } records SEC(".maps");
 
+/* How many entries `records` has. Set right by user space after it removed some itself. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} records_held SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_SOCKHASH);
 	__uint(max_entries, MAX_PODS * LISTENER_ROLES);

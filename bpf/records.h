@@ -11,6 +11,7 @@
 #include "counters.h"
 #include "maps.h"
 #include "probes.h"
+#include "shares.h"
 #include "stored.h"
 
 /* Reads local as source, remote as destination. */
@@ -98,7 +99,7 @@ static __always_inline void publish(struct bpf_sock_ops *ops)
 	number = outstanding(use, record.kind);
 	if (!number)
 		return;
-	if ((__s64)*number >= (__s64)pod->cap) {
+	if (!has_room(pod, *number)) {
 		__sync_fetch_and_add(&use->refused_cap, 1);
 		count(RECORD_CAP);
 		return;
@@ -109,6 +110,7 @@ static __always_inline void publish(struct bpf_sock_ops *ops)
 	error = bpf_map_update_elem(&records, &key, &record, BPF_NOEXIST);
 	if (!error) {
 		__sync_fetch_and_add(number, 1);
+		count_record(1);
 	} else if (error == -EEXIST) {
 		/* Left by a socket whose close we were not told of: take its place, counted already. */
 		error = bpf_map_update_elem(&records, &key, &record, BPF_EXIST);

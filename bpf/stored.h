@@ -9,6 +9,7 @@
 
 #include "address.h"
 #include "maps.h"
+#include "shares.h"
 
 static __always_inline bool store(void *map, void *sk, const struct address *value)
 {
@@ -80,6 +81,7 @@ static __always_inline bool remove_record(const struct tuple *key, __u32 kind)
 
 	if (bpf_map_delete_elem(&records, key))
 		return false;
+	count_record(-1);
 	number = outstanding(bpf_map_lookup_elem(&pod_uses, &key->netns), kind);
 	if (number)
 		__sync_fetch_and_add(number, -1);

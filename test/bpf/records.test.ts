@@ -8,13 +8,15 @@ import { closeFd } from '../../lib/linux/libc.ts';
 import { bindSource } from '../../lib/linux/socket.ts';
 import { InternalSources } from '../../ztunnel/proxy/pod-sockets.ts';
 import { FAMILIES, IPV4, IPV6 } from './support/families.ts';
-import { pinned } from './support/kernel-objects.ts';
+import { pinned, pinnedMap } from './support/kernel-objects.ts';
 import { Lab } from './support/lab.ts';
 import { dial, Sock } from './support/socket.ts';
 import { closeListeners, listenerFds, openListeners, TinyMesh, type MeshPod } from './support/tiny-mesh.ts';
 
 /** As bpf/maps.h has it. */
 const MAX_RECORDS = 65536;
+/** As bpf/shares.h has it. */
+const SHARED_RECORDS = 8192;
 /** What the kubelet allows by default (--max-pods). */
 const PODS_OF_A_NODE = 110;
 const SERVICE = { ip: '198.19.0.10', port: 80 };
@@ -36,6 +38,14 @@ describe('bpf: records of connections under way', () => {
     const found = mesh.redirection.enrolled().find(({ cookie }) => cookie === pod.pod.cookie);
     assert.ok(found);
     return found.use;
+  }
+  /** How many records the programs believe that all pods have. */
+  function held(set?: number): number {
+    using map = pinnedMap(mesh, 'records_held', 4, 8);
+    const value = buffer(8);
+    value.writeBigInt64LE(BigInt(set ?? 0), 0);
+    if (set !== undefined) map.set(buffer(4), value);
+    return Number(map.get(buffer(4))?.readBigInt64LE(0));
   }
   const none = { outbound: 0, toApplication: 0, hairpin: 0 };
 
@@ -67,9 +77,10 @@ describe('bpf: records of connections under way', () => {
     return sockets;
   }
 
-  it('are capped for each pod, and connect() is refused beyond (F17)', () => {
+  it('are capped for each pod while all have many, and connect() is refused beyond (F17)', () => {
     const a = mesh.enrol(lab.pod('a'), { cap: 16 });
     const b = mesh.enrol(lab.pod('b'), { cap: 16 });
+    held(SHARED_RECORDS);
     const sockets = stuck(a, 16);
     while (use(a).outstanding.outbound < 16) {
       const socket = Sock.open(a.pod.netnsFd).resetOnClose();
@@ -92,23 +103,41 @@ describe('bpf: records of connections under way', () => {
     for (const socket of sockets) socket.close();
     assert.equal(mesh.redirection.stats().records, 0);
     assert.deepEqual(use(a).outstanding, none);
+    assert.equal(held(), SHARED_RECORDS);
     mesh.redirection.setListeners(a.handle, listenerFds(a.listeners));
     assert.equal(dial(a.pod.netnsFd, SERVICE.ip, SERVICE.port), 'ok');
+  });
+
+  it('wait, as without a mesh, when a pod dials in a crowd and others have few', () => {
+    const a = mesh.enrol(lab.pod('a'));
+    const sockets = stuck(a, 2 * DEFAULT_CAP);
+    assert.equal(use(a).refusedCap, 0);
+    assert.ok(use(a).outstanding.outbound > DEFAULT_CAP);
+    assert.equal(held(), mesh.redirection.stats().records);
+    for (const socket of sockets) socket.close();
+    assert.equal(held(), 0);
   });
 
   it('that a hostile pod holds with TCP_REPAIR leave room for those of all others', () => {
     const a = mesh.enrol(lab.pod('a'));
     const b = mesh.enrol(lab.pod('b'));
     // Connected by decree: such a socket sends no SYN, so nothing ever consumes its record.
-    const held = Array.from({ length: DEFAULT_CAP + 1 }, () => Sock.open(a.pod.netnsFd).repair());
-    const said = held.map((socket) => socket.connect(SERVICE.ip, SERVICE.port));
-    assert.equal(said.filter((result) => result === 'ok').length, DEFAULT_CAP);
-    assert.equal(said.at(-1), 'ENOBUFS');
-    assert.equal(use(a).outstanding.outbound, DEFAULT_CAP);
-    assert.ok(DEFAULT_CAP * PODS_OF_A_NODE < MAX_RECORDS);
+    const byDecree = ({ pod }: MeshPod, count: number): Sock[] => {
+      const sockets = Array.from({ length: count + 1 }, () => Sock.open(pod.netnsFd).repair());
+      const said = sockets.map((socket) => socket.connect(SERVICE.ip, SERVICE.port));
+      assert.equal(said.filter((result) => result === 'ok').length, count);
+      assert.equal(said.at(-1), 'ENOBUFS');
+      return sockets;
+    };
+    const hostile = byDecree(a, SHARED_RECORDS);
+    assert.equal(use(a).outstanding.outbound, SHARED_RECORDS);
+    assert.ok(SHARED_RECORDS + DEFAULT_CAP * (PODS_OF_A_NODE - 1) < MAX_RECORDS);
+    const others = byDecree(b, DEFAULT_CAP);
+    for (const socket of others) socket.close();
     assert.equal(dial(b.pod.netnsFd, SERVICE.ip, SERVICE.port), 'ok');
-    for (const socket of held) socket.close();
+    for (const socket of hostile) socket.close();
     assert.deepEqual(use(a).outstanding, none);
+    assert.equal(held(), 0);
     assert.equal(mesh.redirection.stats().records, 0);
   });
 
@@ -159,8 +188,10 @@ describe('bpf: records of connections under way', () => {
     assert.ok(mesh.redirection.stats().records > 0);
     mesh.redirection.unenrol(a.handle);
     assert.equal(mesh.redirection.stats().records, 0);
+    assert.equal(held(), 0);
     for (const socket of sockets) socket.close();
     assert.equal(mesh.redirection.stats().records, 0);
+    assert.equal(held(), 0);
     assert.deepEqual(mesh.redirection.enrolled(), []);
     assert.deepEqual(mesh.redirection.verify(), []);
   });

@@ -132,9 +132,12 @@ describe('faults: crowds', function () {
   for (const host of ['server', 'behind'])
     it(`${AT_ONCE} connects at once to ${host}: none is lost`, async () => {
       const crowd = await Crowd.of(mesh, 'client', host, 7000, AT_ONCE);
-      assert.deepEqual(crowd.result, { good: AT_ONCE, greeted: AT_ONCE, failures: {} });
-      assert.deepEqual(await crowd.again(), { asked: AT_ONCE, answered: AT_ONCE });
-      await crowd.end();
+      try {
+        assert.deepEqual(crowd.result, { good: AT_ONCE, greeted: AT_ONCE, failures: {} });
+        assert.deepEqual(await crowd.again(), { asked: AT_ONCE, answered: AT_ONCE });
+      } finally {
+        await crowd.end();
+      }
       await quiet();
     });
 

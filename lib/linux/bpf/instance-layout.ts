@@ -68,6 +68,7 @@ export type MapName =
   | 'enrolled'
   | 'pod_uses'
   | 'records'
+  | 'records_held'
   | 'routes'
   | 'listeners'
   | 'own_sockets'
@@ -114,6 +115,8 @@ const MAPS = {
   enrolled: { version: 1, keyBytes: 8, valueBytes: 8, fresh: true },
   pod_uses: { version: 1, keyBytes: 8, valueBytes: POD_USE_BYTES },
   records: { version: 1, keyBytes: TUPLE_BYTES, valueBytes: RECORD_BYTES },
+  // An array of one number, not of a pod's.
+  records_held: { version: 1, keyBytes: 4, valueBytes: 8, fresh: true },
   // A longest-prefix map: its keys begin with their number of bits, and then the cookie.
   routes: { version: 1, keyBytes: ROUTE_KEY_BYTES, valueBytes: ROUTE_BYTES, fresh: true },
   // For ever: user space cannot read a socket out of it. It reads its cookie, and writes a descriptor.

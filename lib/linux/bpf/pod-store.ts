@@ -7,6 +7,7 @@ import { BpfError } from './errors.ts';
 import type { GuardDrops } from './guard-layout.ts';
 import type { GuardRequest, GuardState, GuardStore } from './guard-store.ts';
 import type { InstanceMaps } from './instance-maps.ts';
+import type { BpfMap } from './map.ts';
 import {
   buffer,
   cookieKey,
@@ -38,10 +39,10 @@ import { pause, waitForPrograms } from './quiesce.ts';
 import type { Problem } from './redirection.ts';
 
 /**
- * Connections of each kind that one pod may have under way to its listeners: those that a listener's full backlog
- * keeps out, so beside the thousands in there. A hostile pod can hold so many for as long as it likes (TCP_REPAIR,
- * or an application that never accepts). 110 pods, as many as Kubernetes puts on a node by default, do not by one kind
- * fill the map of records (MAX_RECORDS in bpf/maps.h), which would cost the others their connections.
+ * Connections of each kind that one pod may have under way to its listeners whatever others do: those that a listener's full backlog
+ * keeps out, so beside the thousands in there; more for as long as all pods together have few (bpf/shares.h). A hostile pod can hold so
+ * many for as long as it likes (TCP_REPAIR, or an application that never accepts). 110 pods, as many as Kubernetes puts on a node by
+ * default, do not by one kind fill the map of records (MAX_RECORDS in bpf/maps.h), which would cost the others their connections.
  */
 export const DEFAULT_CAP = 512;
 /** A link of our own whose pin somebody removed is freed by the kernel a moment later: RCU, then a work queue. */
@@ -96,6 +97,10 @@ function deviceOf(pod: PodRequest, family: IpFamily): number {
 
 function incomplete(listeners: readonly ListenerRole[]): PodMap[] {
   return listeners.length < ROLES.length ? ['listeners'] : [];
+}
+
+function ofPod(map: BpfMap, cookie: bigint): Buffer[] {
+  return map.keys().filter((key) => key.readBigUInt64LE(0) === cookie);
 }
 
 /** See the top of the file. */
@@ -304,12 +309,22 @@ export class PodStore {
     );
   }
 
+  /** Tells the programs how many records there are: they count their own, not what others add and remove. */
+  countRecords(): void {
+    const value = buffer(8);
+    const records = this.#maps.ofFamily('records').reduce((sum, map) => sum + map.keys().length, 0);
+    value.writeBigInt64LE(BigInt(records), 0);
+    this.#maps.map('records_held').set(buffer(4), value);
+  }
+
   /** Deletes everything about a namespace but its link. */
   #forget(cookie: bigint): void {
     const listeners = this.#maps.map('listeners');
     for (const role of ROLES) listeners.delete(listenerKey(cookie, role));
-    for (const records of this.#maps.ofFamily('records'))
-      for (const key of records.keys()) if (key.readBigUInt64LE(0) === cookie) records.delete(key);
+    const removed = this.#maps
+      .ofFamily('records')
+      .flatMap((records) => ofPod(records, cookie).filter((key) => records.delete(key)));
+    if (removed.length > 0) this.countRecords();
     this.#maps.map('pod_uses').delete(cookieKey(cookie));
     this.#routes.forget(cookie);
     this.#maps.map('switched_off').delete(cookieKey(cookie));

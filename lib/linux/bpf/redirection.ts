@@ -108,6 +108,7 @@ export class Redirection {
       redirection.#pods.adopt();
       attachHooks(pins, redirect, object, cgroupPath, HOOK_NAMES);
       redirection.#refuseUnattached();
+      redirection.#pods.countRecords();
       dropSuperseded(superseded, pins);
       return redirection;
     } catch (error) {

@@ -110,6 +110,7 @@ struct {
 /* In the place of bpf/stored.h. */
 #define LOAM_STORED_H
 #include "address.h"
+#include "shares.h"
 
 static __always_inline bool store(void *map, void *sk, const struct address *value)
 {
@@ -217,8 +218,12 @@ static __always_inline bool remove_record(const struct tuple *key, __u32 kind)
 
 	if (bpf_map_delete_elem(&records, key)) {
 		former_key(key, &before);
-		return !bpf_map_delete_elem(&former_records, &before);
+		if (bpf_map_delete_elem(&former_records, &before))
+			return false;
+		count_record(-1);
+		return true;
 	}
+	count_record(-1);
 	number = outstanding(bpf_map_lookup_elem(&pod_uses, &key->netns), kind);
 	if (number)
 		__sync_fetch_and_add(number, -1);
