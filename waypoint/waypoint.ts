@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { Server } from 'node:http';
 import type { Logger } from 'pino';
 import { serveRoutes } from '../lib/admin/http-routes.ts';
+import { FlowHub } from '../lib/flow/hub.ts';
 import { Readiness } from '../lib/admin/readiness.ts';
 import { errorText } from '../lib/loam-error.ts';
 import { IstioCaClient } from '../lib/mesh/identity/ca-client.ts';
@@ -42,6 +43,7 @@ export class Waypoint {
   readonly #identity: Identity;
   readonly #readiness = new Readiness();
   readonly #telemetry: TelemetryHub;
+  readonly #flows: FlowHub;
   readonly #workers: readonly ConnectionWorker[];
   readonly #certificates: CertificateManager;
   readonly #xds: XdsClient;
@@ -78,6 +80,15 @@ export class Waypoint {
       gateway: `${gateway.namespace}/${gateway.name}`,
       node: config.node,
     });
+    this.#flows = new FlowHub({
+      hello: {
+        ...{ program: 'waypoint', version, node: config.node },
+        gateway: `${gateway.namespace}/${gateway.name}`,
+      },
+      watch: (level) => {
+        for (const worker of this.#workers) worker.post({ type: 'watch-flows', level });
+      },
+    });
     const sessionKey = randomBytes(SESSION_KEY_BYTES);
     const buckets = SharedBuckets.allocate();
     this.#workers = Array.from({ length: config.workers }, (_, n) =>
@@ -100,6 +111,7 @@ export class Waypoint {
             upstreams: await worker.request('upstreams', {}),
           })),
         ),
+      flows: this.#flows,
       logLevel: () => this.#log.level,
       setLogLevel: (level: 'debug' | 'info' | 'warn' | 'error') => {
         this.#log.level = level;
@@ -146,6 +158,7 @@ export class Waypoint {
     await this.#xds.stop();
     this.#certificates.stop();
     await this.#telemetry.close();
+    this.#flows.close();
     for (const server of this.#servers) {
       server.close();
       server.closeAllConnections();
@@ -177,6 +190,7 @@ export class Waypoint {
         own: {
           listening: () => (this.#listening += 1),
           telemetry: ({ batch }) => this.#telemetry.apply(name, batch),
+          flows: ({ batch }) => this.#flows.apply(batch),
         },
         status: (status) => {
           metrics.workerStatus(name, status.maxLoopDelayMs);

@@ -1,3 +1,4 @@
+import { FlowHub } from '../lib/flow/hub.ts';
 import { checkOwnMaps } from '../lib/linux/bpf/own-sockets.ts';
 import { errorText } from '../lib/loam-error.ts';
 import { processMemory, threadMemory } from '../lib/memory.ts';
@@ -56,6 +57,7 @@ export class Ztunnel {
   readonly #workloads = new WorkloadStore();
   readonly #policies = new PolicyStore();
   readonly #egress = new EgressStore();
+  readonly #flows: FlowHub;
   readonly #ports: AdminPorts;
   readonly #takeover: Takeover;
   readonly #received: ReceivedState;
@@ -83,6 +85,10 @@ export class Ztunnel {
     this.#onQuit = onQuit;
     this.#metrics = new MetricsRegistry(version);
     this.#worker = this.#startWorker();
+    this.#flows = new FlowHub({
+      hello: { program: 'ztunnel', version, node: config.node },
+      watch: (level) => this.#worker.post({ type: 'watch-flows', level }),
+    });
     const worker = this.#worker;
     this.#keeper = new HeldStateKeeper({
       owner: config,
@@ -129,11 +135,14 @@ export class Ztunnel {
       config.trustDomain,
     );
     const actions = this.#actions();
-    this.#ports = new AdminPorts([
-      { address: config.admin, routes: adminRoutes(actions, this.#readiness) },
-      { address: config.metrics, routes: { 'GET /metrics': metricsRoute(actions) } },
-      { address: config.ready, routes: { 'GET /healthz/ready': readyRoute(this.#readiness) } },
-    ]);
+    this.#ports = new AdminPorts(
+      [
+        { address: config.admin, routes: adminRoutes(actions, this.#readiness) },
+        { address: config.metrics, routes: { 'GET /metrics': metricsRoute(actions) } },
+        { address: config.ready, routes: { 'GET /healthz/ready': readyRoute(this.#readiness) } },
+      ],
+      () => this.#flows.leave(),
+    );
     this.#takeover = new Takeover({
       accept: (accepting) => worker.request('accept', { accepting }),
       ports: this.#ports,
@@ -224,6 +233,7 @@ export class Ztunnel {
     await this.#feed?.stop();
     this.#certificates.stop();
     await this.#ports.close();
+    this.#flows.close();
     await this.#worker.stop();
   }
 
@@ -244,6 +254,7 @@ export class Ztunnel {
       {
         own: {
           metrics: ({ batch }) => this.#metrics.apply(batch),
+          flows: ({ batch }) => this.#flows.apply(batch),
           access: ({ records }) => {
             for (const { level, message, fields } of records) access[level](fields, message);
           },
@@ -291,6 +302,7 @@ export class Ztunnel {
           keeper: this.#keeper,
         }),
       connections: () => this.#worker.request('connections', {}),
+      flows: this.#flows,
       logLevel: () => this.#log.level,
       setLogLevel: (level: LogLevel) => {
         this.#log.level = level;

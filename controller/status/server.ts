@@ -82,11 +82,11 @@ export class StatusServer {
         return;
       case '/v1/objects':
         if (url.searchParams.get('watch') === '1') this.#watchObjects(response);
-        else reply(response, 200, objectsView(this.#options.objects()));
+        else reply(response, 200, objectsView(this.#options.objects(), url.searchParams.get('all') === '1'));
         return;
       default:
         reply(response, 404, {
-          error: 'allowed: /healthz/ready, /v1/status, /v1/objects, /v1/objects?watch=1',
+          error: 'allowed: /healthz/ready, /v1/status, /v1/objects, /v1/objects?all=1, /v1/objects?watch=1',
         });
     }
   }
@@ -127,8 +127,17 @@ function reply(response: ServerResponse, status: number, body: unknown): void {
   response.end(`${JSON.stringify(body)}\n`);
 }
 
-/** The accepted objects as `/v1/objects` gives them. */
-function objectsView(set: ObjectSet): Record<string, unknown> {
+/** What the dashboard shows a page of, beside Services and routes. */
+const POLICIES: readonly Kind[] = [
+  'AuthorizationPolicy',
+  'PeerAuthentication',
+  'RequestAuthentication',
+  'EgressPolicy',
+  'TrafficPolicy',
+];
+
+/** The accepted objects as `/v1/objects` gives them; `all`: those too that no pod is made of. */
+function objectsView(set: ObjectSet, all = false): Record<string, unknown> {
   const of = (kind: Kind): KubeObject[] =>
     [...set.objects.values()].filter(({ object }) => object.kind === kind).map(({ object }) => object);
   return {
@@ -139,6 +148,10 @@ function objectsView(set: ObjectSet): Record<string, unknown> {
     namespaces: of('Namespace'),
     serviceAccounts: of('ServiceAccount'),
     httpRoutes: of('HTTPRoute'),
+    ...(all && {
+      grpcRoutes: of('GRPCRoute'),
+      policies: POLICIES.flatMap(of),
+    }),
   };
 }
 

@@ -1,4 +1,4 @@
-import { createServer, type IncomingMessage, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { once } from 'node:events';
 import { errorText } from '../loam-error.ts';
 import { bindHost, type ListenAddress } from './listen-address.ts';
@@ -17,7 +17,12 @@ export interface Answer {
   readonly body: string;
 }
 
-export type Handler = (query: URLSearchParams) => Answer | Promise<Answer>;
+/** An answer that goes on: the handler writes head and body, and ends it. */
+export interface StreamAnswer {
+  readonly stream: (response: ServerResponse) => void;
+}
+
+export type Handler = (query: URLSearchParams) => Answer | StreamAnswer | Promise<Answer>;
 
 /** Handlers by `METHOD /path`. Bodies of requests are never read. */
 export type Routes = Readonly<Record<string, Handler>>;
@@ -52,6 +57,10 @@ export async function serveRoutes(
     (request, response) => {
       request.resume();
       void answerOf(request, routes).then((answer) => {
+        if ('stream' in answer) {
+          answer.stream(response);
+          return;
+        }
         response.writeHead(answer.status, {
           'content-type': answer.type,
           'x-content-type-options': 'nosniff',
@@ -66,7 +75,7 @@ export async function serveRoutes(
   return server;
 }
 
-async function answerOf(request: IncomingMessage, routes: Routes): Promise<Answer> {
+async function answerOf(request: IncomingMessage, routes: Routes): Promise<Answer | StreamAnswer> {
   const [path = '/', query = ''] = (request.url ?? '/').split('?', 2);
   const method = request.method === 'HEAD' ? 'GET' : request.method;
   const handler = routes[`${method} ${path}`];

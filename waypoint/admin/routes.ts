@@ -1,8 +1,9 @@
+import { flowsRoute, type FlowsAction } from '../../lib/admin/flows-route.ts';
 import { jsonAnswer, type Routes } from '../../lib/admin/http-routes.ts';
 import { programRoutes, type ProgramActions } from '../../lib/admin/program-routes.ts';
 import type { Readiness } from '../../lib/admin/readiness.ts';
 
-export interface AdminActions extends ProgramActions {
+export interface AdminActions extends ProgramActions, FlowsAction {
   upstreams(): Promise<unknown>;
 }
 
@@ -10,5 +11,6 @@ export interface AdminActions extends ProgramActions {
 export function adminRoutes(actions: AdminActions, readiness: Readiness): Routes {
   return programRoutes(actions, readiness, {
     'GET /upstreams': async () => jsonAnswer({ workers: await actions.upstreams() }),
+    'GET /flows': flowsRoute(actions),
   });
 }

@@ -186,7 +186,10 @@ class RequestFlow {
       matched && action !== 'audit' ? [{ policy, action }] : [],
     );
     for (const { policy, action } of log.dryRun) telemetry.runtime.count('dryRun', [policy, action]);
-    if (decision.verdict === 'allow') return true;
+    if (decision.verdict === 'allow') {
+      log.allowedBy = decision.policy;
+      return true;
+    }
     log.deniedBy = decision.policy;
     log.error = decision.reason;
     telemetry.runtime.count('denied', [runtime.service.key, decision.policy]);

@@ -22,6 +22,7 @@ export class RequestLog {
   upstreamMs: number | undefined;
   attempts = 0;
   deniedBy: string | undefined;
+  allowedBy: string | undefined;
   dryRun: readonly DryRunResult[] = [];
   fallback = false;
   error: string | undefined;
@@ -89,6 +90,7 @@ export class RequestLog {
       responseMessages: this.#responseMessages?.count ?? 0,
       attempts: this.attempts,
       deniedBy: this.deniedBy,
+      allowedBy: this.allowedBy,
       dryRun: this.dryRun,
       requestId: this.requestId,
       trace: this.trace,

@@ -66,6 +66,8 @@ export interface RequestRecord {
   readonly attempts: number;
   /** The policy that denied, `namespace/name`. */
   readonly deniedBy: string | undefined;
+  /** The policy that let it in; undefined: none applies, or it was refused. */
+  readonly allowedBy: string | undefined;
   readonly dryRun: readonly DryRunResult[];
   readonly requestId: string;
   /** undefined where the request broke before its headers were whole. */

@@ -1,5 +1,7 @@
+import type { FlowRecorder } from '../../lib/flow/recorder.ts';
 import type { Headers } from '../http/request.ts';
 import { connectionLine, lineLevel, requestLine, type AccessRecord } from './access-record.ts';
+import { tellConnection, tellRequest } from './request-flows.ts';
 import { ConnectionMetrics } from './connection-metrics.ts';
 import type { MetricsBatch } from './metrics-registry.ts';
 import type { ConnectionRecord, RequestRecord } from './request-record.ts';
@@ -23,6 +25,8 @@ export interface WorkerTelemetryOptions {
   readonly post: (batch: TelemetryBatch) => void;
   /** Lines below it are not made. */
   readonly accessLevel?: AccessRecord['level'];
+  /** The flow stream, where there is one. */
+  readonly flows?: FlowRecorder;
 }
 
 const FLUSH_MS = 200;
@@ -41,6 +45,7 @@ export class WorkerTelemetry {
   /** For what resilience, security and the engines count themselves. */
   readonly runtime = new RuntimeMetrics();
   readonly #post: (batch: TelemetryBatch) => void;
+  readonly #flows: FlowRecorder | undefined;
   #accessLevel: AccessRecord['level'];
   #tracing: TracingSettings = { enabled: false, ratio: 0 };
   #access: AccessRecord[] = [];
@@ -52,6 +57,7 @@ export class WorkerTelemetry {
 
   constructor(options: WorkerTelemetryOptions) {
     this.#post = options.post;
+    this.#flows = options.flows;
     this.#accessLevel = options.accessLevel ?? 'info';
   }
 
@@ -72,6 +78,7 @@ export class WorkerTelemetry {
   /** At the end of each request, exactly once. */
   requestEnded(record: RequestRecord): void {
     this.requests.record(record);
+    if (this.#flows !== undefined && this.#flows.level !== 'off') tellRequest(this.#flows, record);
     this.#line(record, requestLine);
     for (const span of spansOf(record)) {
       if (this.#spans.length >= MAX_SPANS) this.#lostSpans += 1;
@@ -82,6 +89,7 @@ export class WorkerTelemetry {
 
   /** The log line of an opaque TCP connection; its metrics go by {@link connections}. */
   connectionEnded(record: ConnectionRecord): void {
+    if (this.#flows !== undefined && this.#flows.level !== 'off') tellConnection(this.#flows, record);
     this.#line(record, connectionLine);
     this.wake();
   }

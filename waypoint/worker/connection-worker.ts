@@ -48,6 +48,9 @@ port.on('message', (message: ToWorker) => {
     case 'certificate-gone':
       worker.certificates.remove(message.identity);
       return;
+    case 'watch-flows':
+      worker.watchFlows(message.level);
+      return;
     case 'log-level':
       worker.setLogLevel(message.level);
       return;

@@ -1,3 +1,4 @@
+import type { FlowBatch, WatchLevel } from '../../lib/flow/recorder.ts';
 import type { ThreadMemory } from '../../lib/memory.ts';
 import type { LogLevel } from '../../lib/mesh/log.ts';
 import type { AddressDelta, PolicyDelta } from '../../lib/mesh/state/model.ts';
@@ -47,11 +48,14 @@ export interface Requests {
 export type OwnToWorker =
   | { readonly type: 'addresses'; readonly delta: AddressDelta }
   | { readonly type: 'policies'; readonly delta: PolicyDelta }
-  | { readonly type: 'resources'; readonly delta: ResourceDelta };
+  | { readonly type: 'resources'; readonly delta: ResourceDelta }
+  | { readonly type: 'watch-flows'; readonly level: WatchLevel };
 
 /** What only a waypoint's worker tells. */
 export type OwnFromWorker =
-  { readonly type: 'listening' } | { readonly type: 'telemetry'; readonly batch: TelemetryBatch };
+  | { readonly type: 'listening' }
+  | { readonly type: 'telemetry'; readonly batch: TelemetryBatch }
+  | { readonly type: 'flows'; readonly batch: FlowBatch };
 
 export type ToWorker = CommonToWorker<Requests> | OwnToWorker;
 export type FromWorker = CommonFromWorker<WorkerStatus> | OwnFromWorker;

@@ -1,5 +1,6 @@
 import net from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { FlowRecorder, type WatchLevel } from '../../lib/flow/recorder.ts';
 import { bindHost } from '../../lib/admin/listen-address.ts';
 import { CertificateStore } from '../../lib/mesh/hbone/certificate-store.ts';
 import { DescriptorReserve } from '../../lib/mesh/hbone/descriptor-reserve.ts';
@@ -46,6 +47,7 @@ export interface WaypointWorker {
   readonly certificates: CertificateStore;
   applyAddresses(delta: AddressDelta): void;
   setLogLevel(level: LogLevel): void;
+  watchFlows(level: WatchLevel): void;
   status(): Omit<WorkerStatus, 'maxLoopDelayMs'>;
   answer(what: Exclude<keyof Requests, 'memory'>): Requests['upstreams' | 'flush']['answer'];
   /** @returns how many client connections had to be cut */
@@ -78,7 +80,9 @@ export function createWaypointWorker(
   const firstState = new FirstState();
   const certificates = new CertificateStore((identity) => post({ type: 'certificate-wanted', identity }));
   const pool = new HbonePool();
+  const flows = new FlowRecorder((batch) => post({ type: 'flows', batch }));
   const telemetry = new WorkerTelemetry({
+    flows,
     post: (batch) => post({ type: 'telemetry', batch }),
     accessLevel: level,
   });
@@ -221,6 +225,7 @@ export function createWaypointWorker(
     firstState,
     certificates,
     applyAddresses: (delta) => workloads.apply(delta),
+    watchFlows: (watched) => flows.watch(watched),
     setLogLevel: (to) => {
       level = to;
       telemetry.accessLevel = to;

@@ -17,12 +17,15 @@ export interface Port {
  */
 export class AdminPorts {
   readonly #ports: readonly Port[];
+  readonly #onClose: () => void;
   #servers: HttpServer[] | undefined;
   /** Changes, one after the other. */
   #turn: Promise<unknown> = Promise.resolve();
 
-  constructor(ports: readonly Port[]) {
+  /** @param onClose called when they are given up, before readers of long answers could notice */
+  constructor(ports: readonly Port[], onClose: () => void = () => undefined) {
     this.#ports = ports;
+    this.#onClose = onClose;
   }
 
   /**
@@ -47,6 +50,7 @@ export class AdminPorts {
   /** Closes all; what was asked already is answered. */
   close(): Promise<void> {
     return this.#inTurn(() => {
+      if (this.#servers !== undefined) this.#onClose();
       for (const server of this.#servers ?? []) {
         server.close();
         server.closeIdleConnections();

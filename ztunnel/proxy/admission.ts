@@ -1,3 +1,4 @@
+import type { Verdict } from '../../lib/flow/event.ts';
 import { evaluate, type ConnectionFacts } from '../../lib/mesh/policy/evaluate.ts';
 import { waitForState } from '../../lib/mesh/state/wait.ts';
 import type { Pod } from './pod.ts';
@@ -6,7 +7,8 @@ import type { TrackedConnection } from './tracked-connection.ts';
 
 /** Allowed, denied by something, or not to be said before more is known. */
 type Ruling =
-  { readonly allowed: true } | { readonly allowed: false; readonly reason: string; readonly policy?: string };
+  | { readonly allowed: true; readonly policy?: string; readonly trial: Verdict['trial'] }
+  | { readonly allowed: false; readonly reason: string; readonly policy?: string };
 
 /**
  * Lets an inbound connection pass when the policies for its pod allow it; waits up to 5 s for what they lack. From then
@@ -33,6 +35,8 @@ export async function admit(
     ask(false);
   if (ruling?.allowed !== true) throw denial('POLICY_DENIED', 'denied', ruling);
   connection.throwIfTerminated();
+  connection.allowedBy = ruling.policy;
+  connection.trial = ruling.trial;
   connection.onRecheck = rechecker(connection, pod, facts);
 }
 
@@ -49,7 +53,11 @@ function rule(pod: Pod, facts: ConnectionFacts, mayWait: boolean): Ruling | unde
   const verdict = evaluate(pod.mesh.policies, workload, facts, { mayWait });
   switch (verdict.verdict) {
     case 'allow':
-      return { allowed: true };
+      return {
+        allowed: true,
+        ...(verdict.policy !== undefined && { policy: verdict.policy }),
+        trial: verdict.dryRun.flatMap(({ policy, action, matched }) => (matched ? [{ policy, action }] : [])),
+      };
     case 'deny':
       return {
         allowed: false,

@@ -56,6 +56,7 @@ export async function admitEgress(
     connection.flow = { ...connection.flow, destination: target, service };
     throw refuse(pod, verdict, 'EGRESS_DENIED', 'denied');
   }
+  connection.allowedBy = verdict.verdict === 'allow' ? verdict.policy : undefined;
   connection.onRecheck = rechecker(connection, pod, own, egress, dialled.facts);
   return upstream;
 }

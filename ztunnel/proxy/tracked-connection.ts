@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import type { Verdict } from '../../lib/flow/event.ts';
 import { errorText } from '../../lib/loam-error.ts';
 import {
   completionRecord,
@@ -6,6 +7,7 @@ import {
   type AccessFacts,
   type AccessRecord,
 } from '../telemetry/access-record.ts';
+import type { ConnectionFlows } from '../telemetry/connection-flows.ts';
 import type { Flow } from '../telemetry/flow-labels.ts';
 import type { FlowHandle, FlowMetrics } from '../telemetry/flow-metrics.ts';
 import { CONNECTION_BYTES } from './memory-relief.ts';
@@ -19,6 +21,8 @@ export interface Telemetry {
   readonly registry: ConnectionRegistry;
   readonly metrics: FlowMetrics;
   readonly access: (record: AccessRecord) => void;
+  /** The flow stream, where there is one. */
+  readonly flows?: ConnectionFlows;
 }
 
 export interface ConnectionStart {
@@ -50,6 +54,10 @@ export class TrackedConnection implements LiveConnection {
   destinationAddress: string;
   hboneAddress: string | undefined;
   trace: string | undefined;
+  /** The policy that let it pass, as the owner was told; undefined: none applies. */
+  allowedBy: string | undefined;
+  /** Policies on trial that match it. */
+  trial: Verdict['trial'];
   /** Set by the owner once policies admitted the connection: asks them again. */
   onRecheck: (() => void) | undefined;
   /** Set by the owner while it sets the connection up: cuts what there is. */
@@ -61,6 +69,8 @@ export class TrackedConnection implements LiveConnection {
   #ended = false;
   #forward = 0;
   #backward = 0;
+  /** What {@link takeGrowth} told already. */
+  #told: readonly [up: number, down: number] = [0, 0];
 
   constructor(telemetry: Telemetry, start: ConnectionStart) {
     this.#telemetry = telemetry;
@@ -91,6 +101,7 @@ export class TrackedConnection implements LiveConnection {
     this.#handle = this.#telemetry.metrics.handle(this.flow);
     this.#handle.opened();
     this.#telemetry.access(openRecord(this.#facts()));
+    this.#telemetry.flows?.opened(this);
   }
 
   /** @throws ProxyError when it was terminated meanwhile; to be asked after each wait of the set-up */
@@ -124,6 +135,13 @@ export class TrackedConnection implements LiveConnection {
 
   get heldBytes(): number {
     return CONNECTION_BYTES + (this.#relay?.waitingBytes ?? 0);
+  }
+
+  /** Bytes from and to the client since the last call. */
+  takeGrowth(): readonly [up: number, down: number] {
+    const [up, down] = this.#told;
+    this.#told = [this.#forward, this.#backward];
+    return [this.#forward - up, this.#backward - down];
   }
 
   recheck(): void {
@@ -192,13 +210,14 @@ export class TrackedConnection implements LiveConnection {
     if (error !== undefined && flag !== '-')
       (this.#handle ?? this.#telemetry.metrics.handle(this.flow)).failed(flag);
     const [bytesSent, bytesReceived] = this.#bytes();
+    const durationMs = performance.now() - this.#clock;
     this.#telemetry.access(
       completionRecord(
         this.#facts(),
         {
           bytesSent,
           bytesReceived,
-          durationMs: performance.now() - this.#clock,
+          durationMs,
           flag,
           error: error && errorText(error),
           policy: error?.policy,
@@ -206,6 +225,12 @@ export class TrackedConnection implements LiveConnection {
         opened,
       ),
     );
+    this.#telemetry.flows?.ended(this, {
+      ...{ opened, durationMs, flag, up: this.#forward, down: this.#backward },
+      growth: this.takeGrowth(),
+      error: error && errorText(error),
+      policy: error?.policy,
+    });
   }
 }
 

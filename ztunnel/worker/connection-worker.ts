@@ -2,6 +2,7 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { parentPort, workerData } from 'node:worker_threads';
 import { assertNever } from '../../lib/assert-never.ts';
+import { FlowRecorder, type LiveFlow } from '../../lib/flow/recorder.ts';
 import { errorText } from '../../lib/loam-error.ts';
 import { threadMemory } from '../../lib/memory.ts';
 import { CertificateStore } from '../../lib/mesh/hbone/certificate-store.ts';
@@ -15,6 +16,8 @@ import type { Mesh } from '../proxy/mesh.ts';
 import { FirstState } from '../../lib/mesh/state/first-state.ts';
 import { PolicyStore } from '../../lib/mesh/state/policy-store.ts';
 import { WorkloadStore } from '../../lib/mesh/state/workload-store.ts';
+import { TrackedConnection } from '../proxy/tracked-connection.ts';
+import { ConnectionFlows, liveFlow } from '../telemetry/connection-flows.ts';
 import { FlowMetrics } from '../telemetry/flow-metrics.ts';
 import { drainWorker, stopAccepting } from './drain.ts';
 import type { Requests, ToWorker, WorkerStart } from './messages.ts';
@@ -30,6 +33,12 @@ const port = parentPort;
 const start = workerData as WorkerStart;
 const outbox = new Outbox(port, start.logLevel);
 const registry = new ConnectionRegistry();
+const recorder = new FlowRecorder((batch) => outbox.post({ type: 'flows', batch }), liveFlows);
+
+function* liveFlows(): Iterable<LiveFlow> {
+  for (const each of registry.live()) if (each instanceof TrackedConnection) yield liveFlow(each);
+}
+
 const mesh: Mesh = {
   clusterId: start.clusterId,
   trustDomain: start.trustDomain,
@@ -54,6 +63,7 @@ const mesh: Mesh = {
   registry,
   metrics: new FlowMetrics(),
   access: outbox.access,
+  flows: new ConnectionFlows(recorder),
   log: outbox.log,
 };
 const pods = new PodSet(mesh);
@@ -132,6 +142,9 @@ function receive(message: ToWorker): void {
       return;
     case 'certificate-gone':
       mesh.certificates.remove(message.identity);
+      return;
+    case 'watch-flows':
+      recorder.watch(message.level);
       return;
     case 'log-level':
       outbox.level = message.level;

@@ -1,5 +1,6 @@
 import type { AddressDelta, PolicyDelta } from '../../lib/mesh/state/model.ts';
 import type { EgressDelta } from '../egress/model.ts';
+import type { FlowBatch, WatchLevel } from '../../lib/flow/recorder.ts';
 import type { ThreadMemory } from '../../lib/memory.ts';
 import type { AccessRecord } from '../telemetry/access-record.ts';
 import type { MetricsBatch } from '../telemetry/flow-metrics.ts';
@@ -51,12 +52,14 @@ export type OwnToWorker =
   | { readonly type: 'remove-pod'; readonly uid: string }
   | { readonly type: 'addresses'; readonly delta: AddressDelta }
   | { readonly type: 'policies'; readonly delta: PolicyDelta }
-  | { readonly type: 'egress'; readonly delta: EgressDelta };
+  | { readonly type: 'egress'; readonly delta: EgressDelta }
+  | { readonly type: 'watch-flows'; readonly level: WatchLevel };
 
 /** What only a ztunnel's worker tells. */
 export type OwnFromWorker =
   | { readonly type: 'metrics'; readonly batch: MetricsBatch }
-  | { readonly type: 'access'; readonly records: readonly AccessRecord[] };
+  | { readonly type: 'access'; readonly records: readonly AccessRecord[] }
+  | { readonly type: 'flows'; readonly batch: FlowBatch };
 
 export type ToWorker = CommonToWorker<Requests> | OwnToWorker;
 export type FromWorker = CommonFromWorker<WorkerStatus> | OwnFromWorker;

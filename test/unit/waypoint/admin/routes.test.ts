@@ -3,6 +3,7 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, it } from 'mocha';
 import { serveRoutes } from '../../../../lib/admin/http-routes.ts';
+import { FlowHub } from '../../../../lib/flow/hub.ts';
 import { Readiness } from '../../../../lib/admin/readiness.ts';
 import { adminRoutes } from '../../../../waypoint/admin/routes.ts';
 
@@ -20,6 +21,10 @@ describe('waypoint/admin/routes', () => {
       metricsType: 'text/plain',
       memory: (collect: boolean) => Promise.resolve({ rss: collect ? 1 : 2, descriptors: 3, threads: {} }),
       diagnostics: false,
+      flows: new FlowHub({
+        hello: { program: 'waypoint', version: '0', node: 'a' },
+        watch: () => undefined,
+      }),
     };
     server = await serveRoutes({ host: '127.0.0.1', port: 0 }, adminRoutes(actions, new Readiness()));
   });

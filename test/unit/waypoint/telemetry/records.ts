@@ -58,6 +58,7 @@ export function toyRequest(changes: Partial<RequestRecord> = {}): RequestRecord 
     protocol: 'http1',
     status: 200,
     grpcStatus: undefined,
+    allowedBy: undefined,
     flags: [],
     startMs: 1_700_000_000_000.25,
     durationMs: 12.5,

@@ -3,6 +3,7 @@ import type { Server } from 'node:http';
 import net, { type AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, it } from 'mocha';
 import { serveRoutes } from '../../../../lib/admin/http-routes.ts';
+import { FlowHub } from '../../../../lib/flow/hub.ts';
 import { Readiness, type ReadinessReport } from '../../../../lib/admin/readiness.ts';
 import { eventually } from '../support/streams.ts';
 import { adminRoutes, type AdminActions } from '../../../../ztunnel/admin/routes.ts';
@@ -30,6 +31,10 @@ describe('ztunnel/admin', () => {
       metricsType: 'text/plain; version=0.0.4',
       memory: (collect: boolean) => Promise.resolve({ rss: collect ? 1 : 2, descriptors: 3, threads: {} }),
       diagnostics: false,
+      flows: new FlowHub({
+        hello: { program: 'ztunnel', version: '0', node: 'a' },
+        watch: () => undefined,
+      }),
     };
     server = await serveRoutes({ host: '127.0.0.1', port: 0 }, adminRoutes(actions, readiness));
     serveDiagnosing = () =>

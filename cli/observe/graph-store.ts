@@ -1,0 +1,111 @@
+import { EdgeCounts, edgeKey } from '../../lib/flow/edge-counts.ts';
+import type { EdgeWindow, FlowWindow } from '../../lib/flow/event.ts';
+
+/** Windows are kept summed up to so much time; what is shown of a moment is right to that. */
+export const STEP_MS = 5_000;
+/** How far back one can look. */
+export const HISTORY_MS = 10 * 60_000;
+/** Steps that are kept. */
+const STEPS = HISTORY_MS / STEP_MS;
+
+interface Step {
+  readonly from: number;
+  readonly edges: ReadonlyMap<string, EdgeCounts>;
+}
+
+/** A step that is over: as windows, which take a fraction of the memory. */
+interface Closed {
+  readonly from: number;
+  readonly edges: readonly EdgeWindow[];
+}
+
+/** All windows of all producers, of the last minutes. */
+export class GraphStore {
+  #closed: Closed[] = [];
+  #open: { from: number; edges: Map<string, EdgeCounts> } | undefined;
+  #firstAt: number | undefined;
+  readonly #now: () => number;
+
+  /** @param now ms since the epoch */
+  constructor(now: () => number = Date.now) {
+    this.#now = now;
+  }
+
+  /** Since when there is something; undefined: nothing came yet. */
+  get since(): number | undefined {
+    if (this.#firstAt === undefined) return undefined;
+    return Math.max(this.#firstAt, this.#now() - HISTORY_MS);
+  }
+
+  /** Takes a window over. It counts for the moment of its arrival: clocks of nodes differ. */
+  add(window: FlowWindow, producer: string): void {
+    const at = this.#now();
+    this.#firstAt ??= at - window.ms;
+    const open = this.#stepAt(at);
+    for (const edge of window.edges) {
+      const key = `${producer}\n${edgeKey(edge.layer, edge)}`;
+      let counts = open.edges.get(key);
+      if (counts === undefined) {
+        counts = new EdgeCounts(edge.layer, factsOf(edge));
+        open.edges.set(key, counts);
+      }
+      counts.add(edge);
+    }
+  }
+
+  /**
+   * What happened in a time, one after the other; an edge comes several times.
+   *
+   * @param until ms since the epoch; undefined: now
+   * @param ms how long before
+   * @returns the edges, and the time that they really stand for
+   */
+  select(ms: number, until?: number): { readonly edges: readonly EdgeWindow[]; readonly ms: number } {
+    const now = this.#now();
+    const end = Math.min(until ?? now, now);
+    const begin = end - ms;
+    const steps = [...this.#closed, ...(this.#open === undefined ? [] : [closed(this.#open)])].filter(
+      ({ from }) => from + STEP_MS > begin && (from < end || until === undefined),
+    );
+    const first = steps[0]?.from ?? end;
+    const covered = end - Math.max(first, this.#firstAt ?? end);
+    return { edges: steps.flatMap(({ edges }) => edges), ms: Math.max(1_000, covered) };
+  }
+
+  /** Each step of a time, the oldest first; for lines over time. */
+  steps(
+    ms: number,
+    until?: number,
+  ): readonly { readonly from: number; readonly edges: readonly EdgeWindow[] }[] {
+    const now = this.#now();
+    const end = Math.min(until ?? now, now);
+    return [...this.#closed, ...(this.#open === undefined ? [] : [closed(this.#open)])].filter(
+      ({ from }) => from + STEP_MS > end - ms && (from < end || until === undefined),
+    );
+  }
+
+  #stepAt(at: number): { from: number; edges: Map<string, EdgeCounts> } {
+    const from = Math.floor(at / STEP_MS) * STEP_MS;
+    if (this.#open !== undefined && this.#open.from === from) return this.#open;
+    if (this.#open !== undefined) this.#closed.push(closed(this.#open));
+    this.#closed = this.#closed.filter((step) => step.from > from - HISTORY_MS).slice(-STEPS);
+    this.#open = { from, edges: new Map() };
+    return this.#open;
+  }
+}
+
+function closed({ from, edges }: Step): Closed {
+  return { from, edges: [...edges.values()].map((counts) => counts.toWindow()) };
+}
+
+function factsOf(edge: EdgeWindow): EdgeCounts['facts'] {
+  const { side, source, destination, service, backend, route, mtls, via, viaIdentity } = edge;
+  return {
+    ...{ side, source, destination, mtls },
+    ...(service !== undefined && { service }),
+    ...(backend !== undefined && { backend }),
+    ...(route !== undefined && { route }),
+    ...(via !== undefined && { via }),
+    ...(viaIdentity !== undefined && { viaIdentity }),
+  };
+}
