@@ -1,9 +1,6 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { Command } from 'commander';
 import { requireKernel } from '../lib/linux/bpf/kernel-check.ts';
 import { errorText, LoamError } from '../lib/loam-error.ts';
-import { packageRoot } from '../lib/package-root.ts';
 import { benchCommand } from './commands/bench.ts';
 import { demoCommand } from './commands/demo.ts';
 import { imageCommand } from './commands/image.ts';
@@ -11,6 +8,7 @@ import { checkCommand, installCommand, uninstallCommand, upgradeCommand } from '
 import { localCommand } from './commands/local.ts';
 import { offCommand, onCommand } from './commands/off.ts';
 import { testCommand } from './commands/test.ts';
+import { ownVersion } from './version.ts';
 
 /** Commands that load BPF programs, here or in a process of theirs. */
 const NEED_KERNEL = new Set(['demo', 'up', 'bench']);
@@ -32,7 +30,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 const program = new Command('loam')
   .description('Loam, a sidecarless service mesh')
   .showHelpAfterError()
-  .version(version())
+  .version(ownVersion())
   // Asking and removing must work on any machine.
   .hook('preAction', (_program, command) => {
     if (NEED_KERNEL.has(command.name())) requireKernel();
@@ -48,11 +46,6 @@ const program = new Command('loam')
   .addCommand(imageCommand())
   .addCommand(testCommand())
   .addCommand(benchCommand());
-
-function version(): string {
-  const manifest: unknown = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8'));
-  return (manifest as { version: string }).version;
-}
 
 try {
   await program.parseAsync();

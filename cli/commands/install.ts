@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { stringify } from 'yaml';
 import { errorText } from '../../lib/loam-error.ts';
-import { ClusterApi, type ClusterChoice } from '../install/cluster/api.ts';
+import { ClusterApi } from '../install/cluster/api.ts';
 import { definitions } from '../install/crds.ts';
 import { InstallError } from '../install/errors.ts';
 import { namespaceOf, objectsOf } from '../install/render/objects.ts';
@@ -11,14 +11,9 @@ import { PodExec } from '../install/cluster/exec.ts';
 import { uninstall } from '../install/uninstall.ts';
 import { type Installed, installedIn } from '../install/state.ts';
 import { valuesOf, valuesOfFile, valuesOfSet } from '../install/values.ts';
+import { namespaceOfFlags, onCluster, timeoutOf, type ClusterOptions } from './cluster-options.ts';
 
-const DEFAULT_NAMESPACE = 'loam-system';
 const DEFAULT_TIMEOUT_S = 300;
-const NAMESPACE = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
-
-interface ClusterOptions extends ClusterChoice {
-  readonly namespace: string;
-}
 
 interface RollOutFlags extends ClusterOptions {
   readonly set: readonly string[];
@@ -28,13 +23,6 @@ interface RollOutFlags extends ClusterOptions {
 }
 
 const repeated = (value: string, list: readonly string[]): string[] => [...list, value];
-
-function onCluster(command: Command): Command {
-  return command
-    .option('-n, --namespace <name>', 'namespace of the installation', DEFAULT_NAMESPACE)
-    .option('--kubeconfig <file>', 'which cluster, and as whom; by default KUBECONFIG or ~/.kube/config')
-    .option('--context <name>', 'context of the kubeconfig');
-}
 
 function withValues(command: Command): Command {
   return command
@@ -47,23 +35,6 @@ function withValues(command: Command): Command {
     .option('-f, --values <file>', 'a file of values; may be repeated', repeated, [])
     .option('--timeout <seconds>', 'how long to wait for each program', String(DEFAULT_TIMEOUT_S))
     .option('--no-wait', 'return when everything is applied');
-}
-
-function namespaceOfFlags({ namespace }: ClusterOptions): string {
-  if (NAMESPACE.test(namespace)) return namespace;
-  throw new InstallError(
-    'INSTALL_INPUT',
-    `--namespace ${JSON.stringify(namespace)} is not usable; allowed: 1 to 63 of a-z, 0-9 and -`,
-  );
-}
-
-function timeoutOf({ timeout }: { readonly timeout: string }): number {
-  const seconds = Number(timeout);
-  if (Number.isFinite(seconds) && seconds > 0) return seconds * 1000;
-  throw new InstallError(
-    'INSTALL_INPUT',
-    `--timeout ${JSON.stringify(timeout)} is not a number of seconds above 0`,
-  );
 }
 
 function layersOf({ set, values }: RollOutFlags): Readonly<Record<string, unknown>>[] {

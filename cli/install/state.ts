@@ -9,11 +9,13 @@ export interface Installed {
   readonly namespace: string;
   /** Whether `loam install` made it, or Helm. */
   readonly by: 'loam' | 'helm';
+  /** Of the Loam that installed it; undefined: of one that did not say so. */
+  readonly version: string | undefined;
   /** As they were given, defaults included. */
   readonly values: Readonly<Record<string, unknown>>;
 }
 
-type RecordObject = ApiObject & { readonly data?: { readonly values?: string } };
+type RecordObject = ApiObject & { readonly data?: { readonly values?: string; readonly version?: string } };
 
 /** The installation in a namespace, if there is one. @throws ApiError */
 export async function installedIn(
@@ -25,6 +27,7 @@ export async function installedIn(
   return {
     namespace,
     by: isOurs(found) ? 'loam' : 'helm',
+    version: found.data?.version,
     values: JSON.parse(found.data?.values ?? '{}') as Record<string, unknown>,
   };
 }

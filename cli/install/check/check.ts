@@ -1,8 +1,10 @@
 /** `loam check`: what keeps Loam from working in a cluster, before an installation and after. */
 import { errorText } from '../../../lib/loam-error.ts';
 import { checkDefinitions, checkNodes, checkOthers, checkRights, checkServer } from './cluster.ts';
+import { checkControlPlane } from './control-plane.ts';
 import { checkEnrolment } from './enrolment.ts';
 import { fail, note, type Finding } from './finding.ts';
+import { checkImages } from './images.ts';
 import { checkControllers, checkNodePrograms, checkObjects, checkRoot } from './installation.ts';
 import type { CheckSubject } from './subject.ts';
 
@@ -19,6 +21,8 @@ const WHEN_INSTALLED: readonly Check[] = [
   ['controllers', checkControllers],
   ['root certificate', checkRoot],
   ['programs on nodes', checkNodePrograms],
+  ['images', checkImages],
+  ['control plane', checkControlPlane],
   ['pods', checkEnrolment],
 ];
 

@@ -84,7 +84,7 @@ export async function checkDefinitions({ api, installed }: CheckSubject): Promis
   const unserved: string[] = [];
   for (const definition of definitions()) {
     const found = await api.find<{
-      spec?: { versions?: readonly { name: string; served: boolean }[] };
+      spec?: { versions?: readonly { name: string; served: boolean; schema?: unknown }[] };
       status?: { conditions?: readonly { type: string; status: string; message?: string }[] };
     }>(objectPath(definition));
     const { name } = definition.metadata;
@@ -98,6 +98,12 @@ export async function checkDefinitions({ api, installed }: CheckSubject): Promis
     const wanted = definition.spec.versions.filter((each) => each.served).map((each) => each.name);
     if (!wanted.some((version) => served.has(version)))
       unserved.push(`${name} serves ${[...served].join(', ')}, and not ${wanted.join(' or ')}`);
+    // Of a standard's kind another may have brought another version, which is fit as well.
+    const unknown = isOwn(definition) ? missingFields(definition.spec.versions, found.spec?.versions) : [];
+    if (unknown.length > 0)
+      unserved.push(
+        `${name} is of an older version: it does not know ${unknown.slice(0, 3).join(', ')}${unknown.length > 3 ? ` and ${unknown.length - 3} more` : ''}, and drops such fields`,
+      );
     const refused = found.status?.conditions?.find(
       ({ type, status }) => type === 'Established' && status !== 'True',
     );
@@ -113,6 +119,26 @@ export async function checkDefinitions({ api, installed }: CheckSubject): Promis
     ];
   if (unserved.length > 0) return unserved.map((text) => fail('kinds', text, mend));
   return [pass('kinds', 'all are defined and served')];
+}
+
+/** Fields that the schemas of ours have and those of the cluster have not. */
+function missingFields(ours: readonly unknown[], theirs: readonly unknown[] = []): string[] {
+  const known = new Set(fieldsOf(theirs));
+  return [...new Set(fieldsOf(ours))].filter((field) => !known.has(field));
+}
+
+/** Paths of all properties in a schema, or in a list of versions with schemas. */
+function fieldsOf(schema: unknown, path = ''): string[] {
+  if (typeof schema !== 'object' || schema === null) return [];
+  if (Array.isArray(schema)) return schema.flatMap((each) => fieldsOf(each, path));
+  return Object.entries(schema as Readonly<Record<string, unknown>>).flatMap(([key, value]) =>
+    key === 'properties' && typeof value === 'object' && value !== null
+      ? Object.entries(value).flatMap(([name, inner]) => {
+          const at = path === '' ? name : `${path}.${name}`;
+          return [at, ...fieldsOf(inner, at)];
+        })
+      : fieldsOf(value, path),
+  );
 }
 
 /** Kernel, runtime and clock of each node, as its kubelet tells them. */

@@ -3,6 +3,7 @@ import { errorText } from '../../../lib/loam-error.ts';
 import { AGENT_STATUS } from '../render/agent.ts';
 import { commandOf } from '../render/programs.ts';
 import { reasonOf } from '../cluster/pod-reasons.ts';
+import { eachOf } from '../each-of.ts';
 import { fail, note, pass, type Finding } from './finding.ts';
 import { podsOf } from './installation.ts';
 import type { CheckSubject } from './subject.ts';
@@ -18,6 +19,10 @@ interface AgentStatus {
     readonly problem?: string;
     readonly off?: string;
   }[];
+  readonly kubernetes?: {
+    readonly nri?: { readonly state: string; readonly problem?: string };
+    readonly kubeletProblem?: string;
+  };
   readonly source?: {
     readonly problems?: readonly { readonly message: string }[];
     readonly leftAlone?: readonly { readonly pod: string; readonly why: string }[];
@@ -31,18 +36,24 @@ export async function checkEnrolment(subject: CheckSubject): Promise<Finding[]> 
   const findings: Finding[] = [];
   let enrolled = 0;
   let asked = 0;
-  for (const agent of agents) {
+  const command = [...commandOf('agent/ready-probe'), AGENT_STATUS, '/status'];
+  const answers = await eachOf(agents, async ({ metadata }) => {
+    try {
+      const said = await subject.pods.run(subject.namespace, metadata?.name ?? '', 'agent', command);
+      return JSON.parse(said) as AgentStatus;
+    } catch (error) {
+      return errorText(error);
+    }
+  });
+  for (const [at, agent] of agents.entries()) {
     const node = agent.spec?.nodeName ?? '';
     const name = agent.metadata?.name ?? '';
-    let status: AgentStatus;
-    try {
-      const command = [...commandOf('agent/ready-probe'), AGENT_STATUS, '/status'];
-      status = JSON.parse(await subject.pods.run(subject.namespace, name, 'agent', command)) as AgentStatus;
-    } catch (error) {
+    const status = answers[at];
+    if (status === undefined || typeof status === 'string') {
       findings.push(
         fail(
           `agent on ${node}`,
-          `cannot be asked: ${errorText(error)}`,
+          `cannot be asked: ${status ?? ''}`,
           'you need the right to create pods/exec in its namespace',
         ),
       );
@@ -55,6 +66,23 @@ export async function checkEnrolment(subject: CheckSubject): Promise<Finding[]> 
     ])
       findings.push(
         fail(`agent on ${node}`, problem, `kubectl logs --namespace ${subject.namespace} ${name}`),
+      );
+    const { nri, kubeletProblem } = status.kubernetes ?? {};
+    if (nri !== undefined && nri.state !== 'connected')
+      findings.push(
+        fail(
+          `node ${node}`,
+          `a new pod may speak before it is in the mesh, since the container runtime does not tell of it by NRI: ${nri.problem ?? nri.state}`,
+          'switch NRI on in the runtime: containerd from 2.0 and CRI-O have it, and it is on unless their configuration says otherwise',
+        ),
+      );
+    if (kubeletProblem !== undefined)
+      findings.push(
+        fail(
+          `node ${node}`,
+          `the kubelet's probes do not pass: ${kubeletProblem}`,
+          `kubectl logs --namespace ${subject.namespace} ${name}`,
+        ),
       );
     if (status.off !== undefined)
       findings.push(

@@ -7,10 +7,14 @@ import { PodReasons, reasonOf } from '../cluster/pod-reasons.ts';
 import { nameOf, selectorOf, type Manifest } from '../render/manifest.ts';
 import { objectsOf } from '../render/objects.ts';
 import { ROOT_CONFIG_MAP } from '../render/programs.ts';
+import { ownVersion } from '../../version.ts';
 import { valuesOf } from '../values.ts';
+import { differences } from './differences.ts';
 import { fail, pass, type Finding } from './finding.ts';
 import type { CheckSubject } from './subject.ts';
 
+/** Of one object, how many changed fields are told. */
+const MAX_TOLD = 3;
 const LEASE = 'loam-controller-leader';
 const DAY_MS = 24 * 3600 * 1000;
 const SOON_DAYS = 30;
@@ -18,7 +22,10 @@ const SOON_DAYS = 30;
 type Program = 'controller' | 'agent' | 'ztunnel';
 
 /** The pods of a program. */
-export async function podsOf({ api, namespace }: CheckSubject, program: Program): Promise<V1Pod[]> {
+export async function podsOf(
+  { api, namespace }: { readonly api: Pick<CheckSubject['api'], 'list'>; readonly namespace: string },
+  program: Program,
+): Promise<V1Pod[]> {
   const labelSelector = Object.entries(selectorOf(program))
     .map(([key, value]) => `${key}=${value}`)
     .join();
@@ -29,16 +36,30 @@ export async function podsOf({ api, namespace }: CheckSubject, program: Program)
 /** Whether the objects of the installation are there, and what they grant is what is needed. */
 export async function checkObjects(subject: CheckSubject): Promise<Finding[]> {
   const { api, namespace, installed } = subject;
-  const again = installed?.by === 'helm' ? 'bring it back: helm upgrade' : 'bring it back: loam upgrade';
+  const upgrade = installed?.by === 'helm' ? 'helm upgrade' : 'loam upgrade';
+  const again = `bring it back: ${upgrade}`;
   const wanted = objectsOf({ namespace, values: valuesOf([installed?.values ?? {}]) });
   const findings: Finding[] = [];
-  for (const object of wanted) {
-    const found = await api.find<Manifest & { readonly rules?: unknown; readonly subjects?: unknown }>(
-      objectPath(object),
+  const isSameVersion = installed?.version === ownVersion();
+  if (!isSameVersion)
+    findings.push(
+      fail(
+        'version',
+        `was installed by ${installed?.version ?? 'an older Loam'}, and this is ${ownVersion()}`,
+        `bring it to this one, ${upgrade}, or check it with its own`,
+      ),
     );
+  for (const object of wanted) {
+    const found = await api.find<Manifest & { readonly spec?: unknown }>(objectPath(object));
     if (found === undefined) findings.push(fail(objectText(object), 'is gone', again));
     else if (!isDeepStrictEqual(rightsOf(found), rightsOf(object)))
       findings.push(fail(objectText(object), 'was changed: it grants something else than Loam needs', again));
+    else if (isSameVersion)
+      for (const text of differences((object as { spec?: unknown }).spec, found.spec, 'spec').slice(
+        0,
+        MAX_TOLD,
+      ))
+        findings.push(fail(objectText(object), `was changed: ${text}`, again));
   }
   if (findings.length === 0) findings.push(pass('objects', `all ${wanted.length} are there`));
   return findings;

@@ -3,7 +3,7 @@ import type { PodAsker } from '../cluster/pod-reasons.ts';
 import type { Installed } from '../state.ts';
 
 /** What a check needs of the API server. */
-export type CheckApi = Pick<ClusterApi, 'get' | 'find' | 'list' | 'create'>;
+export type CheckApi = Pick<ClusterApi, 'get' | 'find' | 'list' | 'create' | 'answer'>;
 
 export interface CheckSubject {
   readonly api: CheckApi;

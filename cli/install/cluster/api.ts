@@ -109,6 +109,18 @@ export class ClusterApi {
     return (await this.#ask('GET', path, query)) as T;
   }
 
+  /** Whatever is answered, as it is. @throws ApiError when nothing is */
+  answer(path: string): Promise<{ status: number; text: string }> {
+    return this.#send('GET', path, {});
+  }
+
+  /** What is no JSON: a log. @throws ApiError */
+  async text(path: string, query: Query = {}): Promise<string> {
+    const { status, text } = await this.#send('GET', path, query);
+    if (status >= 200 && status < 300) return text;
+    throw refusal('GET', path, status, text);
+  }
+
   /** Undefined where there is none, or no such kind. @throws ApiError */
   async find<T = ApiObject>(path: string): Promise<T | undefined> {
     return orAbsent(this.get<T>(path));
@@ -154,12 +166,25 @@ export class ClusterApi {
   }
 
   async #ask(method: string, path: string, query: Query, body?: object, type?: string): Promise<unknown> {
+    const { status, text } = await this.#send(method, path, query, body, type);
+    const answer = parsed(text);
+    if (status >= 200 && status < 300 && answer !== undefined) return answer;
+    throw refusal(method, path, status, text);
+  }
+
+  async #send(
+    method: string,
+    path: string,
+    query: Query,
+    body?: object,
+    type?: string,
+  ): Promise<{ status: number; text: string }> {
     const url = new URL(this.#server);
     url.pathname = `${url.pathname.replace(/\/$/, '')}${path}`;
     url.search = new URLSearchParams(query).toString();
     const options: RequestOptions = {
       method,
-      headers: { accept: 'application/json', ...(type === undefined ? {} : { 'content-type': type }) },
+      headers: { accept: 'application/json, */*', ...(type === undefined ? {} : { 'content-type': type }) },
       timeout: TIMEOUT_MS,
     };
     try {
@@ -173,17 +198,21 @@ export class ClusterApi {
         },
       );
     }
-    const { status, text } = await answerTo(url, options, body);
-    let answer: unknown;
-    try {
-      answer = JSON.parse(text);
-    } catch {
-      answer = undefined;
-    }
-    if (status >= 200 && status < 300 && answer !== undefined) return answer;
-    const said = (answer as { message?: string } | undefined)?.message ?? text.slice(0, 200).trim();
-    throw new ApiError(status, `${method} ${path}: ${status} ${said}`);
+    return answerTo(url, options, body);
   }
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function refusal(method: string, path: string, status: number, text: string): ApiError {
+  const said = (parsed(text) as { message?: string } | undefined)?.message ?? text.slice(0, 200).trim();
+  return new ApiError(status, `${method} ${path}: ${status} ${said}`);
 }
 
 async function orAbsent<T>(answer: Promise<T>): Promise<T | undefined> {

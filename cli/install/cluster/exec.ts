@@ -2,7 +2,8 @@
 import { Writable } from 'node:stream';
 import type { KubeConfig } from '@kubernetes/client-node';
 
-const TIMEOUT_MS = 15_000;
+/** A busy node takes its time to start a process. */
+const TIMEOUT_MS = 60_000;
 const MAX_BYTES = 64 * 1024 * 1024;
 
 /** Of the websocket; its package brings no types. */
@@ -12,9 +13,12 @@ interface Closing {
 
 export class PodExec {
   readonly #config: KubeConfig;
+  readonly #timeoutMs: number;
 
-  constructor(config: KubeConfig) {
+  /** @param timeoutMs for one command */
+  constructor(config: KubeConfig, timeoutMs = TIMEOUT_MS) {
     this.#config = config;
+    this.#timeoutMs = timeoutMs;
   }
 
   /**
@@ -27,7 +31,8 @@ export class PodExec {
     const out = new Collected();
     const err = new Collected();
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error(`no answer for ${TIMEOUT_MS / 1000} s`)), TIMEOUT_MS);
+      const timeoutMs = this.#timeoutMs;
+      const timer = setTimeout(() => reject(new Error(`no answer for ${timeoutMs / 1000} s`)), timeoutMs);
       const end = (body: () => void): void => {
         clearTimeout(timer);
         body();

@@ -7,7 +7,7 @@ import type {
   V1Pod,
 } from '@kubernetes/client-node';
 import { AGENT_STATUS } from '../render/agent.ts';
-import { commandOf, READY_PORT } from '../render/programs.ts';
+import { askReadiness, commandOf } from '../render/programs.ts';
 import type { ClusterApi } from './api.ts';
 import { collectionPath } from './kinds.ts';
 
@@ -143,13 +143,11 @@ export class PodReasons {
   }
 }
 
-const ASK_READY = `fetch('http://127.0.0.1:${READY_PORT}/healthz/ready').then((r) => r.text()).then(console.log)`;
-const BY_HTTP = ['/usr/local/bin/node', '-e', ASK_READY];
 /** How a program is asked, by the name of its container. */
 const READINESS: Readonly<Record<string, readonly string[]>> = {
   agent: [...commandOf('agent/ready-probe'), AGENT_STATUS],
-  controller: BY_HTTP,
-  ztunnel: BY_HTTP,
+  controller: askReadiness(),
+  ztunnel: askReadiness(),
 };
 
 /** As JSON it is text, whatever the client's types say. */

@@ -25,6 +25,12 @@ export function commandOf(program: ProgramFile): string[] {
   return ['/usr/local/bin/node', '--disable-sigusr1', '--enable-source-maps', `/app/dist/${program}.js`];
 }
 
+/** What prints, in a container of controller or ztunnel, the state of each condition of its readiness, as JSON. */
+export function askReadiness(): string[] {
+  const ask = `fetch('http://127.0.0.1:${READY_PORT}/healthz/ready').then((r) => r.text()).then(console.log)`;
+  return ['/usr/local/bin/node', '-e', ask];
+}
+
 /** `--flag value` for each. */
 export function flags(values: Readonly<Record<string, string>>): string[] {
   return Object.entries(values).flatMap(([flag, value]) => [`--${flag}`, value]);

@@ -1,10 +1,11 @@
+import { ownVersion } from '../../version.ts';
 import { partMeta, type Installation, type Manifest } from './manifest.ts';
 
 /** What is known of an installation afterwards: `loam upgrade` keeps its values, `loam uninstall` and `loam check` read them. */
 export const RECORD_NAME = 'loam-installation';
 
 export interface InstallationRecord extends Manifest {
-  readonly data: { readonly values: string };
+  readonly data: { readonly version: string; readonly values: string };
 }
 
 /** The values of an installation, in the cluster. */
@@ -13,6 +14,6 @@ export function record({ namespace, values }: Installation): InstallationRecord 
     apiVersion: 'v1',
     kind: 'ConfigMap',
     metadata: partMeta(namespace, RECORD_NAME),
-    data: { values: JSON.stringify(values) },
+    data: { version: ownVersion(), values: JSON.stringify(values) },
   };
 }

@@ -230,6 +230,75 @@ describe('loam check', () => {
         /agent on node2: connect4: the link is gone/,
       ],
       [
+        'a capability that somebody took from the agents',
+        (cluster) => {
+          const { template } = cluster.at('apps/v1', 'DaemonSet', 'loam-agent', NAMESPACE)
+            .spec as unknown as {
+            template: { spec: { containers: { securityContext: { capabilities: { add: string[] } } }[] } };
+          };
+          template.spec.containers[0]?.securityContext.capabilities.add.shift();
+        },
+        /DaemonSet loam-system\/loam-agent: was changed: spec\.template\.spec\.containers\[agent\]\.securityContext\.capabilities\.add is \["NET_ADMIN",.*\], and not \["BPF","NET_ADMIN",/,
+      ],
+      [
+        'a definition of an older version',
+        (cluster) => {
+          const { versions } = cluster.at(
+            'apiextensions.k8s.io/v1',
+            'CustomResourceDefinition',
+            'meshsettings.loam.dev',
+          ).spec as unknown as {
+            versions: { schema: { openAPIV3Schema: { properties: { spec: { properties: object } } } } }[];
+          };
+          for (const { schema } of versions) schema.openAPIV3Schema.properties.spec.properties = {};
+        },
+        /kinds: meshsettings\.loam\.dev is of an older version: it does not know spec\.\w+/,
+      ],
+      [
+        'a ztunnel that reaches no controller',
+        (cluster) =>
+          cluster.agents.set('ztunnel-node2', {
+            gates: [{ name: 'xds-policies', ready: true, reason: 'last state in force; connect ETIMEDOUT' }],
+          }),
+        /ztunnel ztunnel-node2 on node2: reaches no controller .*: connect ETIMEDOUT\n.*NetworkPolicies/,
+      ],
+      [
+        'an authority that cannot be used',
+        (cluster) =>
+          cluster.agents.set('controller-node1', {
+            gates: [{ name: 'authority', ready: true, reason: 'Secret x: field ca-key.pem does not belong' }],
+          }),
+        /controller controller-node1 on node1: authority: Secret x: field ca-key\.pem does not belong\n.*loam-ca/,
+      ],
+      [
+        'a program of another version',
+        (cluster) => {
+          const { containers } = cluster.at('v1', 'Pod', 'ztunnel-node2', NAMESPACE).spec as unknown as {
+            containers: { image: string }[];
+          };
+          for (const container of containers) container.image = 'loam:old';
+        },
+        /ztunnel ztunnel-node2 on node2: runs image loam:old, and the installation has localhost\/loam:dev/,
+      ],
+      [
+        'images that only have the same name',
+        (cluster) => {
+          cluster.at('v1', 'Pod', 'agent-node2', NAMESPACE).status['containerStatuses'] = [
+            { ready: true, imageID: 'sha256:2' },
+          ];
+        },
+        /images: localhost\/loam:dev is not the same on all nodes: sha256:1 on node1, node2; sha256:2 on node2/,
+      ],
+      [
+        'a runtime that does not hold new pods',
+        (cluster) =>
+          cluster.agents.set('agent-node1', {
+            pods: [],
+            kubernetes: { nri: { state: 'connecting', problem: 'no such file' } },
+          }),
+        /node node1: a new pod may speak before .* NRI: no such file\n.*switch NRI on/,
+      ],
+      [
         'an agent that does not answer',
         (cluster) => cluster.agents.delete('agent-node1'),
         /agent on node1: cannot be asked: connection refused/,
@@ -246,6 +315,19 @@ describe('loam check', () => {
       breakIt(cluster);
       await assertOnly(cluster, said);
     });
+
+  it('tells an installation of another version, and does not judge its fields', async () => {
+    const cluster = new FakeCluster();
+    cluster.at('v1', 'Service', 'loam-controller', NAMESPACE).spec = {};
+    const subject = cluster.subject();
+    assert(subject.installed);
+    const all: Finding[] = [];
+    const installed = { ...subject.installed, version: '0.0.9' };
+    assert.equal(await check({ ...subject, installed }, (finding) => all.push(finding)), false);
+    const failed = all.filter(({ state }) => state === 'fail').map(findingText);
+    assert.equal(failed.length, 1, failed.join('\n'));
+    assert.match(failed[0] ?? '', /version: was installed by 0\.0\.9, and this is .*\n.*loam upgrade/);
+  });
 
   it('passes no cluster without nodes', async () => {
     const cluster = new FakeCluster();

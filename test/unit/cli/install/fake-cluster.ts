@@ -9,6 +9,7 @@ import { definitions } from '../../../../cli/install/crds.ts';
 import type { CheckSubject } from '../../../../cli/install/check/subject.ts';
 import { podLabels, type Manifest } from '../../../../cli/install/render/manifest.ts';
 import { objectsOf } from '../../../../cli/install/render/objects.ts';
+import { ownVersion } from '../../../../cli/version.ts';
 import { valuesOf } from '../../../../cli/install/values.ts';
 
 export const NAMESPACE = 'loam-system';
@@ -29,7 +30,7 @@ export class FakeCluster {
   /** `verb resource` that the user may not. */
   readonly denied = new Set<string>();
   version = { major: '1', minor: '34', gitVersion: 'v1.34.4' };
-  /** What agents answer, and programs that are not ready, by pod. */
+  /** What programs answer, by pod. */
   readonly agents = new Map<string, unknown>();
 
   constructor() {
@@ -54,8 +55,7 @@ export class FakeCluster {
         source: { problems: [], leftAlone: [] },
       });
     }
-    this.pod('controller', 'node1');
-    this.pod('controller', 'node2');
+    for (const node of ['node1', 'node2']) this.pod('controller', node);
     this.lease(NAMESPACE, 'loam-controller-leader', 'controller-node1', 2);
     this.put({
       ...named('v1', 'ConfigMap', 'loam-ca-root-cert', NAMESPACE),
@@ -91,8 +91,9 @@ export class FakeCluster {
       ...named('v1', 'Pod', name, NAMESPACE),
       metadata: { name, namespace: NAMESPACE, uid: name, labels: podLabels(program) },
       spec: { nodeName: node, containers: [{ name: program, image: 'localhost/loam:dev' }] },
-      status: { conditions: READY },
+      status: { conditions: READY, containerStatuses: [{ name: program, ready: true, imageID: 'sha256:1' }] },
     });
+    if (program !== 'agent') this.agents.set(name, { gates: [] });
   }
 
   /** A warning about an object of the installation's namespace. */
@@ -127,6 +128,8 @@ export class FakeCluster {
         find: <T>(path: string) => Promise.resolve(this.objects.get(path) as T | undefined),
         list: <T>(path: string, query: Readonly<Record<string, string>> = {}) =>
           Promise.resolve(this.#list(path, query) as T[]),
+        // Programs are then asked by commands in their pods.
+        answer: () => Promise.resolve({ status: 403, text: 'forbidden' }),
         create: <T>(_path: string, body: object) => Promise.resolve(this.#review(body) as T),
       },
       pods: {
@@ -136,7 +139,7 @@ export class FakeCluster {
             : Promise.reject(new Error('connection refused')),
       },
       namespace: NAMESPACE,
-      installed: installed ? { namespace: NAMESPACE, by: 'loam', values } : undefined,
+      installed: installed ? { namespace: NAMESPACE, by: 'loam', version: ownVersion(), values } : undefined,
       now: () => NOW,
     };
   }
