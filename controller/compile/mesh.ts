@@ -10,6 +10,7 @@ import { compileEgress, type EgressPlan, type PlacedPod } from './egress/compile
 import { group } from './group.ts';
 import { type Outcome, Outcomes } from './outcomes.ts';
 import { planPeerAuthentication } from './peer-authentication.ts';
+import { conditionsAtPods } from './policy-conditions.ts';
 import { nodeAddresses } from './localities.ts';
 import { addAddress, Claims, type CompiledResource } from './resources.ts';
 import { compileSlice, SliceIndex } from './slices.ts';
@@ -102,6 +103,7 @@ export function compileMesh(input: CompileInput): CompiledMesh {
     build.outcomes.add(policy, {
       ...(pending === undefined ? { message } : { pending: message }),
       compiledTo: authorization === undefined ? [] : [addPolicy(build.authorizations, authorization)],
+      conditions: conditionsAtPods(compiled),
     });
     return { policy, ...compiled };
   });
@@ -239,7 +241,11 @@ function addPods(build: Build, policies: readonly PolicyAtPods[]): PlacedPod[] {
     const policy = peers.policyOf(object);
     const isSent = policy !== undefined && (policy !== peers.staticStrict || usesStaticStrict);
     const compiledTo = isSent ? [addPolicy(authorizations, policy)] : [];
-    outcomes.add(object, { message: peers.message(object), compiledTo });
+    outcomes.add(object, {
+      message: peers.message(object),
+      compiledTo,
+      conditions: peers.conditions(object),
+    });
   }
   return placedPods;
 }

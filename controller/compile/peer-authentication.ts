@@ -8,6 +8,8 @@ import {
   RuleSchema,
   Scope,
 } from '../../proto/gen/istio/security/authorization_pb.js';
+import type { Condition } from './outcomes.ts';
+import { accepted, enforced, notAccepted, notEnforced } from './policy-conditions.ts';
 import { hasSelector, labelsMatch } from '../model/labels.ts';
 import { type Labels, type MtlsMode, namespaceOf, type PeerAuthentication } from '../model/objects.ts';
 
@@ -34,6 +36,7 @@ export interface PeerAuthenticationPlan {
   policyOf(object: PeerAuthentication): Authorization | undefined;
   /** What an object came to, for its status. */
   message(object: PeerAuthentication): string;
+  conditions(object: PeerAuthentication): readonly Condition[];
 }
 
 /** Plans all objects: workload beats namespace beats mesh, UNSET inherits, of equals the oldest counts (Istio's rules). */
@@ -102,12 +105,19 @@ export function planPeerAuthentication(
       return converted.get(object) ?? (effective(object).strict ? staticStrict : undefined);
     },
     message(object) {
-      const other = overruling(object);
-      if (other !== undefined)
-        return `has no effect: ${other.metadata.name} is older and counts for the same scope`;
-      return describe(effective(object), object);
+      return overruledText(overruling(object)) ?? describe(effective(object), object);
+    },
+    conditions(object) {
+      const overruled = overruledText(overruling(object));
+      return overruled === undefined
+        ? [accepted(), enforced(describe(effective(object), object))]
+        : [notAccepted('Conflicted', overruled), notEnforced('Conflicted', overruled)];
     },
   };
+}
+
+function overruledText(by: PeerAuthentication | undefined): string | undefined {
+  return by && `has no effect: ${by.metadata.name} is older and counts for the same scope`;
 }
 
 function oldestFirst(a: PeerAuthentication, b: PeerAuthentication): number {

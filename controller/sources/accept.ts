@@ -200,20 +200,24 @@ function checkReferences(
   context: WarningContext,
 ): Set<string> {
   const dropped = new Set<string>();
+  const exists = (to: ObjectRef): boolean => objects.has(objectKey(to));
   // Accounts before the pods that name them: whether an account is in force decides about the pod.
   const sorted = [...objects].sort(([, a], [, b]) => rank(a.object) - rank(b.object));
   for (const [key, found] of sorted) {
-    for (const reference of referencesOf(found.object, context)) {
+    for (const reference of referencesOf(found.object, { ...context, exists })) {
       if (isMet(reference, objects)) continue;
+      const { spare = false } = reference;
       problems.push({
-        severity: 'error',
+        severity: spare ? 'warning' : 'error',
         file: found.file,
         ...(found.line === undefined ? {} : { line: found.line }),
         object: refOf(found.object),
         field: reference.field,
         value: show(reference.to.name),
+        ...(reference.to.kind === 'Service' && { reason: 'TargetNotFound' as const }),
         ...unmet(reference.to, objects, problems),
       });
+      if (spare) continue;
       const held = previous.get(key);
       if (held === undefined) {
         objects.delete(key);

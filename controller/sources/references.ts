@@ -1,9 +1,11 @@
 import {
+  type AuthorizationPolicy,
   isService,
   type KubeObject,
   namespaceOf,
   type ObjectRef,
   objectKey,
+  type RequestAuthentication,
   type TargetRef,
 } from '../model/objects.ts';
 
@@ -16,6 +18,8 @@ export const DEFAULT_ACCOUNT = 'default';
 export interface Reference {
   readonly field: string;
   readonly to: ObjectRef;
+  /** Whether the object is worth having without it: a policy that has another target is. */
+  readonly spare?: boolean;
 }
 
 /**
@@ -24,7 +28,15 @@ export interface Reference {
  */
 export function referencesOf(
   object: KubeObject,
-  { rootNamespace, platform }: { readonly rootNamespace: string; readonly platform?: 'kubernetes' },
+  {
+    rootNamespace,
+    platform,
+    exists,
+  }: {
+    readonly rootNamespace: string;
+    readonly platform?: 'kubernetes';
+    readonly exists: (to: ObjectRef) => boolean;
+  },
 ): Reference[] {
   const found: Reference[] = [];
   const namespace = namespaceOf(object);
@@ -40,16 +52,29 @@ export function referencesOf(
       found.push({ field: 'spec.serviceAccountName', to: { kind: 'ServiceAccount', namespace, name } });
     }
   }
-  if (object.kind === 'AuthorizationPolicy' || object.kind === 'RequestAuthentication') {
-    const { targetRef, targetRefs } = object.spec ?? {};
-    const at = (target: TargetRef, field: string): void => {
-      if (isService(target))
-        found.push({ field: `${field}.name`, to: { kind: 'Service', namespace, name: target.name } });
-    };
-    if (targetRef !== undefined) at(targetRef, 'spec.targetRef');
-    (targetRefs ?? []).forEach((target, i) => at(target, `spec.targetRefs[${i}]`));
-  }
+  if (object.kind === 'AuthorizationPolicy' || object.kind === 'RequestAuthentication')
+    found.push(...targetReferences(object, exists));
   return found;
+}
+
+/** Dropped for one target that is missing, a policy would open the others. */
+function targetReferences(
+  object: AuthorizationPolicy | RequestAuthentication,
+  exists: (to: ObjectRef) => boolean,
+): Reference[] {
+  const { targetRef, targetRefs } = object.spec ?? {};
+  const all: { field: string; target: TargetRef }[] = (targetRefs ?? []).map((target, i) => ({
+    field: `spec.targetRefs[${i}].name`,
+    target,
+  }));
+  if (targetRef !== undefined) all.push({ field: 'spec.targetRef.name', target: targetRef });
+  const refOf = ({ name }: TargetRef): ObjectRef => ({
+    kind: 'Service',
+    namespace: namespaceOf(object),
+    name,
+  });
+  const spare = all.some(({ target }) => !isService(target) || exists(refOf(target)));
+  return all.flatMap(({ field, target }) => (isService(target) ? [{ field, to: refOf(target), spare }] : []));
 }
 
 /** The names of a kind in a namespace that do exist, for "allowed". */

@@ -19,6 +19,8 @@ export interface Problem extends Location {
   readonly message: string;
   /** What would be right. */
   readonly allowed?: string;
+  /** Where a standard has a name for it (GEP-713), for the status. */
+  readonly reason?: 'TargetNotFound';
 }
 
 /** An object that is in force. */

@@ -23,6 +23,10 @@ export interface ObjectReport {
   readonly conditions?: readonly Condition[];
   /** True when an older, good state is in force instead of what the file says now. */
   readonly lastGood: boolean;
+  /** Of what is rejected, by the standard's name. */
+  readonly reason?: NonNullable<Problem['reason']>;
+  /** Set where something strict is in force in its place: what that does. */
+  readonly standIn?: string;
 }
 
 /** Something legal that is probably not meant. */
@@ -86,6 +90,8 @@ export function reportObjects(
       refusals: refused,
       ...(outcome?.conditions === undefined ? {} : { conditions: outcome.conditions }),
       lastGood,
+      ...(error?.reason !== undefined && { reason: error.reason }),
+      ...(standIn !== undefined && { standIn }),
     });
   }
   for (const [key, problems] of byObject) {
@@ -104,6 +110,7 @@ export function reportObjects(
       compiledTo: [],
       refusals: [],
       lastGood: false,
+      ...(first.reason !== undefined && { reason: first.reason }),
     });
   }
   return reports;

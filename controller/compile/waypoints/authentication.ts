@@ -4,6 +4,7 @@ import type { JwtRule, RequestAuthentication } from '../../model/request-authent
 import { namespaceOf, type Service } from '../../model/objects.ts';
 import { durationMs } from '../../schema/gateway-formats.ts';
 import type { Outcomes } from '../outcomes.ts';
+import { accepted, enforced } from '../policy-conditions.ts';
 import { encodeResource, type PolicyPart, resourceLabel } from './part.ts';
 import { attach } from './targets.ts';
 import { keyOf, type Waypoint, type World } from './world.ts';
@@ -23,8 +24,10 @@ export function compileAuthentications(
     const issuers = (policy.spec?.jwtRules ?? []).map(({ issuer }) => issuer);
     const what =
       issuers.length === 0 ? 'verifies no token by it' : `verifies tokens of ${issuers.join(', ')}`;
+    const message = `waypoint ${waypoint.key} ${what}`;
     outcomes.add(policy, {
-      message: `waypoint ${waypoint.key} ${what}`,
+      message,
+      conditions: [accepted(), enforced(message)],
       compiledTo: [resourceLabel(waypoint.key, name)],
     });
   }

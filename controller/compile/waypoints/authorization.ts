@@ -7,6 +7,7 @@ import {
 import { type AuthorizationPolicy, namespaceOf, type PolicyRule, type Service } from '../../model/objects.ts';
 import { isDryRun } from '../authorization.ts';
 import type { Outcomes } from '../outcomes.ts';
+import { enforced, notEnforced } from '../policy-conditions.ts';
 import { encodeResource, type PolicyPart, resourceLabel } from './part.ts';
 import { attach } from './targets.ts';
 import { keyOf, type Waypoint, type World } from './world.ts';
@@ -27,8 +28,10 @@ export function compileAuthorizations(
     const name = `authorization/${keyOf(policy)}`;
     const value = compilePolicy(policy);
     resources.set(name, encodeResource({ case: 'authorization', value }));
+    const message = `waypoint ${waypoint.key} ${describe(policy)}`;
     outcomes.add(policy, {
-      message: `waypoint ${waypoint.key} ${describe(policy)}`,
+      message,
+      conditions: [isDryRun(policy) ? notEnforced('DryRun', message) : enforced(message)],
       compiledTo: [resourceLabel(waypoint.key, name)],
     });
   }

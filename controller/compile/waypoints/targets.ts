@@ -8,6 +8,7 @@ import {
   type TargetRef,
 } from '../../model/objects.ts';
 import type { Outcomes } from '../outcomes.ts';
+import { accepted, notAccepted, notEnforced } from '../policy-conditions.ts';
 import { namedWaypointOf } from './guards.ts';
 import { keyOf, type Waypoint, type World } from './world.ts';
 
@@ -75,14 +76,25 @@ export function settleTargets(
   outcomes: Outcomes,
 ): void {
   const targets = targetsOf(policy);
-  if (targets.length === 0 && !atPods)
-    outcomes.add(policy, {
-      pending: 'only waypoints see requests: attach it to a Service that has one, by targetRefs',
-    });
-  for (const target of targets) {
-    const pending = targetProblem(policy, target, atPods, world);
-    if (pending !== undefined) outcomes.add(policy, { pending });
+  if (targets.length === 0 && !atPods) {
+    const pending = 'only waypoints see requests: attach it to a Service that has one, by targetRefs';
+    outcomes.add(policy, { pending, conditions: [accepted(), notEnforced('RequiresWaypoint', pending)] });
   }
+  for (const target of targets) {
+    const found = targetProblem(policy, target, atPods, world);
+    if (found === undefined) continue;
+    const { reason, why: pending } = found;
+    // The policy may be right, and what it needs not there yet.
+    const isAccepted = reason === 'RequiresWaypoint' || reason === 'WaypointUnavailable';
+    const conditions = [isAccepted ? accepted() : notAccepted(reason, pending), notEnforced(reason, pending)];
+    outcomes.add(policy, { pending, conditions });
+  }
+}
+
+/** What keeps a policy from being in force at a target. */
+interface TargetProblem {
+  readonly reason: 'TargetNotFound' | 'Invalid' | 'RequiresWaypoint' | 'WaypointUnavailable';
+  readonly why: string;
 }
 
 function targetProblem(
@@ -90,32 +102,43 @@ function targetProblem(
   target: TargetRef,
   atPods: boolean,
   world: World,
-): string | undefined {
+): TargetProblem | undefined {
   const namespace = namespaceOf(policy);
   const key = `${namespace}/${target.name}`;
+  const not = (reason: TargetProblem['reason'], why: string): TargetProblem => ({ reason, why });
   if (isService(target)) {
     const service = world.services.get(key);
-    if (service === undefined) return atPods ? undefined : `waits for Service ${key}`;
+    if (service === undefined) return not('TargetNotFound', `there is no Service ${key}, for which it waits`);
     const waypoint = namedWaypointOf(service, world);
     switch (waypoint.state) {
       case 'none':
-        return atPods ? undefined : `Service ${key} has no waypoint (label loam.dev/use-waypoint)`;
+        return atPods
+          ? undefined
+          : not('RequiresWaypoint', `Service ${key} has no waypoint (label loam.dev/use-waypoint)`);
       case 'unusable':
-        return `not needed at Service ${key} yet, to which connections are refused: ${waypoint.why}`;
+        return not(
+          'WaypointUnavailable',
+          `not needed at Service ${key} yet, to which connections are refused: ${waypoint.why}`,
+        );
       case 'served':
         return undefined;
     }
   }
   switch (target.kind) {
     case 'Gateway':
-      return world.waypoints.has(key) ? undefined : `there is no Gateway ${key} of class ${WAYPOINT_CLASS}`;
+      return world.waypoints.has(key)
+        ? undefined
+        : not('TargetNotFound', `there is no Gateway ${key} of class ${WAYPOINT_CLASS}`);
     case 'GatewayClass':
       if (namespace !== world.rootNamespace)
-        return `a policy for a GatewayClass counts in the root namespace (${world.rootNamespace}) only`;
+        return not(
+          'Invalid',
+          `a policy for a GatewayClass counts in the root namespace (${world.rootNamespace}) only`,
+        );
       return target.name === WAYPOINT_CLASS
         ? undefined
-        : `GatewayClass ${target.name} is not Loam's, which is ${WAYPOINT_CLASS}`;
+        : not('TargetNotFound', `GatewayClass ${target.name} is not Loam's, which is ${WAYPOINT_CLASS}`);
     default:
-      return `${target.kind} ${target.name} has no waypoint`;
+      return not('Invalid', `${target.kind} ${target.name} has no waypoint`);
   }
 }

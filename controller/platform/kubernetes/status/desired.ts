@@ -35,7 +35,10 @@ export interface StatusInput {
   readonly status: Status;
   /** Of the object that the report is about. */
   readonly generation: number;
-  readonly report: Pick<ObjectReport, 'state' | 'message' | 'conditions'>;
+  readonly report: Pick<
+    ObjectReport,
+    'state' | 'message' | 'conditions' | 'refusals' | 'lastGood' | 'standIn' | 'reason'
+  >;
   /** RFC 3339. */
   readonly now: string;
 }
@@ -168,22 +171,35 @@ export function routeStatus(route: HTTPRoute | GRPCRoute, input: StatusInput): S
   return { ...status, parents: [...others, ...own] };
 }
 
-/** Of a policy as a whole: Accepted, and what else was found. */
+/**
+ * Of a policy as a whole: `Accepted`, and what else was found. What is rejected also says what holds instead (`Enforced`), since
+ * that is nothing of what is written.
+ */
 export function policyStatus(input: StatusInput): Status {
   const { status, report } = input;
-  const found = worstOfType(report.conditions ?? []);
-  const message = report.message ?? '';
-  const accepted: Condition =
-    report.state === 'rejected'
-      ? refusal(REJECTED.policy, report)
-      : report.state === 'pending'
+  const { message = '' } = report;
+  const conditions: Condition[] = [];
+  if (report.state === 'rejected')
+    conditions.push(refusal(report.reason ?? REJECTED.policy, report), notInForce(report));
+  if (report.refusals.length > 0) conditions.push(unenforced('Refused', report.refusals.join('; ')));
+  conditions.push(...(report.conditions ?? []));
+  if (!conditions.some(({ type }) => type === 'Accepted'))
+    conditions.push(
+      report.state === 'pending'
         ? refusal('Pending', report)
-        : { type: 'Accepted', status: 'True', reason: 'Accepted', message };
-  const conditions =
-    report.state === 'rejected' || !found.some(({ type }) => type === 'Accepted')
-      ? [accepted, ...found.filter(({ type }) => type !== 'Accepted')]
-      : found;
-  return { ...status, conditions: merged(status['conditions'], conditions, input) };
+        : { type: 'Accepted', status: 'True', reason: 'Accepted', message },
+    );
+  return { ...status, conditions: merged(status['conditions'], worstOfType(conditions), input) };
+}
+
+/** What is in force in place of an object that is not accepted. */
+function notInForce({ lastGood, standIn, message = '' }: StatusInput['report']): Condition {
+  if (lastGood) return unenforced('FormerInForce', 'its last good state stays in force');
+  return standIn === undefined ? unenforced('NotInForce', message) : unenforced('StricterInForce', standIn);
+}
+
+function unenforced(reason: string, message: string): Condition {
+  return { type: 'Enforced', status: 'False', reason, message };
 }
 
 /** Of a policy that is attached to targets (GEP-713): conditions by target. */
@@ -206,7 +222,7 @@ export function attachedPolicyStatus(
     );
     const conditions =
       report.state === 'rejected'
-        ? [refusal(REJECTED.policy, report)]
+        ? [refusal(report.reason ?? REJECTED.policy, report)]
         : found.some(({ type }) => type === 'Accepted')
           ? found
           : [refusal('Pending', report), ...found];

@@ -3,23 +3,15 @@ import type { Logger } from 'pino';
 import type { KubeClient } from '../../../../lib/kubernetes/client.ts';
 import { hasStatus } from '../../../../lib/kubernetes/errors.ts';
 import type { KubeResource } from '../../../../lib/kubernetes/resource.ts';
-import { WAYPOINT_CLASS } from '../../../model/gateway-api.ts';
 import type { Kind } from '../../../model/meta.ts';
-import { type KubeObject, namespaceOf, objectKey, type ObjectRef } from '../../../model/objects.ts';
+import { type KubeObject, objectKey, type ObjectRef } from '../../../model/objects.ts';
 import { READ_KINDS } from '../../../sources/kubernetes/kinds.ts';
 import type { KubernetesSource } from '../../../sources/kubernetes/source.ts';
 import type { ObjectReport, StatusReport } from '../../../status/report.ts';
 import type { ControllerMetrics } from '../../../telemetry/metrics.ts';
 import { RetryQueue } from '../retry-queue.ts';
-import {
-  attachedPolicyStatus,
-  classStatus,
-  gatewayStatus,
-  policyStatus,
-  routeStatus,
-  type Status,
-  type StatusInput,
-} from './desired.ts';
+import type { Status } from './desired.ts';
+import { statusOf, WRITTEN_KINDS } from './of-object.ts';
 
 export interface StatusWriterOptions {
   readonly client: Pick<KubeClient, 'get' | 'patch'>;
@@ -29,15 +21,6 @@ export interface StatusWriterOptions {
   readonly log: Logger;
 }
 
-/** Kinds into whose status we write. Those of Istio's groups are istiod's where it runs, and say nothing here. */
-const WRITTEN: readonly Kind[] = [
-  'Gateway',
-  'GatewayClass',
-  'HTTPRoute',
-  'GRPCRoute',
-  'TrafficPolicy',
-  'EgressPolicy',
-];
 const MANAGER = 'loam-controller';
 /** How often it is looked whether a status is to be written. */
 const LOOK_MS = 1_000;
@@ -72,7 +55,7 @@ export class StatusWriter {
   /** Objects whose status is not what it should be, as far as is known, and that were not written a moment ago. */
   #differing(): string[] {
     const nowMs = performance.now();
-    const reports = this.#options.report().objects.filter(({ kind }) => WRITTEN.includes(kind as Kind));
+    const reports = this.#options.report().objects.filter(({ kind }) => WRITTEN_KINDS.includes(kind as Kind));
     this.#reports = new Map(reports.map((each) => [objectKey(each), each]));
     for (const key of this.#countsUntilMs.keys())
       if (!this.#reports.has(key)) this.#countsUntilMs.delete(key);
@@ -123,32 +106,12 @@ export class StatusWriter {
     const { generation = 0 } = resource.metadata;
     const now = new Date().toISOString().replace(/\.\d+Z/, 'Z');
     // These kinds' schemas at the API server promise what is read of them here.
-    const wanted = this.#of(resource.object as unknown as KubeObject, { status, generation, report, now });
+    const object = resource.object as unknown as KubeObject;
+    const { gateways = {} } = this.#options.source.assignments.current;
+    const wanted = statusOf(object, gateways, { status, generation, report, now });
     return wanted === undefined || isDeepStrictEqual(wanted, status)
       ? undefined
       : { status: wanted, generation };
-  }
-
-  #of(object: KubeObject, input: StatusInput): Status | undefined {
-    switch (object.kind) {
-      case 'Gateway': {
-        if (object.spec.gatewayClassName !== WAYPOINT_CLASS) return undefined;
-        const key = `${namespaceOf(object)}/${object.metadata.name}`;
-        const place = this.#options.source.assignments.current.gateways?.[key];
-        return gatewayStatus(object, place?.clusterIPs ?? [], input);
-      }
-      case 'GatewayClass':
-        return classStatus(object, input);
-      case 'HTTPRoute':
-      case 'GRPCRoute':
-        return routeStatus(object, input);
-      case 'TrafficPolicy':
-        return attachedPolicyStatus(object.spec.targetRefs, namespaceOf(object), input);
-      case 'EgressPolicy':
-        return policyStatus(input);
-      default:
-        return undefined;
-    }
   }
 }
 
