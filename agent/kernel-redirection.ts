@@ -96,6 +96,10 @@ export class KernelRedirection implements RedirectionPort {
     this.#redirection.setKubelet(kubelet);
   }
 
+  setProbePorts(cookie: bigint, ports: readonly number[]): void {
+    this.#redirection.setProbePorts({ cookie }, ports);
+  }
+
   switchedOff(): ReturnType<RedirectionPort['switchedOff']> {
     return this.#redirection.switchedOff();
   }

@@ -15,6 +15,8 @@ export interface PodSpec {
   /** Those of Loam (`loam.dev/…`). */
   readonly annotations: Readonly<Record<string, string>>;
   readonly namespaceLabels: Labels;
+  /** Those at which the kubelet probes it; none by default. */
+  readonly probePorts?: readonly number[];
 }
 
 /** A pod that its labels would have in the mesh and that cannot be in it. */

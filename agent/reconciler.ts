@@ -291,6 +291,7 @@ export class Reconciler {
     const { ips } = record.spec;
     this.#guard(record, { netnsFd: netns.fd, cookie: netns.cookie, ips, guard });
     redirection.followRoutes({ netnsFd: netns.fd, cookie: netns.cookie, ips });
+    redirection.setProbePorts(netns.cookie, record.spec.probePorts ?? []);
     record.backoff.reset();
   }
 

@@ -86,6 +86,8 @@ export interface RedirectionPort {
   verify(): readonly KernelProblem[];
   /** Whose connections pass to the applications of enrolled pods, for its probes; undefined: nobody's. */
   setKubelet(kubelet: Kubelet | undefined): void;
+  /** At which ports of an enrolled pod such connections pass; a pod that was given none is not probed at all. */
+  setProbePorts(cookie: bigint, ports: readonly number[]): void;
   /** What `loam off` switched off, and since when. */
   switchedOff(): { readonly node: Date | undefined; readonly pods: ReadonlyMap<bigint, Date> };
   /** What the programs did, by counter. */

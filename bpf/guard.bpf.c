@@ -25,6 +25,7 @@
 #define IPV6_FRAGMENT_MORE 1
 #define IPV6_MAX_EXTENSIONS 8
 #define TCP_HEADER 20
+#define ICMPV6_HEADER 4
 #define TCP_SYN 0x02
 #define TCP_ACK 0x10
 
@@ -105,6 +106,15 @@ static __always_inline bool is_ours(struct __sk_buff *skb, const struct ends *en
 	       sk->src_ip6[2] == ends->source[2] && sk->src_ip6[3] == ends->source[3] &&
 	       sk->dst_ip6[0] == ends->destination[0] && sk->dst_ip6[1] == ends->destination[1] &&
 	       sk->dst_ip6[2] == ends->destination[2] && sk->dst_ip6[3] == ends->destination[3];
+}
+
+/* Where the IPv6 packet in a frame ends. What lies beyond is padding, which a receiver cuts off before it reads on. */
+static __always_inline __u32 end_of_ipv6(struct __sk_buff *skb, __be16 length, __u8 next)
+{
+	/* A jumbogram's length is in its first option (RFC 2675). A segment that is yet to be cut (BIG TCP) looks like one, or has none. */
+	if (length == 0 && (next == IPPROTO_HOPOPTS || skb->gso_size))
+		return skb->len;
+	return ETH_HEADER + IPV6_HEADER + bpf_ntohs(length);
 }
 
 static __always_inline int judge_tcp(struct __sk_buff *skb, const struct ends *ends, __u32 offset, bool v6)
@@ -208,7 +218,7 @@ static __always_inline int judge_ipv6(struct __sk_buff *skb, const struct guard 
 	} extension;
 	bool own, fragment = false;
 	__u8 next;
-	__u32 i;
+	__u32 i, end;
 
 	if (bpf_skb_load_bytes(skb, ETH_HEADER, &ip, sizeof(ip)))
 		return drop(GUARD_MALFORMED);
@@ -219,10 +229,11 @@ static __always_inline int judge_ipv6(struct __sk_buff *skb, const struct guard 
 	if (!own && !is_link_local6(ip.ends.source) && !is_any6(ip.ends.source))
 		return drop(GUARD_SOURCE);
 	next = ip.next;
+	end = end_of_ipv6(skb, ip.length, ip.next);
 	for (i = 0; i < IPV6_MAX_EXTENSIONS; i++) {
 		if (next != IPPROTO_HOPOPTS && next != IPPROTO_DSTOPTS && next != IPPROTO_FRAGMENT)
 			break;
-		if (bpf_skb_load_bytes(skb, offset, &extension, sizeof(extension)))
+		if (offset + 8 > end || bpf_skb_load_bytes(skb, offset, &extension, sizeof(extension)))
 			return drop(GUARD_MALFORMED);
 		if (next == IPPROTO_FRAGMENT) {
 			if (extension.fragment & bpf_htons(IPV6_FRAGMENT_OFFSET)) {
@@ -237,6 +248,9 @@ static __always_inline int judge_ipv6(struct __sk_buff *skb, const struct guard 
 		}
 		next = extension.next;
 	}
+	if (offset > end || (next == IPPROTO_ICMPV6 && offset + ICMPV6_HEADER > end) ||
+	    (next == IPPROTO_TCP && offset + TCP_HEADER > end))
+		return drop(GUARD_MALFORMED);
 	if (next == IPPROTO_ICMPV6)
 		return judge_icmpv6(skb, guard, offset, fragment);
 	if (!own)

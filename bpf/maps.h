@@ -97,6 +97,14 @@ struct {
 	__type(value, struct probe);
 } probes SEC(".maps");
 
+/* By netns cookie; written by user space alone. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_PODS);
+	__type(key, __u64);
+	__type(value, struct probe_ports);
+} probe_ports SEC(".maps");
+
 /* On a socket of the kubelet's that is about to connect. */
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);

@@ -2,7 +2,8 @@
 /*
  * The kubelet's probes of pods on its node, which come in plaintext and without an identity: they pass to the application
  * whatever policy says, and nobody else's connections do. In connect() it is known who dials; when the SYN is about to leave,
- * from which port; and what arrives in a pod under that very tuple is let through.
+ * from which port; and what arrives in a pod under that very tuple is let through, at the ports that this pod itself has
+ * probed: another pod's probe may name any host, and the kubelet dials it.
  */
 #ifndef LOAM_PROBES_H
 #define LOAM_PROBES_H
@@ -83,6 +84,21 @@ static __always_inline void withdraw_probe(struct bpf_sock_ops *ops, const struc
 		bpf_map_delete_elem(&probes, &key);
 }
 
+static __always_inline bool is_probed(__u64 netns, __u16 port)
+{
+	struct probe_ports *ports = bpf_map_lookup_elem(&probe_ports, &netns);
+	bool found = false;
+	__u32 i;
+
+	if (!ports || port == 0)
+		return false;
+	for (i = 0; i < PROBE_PORTS; i++)
+		if (ports->port[i] == port)
+			found = true;
+	return found;
+}
+
+/* @param tuple with the netns of the pod that it arrives in */
 static __always_inline bool is_probe(const struct tuple *tuple)
 {
 	struct probe_key key;
@@ -90,7 +106,8 @@ static __always_inline bool is_probe(const struct tuple *tuple)
 
 	read_probe(tuple, &key);
 	probe = bpf_map_lookup_elem(&probes, &key);
-	return probe && bpf_ktime_get_ns() - probe->since <= PROBE_MAX_AGE_NS;
+	return probe && bpf_ktime_get_ns() - probe->since <= PROBE_MAX_AGE_NS &&
+	       is_probed(tuple->netns, tuple->destination_port);
 }
 
 #endif

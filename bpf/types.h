@@ -107,6 +107,12 @@ struct probe {
 	__u64 since; /* bpf_ktime_get_ns */
 };
 
+/* The ports at which the kubelet probes a pod, by the pod's own specification: elsewhere it has no business. Zero: none. */
+#define PROBE_PORTS 32
+struct probe_ports {
+	__u16 port[PROBE_PORTS]; /* host byte order */
+};
+
 enum listener_role {
 	LISTENER_OUTBOUND = 0,
 	LISTENER_PLAINTEXT = 1,

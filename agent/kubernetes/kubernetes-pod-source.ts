@@ -200,6 +200,7 @@ export class KubernetesPodSource implements PodSource {
       labels: pod.labels,
       annotations: pod.annotations,
       namespaceLabels: namespace.labels,
+      ...(pod.probePorts.length > 0 && { probePorts: pod.probePorts }),
     };
     const same = before !== undefined && JSON.stringify(before.spec) === JSON.stringify(spec);
     return { pod, namespace, spec: same ? before.spec : spec };

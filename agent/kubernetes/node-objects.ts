@@ -1,12 +1,15 @@
 /** What the agent keeps of the API's Pods and Namespaces: little, checked once, when it arrives. */
 import { isRecord, type KubeMetadata, type KubeResource } from '../../lib/kubernetes/resource.ts';
 import type { Labels } from '../../lib/enrolment.ts';
+import { probePorts } from './probe-ports.ts';
 import { canonicalIp, ipFamily } from '../../lib/linux/ip.ts';
 
 /** Of labels and annotations, Loam's own. */
 const OWN = 'loam.dev/';
 /** On the API's copy of a static pod: the uid by which its kubelet and its cgroup know it. */
 const STATIC_UID = 'kubernetes.io/config.hash';
+/** Says the same of a pod that a kubelet made the API's copy of. A pod that anybody else makes with it, the kubelet does not run. */
+const MIRROR = 'kubernetes.io/config.mirror';
 const STATIC_HASH = /^[0-9a-f]{32}$/;
 
 export interface NodePod extends KubeResource {
@@ -25,6 +28,8 @@ export interface NodePod extends KubeResource {
   readonly leaving: boolean;
   readonly labels: Labels;
   readonly annotations: Readonly<Record<string, string>>;
+  /** Where its kubelet dials it, by its own specification. */
+  readonly probePorts: readonly number[];
 }
 
 export interface NodeNamespace extends KubeResource {
@@ -38,10 +43,11 @@ export function nodePod(object: KubeResource): NodePod {
   const is = isRecord(status) ? status : {};
   const uid = text(metadata.uid) ?? '';
   const hash = text(metadata.annotations?.[STATIC_UID]);
+  const isCopy = hash !== undefined && STATIC_HASH.test(hash) && metadata.annotations?.[MIRROR] === hash;
   return {
     metadata: named(metadata),
     uid,
-    cgroupUid: hash !== undefined && STATIC_HASH.test(hash) ? hash : uid,
+    cgroupUid: isCopy ? hash : uid,
     serviceAccount: text(wanted['serviceAccountName']) ?? 'default',
     hostNetwork: wanted['hostNetwork'] === true,
     runtimeClass: text(wanted['runtimeClassName']),
@@ -50,6 +56,7 @@ export function nodePod(object: KubeResource): NodePod {
     leaving: metadata.deletionTimestamp !== undefined,
     labels: own(metadata.labels),
     annotations: own(metadata.annotations),
+    probePorts: probePorts(wanted),
   };
 }
 

@@ -68,6 +68,8 @@ export function switchNetworking(mesh: string, target: OffTarget, to: 'off' | 'o
     if (switches === undefined) continue;
     const turn = (what: string, key: bigint | 'node'): void => {
       done.push({ what, changed: to === 'off' ? switches.turnOff(key) : switches.turnOn(key) });
+      // It may have left the mesh meanwhile, and its namespace is enrolled again one day.
+      if (to === 'off' && key !== 'node' && !switches.isEnrolled(key)) switches.turnOn(key);
     };
     if (target.kind === 'node') {
       if (target.node === undefined || target.node === node) turn(`node ${node}`, 'node');

@@ -206,7 +206,31 @@ const DROPPED: readonly [string, GuardReason, Build][] = [
     'malformed',
     chain6(DSTOPTS, (_from, _to, mark) => Buffer.concat([Buffer.from([TCP, 200, 1, 12, 0, 0]), mark])),
   ],
+  // What a receiver cuts off, and the guard must not take for headers.
+  ['IPv6 options behind the payload', 'malformed', cut6(udp6([destination]), 0)],
+  ['IPv6 options half behind the payload', 'malformed', cut6(udp6([destination]), 4)],
+  ['a second header behind the payload', 'malformed', cut6(udp6([destination, destination]), 8)],
+  ['a fragment header behind the payload', 'malformed', cut6(udp6([fragment(3, false)]), 7)],
+  ['a TCP header behind the payload', 'malformed', cut6(tcp6(F.ACK, [destination]), 8)],
+  ['a TCP header half behind the payload', 'malformed', cut6(tcp6(F.ACK), 19)],
+  [
+    'ICMPv6 behind the payload',
+    'malformed',
+    cut6(
+      discovery(135, (from) => from.ip6),
+      3,
+    ),
+  ],
 ];
+
+/** An IPv6 packet that says that it ends earlier; what is beyond travels as the frame's padding. */
+function cut6(build: Build, length: number): Build {
+  return (from, to, mark) => {
+    const frame = build(from, to, mark);
+    frame.writeUInt16BE(length, 14 + 4);
+    return frame;
+  };
+}
 
 const PASSED: readonly [string, Build][] = [
   ['UDP', udp4],
@@ -227,6 +251,7 @@ const PASSED: readonly [string, Build][] = [
   ['a later fragment of UDP over IPv6', udp6([fragment(3, false)])],
   ['an ACK over IPv6', tcp6(F.ACK)],
   ['an ACK behind destination options', tcp6(F.ACK, [destination])],
+  ['an ACK whose header is all that its packet holds', cut6(tcp6(F.ACK), 20)],
   ['an echo request', chain6(F.PROTOCOL.icmpv6, (from, to, mark) => F.icmpv6(from.ip6, to.ip6, 128, mark))],
   ['a solicitation', discovery(135, () => STRANGER.ip6, LINK_LOCAL)],
   ['the test whether its address is taken', discovery(135, (from) => from.ip6, '::')],

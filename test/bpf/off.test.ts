@@ -140,6 +140,20 @@ for (const method of KERNEL_METHODS) {
       closeListeners(listeners);
     });
 
+    it('leaves nothing of a pod that was switched off in the moment in which it left the mesh', () => {
+      mesh.redirection.unenrol(a.handle);
+      switches.turnOff(a.handle.cookie);
+      assert.deepEqual(mesh.redirection.verify(), [
+        { subject: `pod ${a.handle.cookie}`, problem: 'entries of a pod that is not enrolled' },
+      ]);
+      // As the agent does with what it finds so.
+      mesh.redirection.unenrol(a.handle);
+      assert.deepEqual([...switches.read().pods.keys()], []);
+      switches.turnOff('node');
+      assert.deepEqual(mesh.redirection.verify(), []);
+      switches.turnOn('node');
+    });
+
     it('forgets a pod with its enrolment', () => {
       switches.turnOff(a.handle.cookie);
       assert.ok(switches.isEnrolled(a.handle.cookie));

@@ -52,11 +52,15 @@ describe("bpf: the kubelet's probes", () => {
     lab = new Lab();
     mesh = new TinyMesh();
     pod = mesh.enrol(lab.pod('a'));
+    mesh.redirection.setProbePorts(pod.pod, [PORT]);
     node = lab.pod('node');
     elsewhere = lab.pod('b');
     children = [];
   });
-  afterEach(() => mesh.redirection.setKubelet(undefined));
+  afterEach(() => {
+    mesh.redirection.setKubelet(undefined);
+    mesh.redirection.setProbePorts(pod.pod, [PORT]);
+  });
   after(() => {
     for (const child of children) child.kill('SIGKILL');
     mesh?.[Symbol.dispose]();
@@ -159,14 +163,39 @@ describe("bpf: the kubelet's probes", () => {
 
   it('do not reach listeners of the mesh past its steering', () => {
     mesh.redirection.setKubelet(kubelet(process.pid, node));
-    assert.equal(reached(node, { port: 15008 }), 'hbone');
     const { port } = pod.listeners.plaintext.local();
+    mesh.redirection.setProbePorts(pod.pod, [15008, port]);
+    assert.equal(reached(node, { port: 15008 }), 'hbone');
     using client = Sock.open(node.netnsFd);
     assert.notEqual(client.connect(pod.pod.ip, port), 'ok');
   });
 
+  it("reach no port that the pod itself does not have probed: another pod's probe may name any host", () => {
+    mesh.redirection.setKubelet(kubelet(process.pid, node));
+    const b = mesh.enrol(elsewhere);
+    using app = Sock.listen(pod.pod.netnsFd, '0.0.0.0', PORT + 1);
+    using client = Sock.open(node.netnsFd);
+    assert.equal(client.connect(pod.pod.ip, PORT + 1), 'ok');
+    assert.equal(whoHas(app), 'plaintext');
+    // What one pod has probed opens nothing at another.
+    mesh.redirection.setProbePorts(b.pod, [PORT + 1]);
+    using again = Sock.open(node.netnsFd);
+    assert.equal(again.connect(pod.pod.ip, PORT + 1), 'ok');
+    assert.equal(whoHas(app), 'plaintext');
+    mesh.redirection.setProbePorts(pod.pod, [PORT, PORT + 1]);
+    using third = Sock.open(node.netnsFd);
+    assert.equal(third.connect(pod.pod.ip, PORT + 1), 'ok');
+    assert.equal(whoHas(app), 'app');
+    mesh.redirection.setProbePorts(pod.pod, []);
+    assert.equal(reached(node), 'plaintext');
+    mesh.redirection.setProbePorts(pod.pod, [PORT]);
+    mesh.redirection.unenrol(b.handle);
+    assert.equal(mesh.redirection.fill()['probe_ports']?.entries, 1);
+  });
+
   it('find room again: what did not come to be leaves nothing', () => {
     mesh.redirection.setKubelet(kubelet(process.pid, node));
+    mesh.redirection.setProbePorts(pod.pod, [9]);
     using client = Sock.open(node.netnsFd);
     assert.equal(client.connect(pod.pod.ip, 9), 'ECONNREFUSED');
     assert.equal(mesh.redirection.fill()['probes']?.entries, 0);

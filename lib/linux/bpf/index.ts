@@ -8,6 +8,7 @@
  */
 export { BpfError, type BpfErrorCode } from './errors.ts';
 export { cgroup2Root } from './cgroup.ts';
+export { PROBE_PORTS } from './layout.ts';
 export type { Counter, Endpoint, Kubelet, ListenerRole } from './layout.ts';
 export { GUARD_REASONS, type GuardDrops, type GuardReason } from './guard-layout.ts';
 export type { GuardMethod } from './guard-pins.ts';

@@ -25,6 +25,7 @@ import {
   POD_USE_BYTES,
   PROBE_BYTES,
   PROBE_KEY_BYTES,
+  PROBE_PORTS_BYTES,
   RECORD_BYTES,
   ROUTE_BYTES,
   ROUTE_KEY_BYTES,
@@ -80,6 +81,7 @@ export type MapName =
   | 'switched_off'
   | 'kubelets'
   | 'probes'
+  | 'probe_ports'
   | 'probing'
   | 'counters';
 
@@ -132,6 +134,7 @@ const MAPS = {
   switched_off: { version: 1, keyBytes: 8, valueBytes: 8 },
   kubelets: { version: 1, keyBytes: 8, valueBytes: KUBELET_BYTES, fresh: true },
   probes: { version: 1, keyBytes: PROBE_KEY_BYTES, valueBytes: PROBE_BYTES, fresh: true },
+  probe_ports: { version: 1, keyBytes: 8, valueBytes: PROBE_PORTS_BYTES, fresh: true },
   probing: { version: 1, keyBytes: 4, valueBytes: 4, fresh: true },
   counters: { version: 3, keyBytes: 4, valueBytes: 8, fresh: true },
 } as const satisfies Layout['maps'];

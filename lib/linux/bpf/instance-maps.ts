@@ -9,7 +9,7 @@ import type { PinFolder } from './pins.ts';
 /** Those that fill up: of a fixed number of entries, for which pods and their connections compete. */
 const FILLING: ReadonlySet<string> = new Set<MapName>([
   ...(['pods', 'enrolled', 'pod_uses', 'listeners', 'records', 'routes'] as const),
-  ...(['guards', 'guard_drops', 'switched_off', 'probes'] as const),
+  ...(['guards', 'guard_drops', 'switched_off', 'probes', 'probe_ports'] as const),
 ]);
 
 /** How full a map is. */

@@ -24,6 +24,9 @@ export const ROUTE_BYTES = 4;
 export const KUBELET_BYTES = 16;
 export const PROBE_KEY_BYTES = 36;
 export const PROBE_BYTES = 16;
+/** Most ports at which one pod is probed. */
+export const PROBE_PORTS = 32;
+export const PROBE_PORTS_BYTES = 2 * PROBE_PORTS;
 /** `bits` of a route that is a pod's for all destinations: the netns cookie alone. */
 export const ROUTE_COOKIE_BITS = 64;
 
@@ -141,6 +144,13 @@ export function encodeKubelet({ start, pid, pidNamespace }: Kubelet): Buffer {
   out.writeBigUInt64LE(BigInt(start), 0);
   out.writeUInt32LE(pid, 8);
   out.writeUInt32LE(pidNamespace, 12);
+  return out;
+}
+
+/** `struct probe_ports`. @param ports at most {@link PROBE_PORTS}, the rest is left out */
+export function encodeProbePorts(ports: readonly number[]): Buffer {
+  const out = buffer(PROBE_PORTS_BYTES);
+  ports.slice(0, PROBE_PORTS).forEach((port, i) => out.writeUInt16LE(port, 2 * i));
   return out;
 }
 

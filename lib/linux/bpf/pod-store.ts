@@ -12,6 +12,7 @@ import {
   buffer,
   cookieKey,
   cookieOfRoute,
+  encodeProbePorts,
   LISTENER_ROLES,
   listenerKey,
   type ListenerRole,
@@ -48,6 +49,8 @@ export const DEFAULT_CAP = 512;
 /** A link of our own whose pin somebody removed is freed by the kernel a moment later: RCU, then a work queue. */
 const DYING_MS = 200;
 const DYING_STEP_MS = 5;
+/** Of a map about pods, the key that stands for the whole node: bpf/off.h. */
+const OFF_NODE = 0n;
 const ROLES = Object.keys(LISTENER_ROLES) as ListenerRole[];
 
 /** A pod to enrol. Descriptors stay the caller's. */
@@ -180,6 +183,14 @@ export class PodStore {
   /** Brings the map of routes to what the pod has now. */
   followRoutes(pod: GuardRequest): void {
     this.#routes.follow(pod);
+  }
+
+  /** Where the kubelet's probes may pass: at the ports that the pod itself has probed. */
+  setProbePorts(cookie: bigint, ports: readonly number[]): void {
+    const map = this.#maps.map('probe_ports');
+    const [key, wanted] = [cookieKey(cookie), encodeProbePorts(ports)];
+    if (ports.length === 0) map.delete(key);
+    else if (map.get(key)?.equals(wanted) !== true) map.set(key, wanted);
   }
 
   setListeners(cookie: bigint, listeners: Readonly<Record<ListenerRole, number>>): void {
@@ -328,15 +339,17 @@ export class PodStore {
     this.#maps.map('pod_uses').delete(cookieKey(cookie));
     this.#routes.forget(cookie);
     this.#maps.map('switched_off').delete(cookieKey(cookie));
+    this.#maps.map('probe_ports').delete(cookieKey(cookie));
     this.#guards.remove(cookie);
   }
 
   /** Namespaces that have entries somewhere without being enrolled. */
   #strayCookies(): bigint[] {
     const enrolled = new Set(this.#entries.cookies());
-    const named = ['pod_uses', 'listeners', 'records']
+    const named = ['pod_uses', 'listeners', 'records', 'switched_off', 'probe_ports']
       .flatMap((family) => this.#maps.ofFamily(family))
-      .flatMap((map) => map.keys().map((key) => key.readBigUInt64LE(0)));
+      .flatMap((map) => map.keys().map((key) => key.readBigUInt64LE(0)))
+      .filter((cookie) => cookie !== OFF_NODE);
     const routed = this.#maps.map('routes').keys().map(cookieOfRoute);
     const strays = [...named, ...routed].filter((cookie) => !enrolled.has(cookie));
     return [...new Set([...strays, ...this.#guards.strayCookies(enrolled)])];

@@ -209,6 +209,16 @@ export class Redirection {
     for (const key of map.keys()) if (!wanted?.equals(key)) map.delete(key);
   }
 
+  /**
+   * At which ports of an enrolled pod the kubelet's probes pass; nowhere, before this was said.
+   *
+   * @param ports at most {@link PROBE_PORTS}
+   * @throws BpfError BPF_MAP
+   */
+  setProbePorts(pod: Pick<PodHandle, 'cookie'>, ports: readonly number[]): void {
+    this.#pods.setProbePorts(pod.cookie, ports);
+  }
+
   /** What `loam off` switched off: read from the kernel, whoever wrote it. */
   switchedOff(): SwitchedOff {
     return readSwitches(this.#maps.map('switched_off'));

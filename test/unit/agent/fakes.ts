@@ -231,6 +231,12 @@ export class FakeRedirection implements RedirectionPort {
     this.kubelet = kubelet;
   }
 
+  readonly probePorts = new Map<bigint, readonly number[]>();
+
+  setProbePorts(cookie: bigint, ports: readonly number[]): void {
+    this.probePorts.set(cookie, ports);
+  }
+
   stats(): Record<string, number> {
     return { pods: this.pods.size };
   }

@@ -55,6 +55,15 @@ describe('reconciler', () => {
     assert.deepEqual(redirection.calls, ['enrol 7'], 'nothing to do, nothing done');
   });
 
+  it('tells the kernel where a pod is probed, and of a change', () => {
+    source.set({ ...pod('a'), probePorts: [8080] });
+    reconciler.reconcile();
+    assert.deepEqual(redirection.probePorts.get(7n), [8080]);
+    source.set(pod('a'));
+    reconciler.reconcile();
+    assert.deepEqual(redirection.probePorts.get(7n), []);
+  });
+
   it('does not enrol a pod whose listeners cannot be made', () => {
     node.failListen = true;
     source.set(pod('a'));

@@ -244,12 +244,18 @@ describe('pods from the Kubernetes API', () => {
     const hash = '0123456789abcdef0123456789abcdef';
     begin();
     finder.found.set(hash, netns(30));
-    api.set(PODS, apiPod('static', { metadata: { annotations: { 'kubernetes.io/config.hash': hash } } }));
-    const lies = { annotations: { 'kubernetes.io/config.hash': 'uid-web' } };
-    api.set(PODS, apiPod('liar', { metadata: lies }));
+    const said = (value: string, mirror?: string): object => ({
+      annotations: { 'kubernetes.io/config.hash': value, 'kubernetes.io/config.mirror': mirror },
+    });
+    api.set(PODS, apiPod('static', { metadata: said(hash, hash) }));
+    api.set(PODS, apiPod('liar', { metadata: said('uid-web', 'uid-web') }));
+    // An ordinary pod that says it would not be found, and so not be enrolled, or be taken for that one.
+    finder.found.set('uid-claim', netns(31));
+    api.set(PODS, apiPod('claim', { metadata: said(hash) }));
     settle();
     assert.equal(source.state.pods.get('uid-static')?.netns, '/proc/self/fd/30');
     assert.equal(source.state.pods.get('uid-liar')?.netns, undefined);
+    assert.equal(source.state.pods.get('uid-claim')?.netns, '/proc/self/fd/31');
   });
 
   it('has the address and the process of a sandbox from the runtime before the API has them', () => {
