@@ -88,7 +88,12 @@ export class Driver {
   }
 
   static async in(mesh: Mesh, pod: string): Promise<Driver> {
-    const driver = new Driver(await mesh.spawn(pod, 'node', appFile('way-client.mjs')));
+    return Driver.over(await mesh.spawn(pod, 'node', appFile('way-client.mjs')));
+  }
+
+  /** @param child app/way-client.mjs, wherever it runs */
+  static async over(child: ChildProcess): Promise<Driver> {
+    const driver = new Driver(child);
     await driver.#answer(0);
     return driver;
   }
