@@ -9,6 +9,7 @@ import { localCommand } from './commands/local.ts';
 import { offCommand, onCommand } from './commands/off.ts';
 import { testCommand } from './commands/test.ts';
 import { ownVersion } from './version.ts';
+import { waypointCommand } from './commands/waypoint.ts';
 
 /** Commands that load BPF programs, here or in a process of theirs. */
 const NEED_KERNEL = new Set(['demo', 'up', 'bench']);
@@ -40,6 +41,7 @@ const program = new Command('loam')
   .addCommand(checkCommand())
   .addCommand(upgradeCommand())
   .addCommand(uninstallCommand())
+  .addCommand(waypointCommand())
   .addCommand(localCommand())
   .addCommand(offCommand())
   .addCommand(onCommand())

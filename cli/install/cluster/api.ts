@@ -104,6 +104,11 @@ export class ClusterApi {
     return this.#server.href;
   }
 
+  /** The namespace that the kubeconfig's context names; as for kubectl, `default` where it names none. */
+  get namespace(): string {
+    return this.#config.getContextObject(this.#config.getCurrentContext())?.namespace ?? 'default';
+  }
+
   /** @throws ApiError */
   async get<T = unknown>(path: string, query: Query = {}): Promise<T> {
     return (await this.#ask('GET', path, query)) as T;

@@ -3,7 +3,16 @@ import { count, type Counts, type Driver } from '../../mesh/driver.ts';
 import { namespace } from '../support/apps.ts';
 import { TestCluster } from '../support/cluster.ts';
 import { AMBIENT, installed } from '../support/installation.ts';
-import { gateway, programmed, split, USE, wayClient, wayDriver, wayServer, wayService } from '../support/way.ts';
+import {
+  gateway,
+  programmed,
+  split,
+  USE,
+  wayClient,
+  wayDriver,
+  wayServer,
+  wayService,
+} from '../support/way.ts';
 
 const SOCKETS = 8;
 const MANY = 2_000;

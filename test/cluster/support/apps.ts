@@ -4,7 +4,10 @@ import { packageRoot } from '../../../lib/package-root.ts';
 import type { KubeObject } from './resources.ts';
 
 /** A node sees this machine's files, so that no image is made for a script. */
-export const SCRIPTS = { name: 'scripts', hostPath: { path: join(packageRoot(), 'test'), type: 'Directory' } };
+export const SCRIPTS = {
+  name: 'scripts',
+  hostPath: { path: join(packageRoot(), 'test'), type: 'Directory' },
+};
 const NODE = '/usr/local/bin/node';
 
 /** The command line of a script of test/, in a container. @param script for example `mesh/app/server.mjs` */

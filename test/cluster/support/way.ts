@@ -99,9 +99,7 @@ export function split(ns: string, weights: Readonly<Record<string, number>>): Ku
     metadata: { name: 'split', namespace: ns },
     spec: {
       parentRefs: [{ group: '', kind: 'Service', name: 'web', port: 80 }],
-      rules: [
-        { backendRefs: Object.entries(weights).map(([name, weight]) => ({ name, port: 80, weight })) },
-      ],
+      rules: [{ backendRefs: Object.entries(weights).map(([name, weight]) => ({ name, port: 80, weight })) }],
     },
   };
 }

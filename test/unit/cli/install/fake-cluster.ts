@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ApiError } from '../../../../cli/install/cluster/api.ts';
+import { ApiError, type ApiObject, type ClusterApi } from '../../../../cli/install/cluster/api.ts';
 import { objectPath } from '../../../../cli/install/cluster/kinds.ts';
 import { definitions } from '../../../../cli/install/crds.ts';
 import type { CheckSubject } from '../../../../cli/install/check/subject.ts';
@@ -119,6 +119,31 @@ export class FakeCluster {
     });
   }
 
+  /** The API, for who writes to it as well. What is applied is there at once; no controller makes anything of it. */
+  get writable(): Pick<ClusterApi, 'find' | 'list' | 'apply' | 'merge' | 'delete'> {
+    const { find, list } = this.subject().api;
+    return {
+      ...{ find, list },
+      apply: (path, body) => {
+        const before = this.objects.get(path);
+        const uid = before?.metadata['uid'] ?? `uid of ${path}`;
+        const manifest = structuredClone(body) as Fake;
+        this.put({ ...before, ...manifest, metadata: { ...before?.metadata, ...manifest.metadata, uid } });
+        return Promise.resolve(this.objects.get(path) as unknown as ApiObject);
+      },
+      merge: (path, body) => {
+        const found = this.objects.get(path);
+        if (found === undefined) return Promise.reject(new ApiError(404, `PATCH ${path}: 404`));
+        const { labels = {} } = (body as { metadata: { labels?: Record<string, string | null> } }).metadata;
+        for (const [key, value] of Object.entries(labels))
+          if (value === null) delete found.metadata.labels[key];
+          else found.metadata.labels[key] = value;
+        return Promise.resolve(found as unknown as ApiObject);
+      },
+      delete: (path) => Promise.resolve(this.objects.delete(path)),
+    };
+  }
+
   subject(installed = true): CheckSubject {
     const values = valuesOf([]) as unknown as Json;
     return {
@@ -158,7 +183,17 @@ export class FakeCluster {
       const collection = at.slice(0, at.lastIndexOf('/'));
       if (!collection.endsWith(`/${plural}`) || !collection.startsWith(root)) return [];
       const wanted = labelSelector === '' ? [] : labelSelector.split(',').map((each) => each.split('='));
-      return wanted.every(([key = '', value]) => object.metadata.labels[key] === value) ? [object] : [];
+      const labels = object.metadata.labels;
+      // `key`, `key=value`, `key!=value`
+      return wanted.every(([key = '', value]) =>
+        value === undefined
+          ? key in labels
+          : key.endsWith('!')
+            ? labels[key.slice(0, -1)] !== value
+            : labels[key] === value,
+      )
+        ? [object]
+        : [];
     });
   }
 
