@@ -1,7 +1,7 @@
 /** How a waypoint is: what its Gateway says, and what its Deployment and pods say. */
 import type { V1Deployment, V1Pod } from '@kubernetes/client-node';
 import { collectionPath } from '../install/cluster/kinds.ts';
-import { reasonOf } from '../install/cluster/rollout.ts';
+import { reasonOf } from '../install/cluster/pod-reasons.ts';
 import {
   conditionOf,
   DEFAULT_WAYPOINT_FOR,
