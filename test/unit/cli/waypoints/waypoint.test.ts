@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import { InstallError } from '../../../../cli/install/errors.ts';
-import { applyWaypoint, useInNamespace, waitForWaypoint } from '../../../../cli/waypoint/apply.ts';
-import { gateways, needGateway, type WaypointWish } from '../../../../cli/waypoint/gateway.ts';
-import { healthOf, isWell, type WaypointHealth } from '../../../../cli/waypoint/health.ts';
-import { removeWaypoints } from '../../../../cli/waypoint/remove.ts';
-import { listText, statusText } from '../../../../cli/waypoint/text.ts';
-import { usersOfWaypoints } from '../../../../cli/waypoint/users.ts';
+import { applyWaypoint, useInNamespace, waitForWaypoint } from '../../../../cli/waypoints/apply.ts';
+import { gateways, needGateway, type WaypointWish } from '../../../../cli/waypoints/gateway.ts';
+import { healthOf, isWell, type WaypointHealth } from '../../../../cli/waypoints/health.ts';
+import { removeWaypoints } from '../../../../cli/waypoints/remove.ts';
+import { listText, statusText } from '../../../../cli/waypoints/text.ts';
+import { usersOfWaypoints } from '../../../../cli/waypoints/users.ts';
 import { FakeCluster } from '../install/fake-cluster.ts';
 
 const WISH: WaypointWish = {
