@@ -5,7 +5,8 @@ import type { Principal } from './auth/principal.ts';
 import { CA_SERVICE, CaService } from './ca/service.ts';
 import { ServingCertificate } from './ca/serving-certificate.ts';
 import { NO_EGRESS } from './compile/egress/compile.ts';
-import { type CompiledMesh, compileMesh } from './compile/mesh.ts';
+import { MeshCompiler } from './compile/incremental.ts';
+import type { CompiledMesh } from './compile/mesh.ts';
 import type { Config } from './config.ts';
 import { ControllerError } from './errors.ts';
 import type { Platform } from './platform/platform.ts';
@@ -17,7 +18,7 @@ import { reportFiles, reportObjects, reportWarnings, type StatusReport } from '.
 import { StatusServer } from './status/server.ts';
 import { ControllerMetrics } from './telemetry/metrics.ts';
 import { XDS_SERVICE, XdsService } from './xds/service.ts';
-import { EMPTY_SNAPSHOT, makeSnapshot, sameContent, type Snapshot } from './xds/snapshot.ts';
+import { EMPTY_SNAPSHOT, makeSnapshot, patchSnapshot, sameContent, type Snapshot } from './xds/snapshot.ts';
 
 /** Requests are small: subscriptions, acknowledgements, one certificate request. */
 const MAX_REQUEST_BYTES = 8 * 1024 * 1024;
@@ -51,8 +52,11 @@ export class Controller {
   #serving: ServingCertificate | undefined;
   #grpc: grpc.Server | undefined;
   #http: readonly Server[] = [];
+  readonly #compiler = new MeshCompiler();
   #mesh: CompiledMesh = NOTHING;
   #snapshot: Snapshot = EMPTY_SNAPSHOT;
+  /** The snapshot lacks what was compiled: there was no telling yet. */
+  #unpublished = true;
   #compiling: NodeJS.Timeout | undefined;
   #restUntilMs = -Infinity;
 
@@ -213,19 +217,27 @@ export class Controller {
 
   #compileNow(started: number): void {
     const { clusterId, trustDomain, rootNamespace } = this.#config;
-    const objects = [...this.#platform.source.current.objects.values()].map(({ object }) => object);
-    this.#mesh = compileMesh({
-      objects,
+    const { mesh, patch } = this.#compiler.compile({
+      objects: this.#platform.source.current.objects,
       assignments: this.#platform.assignments.current,
       clusterId,
       trustDomain,
       rootNamespace,
       ...(this.#sessionSecret !== undefined && { sessionSecret: this.#sessionSecret }),
     });
+    this.#mesh = mesh;
     // Until it is known what is true, nodes keep what they have: an incomplete picture would take things away.
-    if (!this.#knowsPods()) return;
+    if (!this.#knowsPods()) {
+      this.#unpublished = true;
+      return;
+    }
     const before = this.#snapshot;
-    const next = makeSnapshot(before.generation + 1, this.#mesh, before);
+    const generation = before.generation + 1;
+    const next =
+      patch === undefined || this.#unpublished
+        ? makeSnapshot(generation, mesh, before)
+        : patchSnapshot(generation, before, patch);
+    this.#unpublished = false;
     this.#metrics.compile.observe((performance.now() - started) / MS_PER_S);
     if (before.generation > 0 && sameContent(before, next)) return;
     this.#snapshot = next;

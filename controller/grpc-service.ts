@@ -33,8 +33,9 @@ function codec(
   onRead?: OnRequest,
 ): Record<string, unknown> {
   return {
-    [`${side}Serialize`]: (message: MessageShape<DescMessage>): Buffer =>
-      Buffer.from(toBinary(schema, message)),
+    // What is encoded already, because many get it, goes out as it is.
+    [`${side}Serialize`]: (message: MessageShape<DescMessage> | Buffer): Buffer =>
+      Buffer.isBuffer(message) ? message : Buffer.from(toBinary(schema, message)),
     [`${side}Deserialize`]: (bytes: Uint8Array): unknown => {
       const message = fromBinary(schema, bytes);
       onRead?.(message, bytes.length);

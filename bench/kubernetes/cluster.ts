@@ -1,6 +1,7 @@
-/** The API server of a large cluster, in a process of its own, for bench/kubernetes/main.ts. */
+/** The API server of a large cluster, in a process of its own, for bench/kubernetes/main.ts and controller.ts. */
 import { READ_KINDS } from '../../controller/sources/kubernetes/kinds.ts';
 import { FakeKubeApi, type FakeObject } from '../../test/support/fake-kube-api.ts';
+import { StandIn } from './stand-in.ts';
 
 const NAMESPACES = 200;
 const NODES = 100;
@@ -17,13 +18,20 @@ for (let n = 0; n < NAMESPACES; n += 1) {
 }
 for (let s = 0; s < services; s += 1) put('Service', service(s));
 for (let p = 0; p < pods; p += 1) put('Pod', pod(p, 'v1'));
+const standIn = new StandIn();
+api.answer = (method, path, body) => standIn.answer(method, path, body);
 process.send?.({ access: api.access });
 
-/** Each message changes one pod. */
+/** Each `change` changes one pod: its label `version` becomes `changed-<n>`; `root` asks for the mesh's root certificate. */
 let changes = 0;
-process.on('message', () => {
+process.on('message', (what) => {
+  if (what === 'root') {
+    process.send?.({ root: standIn.secret('loam-ca', 'root-cert.pem') });
+    return;
+  }
   changes += 1;
   put('Pod', pod(changes % pods, `changed-${changes}`));
+  process.send?.({ changed: `changed-${changes}`, atMs: performance.timeOrigin + performance.now() });
 });
 process.on('disconnect', () => process.exit());
 

@@ -1,19 +1,19 @@
-import { create, toBinary } from '@bufbuild/protobuf';
-import { type Authorization, AuthorizationSchema } from '../../proto/gen/istio/security/authorization_pb.js';
+import { create } from '@bufbuild/protobuf';
 import { AddressSchema } from '../../proto/gen/istio/workload/workload_pb.js';
-import { spiffeUri } from '../../lib/spiffe.ts';
 import { WAYPOINT_CLASS } from '../model/gateway-api.ts';
-import { type KubeObject, namespaceOf, type Pod, type Service } from '../model/objects.ts';
+import { type KubeObject, type Namespace, namespaceOf, type Pod, type Service } from '../model/objects.ts';
 import type { Assignments } from '../sources/assignments.ts';
-import { compileAuthorization, type CompiledPolicy, isAttached, policyName } from './authorization.ts';
-import { compileEgress, type EgressPlan, type PlacedPod } from './egress/compile.ts';
+import { compileAuthorization } from './authorization.ts';
+import { EgressCompiler, EgressMemo, type EgressPlan } from './egress/compile.ts';
 import { group } from './group.ts';
+import { nodeAddresses } from './localities.ts';
+import { Memo, sameItems } from './memo.ts';
 import { type Outcome, Outcomes } from './outcomes.ts';
 import { planPeerAuthentication } from './peer-authentication.ts';
+import { addPolicy, PodSet, refText } from './pod-set.ts';
 import { conditionsAtPods } from './policy-conditions.ts';
-import { nodeAddresses } from './localities.ts';
-import { addAddress, Claims, type CompiledResource } from './resources.ts';
-import { compileSlice, SliceIndex } from './slices.ts';
+import { PodCompiler, PodMemo } from './pods.ts';
+import { addAddress, Claims, type CompiledResource, encodeAddress } from './resources.ts';
 import {
   compileService,
   serviceAddresses,
@@ -21,19 +21,12 @@ import {
   servicePending,
   type WaypointLookup,
 } from './services.ts';
+import { compileSlice, SliceIndex } from './slices.ts';
 import { planWaypoint } from './waypoints/address.ts';
 import { compileWaypoints, type WaypointResources } from './waypoints/compile.ts';
 import { gatewayConditions } from './waypoints/conditions.ts';
-import { guardPod, type PolicyAtPods } from './waypoints/guard-pod.ts';
+import type { PolicyAtPods } from './waypoints/guard-pod.ts';
 import { keyOf, makeWorld, waypointOfService, type World } from './waypoints/world.ts';
-import {
-  compileWorkload,
-  identityOf,
-  isMeshPod,
-  placementOf,
-  selectingServices,
-  workloadUid,
-} from './workloads.ts';
 
 export type { Outcome } from './outcomes.ts';
 export type { CompiledResource } from './resources.ts';
@@ -64,35 +57,86 @@ export interface CompiledMesh {
   readonly waypointIdentities: ReadonlyMap<string, string>;
 }
 
+/** What was encoded by earlier compilations of the same mesh. */
+export interface Memos {
+  readonly services: Memo<ServiceInput>;
+  readonly pods: PodMemo;
+  readonly egress: EgressMemo;
+}
+
+/** All that goes into the resource of a Service. */
+interface ServiceInput {
+  readonly service: Service;
+  readonly namespace: Namespace | undefined;
+  readonly ips: readonly string[];
+  /** All that is looked up of Gateways. */
+  readonly gateways: string;
+}
+
+export function makeMemos(): Memos {
+  return {
+    services: new Memo<ServiceInput>(
+      (a, b) =>
+        a.service === b.service &&
+        a.namespace === b.namespace &&
+        a.gateways === b.gateways &&
+        sameItems(a.ips, b.ips),
+    ),
+    pods: new PodMemo(),
+    egress: new EgressMemo(),
+  };
+}
+
+/** A mesh as it was compiled, with what it takes to change a part of it. */
+export interface Build {
+  readonly mesh: CompiledMesh;
+  readonly world: World;
+  readonly addresses: Map<string, CompiledResource>;
+  readonly claims: Claims;
+  readonly pods: PodSet;
+  readonly egress: EgressCompiler;
+  /** That of `mesh.egress`. */
+  readonly egressByNode: Map<string, Map<string, CompiledResource>>;
+}
+
 /** What has been compiled so far. */
-interface Build {
+interface Parts {
   readonly input: CompileInput;
   readonly world: World;
   readonly slices: SliceIndex;
+  readonly memos: Memos;
   readonly addresses: Map<string, CompiledResource>;
   readonly authorizations: Map<string, CompiledResource>;
-  readonly identities: Map<string, Set<string>>;
   readonly outcomes: Outcomes;
   readonly claims: Claims;
   readonly gateways: WaypointLookup;
+  /** All that can be looked up by `gateways`. */
+  readonly gatewaysText: string;
 }
 
 /** Compiles the whole mesh. Pure: equal input gives equal bytes, so that an unchanged resource keeps its version. */
 export function compileMesh(input: CompileInput): CompiledMesh {
+  return buildMesh(input, makeMemos()).mesh;
+}
+
+/** Compiles the whole mesh, and encodes what `memos` do not have. */
+export function buildMesh(input: CompileInput, memos: Memos): Build {
   const world = makeWorld(group(input.objects), input);
-  const build: Build = {
-    input,
-    world,
+  const outcomes = new Outcomes();
+  for (const memo of [memos.services, memos.pods, memos.egress]) memo.begin();
+  const parts: Parts = {
+    ...{ input, world, memos, outcomes },
     slices: new SliceIndex(world.objects.slices, world.services),
     addresses: new Map(),
     authorizations: new Map(),
-    identities: new Map(),
-    outcomes: new Outcomes(),
     claims: new Claims(),
     gateways: (key) => {
       const gateway = world.waypoints.get(key)?.gateway;
       return gateway === undefined ? undefined : { labels: gateway.metadata.labels ?? {} };
     },
+    gatewaysText: JSON.stringify(
+      [...world.waypoints].map(([key, { gateway }]) => [key, gateway.metadata.labels ?? {}]),
+    ),
   };
   const policies = world.objects.policies.map((policy) => {
     const compiled = compileAuthorization(policy, input.rootNamespace, (key) => {
@@ -100,33 +144,38 @@ export function compileMesh(input: CompileInput): CompiledMesh {
       return service !== undefined && waypointOfService(service, world).state !== 'none';
     });
     const { authorization, pending, message } = compiled;
-    build.outcomes.add(policy, {
+    outcomes.add(policy, {
       ...(pending === undefined ? { message } : { pending: message }),
-      compiledTo: authorization === undefined ? [] : [addPolicy(build.authorizations, authorization)],
+      compiledTo: authorization === undefined ? [] : [addPolicy(parts.authorizations, authorization)],
       conditions: conditionsAtPods(compiled),
     });
     return { policy, ...compiled };
   });
   // What is assigned is known to be true, a manifest only claims.
-  addGateways(build);
-  addServices(build);
-  const pods = addPods(build, policies);
-  addSlices(build);
-  const waypoints = compileWaypoints(world, build.outcomes);
-  const egress = compileEgress(world.objects, pods, input.rootNamespace, build.outcomes);
-  return {
-    addresses: build.addresses,
-    authorizations: build.authorizations,
+  addGateways(parts);
+  addServices(parts);
+  const pods = addPods(parts, policies);
+  addSlices(parts);
+  const waypoints = compileWaypoints(world, outcomes);
+  const egress = new EgressCompiler(world.objects, input.rootNamespace, memos.egress);
+  const plan = egress.compile(pods.placed(), outcomes);
+  const { addresses, authorizations, claims } = parts;
+  const mesh: CompiledMesh = {
+    addresses,
+    authorizations,
     waypoints: waypoints.resources,
     served: waypoints.served,
-    egress,
-    outcomes: build.outcomes.all(),
-    identities: build.identities,
+    egress: plan,
+    get outcomes() {
+      return outcomes.all();
+    },
+    identities: pods.identities,
     waypointIdentities: new Map([...world.waypoints].map(([key, { identity }]) => [key, identity])),
   };
+  return { mesh, world, addresses, claims, pods, egress, egressByNode: plan.byNode };
 }
 
-function addGateways({ input, world, addresses, outcomes, claims }: Build): void {
+function addGateways({ input, world, addresses, outcomes, claims }: Parts): void {
   for (const gateway of world.objects.gateways) {
     const waypoint = world.waypoints.get(keyOf(gateway));
     const assignment = input.assignments.gateways?.[keyOf(gateway)];
@@ -156,7 +205,16 @@ function addGateways({ input, world, addresses, outcomes, claims }: Build): void
   }
 }
 
-function addServices({ input, world, addresses, outcomes, claims, gateways }: Build): void {
+function addServices({
+  input,
+  world,
+  memos,
+  addresses,
+  outcomes,
+  claims,
+  gateways,
+  gatewaysText,
+}: Parts): void {
   for (const service of [...world.objects.servicesByNamespace.values()].flat()) {
     const ips = serviceAddresses(service, input.assignments);
     const pending = servicePending(service, input.assignments) ?? claims.claim(ips, refText(service));
@@ -165,81 +223,34 @@ function addServices({ input, world, addresses, outcomes, claims, gateways }: Bu
       continue;
     }
     const namespace = world.objects.namespaces.get(namespaceOf(service));
-    const compiled = compileService(service, namespace, input.assignments, gateways);
-    const name = serviceKey(compiled);
-    addAddress(addresses, name, create(AddressSchema, { type: { case: 'service', value: compiled } }), ips);
-    outcomes.add(service, { compiledTo: [`Address ${name}`] });
+    const from = { service, namespace, ips, gateways: gatewaysText };
+    const resource = memos.services.get(keyOf(service), from, () => {
+      const value = compileService(service, namespace, input.assignments, gateways);
+      const address = create(AddressSchema, { type: { case: 'service', value } });
+      return encodeAddress(serviceKey(value), address, ips);
+    });
+    addresses.set(resource.name, resource);
+    outcomes.add(service, { compiledTo: [`Address ${resource.name}`] });
   }
 }
 
-/** @returns those that run somewhere in a network of their own */
-function addPods(build: Build, policies: readonly PolicyAtPods[]): PlacedPod[] {
-  const { input, world, slices, addresses, authorizations, identities, outcomes, claims, gateways } = build;
+function addPods(parts: Parts, policies: readonly PolicyAtPods[]): PodSet {
+  const { input, world, slices, memos, addresses, authorizations, outcomes, claims } = parts;
+  const { gateways, gatewaysText } = parts;
   const { objects } = world;
-  const peers = planPeerAuthentication(objects.peerAuthentications, input.rootNamespace);
-  const waypointIdentities = new Map([...world.waypoints.values()].map((each) => [each.identity, each.key]));
-  const placedPods: PlacedPod[] = [];
-  let usesStaticStrict = false;
-  for (const { pod, placed } of assignedFirst(objects.pods, input.assignments)) {
-    if (placed.state === 'pending') {
-      outcomes.add(pod, { pending: placed.reason });
-      continue;
-    }
-    const { placement } = placed;
-    // Pods in their node's network share its address: it names none of them.
-    const ips = pod.spec.hostNetwork === true ? [] : placement.addresses;
-    const namespaceName = namespaceOf(pod);
-    const uid = workloadUid(input.clusterId, namespaceName, pod.metadata.name);
-    const pending = addresses.has(uid)
-      ? `an instance of a waypoint has its name: ${uid}`
-      : claims.claim(ips, refText(pod));
-    if (pending !== undefined) {
-      outcomes.add(pod, { pending });
-      continue;
-    }
-    const namespace = objects.namespaces.get(namespaceName);
-    const selecting = selectingServices(pod, objects.servicesByNamespace.get(namespaceName) ?? []);
-    const bySlices = slices.membershipOf(pod, placement.addresses, selecting);
-    const services = [...selecting, ...bySlices.own];
-    const attached = attachedPolicies(pod, services, policies);
-    const peer = peers.policyFor(namespaceName, pod.metadata.labels ?? {});
-    if (peer !== undefined) attached.push(policyName(peer));
-    usesStaticStrict ||= peer === peers.staticStrict;
-    if (isMeshPod(pod, namespace)) {
-      for (const guard of guardPod(pod, services, policies, world, outcomes)) {
-        addPolicy(authorizations, guard);
-        attached.push(policyName(guard));
-      }
-    }
-    const context = {
-      ...{ ...input, namespace, services, policies: attached.sort(), gateways },
-      foreignServices: bySlices.foreign,
-      localities: world.localities,
-    };
-    const workload = compileWorkload(pod, placement, context);
-    const address = create(AddressSchema, { type: { case: 'workload', value: workload } });
-    addAddress(addresses, workload.uid, address, ips, Object.keys(workload.services));
-    outcomes.add(pod, { compiledTo: [`Address ${workload.uid}`] });
-    if (pod.spec.hostNetwork !== true)
-      placedPods.push({ pod, uid, node: placement.node, inMesh: isMeshPod(pod, namespace) });
-    if (!isMeshPod(pod, namespace)) {
-      outcomes.add(pod, { message: 'not in the mesh' });
-      continue;
-    }
-    const identity = spiffeUri(identityOf(pod, input.trustDomain));
-    const taken = waypointIdentities.get(identity);
-    if (taken !== undefined) {
-      // With it the pod could reach what only the waypoint may reach.
-      outcomes.add(pod, { pending: `gets no certificate: ${identity} is the identity of Gateway ${taken}` });
-      continue;
-    }
-    const own = identities.get(placement.node) ?? new Set<string>();
-    identities.set(placement.node, own.add(identity));
-  }
-  if (usesStaticStrict) addPolicy(authorizations, peers.staticStrict);
+  const { clusterId, trustDomain, rootNamespace } = input;
+  const peers = planPeerAuthentication(objects.peerAuthentications, rootNamespace);
+  const compiler = new PodCompiler(
+    { clusterId, trustDomain, world, slices, policies, peers, gateways, gatewaysText },
+    memos.pods,
+  );
+  const pods = new PodSet({ clusterId, compiler, addresses, authorizations, outcomes, claims });
+  for (const [key, pod] of assignedFirst(objects.pods, input.assignments))
+    pods.add(key, pod, input.assignments);
+  if (pods.usesStaticStrict) addPolicy(authorizations, peers.staticStrict);
   for (const object of objects.peerAuthentications) {
     const policy = peers.policyOf(object);
-    const isSent = policy !== undefined && (policy !== peers.staticStrict || usesStaticStrict);
+    const isSent = policy !== undefined && (policy !== peers.staticStrict || pods.usesStaticStrict);
     const compiledTo = isSent ? [addPolicy(authorizations, policy)] : [];
     outcomes.add(object, {
       message: peers.message(object),
@@ -247,11 +258,11 @@ function addPods(build: Build, policies: readonly PolicyAtPods[]): PlacedPod[] {
       conditions: peers.conditions(object),
     });
   }
-  return placedPods;
+  return pods;
 }
 
 /** After the pods: what has a pod's address is that pod. */
-function addSlices({ input, world, slices, addresses, outcomes, claims }: Build): void {
+function addSlices({ input, world, slices, addresses, outcomes, claims }: Parts): void {
   const served = new Set(slices.served.map(({ slice }) => slice));
   const ofNodes = new Set(world.objects.nodes.flatMap(nodeAddresses));
   for (const slice of world.objects.slices)
@@ -271,43 +282,13 @@ function addSlices({ input, world, slices, addresses, outcomes, claims }: Build)
   }
 }
 
-function refText(object: KubeObject): string {
-  return `${object.kind} ${namespaceOf(object)}/${object.metadata.name}`;
-}
-
 /** An assigned address is known to be true, one in a manifest only claimed: the former are served first. */
-function assignedFirst(
-  pods: readonly Pod[],
-  assignments: Assignments,
-): { pod: Pod; placed: ReturnType<typeof placementOf> }[] {
-  const isAssigned = (pod: Pod): boolean =>
-    Object.hasOwn(assignments.pods, `${namespaceOf(pod)}/${pod.metadata.name}`);
-  return [...pods.filter(isAssigned), ...pods.filter((pod) => !isAssigned(pod))].map((pod) => ({
-    pod,
-    placed: placementOf(pod, assignments),
-  }));
-}
-
-function attachedPolicies(
-  pod: Pod,
-  services: readonly Service[],
-  policies: readonly CompiledPolicy[],
-): string[] {
-  const names = new Set(services.map(({ metadata }) => metadata.name));
-  return policies.flatMap(({ authorization, attachment }) =>
-    authorization !== undefined && isAttached(attachment, namespaceOf(pod), pod.metadata.labels ?? {}, names)
-      ? [policyName(authorization)]
-      : [],
-  );
-}
-
-function addPolicy(resources: Map<string, CompiledResource>, authorization: Authorization): string {
-  const name = policyName(authorization);
-  resources.set(name, {
-    name,
-    bytes: toBinary(AuthorizationSchema, authorization),
-    aliases: [],
-    members: [],
-  });
-  return `Authorization ${name}`;
+function assignedFirst(pods: readonly Pod[], assignments: Assignments): [string, Pod][] {
+  const assigned: [string, Pod][] = [];
+  const others: [string, Pod][] = [];
+  for (const pod of pods) {
+    const key = keyOf(pod);
+    (Object.hasOwn(assignments.pods, key) ? assigned : others).push([key, pod]);
+  }
+  return assigned.concat(others);
 }

@@ -31,20 +31,32 @@ export interface Note {
   readonly warning?: string;
 }
 
+/** Takes what a part of the compiler has to say about an object. */
+export type Noting = Pick<Outcomes, 'add'>;
+
 /** Gathers what the parts of the compiler say about each object, in the order in which they say it. */
 export class Outcomes {
   readonly #notes = new Map<string, Note[]>();
+  #merged: ReadonlyMap<string, Outcome> | undefined;
 
   add(object: KubeObject, note: Note): void {
+    this.#merged = undefined;
     const key = objectKey(refOf(object));
     const notes = this.#notes.get(key);
     if (notes === undefined) this.#notes.set(key, [note]);
     else notes.push(note);
   }
 
-  /** By objectKey. */
-  all(): Map<string, Outcome> {
-    return new Map([...this.#notes].map(([key, notes]) => [key, merge(notes)]));
+  /** Takes back what was said about an object. */
+  forget(object: KubeObject): void {
+    this.#merged = undefined;
+    this.#notes.delete(objectKey(refOf(object)));
+  }
+
+  /** By objectKey. Merged when somebody asks: most compilations are over before anybody does. */
+  all(): ReadonlyMap<string, Outcome> {
+    this.#merged ??= new Map([...this.#notes].map(([key, notes]) => [key, merge(notes)]));
+    return this.#merged;
   }
 }
 

@@ -12,7 +12,18 @@ export interface CompiledResource {
   readonly members: readonly string[];
 }
 
-/** Adds a service or workload, to be found by its addresses. `members` are the services that a workload belongs to. */
+/** A service or workload, to be found by its addresses. `members` are the services that a workload belongs to. */
+export function encodeAddress(
+  name: string,
+  address: Address,
+  ips: readonly string[],
+  members: readonly string[] = [],
+): CompiledResource {
+  const aliases = ips.map((ip) => `/${canonicalAddress(ip)}`);
+  return { name, bytes: toBinary(AddressSchema, address), aliases, members };
+}
+
+/** Adds a service or workload. */
 export function addAddress(
   resources: Map<string, CompiledResource>,
   name: string,
@@ -20,17 +31,18 @@ export function addAddress(
   ips: readonly string[],
   members: readonly string[] = [],
 ): void {
-  resources.set(name, {
-    name,
-    bytes: toBinary(AddressSchema, address),
-    aliases: ips.map((ip) => `/${canonicalAddress(ip)}`),
-    members,
-  });
+  resources.set(name, encodeAddress(name, address, ips, members));
 }
 
 /** What is addressed by what: an address stands for one identity, a name for one resource. */
 export class Claims {
   readonly #owners = new Map<string, string>();
+  #refused = 0;
+
+  /** How often somebody did not get an address since it was another's. */
+  get refused(): number {
+    return this.#refused;
+  }
 
   /** Who has claimed an address. */
   ownerOf(address: string): string | undefined {
@@ -41,9 +53,16 @@ export class Claims {
   claim(wanted: readonly string[], who: string): string | undefined {
     for (const each of wanted) {
       const owner = this.#owners.get(each);
-      if (owner !== undefined) return `its address ${each} belongs to ${owner} already`;
+      if (owner === undefined) continue;
+      this.#refused += 1;
+      return `its address ${each} belongs to ${owner} already`;
     }
     for (const each of wanted) this.#owners.set(each, who);
     return undefined;
+  }
+
+  /** Gives back what was claimed. */
+  release(claimed: readonly string[]): void {
+    for (const each of claimed) this.#owners.delete(each);
   }
 }

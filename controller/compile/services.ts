@@ -12,7 +12,8 @@ import {
 } from '../../proto/gen/istio/workload/workload_pb.js';
 import { familyOf, givenClusterIps, type IpFamily, serviceFamilies } from '../../lib/ip-families.ts';
 import { assertNever } from '../../lib/assert-never.ts';
-import type { Labels, Namespace, Service, ServicePort } from '../model/objects.ts';
+import { labelsMatch } from '../model/labels.ts';
+import type { Labels, Namespace, Pod, Service, ServicePort } from '../model/objects.ts';
 import { namespaceOf } from '../model/objects.ts';
 import type { Assignments } from '../sources/assignments.ts';
 import { addressBytes, canonicalAddress } from './addresses.ts';
@@ -146,6 +147,34 @@ function loadBalancingOf(service: Service): MeshService['loadBalancing'] {
       return publishNotReadyAddresses === true
         ? { ...base, routingPreference: [], mode: LoadBalancing_Mode.UNSPECIFIED_MODE }
         : undefined;
+  }
+}
+
+/** The Services of a namespace by their selectors, so that a pod need not be compared with each. */
+export class ServiceIndex {
+  /** By one label of the selector, as `key=value`; each with its place among all. */
+  readonly #byLabel = new Map<string, { readonly at: number; readonly service: Service }[]>();
+
+  constructor(services: readonly Service[]) {
+    for (const [at, service] of services.entries()) {
+      const [first] = Object.entries(service.spec.selector ?? {});
+      // Without a selector it selects nothing.
+      if (first === undefined) continue;
+      const label = first.join('=');
+      const same = this.#byLabel.get(label);
+      if (same === undefined) this.#byLabel.set(label, [{ at, service }]);
+      else same.push({ at, service });
+    }
+  }
+
+  /** Those whose selector a pod has, in their order. */
+  selecting({ metadata: { labels = {} } }: Pod): readonly Service[] {
+    const found = Object.entries(labels).flatMap((label) =>
+      (this.#byLabel.get(label.join('=')) ?? []).filter(({ service }) =>
+        labelsMatch(service.spec.selector ?? {}, labels),
+      ),
+    );
+    return found.sort((a, b) => a.at - b.at).map(({ service }) => service);
   }
 }
 

@@ -61,6 +61,11 @@ export class SliceIndex {
     return this.#served;
   }
 
+  /** Whether an endpoint has that address (canonical). */
+  names(address: string): boolean {
+    return this.#byAddress.has(address);
+  }
+
   /**
    * The Services that a pod serves by slices: those that take connections by the slice's word (`ready`).
    *

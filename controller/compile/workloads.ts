@@ -9,7 +9,6 @@ import {
 } from '../../proto/gen/istio/workload/workload_pb.js';
 import { isEnrolled } from '../../lib/enrolment.ts';
 import type { Identity } from '../../lib/spiffe.ts';
-import { labelsMatch } from '../model/labels.ts';
 import { namespaceOf, type Namespace, type Pod, type Service } from '../model/objects.ts';
 import type { Assignments } from '../sources/assignments.ts';
 import { addressBytes, canonicalAddress } from './addresses.ts';
@@ -136,16 +135,6 @@ function waypointOfPod(pod: Pod, { namespace, services, gateways }: WorkloadCont
 
 export function workloadUid(clusterId: string, namespace: string, name: string): string {
   return `${clusterId}//Pod/${namespace}/${name}`;
-}
-
-/** The Services of the pod's namespace whose selector it has. */
-export function selectingServices(pod: Pod, services: readonly Service[]): Service[] {
-  return services.filter(
-    ({ spec: { selector } }) =>
-      selector !== undefined &&
-      Object.keys(selector).length > 0 &&
-      labelsMatch(selector, pod.metadata.labels),
-  );
 }
 
 function servicesOf(pod: Pod, services: readonly Service[]): Workload['services'] {

@@ -1,9 +1,4 @@
-import { create } from '@bufbuild/protobuf';
-import {
-  type DeltaDiscoveryRequest,
-  type DeltaDiscoveryResponse,
-  DeltaDiscoveryResponseSchema,
-} from '../../proto/gen/envoy/discovery_pb.js';
+import type { DeltaDiscoveryRequest } from '../../proto/gen/envoy/discovery_pb.js';
 import {
   ADDRESS_TYPE,
   AUTHORIZATION_TYPE,
@@ -18,6 +13,7 @@ import {
 import { type Delta, TypeSubscription } from './type-subscription.ts';
 import { refusedNames } from './refused-names.ts';
 import { inWaypointOrder } from './waypoint-order.ts';
+import { RESOURCE_OVERHEAD_BYTES } from './wildcard-progress.ts';
 
 /** How far one type of one node has come. */
 export interface TypeProgress {
@@ -31,14 +27,24 @@ export interface TypeProgress {
   readonly refused?: readonly string[];
 }
 
+/** One message for the client, not encoded yet. */
+export interface OutgoingResponse {
+  readonly typeUrl: TypeUrl;
+  readonly nonce: string;
+  readonly systemVersionInfo: string;
+  readonly resources: readonly VersionedResource[];
+  /** Whether the client is told by what else it could have asked. */
+  readonly withAliases: boolean;
+  readonly removedResources: readonly string[];
+}
+
 export interface DeltaStreamOptions {
   /** Puts one message on the wire. */
-  readonly send: (response: DeltaDiscoveryResponse) => void;
+  readonly send: (response: OutgoingResponse) => void;
 }
 
 /** gRPC clients accept messages of 4 MiB unless told otherwise. */
 const MAX_RESPONSE_BYTES = 3 * 1024 * 1024;
-const RESOURCE_OVERHEAD_BYTES = 256;
 const NAME_OVERHEAD_BYTES = 8;
 const MAX_NACK_TEXT = 500;
 /** Of a refusal that is searched for names: our clients write half of it at most, and each name is searched for. */
@@ -91,7 +97,10 @@ export class DeltaStream {
 
   /** The newest state. The types of a view stay the same for the life of a stream. */
   setView(view: View): void {
+    const former = this.#view;
     this.#view = view;
+    for (const [typeUrl, { subscription }] of this.#types)
+      subscription.advance(former.types.get(typeUrl) ?? NOTHING, this.#resources(typeUrl));
   }
 
   /**
@@ -129,14 +138,15 @@ export class DeltaStream {
     });
     for (const { typeUrl, state } of rules)
       this.#send(typeUrl, state, ({ upserts }) => ({ upserts, removed: [] }));
-    const rulesOut = rules.every(({ typeUrl, state }) => this.#delta(typeUrl, state).upserts.length === 0);
+    const rulesOut = rules.every(({ typeUrl, state }) => this.#some(typeUrl, state).upserts.length === 0);
     if (addresses !== undefined && rulesOut) this.#send(ADDRESS_TYPE, addresses, (delta) => delta);
-    const addressesOut = addresses === undefined || isEmpty(this.#delta(ADDRESS_TYPE, addresses));
+    const addressesOut = addresses === undefined || isEmpty(this.#some(ADDRESS_TYPE, addresses));
     if (rulesOut && addressesOut)
       for (const { typeUrl, state } of rules) this.#send(typeUrl, state, (delta) => delta);
     // A waypoint learns of Services and routes when it knows where their pods are.
     const waypoint = this.#types.get(WAYPOINT_TYPE);
-    if (waypoint !== undefined && addressesOut) this.#send(WAYPOINT_TYPE, waypoint, inWaypointOrder);
+    if (waypoint !== undefined && addressesOut)
+      this.#send(WAYPOINT_TYPE, waypoint, inWaypointOrder, Infinity);
     for (const [typeUrl, state] of this.#types) {
       const { resources } = this.#resources(typeUrl);
       if (state.outstanding !== undefined) continue;
@@ -145,7 +155,7 @@ export class DeltaStream {
       );
       if (refused) continue;
       state.nack = undefined;
-      if (isEmpty(this.#delta(typeUrl, state))) state.acked = this.#view.generation;
+      if (isEmpty(this.#some(typeUrl, state))) state.acked = this.#view.generation;
     }
   }
 
@@ -166,34 +176,34 @@ export class DeltaStream {
     return this.#view.types.get(typeUrl) ?? NOTHING;
   }
 
-  #delta(typeUrl: TypeUrl, state: TypeState): Delta {
-    return state.subscription.diff(this.#resources(typeUrl));
+  /** A part of what is to be sent; empty only where nothing is. */
+  #some(typeUrl: TypeUrl, state: TypeState): Delta {
+    return state.subscription.diff(this.#resources(typeUrl), 0);
   }
 
-  #send(typeUrl: TypeUrl, state: TypeState, select: (delta: Delta) => Delta): void {
+  /** @param looksAt how much of what is to be sent `select` is given, where it is much more */
+  #send(
+    typeUrl: TypeUrl,
+    state: TypeState,
+    select: (delta: Delta) => Delta,
+    looksAt = MAX_RESPONSE_BYTES,
+  ): void {
     if (state.outstanding !== undefined) return;
-    const delta = limit(select(this.#delta(typeUrl, state)));
+    const delta = limit(select(state.subscription.diff(this.#resources(typeUrl), looksAt)));
     if (isEmpty(delta) && !state.mustAnswer) return;
     this.#nonce += 1;
     const nonce = `${this.#view.generation}-${this.#nonce}`;
     state.mustAnswer = false;
     state.outstanding = { nonce, delta };
     state.subscription.markSent(delta);
-    const withAliases = !state.subscription.wildcard;
-    this.#options.send(
-      create(DeltaDiscoveryResponseSchema, {
-        typeUrl,
-        nonce,
-        systemVersionInfo: String(this.#view.generation),
-        resources: delta.upserts.map(({ name, version, bytes, aliases }) => ({
-          name,
-          version,
-          aliases: withAliases ? [...aliases] : [],
-          resource: { typeUrl, value: bytes },
-        })),
-        removedResources: [...delta.removed],
-      }),
-    );
+    this.#options.send({
+      typeUrl,
+      nonce,
+      systemVersionInfo: String(this.#view.generation),
+      resources: delta.upserts,
+      withAliases: !state.subscription.wildcard,
+      removedResources: delta.removed,
+    });
   }
 }
 

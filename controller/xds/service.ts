@@ -1,3 +1,4 @@
+import type { Writable } from 'node:stream';
 import * as grpc from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import { errorText } from '../../lib/loam-error.ts';
@@ -9,6 +10,7 @@ import { grpcServiceDefinition } from '../grpc-service.ts';
 import type { ControllerMetrics } from '../telemetry/metrics.ts';
 import { Allowances } from './allowance.ts';
 import { DeltaStream, type TypeProgress } from './delta-stream.ts';
+import { encodeResponse } from './encode.ts';
 import { EMPTY_SNAPSHOT, type Snapshot, viewOf } from './snapshot.ts';
 
 /** How many bytes a request had on the wire. */
@@ -230,7 +232,7 @@ export class XdsService {
     const stream = new DeltaStream(viewOf(this.#snapshot, principal), {
       send: (response) => {
         this.#options.metrics.pushes.inc({ type: shortType(response.typeUrl) });
-        call.write(response);
+        (call as unknown as Writable).write(encodeResponse(response));
       },
     });
     const connection: Connection = {

@@ -14,15 +14,43 @@ export type TypeUrl = (typeof TYPES)[number];
 export interface VersionedResource extends CompiledResource {
   /** From the content alone: equal after a restart and on every replica. */
   readonly version: string;
+  /** As it stands in a response; made when it is sent first (encode.ts). */
+  wire?: Uint8Array;
 }
 
-/** All resources of one type. */
-export class TypeSnapshot {
-  readonly resources: ReadonlyMap<string, VersionedResource>;
-  #index: Map<string, string[]> | undefined;
+/** What a type's resources differ in from the state before. */
+export interface TypeChanges {
+  /** The serial of the state before. */
+  readonly since: number;
+  /** Names of all resources that came, changed or went. */
+  readonly names: readonly string[];
+  /** Those of them that came. */
+  readonly added: ReadonlySet<string>;
+}
 
-  constructor(resources: ReadonlyMap<string, VersionedResource>) {
+let lastSerial = 0;
+
+/**
+ * All resources of one type at one moment. A state that was made from another by {@link patched} has taken over its resources:
+ * the former is not to be looked at any more.
+ */
+export class TypeSnapshot {
+  /** Of no other state. */
+  readonly serial = (lastSerial += 1);
+  readonly resources: ReadonlyMap<string, VersionedResource>;
+  readonly changes: TypeChanges | undefined;
+  #names: readonly string[] | undefined;
+  #index: ResourceIndex | undefined;
+
+  constructor(resources: ReadonlyMap<string, VersionedResource>, changes?: TypeChanges) {
     this.resources = resources;
+    this.changes = changes;
+  }
+
+  /** Names of all resources, the same list for all who ask. */
+  get names(): readonly string[] {
+    this.#names ??= [...this.resources.keys()];
+    return this.#names;
   }
 
   /**
@@ -30,24 +58,80 @@ export class TypeSnapshot {
    * its workloads, since without them it leads nowhere.
    */
   lookUp(name: string): readonly string[] {
-    this.#index ??= this.#buildIndex();
-    const direct = this.resources.has(name) ? [name] : (this.#index.get(`alias ${name}`) ?? []);
-    return direct.flatMap((found) => [found, ...(this.#index?.get(`member ${found}`) ?? [])]);
+    this.#index ??= new ResourceIndex(this.resources.values());
+    const direct = this.resources.has(name) ? [name] : this.#index.named(name);
+    return direct.flatMap((found) => [found, ...(this.#index?.membersOf(found) ?? [])]);
   }
 
-  #buildIndex(): Map<string, string[]> {
-    const index = new Map<string, string[]>();
-    const add = (key: string, name: string): void => {
-      const names = index.get(key);
-      if (names === undefined) index.set(key, [name]);
-      else names.push(name);
-    };
-    for (const { name, aliases, members } of this.resources.values()) {
-      for (const alias of aliases) add(`alias ${alias}`, name);
-      for (const service of members) add(`member ${service}`, name);
+  /**
+   * The state in which some resources are others, or gone (undefined); itself where nothing of that is new. Costs what the
+   * changes cost, whatever the size of the whole.
+   */
+  patched(changes: ReadonlyMap<string, CompiledResource | undefined>): TypeSnapshot {
+    const resources = this.resources as Map<string, VersionedResource>;
+    const names: string[] = [];
+    const added = new Set<string>();
+    for (const [name, resource] of changes) {
+      const old = resources.get(name);
+      if (resource === undefined ? old === undefined : old !== undefined && sameBytes(old, resource))
+        continue;
+      names.push(name);
+      if (old !== undefined) this.#index?.remove(old);
+      if (resource === undefined) {
+        resources.delete(name);
+        continue;
+      }
+      if (old === undefined) added.add(name);
+      const versioned = withVersion(resource);
+      resources.set(name, versioned);
+      this.#index?.add(versioned);
     }
-    return index;
+    if (names.length === 0) return this;
+    const next = new TypeSnapshot(resources, { since: this.serial, names, added });
+    next.#index = this.#index;
+    this.#index = undefined;
+    return next;
   }
+}
+
+/** Finds resources by what else they are called than by their names. */
+class ResourceIndex {
+  readonly #byAlias = new Map<string, string[]>();
+  readonly #members = new Map<string, string[]>();
+
+  constructor(resources: Iterable<VersionedResource>) {
+    for (const resource of resources) this.add(resource);
+  }
+
+  named(alias: string): readonly string[] {
+    return this.#byAlias.get(alias) ?? [];
+  }
+
+  membersOf(service: string): readonly string[] {
+    return this.#members.get(service) ?? [];
+  }
+
+  add({ name, aliases, members }: VersionedResource): void {
+    for (const alias of aliases) addTo(this.#byAlias, alias, name);
+    for (const service of members) addTo(this.#members, service, name);
+  }
+
+  remove({ name, aliases, members }: VersionedResource): void {
+    for (const alias of aliases) dropFrom(this.#byAlias, alias, name);
+    for (const service of members) dropFrom(this.#members, service, name);
+  }
+}
+
+function addTo(index: Map<string, string[]>, key: string, name: string): void {
+  const names = index.get(key);
+  if (names === undefined) index.set(key, [name]);
+  else names.push(name);
+}
+
+function dropFrom(index: Map<string, string[]>, key: string, name: string): void {
+  const rest = (index.get(key) ?? []).filter((each) => each !== name);
+  if (rest.length === 0) index.delete(key);
+  else index.set(key, rest);
 }
 
 /** The state of the mesh that nodes and waypoints should come to have. */
@@ -92,6 +176,24 @@ export function viewOf(snapshot: Snapshot, who: Principal): View {
   return { generation, types };
 }
 
+/** The parts of a mesh that may differ from the state before, by resource name; undefined: it is gone. */
+export interface MeshPatch {
+  readonly addresses: ReadonlyMap<string, CompiledResource | undefined>;
+  /** By node. */
+  readonly egress: ReadonlyMap<string, ReadonlyMap<string, CompiledResource | undefined>>;
+}
+
+/** The state that follows when only a part of the mesh was compiled anew; `before` is not to be looked at any more. */
+export function patchSnapshot(generation: number, before: Snapshot, patch: MeshPatch): Snapshot {
+  const egress = new Map(before.egress);
+  for (const [node, changes] of patch.egress) {
+    const next = (egress.get(node) ?? new TypeSnapshot(new Map())).patched(changes);
+    if (next.resources.size === 0) egress.delete(node);
+    else egress.set(node, next);
+  }
+  return { ...before, generation, addresses: before.addresses.patched(patch.addresses), egress };
+}
+
 /** Gives each resource its version; what is unchanged since `before` is taken over as it is. */
 export function makeSnapshot(generation: number, mesh: CompiledMesh, before: Snapshot): Snapshot {
   return {
@@ -127,20 +229,29 @@ function versionEach(
 }
 
 function version(compiled: ReadonlyMap<string, CompiledResource>, before: TypeSnapshot): TypeSnapshot {
-  let same = compiled.size === before.resources.size;
   const resources = new Map<string, VersionedResource>();
+  const names: string[] = [];
+  const added = new Set<string>();
   for (const [name, resource] of compiled) {
     const old = before.resources.get(name);
-    if (
-      old !== undefined &&
-      (old.bytes === resource.bytes || Buffer.compare(old.bytes, resource.bytes) === 0)
-    ) {
+    if (old !== undefined && sameBytes(old, resource)) {
       resources.set(name, old);
       continue;
     }
-    same = false;
-    const hash = createHash('sha256').update(resource.bytes).digest('hex').slice(0, 16);
-    resources.set(name, { ...resource, version: hash });
+    names.push(name);
+    if (old === undefined) added.add(name);
+    resources.set(name, withVersion(resource));
   }
-  return same ? before : new TypeSnapshot(resources);
+  for (const name of before.resources.keys()) if (!compiled.has(name)) names.push(name);
+  if (names.length === 0) return before;
+  return new TypeSnapshot(resources, { since: before.serial, names, added });
+}
+
+function sameBytes(a: CompiledResource, b: CompiledResource): boolean {
+  return a.bytes === b.bytes || Buffer.compare(a.bytes, b.bytes) === 0;
+}
+
+function withVersion(resource: CompiledResource): VersionedResource {
+  const version = createHash('sha256').update(resource.bytes).digest('hex').slice(0, 16);
+  return { ...resource, version };
 }

@@ -1,4 +1,5 @@
 import type { TypeSnapshot, VersionedResource } from './snapshot.ts';
+import { WildcardProgress } from './wildcard-progress.ts';
 
 /** What to send to bring a client from what it has to what it should have. */
 export interface Delta {
@@ -20,18 +21,24 @@ const MAX_NAME_LENGTH = 1024;
 
 /**
  * What one client has asked for of one type and what it was sent (ambient-facts C9). What to send is always the
- * difference between the two and the snapshot, so that a slow client gets one summary of all it missed.
+ * difference between the two and the snapshot, so that a slow client gets one summary of all it missed. Who follows everything is
+ * not compared with everything for each change: what is left to send is known by name.
  */
 export class TypeSubscription {
   #wildcard = false;
   readonly #names = new Set<string>();
-  /** Name to version of all that the client has or is being sent. */
+  /** Name to version of all that the client has or is being sent; of one that follows everything, what it said it has at first. */
   readonly #sent = new Map<string, string>();
+  /** Of a client that follows everything. */
+  #progress: WildcardProgress | undefined;
   /** Names asked for that do not exist, and that the client was told so. */
   readonly #toldMissing = new Set<string>();
   /** Names asked for by other than the first request: to be sent whether or not the client has them (xDS: resubscription). */
   readonly #asked = new Set<string>();
   #isFirst = true;
+  /** What names asked for stood for, and what was to be sent, when that was looked at last. */
+  #wanted: ReadonlySet<string> = new Set();
+  #delta: Delta | undefined;
 
   get wildcard(): boolean {
     return this.#wildcard;
@@ -44,6 +51,7 @@ export class TypeSubscription {
    */
   update({ subscribe, unsubscribe, initialVersions }: SubscriptionRequest): void {
     const isFirst = this.#isFirst;
+    if (isFirst || subscribe.length + unsubscribe.length > 0) this.#delta = undefined;
     if (isFirst) {
       this.#isFirst = false;
       if (subscribe.length === 0) this.#wildcard = true;
@@ -76,33 +84,92 @@ export class TypeSubscription {
     }
   }
 
-  /** The difference between what the client should have and what it has; nothing is marked as sent yet. */
-  diff(snapshot: TypeSnapshot): Delta {
-    const upserts: VersionedResource[] = [];
-    const removed: string[] = [];
-    const wanted = this.#wildcard ? undefined : this.#wantedNames(snapshot, removed);
-    const consider = (resource: VersionedResource | undefined): void => {
-      if (resource !== undefined && this.#sent.get(resource.name) !== resource.version)
-        upserts.push(resource);
-    };
-    if (wanted === undefined) for (const resource of snapshot.resources.values()) consider(resource);
-    else for (const name of wanted) consider(snapshot.resources.get(name));
-    for (const name of this.#sent.keys()) {
-      const resource = snapshot.resources.get(name);
-      if (resource === undefined) removed.push(name);
-      // What came along with a service is followed for as long as the client has it, or it would go stale there.
-      else if (wanted !== undefined && !wanted.has(name)) consider(resource);
-    }
-    return { upserts, removed: [...new Set(removed)] };
+  /** The snapshot that counts is another one from now on. Costs what has changed. */
+  advance(from: TypeSnapshot, to: TypeSnapshot): void {
+    if (from === to) return;
+    this.#progress?.advance(from, to);
+    if (this.#delta !== undefined && this.#isTouched(from, to)) this.#delta = undefined;
+  }
+
+  /**
+   * The difference between what the client should have and what it has; nothing is marked as sent yet. Of a client that follows
+   * everything: as much of it as fits.
+   *
+   * @param maxBytes ends the list after the resource with which it has more
+   */
+  diff(snapshot: TypeSnapshot, maxBytes = Infinity): Delta {
+    if (this.#wildcard) return this.#everything(snapshot).next(snapshot, this.#sent, maxBytes);
+    this.#leaveWildcard(snapshot);
+    this.#delta ??= this.#named(snapshot);
+    return this.#delta;
   }
 
   /** To be called with what was put on the wire. */
   markSent(delta: Delta): void {
-    for (const { name, version } of delta.upserts) this.#sent.set(name, version);
+    this.#delta = undefined;
+    this.#progress?.markSent(delta, this.#sent);
+    for (const { name, version } of delta.upserts) {
+      // Who follows everything has by now what it said it had.
+      if (this.#wildcard) this.#sent.delete(name);
+      else this.#sent.set(name, version);
+    }
     for (const name of delta.removed) {
       this.#sent.delete(name);
       if (this.#names.has(name)) this.#toldMissing.add(name);
     }
+  }
+
+  #everything(snapshot: TypeSnapshot): WildcardProgress {
+    this.#progress ??= new WildcardProgress(snapshot, this.#sent);
+    for (const name of this.#asked) {
+      const found = snapshot.lookUp(name);
+      for (const each of found.length > 0 ? found : [name]) {
+        this.#progress.again(each);
+        this.#sent.delete(each);
+      }
+    }
+    this.#asked.clear();
+    return this.#progress;
+  }
+
+  /** A client that followed everything and does no more has what it was sent until now. */
+  #leaveWildcard(snapshot: TypeSnapshot): void {
+    if (this.#progress === undefined) return;
+    for (const [name, version] of this.#progress.held(snapshot, this.#sent)) this.#sent.set(name, version);
+    this.#progress = undefined;
+  }
+
+  #named(snapshot: TypeSnapshot): Delta {
+    const upserts: VersionedResource[] = [];
+    const removed: string[] = [];
+    const wanted = this.#wantedNames(snapshot, removed);
+    const consider = (resource: VersionedResource | undefined): void => {
+      if (resource !== undefined && this.#sent.get(resource.name) !== resource.version)
+        upserts.push(resource);
+    };
+    for (const name of wanted) consider(snapshot.resources.get(name));
+    for (const name of this.#sent.keys()) {
+      const resource = snapshot.resources.get(name);
+      if (resource === undefined) removed.push(name);
+      // What came along with a service is followed for as long as the client has it, or it would go stale there.
+      else if (!wanted.has(name)) consider(resource);
+    }
+    this.#wanted = wanted;
+    return { upserts, removed: [...new Set(removed)] };
+  }
+
+  /** Whether a change may be about what this client has or asks for. */
+  #isTouched(from: TypeSnapshot, to: TypeSnapshot): boolean {
+    if (to.changes?.since !== from.serial) return true;
+    return to.changes.names.some((name) => {
+      if (this.#sent.has(name) || this.#names.has(name) || this.#wanted.has(name)) return true;
+      const resource = to.resources.get(name);
+      return (
+        resource !== undefined &&
+        (resource.aliases.some((alias) => this.#names.has(alias)) ||
+          resource.members.some((service) => this.#wanted.has(service)))
+      );
+    });
   }
 
   #wantedNames(snapshot: TypeSnapshot, missing: string[]): Set<string> {

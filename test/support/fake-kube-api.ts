@@ -15,6 +15,11 @@ export interface FakeObject {
   readonly metadata: { readonly name: string; readonly namespace?: string };
 }
 
+export interface FakeAnswer {
+  readonly status: number;
+  readonly body: unknown;
+}
+
 interface Change {
   readonly version: number;
   readonly type: 'ADDED' | 'MODIFIED' | 'DELETED';
@@ -58,6 +63,8 @@ export class FakeKubeApi implements AsyncDisposable {
   token = 'first';
   /** What /readyz says. */
   ready = true;
+  /** Answers what is no collection, or not by GET; undefined: it is unknown. */
+  answer: ((method: string, path: string, body: unknown) => FakeAnswer | undefined) | undefined;
   /** How many connections were ever opened. */
   connections = 0;
 
@@ -231,10 +238,19 @@ export class FakeKubeApi implements AsyncDisposable {
     const refused = this.#refused.get(url.pathname);
     if (refused !== undefined) return refuse(response, refused, 'Refused', 'not for you');
     const collection = this.#collections.get(url.pathname);
-    if (collection === undefined)
-      return refuse(response, 404, 'NotFound', 'the server could not find the requested resource');
+    if (collection === undefined || request.method !== 'GET')
+      return void this.#answerOther(request, url, response);
     if (url.searchParams.get('watch') === 'true') this.#watch(collection, url.searchParams, response);
     else this.#list(collection, url.searchParams, response);
+  }
+
+  async #answerOther(request: IncomingMessage, { pathname }: URL, response: ServerResponse): Promise<void> {
+    const text = (await request.toArray()).join('');
+    const body: unknown = text === '' ? undefined : JSON.parse(text);
+    const answer = this.answer?.(request.method ?? '', pathname, body);
+    if (answer === undefined)
+      return refuse(response, 404, 'NotFound', 'the server could not find the requested resource');
+    reply(response, answer.status, answer.body);
   }
 
   #list({ objects }: Collection, query: URLSearchParams, response: ServerResponse): void {

@@ -8,6 +8,7 @@ import {
 import {
   type EgressPolicy,
   type KubeObject,
+  type MeshSettings,
   namespaceOf,
   objectKey,
   type Pod,
@@ -15,6 +16,7 @@ import {
 } from '../../model/objects.ts';
 import { type Attachment, isAttached } from '../authorization.ts';
 import type { Objects } from '../group.ts';
+import { Memo, sameItems } from '../memo.ts';
 import type { Outcomes } from '../outcomes.ts';
 import type { CompiledResource } from '../resources.ts';
 import { compileEgressPolicy, describeRules, egressAttachment } from './policy.ts';
@@ -49,82 +51,132 @@ interface Planned {
   readonly outside: Pod[];
 }
 
-/**
- * Compiles who may call what. Every pod of a node has a resource, so that a node never takes one of which it has not
- * been told for one that nothing restricts. Pure: equal input gives equal bytes.
- *
- * @param pods those that run somewhere, without those in their node's own network
- */
-export function compileEgress(
-  objects: Objects,
-  pods: readonly PlacedPod[],
-  rootNamespace: string,
-  outcomes: Outcomes,
-): EgressPlan {
-  const planned = objects.egressPolicies.map((object): Planned => {
-    const policy = compileEgressPolicy(object);
-    const key = `${policy.namespace}/${policy.name}`;
-    return {
-      object,
-      key,
-      policy,
-      attachment: egressAttachment(object, rootNamespace),
-      inside: [],
-      outside: [],
-    };
-  });
-  const byNode = new Map<string, Map<string, CompiledResource>>();
-  const enforcers = new Map<string, Set<string>>();
-  const enforce = (object: KubeObject, node: string): void => {
-    const key = objectKey(refOf(object));
-    enforcers.set(key, (enforcers.get(key) ?? new Set()).add(node));
-  };
-  const [settings] = objects.meshSettings;
-  for (const { pod, uid, node, inMesh } of pods) {
-    const resources = byNode.get(node) ?? new Map<string, CompiledResource>();
-    byNode.set(node, resources);
-    const selecting = planned.filter(({ attachment }) =>
-      isAttached(attachment, namespaceOf(pod), pod.metadata.labels ?? {}, new Set()),
-    );
-    for (const { object, key, policy, inside, outside } of selecting) {
-      (inMesh ? inside : outside).push(pod);
-      if (inMesh) enforce(object, node);
-      add(resources, `policy/${key}`, { kind: { case: 'policy', value: policy } });
-    }
-    const namespace = objects.namespaces.get(namespaceOf(pod));
-    const own = outboundOfNamespace(namespace);
-    const refuses = (own ?? outboundOfMesh(settings)) === 'REGISTRY_ONLY';
-    const by = own === undefined ? settings : namespace;
-    if (refuses && inMesh && by !== undefined) enforce(by, node);
-    add(resources, `workload/${uid}`, {
-      kind: {
+/** What holds for the calls of one pod. */
+export interface PodRules {
+  /** Names of the policies that select it, sorted. */
+  readonly policies: readonly string[];
+  /** Whether destinations that the mesh does not know are refused. */
+  readonly refuses: boolean;
+}
+
+/** What was encoded for pods. */
+export class EgressMemo extends Memo<PodRules> {
+  constructor() {
+    super((a, b) => a.refuses === b.refuses && sameItems(a.policies, b.policies));
+  }
+}
+
+/** Compiles who may call what. Pure but for its memory: equal input gives equal bytes. */
+export class EgressCompiler {
+  readonly #objects: Objects;
+  readonly #planned: readonly Planned[];
+  readonly #memo: EgressMemo;
+
+  constructor(objects: Objects, rootNamespace: string, memo: EgressMemo) {
+    this.#objects = objects;
+    this.#memo = memo;
+    this.#planned = objects.egressPolicies.map((object): Planned => {
+      const policy = compileEgressPolicy(object);
+      const key = `${policy.namespace}/${policy.name}`;
+      const attachment = egressAttachment(object, rootNamespace);
+      return { object, key, policy, attachment, inside: [], outside: [] };
+    });
+  }
+
+  rulesOf(pod: Pod): PodRules {
+    const refuses = (this.#ofNamespace(pod) ?? outboundOfMesh(this.#settings)) === 'REGISTRY_ONLY';
+    const policies = this.#selecting(pod).map(({ key }) => key);
+    return { policies: policies.sort(), refuses };
+  }
+
+  /** The resource that tells a node of one of its pods. */
+  resourceOf(uid: string, { policies, refuses }: PodRules): CompiledResource {
+    return this.#memo.get(uid, { policies, refuses }, () =>
+      encode(egressName(uid), {
         case: 'workload',
         value: {
           $typeName: 'loam.egress.v1.Workload',
           uid,
-          policies: selecting.map(({ key }) => key).sort(),
+          policies: [...policies],
           unknownDestinations: refuses ? UnknownDestinations.REFUSE : UnknownDestinations.ALLOW,
         },
-      },
-    });
+      }),
+    );
   }
-  for (const each of planned) report(each, outcomes);
-  if (settings !== undefined) {
-    const refuses = outboundOfMesh(settings) === 'REGISTRY_ONLY';
-    const message = `destinations that the mesh does not know are ${refuses ? 'refused' : 'reached'}`;
-    outcomes.add(settings, { message });
+
+  /** A pod is gone. */
+  forget(uid: string): void {
+    this.#memo.forget(uid);
   }
-  return { byNode, enforcers };
+
+  /**
+   * Every pod of a node has a resource, so that a node never takes one of which it has not been told for one that nothing
+   * restricts.
+   *
+   * @param pods those that run somewhere, without those in their node's own network
+   */
+  compile(
+    pods: Iterable<PlacedPod>,
+    outcomes: Outcomes,
+  ): EgressPlan & { readonly byNode: Map<string, Map<string, CompiledResource>> } {
+    const byNode = new Map<string, Map<string, CompiledResource>>();
+    const enforcers = new Map<string, Set<string>>();
+    const enforce = (object: KubeObject, node: string): void => {
+      const key = objectKey(refOf(object));
+      enforcers.set(key, (enforcers.get(key) ?? new Set()).add(node));
+    };
+    const settings = this.#settings;
+    for (const { pod, uid, node, inMesh } of pods) {
+      const resources = byNode.get(node) ?? new Map<string, CompiledResource>();
+      byNode.set(node, resources);
+      for (const { object, key, policy, inside, outside } of this.#selecting(pod)) {
+        (inMesh ? inside : outside).push(pod);
+        if (inMesh) enforce(object, node);
+        const name = `policy/${key}`;
+        if (!resources.has(name)) resources.set(name, encode(name, { case: 'policy', value: policy }));
+      }
+      const rules = this.rulesOf(pod);
+      const by =
+        this.#ofNamespace(pod) === undefined ? settings : this.#objects.namespaces.get(namespaceOf(pod));
+      if (rules.refuses && inMesh && by !== undefined) enforce(by, node);
+      const resource = this.resourceOf(uid, rules);
+      resources.set(resource.name, resource);
+    }
+    for (const each of this.#planned) report(each, outcomes);
+    if (settings !== undefined) {
+      const refuses = outboundOfMesh(settings) === 'REGISTRY_ONLY';
+      const message = `destinations that the mesh does not know are ${refuses ? 'refused' : 'reached'}`;
+      outcomes.add(settings, { message });
+    }
+    return { byNode, enforcers };
+  }
+
+  get #settings(): MeshSettings | undefined {
+    return this.#objects.meshSettings[0];
+  }
+
+  #ofNamespace(pod: Pod): ReturnType<typeof outboundOfNamespace> {
+    return outboundOfNamespace(this.#objects.namespaces.get(namespaceOf(pod)));
+  }
+
+  #selecting(pod: Pod): Planned[] {
+    const { labels = {} } = pod.metadata;
+    return this.#planned.filter(({ attachment }) =>
+      isAttached(attachment, namespaceOf(pod), labels, NO_SERVICES),
+    );
+  }
 }
 
-function add(
-  resources: Map<string, CompiledResource>,
-  name: string,
-  resource: { kind: Resource['kind'] },
-): void {
-  if (resources.has(name)) return;
-  const bytes = toBinary(ResourceSchema, create(ResourceSchema, resource));
-  resources.set(name, { name, bytes, aliases: [], members: [] });
+/** The resource of a pod. */
+export function egressName(uid: string): string {
+  return `workload/${uid}`;
+}
+
+const NO_SERVICES: ReadonlySet<string> = new Set();
+
+function encode(name: string, kind: Resource['kind']): CompiledResource {
+  const bytes = toBinary(ResourceSchema, create(ResourceSchema, { kind }));
+  return { name, bytes, aliases: [], members: [] };
 }
 
 function report({ object, key, policy, inside, outside }: Planned, outcomes: Outcomes): void {

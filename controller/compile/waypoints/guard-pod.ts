@@ -2,7 +2,7 @@ import type { Authorization } from '../../../proto/gen/istio/security/authorizat
 import type { AuthorizationPolicy, Pod, Service } from '../../model/objects.ts';
 import { namespaceOf } from '../../model/objects.ts';
 import type { CompiledPolicy } from '../authorization.ts';
-import type { Outcomes } from '../outcomes.ts';
+import type { Noting } from '../outcomes.ts';
 import { cutOffBy, guardedPorts, guardPolicies } from './guards.ts';
 import { gatewayNameOf, takesTraffic } from './labels.ts';
 import { selectorWarning } from './selector-warnings.ts';
@@ -24,7 +24,7 @@ export function guardPod(
   services: readonly Service[],
   policies: readonly PolicyAtPods[],
   world: World,
-  outcomes: Outcomes,
+  outcomes: Noting,
 ): Authorization[] {
   const ports = guardedPorts(pod, services, ownGateway(pod, world), world);
   if (ports.length === 0) return [];

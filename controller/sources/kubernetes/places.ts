@@ -22,7 +22,8 @@ export interface PlaceSources {
  */
 export class Places {
   readonly #sources: PlaceSources;
-  readonly #pods = new Map<string, PodAssignment>();
+  /** Changed in place: there are many, and of them one changes at a time. */
+  readonly #pods: Record<string, PodAssignment> = Object.create(null) as Record<string, PodAssignment>;
   /** Of each waypoint: its pods. */
   readonly #instances = new Map<string, Set<string>>();
 
@@ -40,8 +41,8 @@ export class Places {
       this.#instances.set(gateway, members.add(key));
     }
     const place = gateway === undefined && pod !== undefined ? assignmentOf(pod) : undefined;
-    if (place === undefined) this.#pods.delete(key);
-    else this.#pods.set(key, place);
+    if (place === undefined) delete this.#pods[key];
+    else this.#pods[key] = place;
   }
 
   current(): Assignments {
@@ -50,7 +51,7 @@ export class Places {
       const assignment = isWaypoint(gateway) ? this.#gateway(key) : undefined;
       if (assignment !== undefined) gateways[key] = assignment;
     }
-    return { pods: Object.fromEntries(this.#pods), services: {}, gateways };
+    return { pods: this.#pods, services: {}, gateways };
   }
 
   /** The Gateway whose instance a pod is: named by its label, with the identity that only that waypoint's pods have. */

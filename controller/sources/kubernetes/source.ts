@@ -3,12 +3,13 @@ import type { Logger } from 'pino';
 import type { KubeClient } from '../../../lib/kubernetes/client.ts';
 import { Reflector, type ReflectorTimes } from '../../../lib/kubernetes/reflector.ts';
 import { type Kind, objectKey, type ObjectRef } from '../../model/objects.ts';
-import { accept, type HeldObject, type ReadFile } from '../accept.ts';
+import { accept, type ReadFile } from '../accept.ts';
 import { type Assignments, NO_ASSIGNMENTS } from '../assignments.ts';
-import type { ObjectSet, Problem, Source, SourceGate } from '../source.ts';
+import type { AcceptedObject, ObjectSet, Problem, Source, SourceGate } from '../source.ts';
 import { PlacesFeed } from './feed.ts';
 import { READ_KINDS, type ReadKind } from './kinds.ts';
 import { pick, type Picked, sameObject, samePlace } from './pick.ts';
+import { withChanges } from './merge.ts';
 import { Places } from './places.ts';
 import { readPicked } from './read.ts';
 
@@ -20,10 +21,13 @@ export interface KubernetesSourceOptions {
   readonly log: Logger;
   /** For tests. */
   readonly times?: Partial<ReflectorTimes>;
+  /** How long after a pod's change warnings are looked at again; for tests. */
+  readonly warningsDelayMs?: number;
 }
 
 /** Changes within so long of the first are taken together: a rollout changes hundreds of pods at once. */
 const BATCH_MS = 30;
+const WARNINGS_DELAY_MS = 2_000;
 
 /**
  * The objects of a cluster, followed through its API. Nothing is told before every kind has been listed; afterwards what was
@@ -44,7 +48,8 @@ export class KubernetesSource implements Source {
   readonly #moved = new Set<string>();
   #gatewaysChanged = false;
   #servicesChanged = false;
-  #held: ReadonlyMap<string, HeldObject> = new Map();
+  #held: ReadonlyMap<string, AcceptedObject> = new Map();
+  #checking: NodeJS.Timeout | undefined;
   #set: Omit<ObjectSet, 'files'> = { generation: 0, objects: new Map(), problems: [] };
   #assignments: Assignments = NO_ASSIGNMENTS;
   #batch: NodeJS.Timeout | undefined;
@@ -100,6 +105,7 @@ export class KubernetesSource implements Source {
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#batch);
+    clearTimeout(this.#checking);
     this.#synced.resolve();
     await Promise.all([...this.#reflectors.values()].map((reflector) => reflector.close()));
   }
@@ -184,6 +190,7 @@ export class KubernetesSource implements Source {
   }
 
   #applyObjects(): void {
+    const pods = this.#podsAlone();
     for (const { kind, key } of this.#changed.values()) {
       const picked = this.#reflectors.get(kind.kind)?.objects.get(key);
       const [name = '', namespace = ''] = key.split('/').reverse();
@@ -192,6 +199,44 @@ export class KubernetesSource implements Source {
       else this.#files.set(objectKey(ref), readPicked(kind, ref, picked));
     }
     this.#changed.clear();
+    if (pods === undefined) this.#acceptAll();
+    else this.#acceptPods(pods);
+  }
+
+  /** The pods that have changed, by objectKey; undefined where anything else has, or nothing is known yet. */
+  #podsAlone(): readonly string[] | undefined {
+    if (this.#set.generation === 0) return undefined;
+    const changed = [...this.#changed.values()];
+    const isAlone = changed.every(({ kind }) => kind.kind === 'Pod');
+    return isAlone ? changed.map(({ key }) => `Pod/${key}`) : undefined;
+  }
+
+  /**
+   * What pods say is the API server's, and in force whatever else there is. What others' warnings have to do with them is looked
+   * at a little later: in a large cluster that takes longer than all else.
+   */
+  #acceptPods(keys: readonly string[]): void {
+    const changes = new Map<string, AcceptedObject | undefined>();
+    for (const key of keys) {
+      const read = this.#files.get(key);
+      const [document] = read?.documents ?? [];
+      const pod = this.resources('Pod').get(key.slice('Pod/'.length));
+      const isHidden = pod === undefined || this.#places.waypointOfPod(pod) !== undefined;
+      const isRead = !isHidden && document?.type === 'object' && read !== undefined;
+      changes.set(key, isRead ? { object: document.object, file: read.file, lastGood: false } : undefined);
+    }
+    const objects = withChanges(this.#held, changes);
+    this.#held = objects;
+    this.#set = { ...this.#set, generation: this.#set.generation + 1, objects };
+    this.#checking ??= setTimeout(() => {
+      this.#acceptAll();
+      this.#events.emit('objects', this.current);
+    }, this.#options.warningsDelayMs ?? WARNINGS_DELAY_MS);
+  }
+
+  #acceptAll(): void {
+    clearTimeout(this.#checking);
+    this.#checking = undefined;
     const { objects, problems } = accept(this.#ownFiles(), this.#held, {
       ...this.#options,
       platform: 'kubernetes',

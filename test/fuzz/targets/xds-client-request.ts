@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { create, fromBinary, toBinary, type MessageInitShape } from '@bufbuild/protobuf';
 import { compileMesh } from '../../../controller/compile/mesh.ts';
-import { DeltaStream } from '../../../controller/xds/delta-stream.ts';
+import { DeltaStream, type OutgoingResponse } from '../../../controller/xds/delta-stream.ts';
 import {
   ADDRESS_TYPE,
   AUTHORIZATION_TYPE,
@@ -12,10 +12,7 @@ import {
   viewOf,
   WAYPOINT_TYPE,
 } from '../../../controller/xds/snapshot.ts';
-import {
-  DeltaDiscoveryRequestSchema,
-  type DeltaDiscoveryResponse,
-} from '../../../proto/gen/envoy/discovery_pb.js';
+import { DeltaDiscoveryRequestSchema } from '../../../proto/gen/envoy/discovery_pb.js';
 import { mutateProtobuf } from '../engine/mutate-protobuf.ts';
 import { seriesOf, stepsOf } from '../engine/packets.ts';
 import type { FuzzTarget } from '../engine/target.ts';
@@ -80,7 +77,7 @@ export const target: FuzzTarget = {
     const stream = new DeltaStream(view, {
       send: (response) => check(response),
     });
-    const check = (response: DeltaDiscoveryResponse): void => {
+    const check = (response: OutgoingResponse): void => {
       assert.notEqual(response.typeUrl, WAYPOINT_TYPE, 'a node is told what is for waypoints');
       assert.ok(!outstanding.has(response.typeUrl), 'two responses of one type are on their way');
       outstanding.set(response.typeUrl, response.nonce);

@@ -94,6 +94,31 @@ describe('sources/kubernetes', () => {
     assert(sets < 50, `${sets} sets for 500 changes`);
   });
 
+  it('has after pods came, changed and went what a source has that begins then, warnings soon after', async () => {
+    shop();
+    put(service('shop', 'idle', '198.19.0.6'));
+    source = new KubernetesSource({ client, log: SILENT, times: TIMES, ...MESH, warningsDelayMs: 50 });
+    await source.start();
+    const warnings = (): string => source.current.problems.map(({ message }) => message).join('\n');
+    assert.match(warnings(), /selects no Pod.*app=idle/);
+    for (const name of ['zz', 'aa', 'mm', 'payments-00']) put(pod('shop', name, 'payments', '198.18.4.1'));
+    await until(() => find('Pod/shop/payments-00') !== undefined);
+    put(pod('shop', 'mm', 'idle', '198.18.4.2'));
+    api.remove(pathOf('Pod'), 'shop/aa');
+    await until(
+      () =>
+        find('Pod/shop/aa') === undefined &&
+        source.assignments.current.pods['shop/mm']?.ips[0] === '198.18.4.2',
+    );
+    await until(() => !/selects no Pod.*app=idle/.test(warnings()));
+    const fresh = new KubernetesSource({ client, log: SILENT, times: TIMES, ...MESH });
+    await fresh.start();
+    assert.deepEqual([...source.current.objects], [...fresh.current.objects]);
+    assert.deepEqual(source.current.problems, fresh.current.problems);
+    assert.deepEqual({ ...source.assignments.current.pods }, { ...fresh.assignments.current.pods });
+    await fresh.close();
+  });
+
   it('takes a status that changes for no change of the object', async () => {
     shop();
     await source.start();

@@ -3,7 +3,7 @@ import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { describe, it } from 'mocha';
 import type { Principal } from '../../../../controller/auth/principal.ts';
 import type { CompiledResource } from '../../../../controller/compile/mesh.ts';
-import { DeltaStream } from '../../../../controller/xds/delta-stream.ts';
+import { DeltaStream, type OutgoingResponse } from '../../../../controller/xds/delta-stream.ts';
 import {
   ADDRESS_TYPE,
   AUTHORIZATION_TYPE,
@@ -14,10 +14,7 @@ import {
   type Snapshot,
   viewOf,
 } from '../../../../controller/xds/snapshot.ts';
-import {
-  DeltaDiscoveryRequestSchema,
-  type DeltaDiscoveryResponse,
-} from '../../../../proto/gen/envoy/discovery_pb.js';
+import { DeltaDiscoveryRequestSchema } from '../../../../proto/gen/envoy/discovery_pb.js';
 
 type Content = Record<string, string | { content: string; aliases?: string[]; members?: string[] }>;
 
@@ -38,7 +35,7 @@ const NODE: Principal = { kind: 'node', node: 'node-a' };
 
 /** A stream with the client's side in the test's hands. */
 class Bench {
-  readonly sent: DeltaDiscoveryResponse[] = [];
+  readonly sent: OutgoingResponse[] = [];
   readonly stream: DeltaStream;
   #snapshot: Snapshot = EMPTY_SNAPSHOT;
 
@@ -70,7 +67,7 @@ class Bench {
   }
 
   /** Takes the oldest response off the wire: type, names, removed names. */
-  take(): { type: string; names: string[]; removed: string[]; response: DeltaDiscoveryResponse } {
+  take(): { type: string; names: string[]; removed: readonly string[]; response: OutgoingResponse } {
     const response = this.sent.shift();
     assert(response !== undefined, 'nothing was sent');
     const type =
@@ -83,7 +80,7 @@ class Bench {
     };
   }
 
-  ack(response: DeltaDiscoveryResponse, error?: string): void {
+  ack(response: OutgoingResponse, error?: string): void {
     const { typeUrl, nonce } = response;
     this.receive({
       typeUrl,
@@ -92,7 +89,7 @@ class Bench {
     });
   }
 
-  takeAndAck(): { type: string; names: string[]; removed: string[] } {
+  takeAndAck(): { type: string; names: string[]; removed: readonly string[] } {
     const { response, ...rest } = this.take();
     this.ack(response);
     return rest;

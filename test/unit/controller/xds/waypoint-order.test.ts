@@ -2,13 +2,10 @@ import assert from 'node:assert/strict';
 import { create } from '@bufbuild/protobuf';
 import { describe, it } from 'mocha';
 import type { CompiledMesh, CompiledResource } from '../../../../controller/compile/mesh.ts';
-import { DeltaStream } from '../../../../controller/xds/delta-stream.ts';
+import { DeltaStream, type OutgoingResponse } from '../../../../controller/xds/delta-stream.ts';
 import { EMPTY_SNAPSHOT, makeSnapshot, viewOf, WAYPOINT_TYPE } from '../../../../controller/xds/snapshot.ts';
 import { inWaypointOrder } from '../../../../controller/xds/waypoint-order.ts';
-import {
-  DeltaDiscoveryRequestSchema,
-  type DeltaDiscoveryResponse,
-} from '../../../../proto/gen/envoy/discovery_pb.js';
+import { DeltaDiscoveryRequestSchema } from '../../../../proto/gen/envoy/discovery_pb.js';
 
 const NAMES = [
   'service/n/b',
@@ -75,7 +72,7 @@ describe('xds/waypoint-order', () => {
   });
 
   it('keeps the order where several messages are needed', () => {
-    const sent: DeltaDiscoveryResponse[] = [];
+    const sent: OutgoingResponse[] = [];
     const who = { kind: 'gateway', gateway: 'n/w' } as const;
     const snapshot = makeSnapshot(1, meshOf(NAMES, 1024 * 1024), EMPTY_SNAPSHOT);
     const stream = new DeltaStream(viewOf(snapshot, who), { send: (response) => sent.push(response) });

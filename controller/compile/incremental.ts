@@ -1,0 +1,181 @@
+import type { KubeObject, Pod } from '../model/objects.ts';
+import type { Assignments } from '../sources/assignments.ts';
+import type { MeshPatch } from '../xds/snapshot.ts';
+import { type PlacedPod, type PodRules, egressName } from './egress/compile.ts';
+import { type Build, buildMesh, type CompiledMesh, type CompileInput, makeMemos } from './mesh.ts';
+import { type PodEntry, placedPod } from './pod-set.ts';
+import type { CompiledResource } from './resources.ts';
+
+/** What is compiled. An object that is the same object as the last time has not changed. */
+export interface MeshInput extends Omit<CompileInput, 'objects'> {
+  /** By objectKey. */
+  readonly objects: ReadonlyMap<string, { readonly object: KubeObject }>;
+}
+
+export interface MeshChange {
+  /** Changed in place by the next compilation. */
+  readonly mesh: CompiledMesh;
+  /** All in which the mesh may differ from the one before; undefined: it may differ in anything. */
+  readonly patch?: MeshPatch;
+}
+
+/** A pod that came, changed, moved or (undefined) went. */
+interface PodChange {
+  /** `<namespace>/<name>`. */
+  readonly key: string;
+  readonly pod: Pod | undefined;
+}
+
+type Changes = Map<string, CompiledResource | undefined>;
+
+/** Of the keys of pods. */
+const POD_PREFIX = 'Pod/';
+
+/**
+ * Compiles a mesh again and again. In a large one, pods change all the time and everything else rarely: where only pods have
+ * changed, and nothing but their own resources can depend on that, only these are compiled. Everything else is compiled as a
+ * whole, by the same code, where what is unchanged is not encoded again. `compileMesh` is the reference for both.
+ */
+export class MeshCompiler {
+  readonly #memos = makeMemos();
+  #build: Build | undefined;
+  #input: MeshInput | undefined;
+  #places = '';
+
+  compile(input: MeshInput): MeshChange {
+    const places = JSON.stringify([input.assignments.services, input.assignments.gateways]);
+    const build = this.#build;
+    const changed =
+      build === undefined || places !== this.#places ? undefined : this.#changedPods(build, input);
+    this.#input = input;
+    this.#places = places;
+    if (build !== undefined && changed !== undefined) {
+      const patch = changePods(build, changed, input.assignments);
+      if (patch !== undefined) return { mesh: build.mesh, patch };
+    }
+    // Half of a change may be in it.
+    this.#build = undefined;
+    const objects = [...input.objects.values()].map(({ object }) => object);
+    this.#build = buildMesh({ ...input, objects }, this.#memos);
+    return { mesh: this.#build.mesh };
+  }
+
+  /** The pods that have changed; undefined where anything else has. */
+  #changedPods({ pods }: Build, { objects, assignments, ...options }: MeshInput): PodChange[] | undefined {
+    const last = this.#input;
+    if (last?.sessionSecret !== options.sessionSecret) return undefined;
+    const changes: PodChange[] = [];
+    let stayed = 0;
+    for (const [name, { object }] of objects) {
+      const before = last?.objects.get(name)?.object;
+      if (before !== undefined) stayed += 1;
+      if (object.kind !== 'Pod') {
+        if (before !== object) return undefined;
+        continue;
+      }
+      const key = name.slice(POD_PREFIX.length);
+      if (before !== object || !isPlacedAs(pods.get(key), assignments.pods[key]))
+        changes.push({ key, pod: object });
+    }
+    if (last === undefined || stayed === last.objects.size) return changes;
+    for (const [name, { object }] of last.objects) {
+      if (objects.has(name)) continue;
+      if (object.kind !== 'Pod') return undefined;
+      changes.push({ key: name.slice(POD_PREFIX.length), pod: undefined });
+    }
+    return changes;
+  }
+}
+
+function isPlacedAs(entry: PodEntry | undefined, now: Assignments['pods'][string] | undefined): boolean {
+  const then = entry?.assigned;
+  if (then === now) return true;
+  if (then === undefined || now === undefined) return false;
+  return (
+    then.node === now.node &&
+    then.ready === now.ready &&
+    then.ips.length === now.ips.length &&
+    then.ips.every((ip, i) => ip === now.ips[i])
+  );
+}
+
+/**
+ * Puts pods into the place of what they were.
+ *
+ * @returns what of the mesh may differ; undefined where others may be concerned: then the build is spoilt
+ */
+function changePods(
+  build: Build,
+  changed: readonly PodChange[],
+  assignments: Assignments,
+): MeshPatch | undefined {
+  const { pods, claims } = build;
+  // Who gets an address that two want depends on all.
+  if (claims.refused > 0) return undefined;
+  const strict = pods.usesStaticStrict;
+  const before = changed.map(({ key }) => pods.get(key));
+  if (before.some(concernsOthers)) return undefined;
+  // First all former addresses are free: pods may have exchanged them.
+  for (const { key } of changed) pods.remove(key);
+  const after = changed.map(({ key, pod }) =>
+    pod === undefined ? undefined : pods.add(key, pod, assignments),
+  );
+  if (claims.refused > 0 || after.some(concernsOthers) || pods.usesStaticStrict !== strict) return undefined;
+  const addresses: Changes = new Map();
+  const egress = new Map<string, Changes>();
+  for (const entry of before) if (entry?.compiled !== undefined) addresses.set(entry.compiled.uid, undefined);
+  for (const entry of after)
+    if (entry?.compiled !== undefined) addresses.set(entry.compiled.uid, entry.compiled.resource);
+  for (const [i, entry] of after.entries())
+    if (!changeEgress(build, placedOf(before[i]), placedOf(entry), egress)) return undefined;
+  return { addresses, egress };
+}
+
+/** Whether a pod leads to policies that others share, says something of others, or may be an endpoint of somebody's slice. */
+function concernsOthers(entry: PodEntry | undefined): boolean {
+  const { guards = [], notesOfOthers = [], isInSlice = false } = entry?.compiled ?? {};
+  return isInSlice || guards.length + notesOfOthers.length > 0;
+}
+
+function placedOf(entry: PodEntry | undefined): PlacedPod | undefined {
+  return entry === undefined ? undefined : placedPod(entry.pod, entry.compiled);
+}
+
+/** @returns false where it concerns others: policies that select the pod say so in their status, and nodes enforce them */
+function changeEgress(
+  { egress, egressByNode }: Build,
+  before: PlacedPod | undefined,
+  after: PlacedPod | undefined,
+  changes: Map<string, Changes>,
+): boolean {
+  const [then, now] = [before, after].map((placed) =>
+    placed === undefined ? undefined : egress.rulesOf(placed.pod),
+  );
+  if (isRestricted(then) || isRestricted(now)) return isEqual(then, now) && isEqualPlace(before, after);
+  const put = (node: string, name: string, resource: CompiledResource | undefined): void => {
+    const resources = egressByNode.get(node) ?? new Map<string, CompiledResource>();
+    if (resource === undefined) resources.delete(name);
+    else resources.set(name, resource);
+    if (resources.size === 0) egressByNode.delete(node);
+    else egressByNode.set(node, resources);
+    const ofNode = changes.get(node) ?? new Map<string, CompiledResource | undefined>();
+    changes.set(node, ofNode.set(name, resource));
+  };
+  if (before !== undefined) put(before.node, egressName(before.uid), undefined);
+  if (before !== undefined && after === undefined) egress.forget(before.uid);
+  if (after !== undefined && now !== undefined)
+    put(after.node, egressName(after.uid), egress.resourceOf(after.uid, now));
+  return true;
+}
+
+function isRestricted(rules: PodRules | undefined): boolean {
+  return rules !== undefined && (rules.refuses || rules.policies.length > 0);
+}
+
+function isEqual(a: PodRules | undefined, b: PodRules | undefined): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}
+
+function isEqualPlace(a: PlacedPod | undefined, b: PlacedPod | undefined): boolean {
+  return a?.node === b?.node && a?.inMesh === b?.inMesh;
+}
