@@ -44,7 +44,8 @@ export class RandomMesh {
     this.#random = random;
     for (const name of NAMESPACES) this.#namespace(name);
     for (let i = 0; i < 8; i += 1) this.#pod();
-    for (let i = 0; i < 4; i += 1) this.#service();
+    for (let i = 0; i < 12; i += 1) this.#service();
+    for (let i = 0; i < 6; i += 1) this.#slice();
   }
 
   /** What a compiler is given now. */
@@ -167,16 +168,19 @@ export class RandomMesh {
   #service(): void {
     const random = this.#random;
     const n = random.below(6);
+    const namespace = random.of(NAMESPACES);
     this.#put({
       apiVersion: 'v1',
       kind: 'Service',
       metadata: {
-        namespace: random.of(NAMESPACES),
+        namespace,
         name: `s${n}`,
         labels: { ...(random.chance(0.08) && { [USE_WAYPOINT]: random.of(['w', 'none', 'missing']) }) },
       },
       spec: {
-        clusterIP: random.chance(0.2) ? 'None' : `10.1.0.${n}${random.below(3)}`,
+        clusterIP: random.chance(0.2)
+          ? 'None'
+          : `10.1.${NAMESPACES.indexOf(namespace)}.${n}${random.below(3)}`,
         selector: { app: random.of(APPS), ...(random.chance(0.2) && { tier: 'front' }) },
         ports: [{ name: 'http', port: 80, targetPort: random.chance(0.5) ? 'http' : 8080 }],
       },
@@ -235,8 +239,12 @@ export class RandomMesh {
     const random = this.#random;
     const labels = { 'kubernetes.io/service-name': `s${random.below(6)}` };
     const metadata = { namespace: random.of(NAMESPACES), name: `t${random.below(3)}`, labels };
+    const places = Object.values(this.#pods);
+    const address = (): string =>
+      (random.chance(0.6) && places.length > 0 ? random.of(places).ips[0] : undefined) ??
+      `10.0.0.${random.below(200)}`;
     const endpoints = [1, 2].map(() => ({
-      addresses: [`10.0.0.${random.below(200)}`],
+      addresses: [address()],
       ...(random.chance(0.3) && { targetRef: { kind: 'Pod', namespace: 'a', name: `p${random.below(10)}` } }),
     }));
     const ports = [{ name: 'http', port: 8080 }];

@@ -80,9 +80,9 @@ export class FollowingClient {
       : names.at(random.below(names.length + 1));
     if (name === undefined) return;
     if (this.#asked.delete(name)) {
-      this.#request({ resourceNamesUnsubscribe: [name] });
-      // What is unsubscribed by its name is forgotten by both sides.
+      // What is unsubscribed by its name is forgotten by both sides; it may come again, by another name that it was asked for.
       this.#has.delete(name);
+      this.#request({ resourceNamesUnsubscribe: [name] });
     } else {
       this.#asked.add(name);
       this.#request({ resourceNamesSubscribe: [name] });
