@@ -73,10 +73,11 @@ export class RandomMesh {
     const pods = Object.keys(this.#pods);
     const some = pods.length === 0 ? undefined : random.of(pods);
     const assigned = some === undefined ? undefined : this.#pods[some];
-    if (some === undefined || assigned === undefined || random.chance(0.3)) this.#pod();
-    else if (random.chance(0.2)) this.#removePod(some);
-    else if (random.chance(0.5)) this.#pods[some] = { ...assigned, ready: assigned.ready !== true };
-    else if (random.chance(0.3)) delete this.#pods[some];
+    const dice = random.below(100);
+    if (some === undefined || assigned === undefined || dice < 30) this.#pod();
+    else if (dice < 45) this.#removePod(some);
+    else if (dice < 75) this.#pods[some] = { ...assigned, ready: assigned.ready !== true };
+    else if (dice < 85) delete this.#pods[some];
     else this.#pods[some] = this.#place();
   }
 
