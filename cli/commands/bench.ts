@@ -53,6 +53,22 @@ function egressCommand(): Command {
     });
 }
 
+/** `loam bench cluster`: what was measured with Istio ambient, measured with Loam in a Kubernetes cluster made for it. */
+function clusterCommand(): Command {
+  return new Command('cluster')
+    .description('label, roll out, kill and deny under load, in a Kubernetes cluster that is made for it')
+    .option(
+      '--only <list>',
+      'of label, start, rollout, kill, away, deny, idle',
+      'label,start,rollout,kill,away,deny,idle',
+    )
+    .option('--rounds <n>', 'how often a namespace is labelled', '4')
+    .action(async (_options: unknown, command: Command) => {
+      const { only, rounds } = command.optsWithGlobals<Record<string, string>>();
+      await runModule('../../bench/cluster/main', ['--only', String(only), '--rounds', String(rounds)]);
+    });
+}
+
 async function runModule(path: string, args: readonly string[]): Promise<void> {
   const child = spawn(process.execPath, [siblingModule(import.meta.url, path).pathname, ...args], {
     stdio: 'inherit',
@@ -80,5 +96,6 @@ export function benchCommand(): Command {
       await runModule('../../bench/peers', args);
     })
     .addCommand(waypointCommand())
-    .addCommand(egressCommand());
+    .addCommand(egressCommand())
+    .addCommand(clusterCommand());
 }
