@@ -31,6 +31,8 @@ export interface AgentConfig {
   readonly logLevel: string;
   /** Remove everything of the instance and exit. */
   readonly cleanup: boolean;
+  /** How long before that, in ms, the node has plain networking and still takes what other nodes send by HBONE. */
+  readonly cleanupPauseMs: number;
 }
 
 /** One line that names the setting, its value and what is allowed; ends the program with exit code 2. */
@@ -56,6 +58,7 @@ const FLAGS = {
   bpffs: ABSOLUTE,
   guard: { pattern: /^(tcx|clsact)$/, allowed: 'tcx, clsact' },
   'enrol-grace': { pattern: /^(\d{1,6}[smh]|never)$/, allowed: 'never, or a number with s, m or h' },
+  'cleanup-pause': { pattern: /^\d{1,3}s$/, allowed: 'a number of seconds with s' },
   'log-level': { pattern: new RegExp(`^(${LOG_LEVELS.join('|')})$`), allowed: LOG_LEVELS.join(', ') },
 } as const;
 
@@ -102,6 +105,7 @@ export function readConfig(
     enrolGraceMs: parseGrace(value('enrol-grace') ?? '10m') ?? 0,
     logLevel: value('log-level') ?? 'info',
     cleanup,
+    cleanupPauseMs: parseGrace(value('cleanup-pause') ?? '0s') ?? 0,
   };
 }
 

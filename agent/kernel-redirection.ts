@@ -66,16 +66,25 @@ export class KernelRedirection implements RedirectionPort {
     if (pod !== undefined) this.#redirection.setListeners(pod, { ...listeners });
   }
 
-  unenrol(cookie: bigint): void {
-    this.#redirection.unenrol({ cookie });
+  leave(cookie: bigint): void {
+    this.#redirection.leave({ cookie });
+  }
+
+  stay(cookie: bigint): void {
+    this.#redirection.stay({ cookie });
+  }
+
+  unenrol(cookie: bigint, routes: 'go' | 'stay' = 'go'): void {
+    this.#redirection.unenrol({ cookie }, routes);
   }
 
   enrolled(): KernelPod[] {
-    return this.#redirection.enrolled().map(({ cookie, ips, link, lacks, guardDrops }) => ({
+    return this.#redirection.enrolled().map(({ cookie, ips, link, lacks, leaving, guardDrops }) => ({
       cookie,
       ips,
       steering: STEERING[link],
       lacks,
+      leaving,
       ...(guardDrops && { guardDrops }),
     }));
   }

@@ -3,8 +3,9 @@ import { statSync } from 'node:fs';
 import { ipFamily } from '../lib/linux/ip.ts';
 import { isErrno } from '../lib/linux/libc.ts';
 import { netnsCookie, netnsInode, openNetns, sameNetns, type NetnsInode } from '../lib/linux/netns.ts';
-import { privateSourcesRoute } from '../lib/linux/private-sources.ts';
+import { isPrivateSource, privateSourcesRoute, unroutePrivateSources } from '../lib/linux/private-sources.ts';
 import { closeFd, isListening, listenSteered } from '../lib/linux/socket.ts';
+import { tcpConnections } from '../lib/linux/tcp-connections.ts';
 import { AgentError } from './agent-error.ts';
 import { takeCensus } from './census.ts';
 import type { NodePort, OpenNetns, ProcessCensus } from './node-port.ts';
@@ -75,6 +76,14 @@ export class LinuxNode implements NodePort {
 
   hasSources({ fd }: OpenNetns, ips: readonly string[]): boolean {
     return !ips.some((ip) => ipFamily(ip) === 6) || privateSourcesRoute(fd) === 'ours';
+  }
+
+  usesSources({ fd }: OpenNetns): boolean {
+    return tcpConnections(fd).some(({ local, remote }) => [local.ip, remote.ip].some(isPrivateSource));
+  }
+
+  dropSources({ fd }: OpenNetns): void {
+    unroutePrivateSources(fd);
   }
 
   census(): ProcessCensus {

@@ -35,6 +35,10 @@ export interface NodePort {
   closeListeners(listeners: Listeners): void;
   /** Whether the addresses are there by which ztunnel reaches the pod's applications over IPv6, if it has IPv6. */
   hasSources(netns: OpenNetns, ips: readonly string[]): boolean;
+  /** Whether something goes on over those addresses. */
+  usesSources(netns: OpenNetns): boolean;
+  /** Takes them away. */
+  dropSources(netns: OpenNetns): void;
   census(): ProcessCensus;
 }
 

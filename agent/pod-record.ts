@@ -12,8 +12,9 @@ const RETRY = { initialMs: 100, maxMs: 2000 };
  * - `waiting`: not enrolled; `problem` says why
  * - `claimed`: enrolled as far as the agent knows, but the kernel does not show all of it
  * - `verified`: read from the kernel in the last pass
+ * - `leaving`: on its way out by its label: plain networking, except that its peers, who learn of it later, still reach it by HBONE
  */
-export type PodState = 'waiting' | 'claimed' | 'verified';
+export type PodState = 'waiting' | 'claimed' | 'verified' | 'leaving';
 
 export interface PodProblem {
   readonly code: string;
@@ -41,6 +42,8 @@ export interface PodRecord {
   uncovered: readonly UncoveredProcess[];
   /** What stood guard over it in the last pass; undefined: nothing. */
   guard: Guard | undefined;
+  /** Since when it is on its way out, in ms since the epoch; undefined: it is not. */
+  leaving: number | undefined;
   /** Nothing is tried before, in ms since the epoch. */
   retryAt: number;
   readonly backoff: Backoff;
@@ -61,6 +64,7 @@ export function newRecord(spec: PodSpec, now: number): PodRecord {
     logged: undefined,
     uncovered: [],
     guard: undefined,
+    leaving: undefined,
     retryAt: 0,
     backoff: new Backoff(RETRY),
   };
@@ -71,7 +75,7 @@ export function podName({ namespace, name }: PodSpec): string {
 }
 
 /** What node proxies are to have: the pods that can be handed over, and the names of those that belong in the mesh and cannot now. */
-export function handoverOf(records: ReadonlyMap<string, PodRecord>): Handover {
+export function handoverOf(records: ReadonlyMap<string, PodRecord>, released: ReadonlySet<string>): Handover {
   const workloads = new Map<string, Workload>();
   const keep = new Set<string>();
   for (const [uid, { spec, netns, listeners, generation }] of records) {
@@ -82,5 +86,5 @@ export function handoverOf(records: ReadonlyMap<string, PodRecord>): Handover {
     const { name, namespace, serviceAccount } = spec;
     workloads.set(uid, { uid, name, namespace, serviceAccount, netnsFd: netns.fd, listeners, generation });
   }
-  return { workloads, keep };
+  return { workloads, keep, released };
 }

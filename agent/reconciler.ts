@@ -17,6 +17,7 @@ import type { PodSource, PodSpec } from './pod-source.ts';
 import type { Enrolment, KernelPod, RedirectionPort } from './redirection-port.ts';
 import { Repairs } from './repairs.ts';
 import { Sweeper } from './sweeper.ts';
+import { WayOut } from './way-out.ts';
 import type { WorkloadHandover } from './zds/workload.ts';
 
 /** The kernel is read and compared at least this often. */
@@ -45,6 +46,7 @@ export class Reconciler {
   readonly #journal: PodJournal;
   readonly #timer: PassTimer;
   readonly #sweeper: Sweeper;
+  readonly #wayOut: WayOut;
   readonly #records = new Map<string, PodRecord>();
   #passes = 0;
   #problems: readonly string[] = [];
@@ -56,6 +58,7 @@ export class Reconciler {
     this.#repairs = new Repairs(options.log);
     this.#journal = new PodJournal(options.log, options.clock);
     this.#sweeper = new Sweeper(options);
+    this.#wayOut = new WayOut(options);
     this.#timer = new PassTimer(options.clock, () => this.reconcile());
   }
 
@@ -130,7 +133,8 @@ export class Reconciler {
       if (record.netns !== undefined) this.#attempt(record, () => this.#converge(record, kernel));
     }
     this.#verify(census, problems);
-    handover.sync(handoverOf(this.#records));
+    handover.sync(handoverOf(this.#records, this.#wayOut.left));
+    this.#wayOut.tidy(this.#options.source.state.pods);
     // Only now is nobody given them any more; a pass that failed before this leaves them to the next.
     for (const close of this.#closings.splice(0)) close();
   }
@@ -157,9 +161,14 @@ export class Reconciler {
     }
     for (const [uid, record] of this.#records) {
       if (desired.has(uid)) continue;
-      this.#options.log.info({ uid, pod: podName(record.spec) }, 'the pod leaves the mesh');
+      const alive = this.#options.source.state.pods.get(uid);
+      if (alive !== undefined) {
+        record.spec = alive;
+        if (this.#wayOut.isUnderWay(record)) continue;
+      }
+      this.#options.log.info({ uid, pod: podName(record.spec) }, 'the pod has left the mesh');
       this.#records.delete(uid);
-      this.#leave(record);
+      this.#leave(record, alive !== undefined);
     }
     for (const [uid, spec] of desired) {
       const record = this.#records.get(uid) ?? newRecord(spec, this.#options.clock.now());
@@ -210,13 +219,14 @@ export class Reconciler {
     record.generation += 1;
   }
 
-  /** Lets go of a namespace; what the kernel has of it goes with the next sweep. */
-  #leave(record: PodRecord): void {
+  /** Lets go of a namespace; what the kernel has of it goes with the next sweep. @param alive the pod lives on outside of the mesh */
+  #leave(record: PodRecord, alive = false): void {
     const { netns } = record;
     this.#dropListeners(record);
     if (netns !== undefined) {
-      this.#sweeper.released(netns.cookie);
-      this.#closings.push(() => this.#options.node.closeNetns(netns));
+      const routes = alive ? this.#wayOut.leaves(record) : 'go';
+      this.#sweeper.released(netns.cookie, routes);
+      if (routes === 'go') this.#closings.push(() => this.#options.node.closeNetns(netns));
     }
     record.netns = undefined;
     record.guard = undefined;
@@ -249,6 +259,7 @@ export class Reconciler {
     const found = kernel.get(netns.cookie);
     const guard = guardMode(spec.annotations);
     const lost = lostParts(found);
+    if (isEnrolled(spec.labels, spec.namespaceLabels)) this.#wayOut.stays(record, found?.leaving === true);
     const complete =
       found !== undefined && sameIps(found.ips, ips) && lost.every((each) => each === 'listeners');
     if (!complete || !node.hasSources(netns, ips)) {
@@ -319,6 +330,10 @@ export class Reconciler {
       const wrong = found.filter(({ cookie }) => cookie === netns.cookie).map(({ message }) => message);
       if (pod === undefined) wrong.push('the kernel has no entry for it');
       else if (!sameIps(spec.ips, pod.ips)) wrong.push(`the kernel has ${pod.ips.join(', ')} as its address`);
+      if (record.leaving !== undefined) {
+        this.#journal.state(record, 'leaving');
+        continue;
+      }
       if (wrong.length === 0 && (record.steeredTo !== undefined || record.adopted)) {
         this.#journal.state(record, 'verified');
         if (record.problem === undefined) record.logged = undefined;

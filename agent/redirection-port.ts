@@ -40,6 +40,8 @@ export interface KernelPod {
   readonly steering: 'attached' | 'missing' | 'dead';
   /** Maps in which it should have an entry and has none: somebody took it away. */
   readonly lacks?: readonly string[];
+  /** It was told to leave, by this process or one before it. */
+  readonly leaving?: boolean;
   /** Packets that its guard dropped, by reason; undefined: it has none. */
   readonly guardDrops?: Readonly<Record<string, number>>;
 }
@@ -74,8 +76,16 @@ export interface RedirectionPort {
   followRoutes(pod: Pick<Enrolment, 'netnsFd' | 'cookie' | 'ips'>): void;
   /** Puts other listeners in the place of an enrolled pod's: new connections go there from now on. */
   setListeners(cookie: bigint, listeners: Listeners): void;
-  /** Switches a pod's redirection off and leaves nothing of it in the kernel. */
-  unenrol(cookie: bigint): void;
+  /** Plain networking for an enrolled pod's new connections from now on; its peers' tunnels are still taken. */
+  leave(cookie: bigint): void;
+  /** Takes `leave` back. */
+  stay(cookie: bigint): void;
+  /**
+   * Switches a pod's redirection off and leaves nothing of it in the kernel.
+   *
+   * @param routes `stay`: but the routes of the private sources, which connections of ztunnel's to the pod still use
+   */
+  unenrol(cookie: bigint, routes?: 'go' | 'stay'): void;
   enrolled(): readonly KernelPod[];
   /**
    * Puts back what somebody detached or unpinned of the programs and maps that all pods share.

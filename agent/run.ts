@@ -39,9 +39,9 @@ async function dieOfStart(log: Log, error: unknown, what: string): Promise<never
   return die(log, error, what);
 }
 
-function cleanUp({ instance, bpffs }: AgentConfig, log: Log): never {
+function cleanUp({ instance, bpffs, cleanupPauseMs }: AgentConfig, log: Log): never {
   try {
-    Redirection.remove(instance, bpffs === undefined ? {} : { bpffs });
+    Redirection.remove(instance, { plainMs: cleanupPauseMs, ...(bpffs !== undefined && { bpffs }) });
   } catch (error) {
     die(log, error, 'cannot remove the instance');
   }

@@ -13,16 +13,16 @@ export interface SweeperOptions {
 
 export class Sweeper {
   readonly #options: SweeperOptions;
-  /** Namespaces that this process had enrolled and let go of. */
-  readonly #released = new Set<bigint>();
+  /** Namespaces that this process had enrolled and let go of, and what becomes of their routes. */
+  readonly #released = new Map<bigint, 'go' | 'stay'>();
 
   constructor(options: SweeperOptions) {
     this.#options = options;
   }
 
   /** This process has let go of a namespace: there is no doubt that it is not wanted. */
-  released(cookie: bigint): void {
-    this.#released.add(cookie);
+  released(cookie: bigint, routes: 'go' | 'stay' = 'go'): void {
+    this.#released.set(cookie, routes);
   }
 
   /**
@@ -48,7 +48,7 @@ export class Sweeper {
       const doubt = pod.ips.some((ip) => unresolved.has(ip)) || !source.state.complete;
       if (doubt && pod.steering !== 'dead' && !this.#released.has(cookie)) continue;
       try {
-        redirection.unenrol(cookie);
+        redirection.unenrol(cookie, this.#released.get(cookie));
         kernel.delete(cookie);
         this.#released.delete(cookie);
         log.info({ cookie: String(cookie), ips: pod.ips }, 'switched redirection off');

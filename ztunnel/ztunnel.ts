@@ -130,6 +130,10 @@ export class Ztunnel {
           worker.post({ type: 'remove-pod', uid });
           this.#metrics.podStopped();
         },
+        release: (uid) => {
+          worker.post({ type: 'release-pod', uid });
+          this.#metrics.podStopped();
+        },
       },
       this.#certificates,
       config.trustDomain,

@@ -155,7 +155,9 @@ export class KubernetesPodSource implements PodSource {
     for (const [uid, pod] of known) {
       const namespace = this.#namespaceOf(uid, pod);
       if (namespace === undefined) complete = false;
-      else if (isEnrolled(pod.labels, namespace.labels)) wanted.set(uid, [pod, namespace]);
+      // One that has left the mesh is told of until it ends: what it has open through the mesh is not to be cut.
+      else if (isEnrolled(pod.labels, namespace.labels) || this.#entries.has(uid))
+        wanted.set(uid, [pod, namespace]);
     }
     const searched = new Map<string, number | undefined>();
     for (const [{ cgroupUid, hostNetwork }] of wanted.values()) {
@@ -169,7 +171,8 @@ export class KubernetesPodSource implements PodSource {
     for (const [uid, [pod, namespace]] of wanted) {
       const netns = finder.of(pod.cgroupUid);
       if ((pod.ended || pod.leaving) && !(netns?.inhabited ?? false)) continue;
-      const why = whyLeftAlone(pod, netns, finder.processesOf(pod.cgroupUid));
+      const isWanted = isEnrolled(pod.labels, namespace.labels);
+      const why = isWanted ? whyLeftAlone(pod, netns, finder.processesOf(pod.cgroupUid)) : undefined;
       if (why !== undefined) leftAlone.push({ uid, pod: nameOf(pod), why });
       // The runtime knows the address before the API does, also that of a new sandbox.
       const told = sandboxes.ofPod(pod.cgroupUid)?.ips ?? [];

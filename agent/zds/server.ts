@@ -35,7 +35,7 @@ export class ZdsServer implements WorkloadHandover {
   readonly #sessions: Session[] = [];
   readonly #strangers = new Set<Session>();
   readonly #held: HeldState;
-  #wanted: Handover = { workloads: new Map(), keep: new Set() };
+  #wanted: Handover = { workloads: new Map(), keep: new Set(), released: new Set() };
   #refused = 0;
   #recent: number[] = [];
   #refusedTimer: Disposable | undefined;

@@ -67,7 +67,7 @@ export class Session {
   #role: Role = 'stay';
   /** Only then is it given workloads that come after its snapshot. */
   #takesNew = false;
-  #wanted: Handover = { workloads: new Map(), keep: new Set() };
+  #wanted: Handover = { workloads: new Map(), keep: new Set(), released: new Set() };
   readonly #told = new Map<string, Told>();
   readonly #kept = new Set<string>();
   #inFlight: Message | undefined;
@@ -265,7 +265,10 @@ export class Session {
     for (const uid of [...this.#told.keys(), ...this.#kept]) {
       if (this.#wanted.workloads.has(uid) || this.#wanted.keep.has(uid)) continue;
       return {
-        payload: { case: 'del', value: { uid } },
+        payload: {
+          case: 'del',
+          value: { uid, loamReleased: this.#loamHandover && this.#wanted.released.has(uid) },
+        },
         fds: [],
         acknowledged: (error) => {
           if (error !== '') this.#options.log.warn({ uid, error }, 'the proxy refused to drop a workload');

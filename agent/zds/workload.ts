@@ -18,6 +18,8 @@ export interface Handover {
   readonly workloads: ReadonlyMap<string, Workload>;
   /** Enrolled pods that there is no namespace for at the moment: a proxy that has them keeps them. */
   readonly keep: ReadonlySet<string>;
+  /** Pods that have left the mesh and live on: what they have open through a proxy is not to be cut. */
+  readonly released: ReadonlySet<string>;
 }
 
 /** How far a workload is with the proxy that connected last. */

@@ -154,6 +154,32 @@ for (const method of KERNEL_METHODS) {
       switches.turnOn('node');
     });
 
+    it('lets a pod on its way out be plain, and its peers still reach it by HBONE; that is nobody’s `off`', () => {
+      mesh.redirection.leave(a.handle);
+      isPlain(a.pod, 9540);
+      assert.deepEqual(mesh.redirection.switchedOff().pods.size, 0);
+      assert.equal(
+        mesh.redirection.enrolled().find(({ cookie }) => cookie === a.handle.cookie)?.leaving,
+        true,
+      );
+      assert.equal(dial(outsider.netnsFd, a.pod.ip, 15008), 'ok');
+      using tunnel = a.listeners.hbone.accept();
+      assert.ok(tunnel);
+      mesh.redirection.stay(a.handle);
+      isRedirected(a, 9541);
+      // What somebody switched off is not switched on by a label that comes back.
+      mesh.redirection.leave(a.handle);
+      assert.equal(switches.turnOff(a.handle.cookie), true);
+      mesh.redirection.stay(a.handle);
+      isPlain(a.pod, 9542);
+      assert.equal(mesh.redirection.switchedOff().pods.size, 1);
+    });
+
+    it('is not left to a removal that is refused, since the instance is in use', () => {
+      assert.throws(() => Redirection.remove(mesh.instance, { plainMs: 1 }), { code: 'BPF_INSTANCE_IN_USE' });
+      assert.equal(switches.read().node, undefined);
+    });
+
     it('forgets a pod with its enrolment', () => {
       switches.turnOff(a.handle.cookie);
       assert.ok(switches.isEnrolled(a.handle.cookie));

@@ -11,7 +11,10 @@ export interface PodHost {
   setMaps(fds: MapFds): void;
   /** @throws Error when the pod cannot be served */
   add(pod: PodInfo, fds: PodFds): Promise<void>;
+  /** Cuts what the pod has. */
   remove(uid: string): void;
+  /** Accepts no more for the pod; what it has open goes on to its end. */
+  release(uid: string): void;
 }
 
 /** Who needs a certificate; counted, so that the last pod of an identity takes it along. */
@@ -69,12 +72,16 @@ export class PodDirectory {
     }
   }
 
-  /** @returns whether it was known */
-  remove(uid: string): boolean {
+  /**
+   * @param is `outside`: it lives on outside of the mesh, and what it has open goes on to its end
+   * @returns whether it was known
+   */
+  remove(uid: string, is: 'gone' | 'outside' = 'gone'): boolean {
     const pod = this.#pods.get(uid);
     if (pod === undefined) return false;
     this.#pods.delete(uid);
-    this.#host.remove(uid);
+    if (is === 'gone') this.#host.remove(uid);
+    else this.#host.release(uid);
     this.#identities.release(pod.identity);
     return true;
   }

@@ -231,7 +231,7 @@ export class ZdsClient {
         return '';
       case 'del':
         named.delete(request.value.uid);
-        if (!this.#pods.remove(request.value.uid))
+        if (!this.#pods.remove(request.value.uid, request.value.loamReleased ? 'outside' : 'gone'))
           this.#log.debug('zds: unknown pod', { pod: request.value.uid });
         return '';
       case 'snapshotSent': {

@@ -19,6 +19,8 @@ export interface ListenerFds {
 
 /** For so long replaced listeners go on accepting: what waits in their backlog is still a connection of somebody. */
 const BACKLOG_DRAIN_MS = 5_000;
+/** So often is a pod that has left the mesh asked for what it has open. */
+const RELEASED_POLL_MS = 1_000;
 const CROWDED_LOG_INTERVAL_MS = 10_000;
 
 /**
@@ -100,6 +102,26 @@ export class PodProxy {
     for (const listener of this.#listeners) listener.close();
     this.#listeners = [];
     this.#hbone.drain();
+  }
+
+  /**
+   * The pod has left the mesh and lives on: what waits at its listeners is taken for some seconds more, then nothing; tunnels into
+   * it take no new stream. {@link setListeners} and {@link accept} take it back.
+   *
+   * @returns true when nothing of it is open any more; false when it was taken back or stopped before
+   */
+  async release(): Promise<boolean> {
+    const listeners = this.#listeners;
+    this.#accepting = false;
+    this.#listeners = [];
+    if (this.#held !== undefined) closeAll(this.#held);
+    this.#held = undefined;
+    await this.#drainListeners(listeners);
+    const isReleased = (): boolean => !this.#accepting && this.#held === undefined && !this.#stopped;
+    if (isReleased()) this.#hbone.drain();
+    while (isReleased() && this.pod.mesh.registry.countOf(this.pod.info.uid) > 0)
+      await sleep(RELEASED_POLL_MS, undefined, { ref: false });
+    return isReleased();
   }
 
   /** The pod is gone, or another has its place: cuts all that it has. */

@@ -125,6 +125,9 @@ function receive(message: ToWorker): void {
     case 'remove-pod':
       pods.remove(message.uid, 'the pod was deleted');
       return;
+    case 'release-pod':
+      pods.release(message.uid);
+      return;
     case 'addresses':
       mesh.workloads.apply(message.delta);
       return;

@@ -50,6 +50,7 @@ export interface WorkerStatus {
 export type OwnToWorker =
   | { readonly type: 'maps'; readonly fds: MapFds }
   | { readonly type: 'remove-pod'; readonly uid: string }
+  | { readonly type: 'release-pod'; readonly uid: string }
   | { readonly type: 'addresses'; readonly delta: AddressDelta }
   | { readonly type: 'policies'; readonly delta: PolicyDelta }
   | { readonly type: 'egress'; readonly delta: EgressDelta }

@@ -9,6 +9,8 @@ import type { PodFds } from './messages.ts';
 export class PodSet {
   readonly #mesh: Mesh;
   readonly #pods = new Map<string, PodProxy>();
+  /** Pods that have left the mesh, with what they have open. */
+  readonly #released = new Map<string, PodProxy>();
   #maps: MapHolder | undefined;
   #accepting = false;
   /** Changes of listeners and of whether they are accepted on, one after the other. */
@@ -57,10 +59,11 @@ export class PodSet {
   }
 
   async #add(info: PodInfo, fds: PodFds): Promise<void> {
-    const known = this.#pods.get(info.uid);
+    const known = this.#pods.get(info.uid) ?? this.#takeBack(info.uid);
     if (known !== undefined && known.isOf(fds.netns) && sameInfo(known.pod.info, info)) {
       closeFd(fds.netns);
       await known.setListeners(fds);
+      if (this.#accepting) await known.accept();
       this.#mesh.log.info('pod has new listeners', { pod: info.uid, name: info.name });
       return;
     }
@@ -85,11 +88,36 @@ export class PodSet {
 
   /** Cuts a pod's connections at once: its network is gone already (ambient-facts C4). Unknown ones are ignored. */
   remove(uid: string, reason: string): void {
+    const proxy = this.#pods.get(uid) ?? this.#released.get(uid);
+    if (proxy === undefined) return;
+    this.#pods.delete(uid);
+    this.#released.delete(uid);
+    proxy.stop(reason);
+    this.#mesh.log.info('pod is served no more', { pod: uid, reason });
+  }
+
+  /** Accepts nothing more for a pod that has left the mesh. What it has open goes on to its end, and then it is forgotten. */
+  release(uid: string): void {
     const proxy = this.#pods.get(uid);
     if (proxy === undefined) return;
     this.#pods.delete(uid);
-    proxy.stop(reason);
-    this.#mesh.log.info('pod is served no more', { pod: uid, reason });
+    this.#released.set(uid, proxy);
+    this.#mesh.log.info('pod has left the mesh: what it has open goes on', { pod: uid });
+    void proxy.release().then((ended) => {
+      if (!ended || this.#released.get(uid) !== proxy) return;
+      this.#released.delete(uid);
+      proxy.stop('the pod has left the mesh');
+      this.#mesh.log.info('nothing of the pod is open any more', { pod: uid });
+    });
+  }
+
+  /** A pod that comes back before all that it had open has ended. */
+  #takeBack(uid: string): PodProxy | undefined {
+    const proxy = this.#released.get(uid);
+    if (proxy === undefined) return undefined;
+    this.#released.delete(uid);
+    this.#pods.set(uid, proxy);
+    return proxy;
   }
 
   #inTurn<T>(change: () => Promise<T>): Promise<T> {

@@ -92,7 +92,8 @@ export async function checkEnrolment(subject: CheckSubject): Promise<Finding[]> 
       if (pod.off !== undefined)
         findings.push(fail(`pod ${pod.pod}`, `was switched off on ${pod.off}`, 'loam on'));
       if (pod.state === 'verified') enrolled += 1;
-      else
+      // On its way out, as its label says.
+      else if (pod.state !== 'leaving')
         findings.push(
           fail(
             `pod ${pod.pod} on ${node}`,

@@ -18,6 +18,9 @@ const CAPABILITIES = ['BPF', 'NET_ADMIN', 'PERFMON', 'SYS_ADMIN', 'SYS_PTRACE'];
 /** A pod that is ready is a node that is clean, so the pods stay until they are told to go. */
 const STAY = 'setInterval(() => {}, 2 ** 30)';
 
+/** Nodes begin within so long of each other, unless one is very busy; until its own is over, each takes what others still send by HBONE. */
+const PAUSE = '10s';
+
 /**
  * On every node, takes everything out of the kernel that the agent there put into it. It is refused while an agent runs there, and
  * needs none: pins in the BPF file system are all that it works on.
@@ -50,7 +53,7 @@ export function cleanup(namespace: string, from: CleanupImage): Manifest & V1Dae
               image,
               imagePullPolicy,
               command: commandOf('agent/main'),
-              args: ['--instance', AGENT_INSTANCE, '--cleanup'],
+              args: ['--instance', AGENT_INSTANCE, '--cleanup', '--cleanup-pause', PAUSE],
               terminationMessagePolicy: 'FallbackToLogsOnError',
               securityContext: onNode(CAPABILITIES),
               volumeMounts: hostMounts(),

@@ -7,6 +7,11 @@ import type { ClusterPlan, NodePlan } from './plan.ts';
 const MOUNT = '/sys/fs/cgroup';
 const REMOVE_TRIES = 50;
 const REMOVE_WAIT_MS = 100;
+/** Of a whole cluster, by v1 and v2: as much as eight processes. */
+const WEIGHTS = [
+  ['cpu.shares', '8192'],
+  ['cpu.weight', '800'],
+] as const;
 
 /** v2: one hierarchy with all controllers. v1: one for each controller, and beside them perhaps v2's, with none. */
 export function cgroupVersion(): 1 | 2 {
@@ -40,6 +45,7 @@ export function makeGroups(plan: ClusterPlan, node: NodePlan): string[] {
     mkdirSync(own, { recursive: true });
     if (cgroupVersion() === 2) for (const group of [folder, cluster]) delegate(group);
     if (controllers.split(',').includes('cpuset')) for (const group of [cluster, own]) inheritCpus(group);
+    weigh(cluster);
     return own;
   });
 }
@@ -48,6 +54,12 @@ export function makeGroups(plan: ClusterPlan, node: NodePlan): string[] {
 function delegate(group: string): void {
   const controllers = readFileSync(join(group, 'cgroup.controllers'), 'utf8').trim().split(/\s+/);
   for (const name of controllers) writeFileSync(join(group, 'cgroup.subtree_control'), `+${name}`);
+}
+
+/** A group counts as one process of the machine's, however many there are in it: a whole cluster would stand still beside a compiler. */
+function weigh(group: string): void {
+  for (const [file, weight] of WEIGHTS)
+    if (existsSync(join(group, file))) writeFileSync(join(group, file), weight);
 }
 
 /** On v1 a new cpuset is empty, and admits no process. */

@@ -14,6 +14,8 @@ import { DEFAULT_BPFFS, openPinned, SHAPE } from './pins.ts';
 
 /** The key that stands for the whole node: OFF_NODE in bpf/off.h. */
 const NODE_KEY = 0n;
+/** In the place of a time: the agent's own switch, of a pod that is on its way out of the mesh. Nobody is told of it as off. */
+const LEAVING = 0n;
 
 /** What is off since when. */
 export interface SwitchedOff {
@@ -38,10 +40,35 @@ export function readSwitches(map: BpfMap): SwitchedOff {
     if (value === undefined) continue;
     const since = new Date(Number(value.readBigUInt64LE(0)));
     const cookie = key.readBigUInt64LE(0);
+    if (isLeaving(value)) continue;
     if (cookie === NODE_KEY) node = since;
     else pods.set(cookie, since);
   }
   return { node, pods };
+}
+
+/**
+ * Gives a pod that leaves the mesh plain networking for what it dials, and for what reaches it otherwise than by HBONE: its
+ * peers' tunnels are still taken. A pod that is off already stays so.
+ */
+export function beginLeaving(map: BpfMap, cookie: bigint): void {
+  map.add(cookieKey(cookie), timeValue(LEAVING));
+}
+
+/** Takes that back, and nothing that `loam off` did. */
+export function endLeaving(map: BpfMap, cookie: bigint): void {
+  if (isLeaving(map.get(cookieKey(cookie)))) map.delete(cookieKey(cookie));
+}
+
+/** Whether a pod is on its way out by the value of its switch. */
+export function isLeaving(value: Buffer | undefined): boolean {
+  return value?.readBigUInt64LE(0) === LEAVING;
+}
+
+function timeValue(time: bigint): Buffer {
+  const value = buffer(8);
+  value.writeBigUInt64LE(time, 0);
+  return value;
 }
 
 /** The switches of one instance, opened without its agent. */
@@ -87,9 +114,12 @@ export class OffSwitches implements Disposable {
    * @returns false when it was off already: its time stays
    */
   turnOff(cookie: bigint | 'node', since: Date = new Date()): boolean {
-    const value = buffer(8);
-    value.writeBigUInt64LE(BigInt(since.getTime()), 0);
-    return this.#switches.add(cookieKey(cookie === 'node' ? NODE_KEY : cookie), value);
+    const key = cookieKey(cookie === 'node' ? NODE_KEY : cookie);
+    const value = timeValue(BigInt(since.getTime()));
+    if (this.#switches.add(key, value)) return true;
+    if (!isLeaving(this.#switches.get(key))) return false;
+    this.#switches.set(key, value);
+    return true;
   }
 
   /** Back into the mesh. @returns false when it was not off */

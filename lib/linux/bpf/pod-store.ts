@@ -30,6 +30,7 @@ import {
   type LinkInfo,
 } from './link.ts';
 import { loadObject, programOf } from './object.ts';
+import { beginLeaving, endLeaving, isLeaving } from './off-switches.ts';
 import { checkPod } from './pod-check.ts';
 import type { PinFolder } from './pins.ts';
 import { PodEntries } from './pod-entries.ts';
@@ -90,6 +91,8 @@ export interface EnrolledPod extends PodHandle {
   readonly use: PodUse;
   /** Packets that its guard dropped; undefined: it has none. */
   readonly guardDrops?: GuardDrops;
+  /** It was told to leave ({@link PodStore.leave}) and is still enrolled. */
+  readonly leaving: boolean;
 }
 
 /** Index of the interface that has the pod's address of a family; 0: none. */
@@ -163,8 +166,9 @@ export class PodStore {
       this.setListeners(pod.cookie, pod.listeners);
       this.#attachLookup(pod.cookie, entry, pod.netnsFd);
       routeSources(pod);
-      this.guard(pod, pod.guard ?? 'on');
       this.#entries.set(pod.cookie, entry);
+      // Not before: of a pod that runs, what it dialled a moment ago would be dropped, as often as its SYN is repeated.
+      this.guard(pod, pod.guard ?? 'on');
     } catch (error) {
       // A pod that was enrolled stays so: better redirected the old way than not at all.
       if (before === undefined) this.unenrol(pod.cookie);
@@ -202,7 +206,17 @@ export class PodStore {
     }
   }
 
-  unenrol(cookie: bigint): void {
+  /** Begins a pod's way out: see {@link beginLeaving}. {@link unenrol} ends it, {@link stay} takes it back. */
+  leave(cookie: bigint): void {
+    beginLeaving(this.#maps.map('switched_off'), cookie);
+  }
+
+  stay(cookie: bigint): void {
+    endLeaving(this.#maps.map('switched_off'), cookie);
+  }
+
+  /** @param routes `stay`: connections of ztunnel's to its applications go on, whose sources they route */
+  unenrol(cookie: bigint, routes: 'go' | 'stay' = 'go'): void {
     // Before redirection ends: what the pod dials from then on leaves it, and would be dropped.
     this.#guards.remove(cookie);
     this.#entries.delete(cookie);
@@ -215,7 +229,7 @@ export class PodStore {
       this.#pins.drop('pods', String(cookie));
     }
     this.#forget(cookie);
-    unrouteSources(new Set([cookie]));
+    if (routes === 'go') unrouteSources(new Set([cookie]));
   }
 
   list(): EnrolledPod[] {
@@ -233,6 +247,7 @@ export class PodStore {
         listeners,
         lacks: [...this.#entries.lacks(cookie), ...incomplete(listeners)],
         use: this.#entries.use(cookie),
+        leaving: isLeaving(this.#maps.map('switched_off').get(cookieKey(cookie))),
         ...(guardDrops && { guardDrops }),
       };
     });

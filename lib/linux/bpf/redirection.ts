@@ -13,11 +13,12 @@ import { currentLayout, type Layout } from './instance-layout.ts';
 import { InstanceMaps, type Fill } from './instance-maps.ts';
 import { cookieKey, encodeKubelet, type Counter, type Kubelet, type ListenerRole } from './layout.ts';
 import { allLinks, attach, attachedPrograms, detach, linkInfo, replaceProgram } from './link.ts';
-import { readSwitches, type SwitchedOff } from './off-switches.ts';
+import { OffSwitches, readSwitches, type SwitchedOff } from './off-switches.ts';
 import { checkMaps, dropSuperseded, fillFrom, supersededMaps } from './map-versions.ts';
 import { loadObject, programOf, type LoadedObject, type ObjectFile } from './object.ts';
 import { DEFAULT_BPFFS, PinFolder, SHAPE } from './pins.ts';
 import { unrouteSources } from './pod-sources.ts';
+import { pause } from './quiesce.ts';
 import { PodStore, type EnrolledPod, type PodHandle, type PodRequest } from './pod-store.ts';
 
 /** Program and hook of each link at the cgroup root. */
@@ -130,8 +131,8 @@ export class Redirection {
   }
 
   /**
-   * Switches redirection on for a pod: listeners, then the pod's sk_lookup program, and last the entry that makes
-   * its connections be redirected. For a pod that is enrolled already, everything is made as asked without a gap.
+   * Switches redirection on for a pod: listeners, then the pod's sk_lookup program, then the entry that makes its
+   * connections be redirected, and last its guard. For a pod that is enrolled already, everything is made as asked without a gap.
    *
    * @throws BpfError BPF_POD_TAKEN when another instance or program steers this pod; nothing is left behind then
    */
@@ -164,9 +165,26 @@ export class Redirection {
     this.#pods.setListeners(pod.cookie, listeners);
   }
 
-  /** Switches redirection off for a pod, gone or not, and leaves nothing of it in any map. */
-  unenrol(pod: Pick<PodHandle, 'cookie'>): void {
-    this.#pods.unenrol(pod.cookie);
+  /**
+   * Begins a pod's way out of the mesh: plain networking for new connections from now on, except that its peers' HBONE is
+   * still taken, since they learn of it later. {@link unenrol} ends it.
+   */
+  leave(pod: Pick<PodHandle, 'cookie'>): void {
+    this.#pods.leave(pod.cookie);
+  }
+
+  /** Takes {@link leave} back. */
+  stay(pod: Pick<PodHandle, 'cookie'>): void {
+    this.#pods.stay(pod.cookie);
+  }
+
+  /**
+   * Switches redirection off for a pod, gone or not, and leaves nothing of it in any map.
+   *
+   * @param routes `stay`: the routes of the private sources stay, for connections that go on
+   */
+  unenrol(pod: Pick<PodHandle, 'cookie'>, routes: 'go' | 'stay' = 'go'): void {
+    this.#pods.unenrol(pod.cookie, routes);
   }
 
   /** The pods as the kernel has them. */
@@ -250,12 +268,19 @@ export class Redirection {
   /**
    * Detaches and removes everything of an instance, whatever its last process left, of any version.
    *
+   * @param options `plainMs`: for so long before that, its pods have plain networking and still take what others send by HBONE;
+   *   this thread waits
    * @throws BpfError BPF_INSTANCE_IN_USE while a live process has it
    */
-  static remove(instance: string, options: { readonly bpffs?: string } = {}): void {
+  static remove(
+    instance: string,
+    options: { readonly bpffs?: string; readonly plainMs?: number } = {},
+  ): void {
     const bpffs = options.bpffs ?? DEFAULT_BPFFS;
     if (!PinFolder.exists(instance, bpffs)) return;
     const pins = PinFolder.open(instance, bpffs);
+    const { plainMs = 0 } = options;
+    if (plainMs > 0 && turnNodeOff(instance, bpffs)) pause(plainMs);
     for (const shape of pins.shapes()) {
       const end = (kind: 'links' | 'pods', name: string): void => {
         const fd = pins.get(kind, name, shape);
@@ -289,6 +314,18 @@ export class Redirection {
         return problem === undefined ? [] : [{ subject: hook, problem }];
       }),
     );
+  }
+}
+
+/** @returns false when there is no switch: nothing is in force, or only what an interrupted removal left */
+function turnNodeOff(instance: string, bpffs: string): boolean {
+  try {
+    using switches = OffSwitches.open(instance, bpffs);
+    switches?.turnOff('node');
+    return switches !== undefined;
+  } catch (error) {
+    if (error instanceof BpfError && error.code === 'BPF_LAYOUT') return false;
+    throw error;
   }
 }
 

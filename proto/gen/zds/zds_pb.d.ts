@@ -132,6 +132,13 @@ export declare type DelWorkload = Message<"istio.workload.zds.DelWorkload"> & {
    * @generated from field: string uid = 2;
    */
   uid: string;
+
+  /**
+   * After a hello with loam_handover: the pod lives on outside of the mesh. Nothing new comes; what is open goes on to its end.
+   *
+   * @generated from field: bool loam_released = 100;
+   */
+  loamReleased: boolean;
 };
 
 /**

@@ -29,7 +29,10 @@ export function echo(ns: string, name: string, node?: string, replicas = 1): rea
       command: script(APP, 'server', String(ECHO_PORT)),
       ...(node === undefined ? {} : { node }),
       replicas,
-      container: { readinessProbe: { tcpSocket: { port: ECHO_PORT }, periodSeconds: 1 } },
+      // On a busy machine a probe may be late; a Service without a ready pod would refuse connections.
+      container: {
+        readinessProbe: { tcpSocket: { port: ECHO_PORT }, periodSeconds: 1, failureThreshold: 60 },
+      },
     }),
     service(ns, name, { ports: [{ name: 'echo', port: ECHO_PORT }] }),
   ];
@@ -65,7 +68,8 @@ export class Load {
     const { streams = 20, workers = 2, pauseMs = 20 } = options;
     const args = [host, ECHO_PORT, streams, workers, pauseMs].map(String);
     const load = new Load(cluster, cluster.startInPod(pod, script(APP, 'client', ...args)));
-    await cluster.until(`the load on ${host} runs`, () => load.#out.includes('started'));
+    const begun = streams > 0 ? '"open"' : '"started"';
+    await cluster.until(`the load on ${host} runs`, () => load.#out.includes(begun));
     return load;
   }
 

@@ -31,8 +31,16 @@ const WORKLOADS: readonly Workload[] = ['a', 'b'].map((name, i) => ({
   listeners: { outbound: 200, plaintext: 201, hbone: 202 },
   generation: 1,
 }));
-const ALL = { workloads: new Map(WORKLOADS.map((w) => [w.uid, w])), keep: new Set(['uid-c']) };
-const FEWER = { workloads: new Map(WORKLOADS.slice(1).map((w) => [w.uid, w])), keep: new Set<string>() };
+const ALL = {
+  workloads: new Map(WORKLOADS.map((w) => [w.uid, w])),
+  keep: new Set(['uid-c']),
+  released: new Set<string>(),
+};
+const FEWER = {
+  workloads: new Map(WORKLOADS.slice(1).map((w) => [w.uid, w])),
+  keep: new Set<string>(),
+  released: new Set<string>(),
+};
 const silent = (): void => undefined;
 
 /** What a node proxy sends to the agent: a hello, then acknowledgements; a number lets time pass or pods come and go. */

@@ -57,6 +57,7 @@ export const target: FuzzTarget = {
           return Promise.resolve();
         },
         remove: (uid) => void served.delete(uid),
+        release: (uid) => void served.delete(uid),
       },
       {
         acquire: ({ namespace, serviceAccount }) => {

@@ -2,6 +2,7 @@
 // all the time, and checks every byte. `upgrade-load.mjs server PORT…` or
 // `upgrade-load.mjs client HOST PORT STREAMS WORKERS PAUSE_MS [CONNECTIONS]`; the client ends when its input ends or, where a
 // number of connections is given, also after so many, and prints one line of JSON.
+// Once all its streams carry something it says so.
 import console from 'node:console';
 import { createHash } from 'node:crypto';
 import { connect, createServer } from 'node:net';
@@ -34,7 +35,7 @@ function serve(port) {
 }
 
 /** Keeps one stream busy until `over`; what comes back is compared byte by byte. */
-async function stream(host, port, seed, over, pauseMs) {
+async function stream(host, port, seed, over, pauseMs, onOpen) {
   const socket = connect({ host, port, allowHalfOpen: true });
   const sent = createHash('sha256');
   const received = createHash('sha256');
@@ -42,6 +43,7 @@ async function stream(host, port, seed, over, pauseMs) {
   let back = 0;
   let wrong;
   const ended = new Promise((resolve) => {
+    socket.once('data', onOpen);
     socket.on('data', (chunk) => {
       received.update(chunk);
       if (!chunk.equals(bytesOf(seed, back, chunk.length))) wrong ??= `byte ${back} or after it`;
@@ -107,8 +109,13 @@ if (role === 'server') {
   process.stdin.resume();
   // Many together say no more than a few: they shall be open, not fill the machine.
   const pauseMs = Math.max(100, 5 * Number(streamsText));
+  let toOpen = Number(streamsText);
+  const opened = () => {
+    toOpen -= 1;
+    if (toOpen === 0) console.log(JSON.stringify({ open: Number(streamsText) }));
+  };
   const streams = Array.from({ length: Number(streamsText) }, (_, i) =>
-    stream(host, port, i + 1, over.signal, pauseMs),
+    stream(host, port, i + 1, over.signal, pauseMs, opened),
   );
   const failures = {};
   let made = 0;

@@ -332,7 +332,7 @@ describe('agent on the real kernel', () => {
     await start();
     await podBecomes('verified');
     writePods(pod('a', { netns: netnsPath, ips: [POD_IP], labels: { 'loam.dev/dataplane-mode': 'none' } }));
-    await podBecomes(undefined);
+    await podBecomes('leaving');
     assert.equal(await text(dial(client, POD_IP, 8080)), 'application');
     writePods(pod('a', { netns: netnsPath, ips: [POD_IP] }));
     await podBecomes('verified');

@@ -21,6 +21,7 @@ describe('agent configuration', () => {
       enrolGraceMs: 600_000,
       logLevel: 'debug',
       cleanup: false,
+      cleanupPauseMs: 0,
     });
   });
 

@@ -106,6 +106,8 @@ export class FakeNode implements NodePort {
   /** Listeners that a process of the pod destroyed. */
   readonly destroyed = new Set<number>();
   failListen = false;
+  /** Namespaces in which something goes on over the private sources. */
+  readonly usingSources = new Set<bigint>();
   /** Namespaces in which somebody took the private sources away. */
   readonly unrouted = new Set<bigint>();
   #nextFd = 100;
@@ -146,6 +148,14 @@ export class FakeNode implements NodePort {
 
   hasSources({ cookie }: OpenNetns): boolean {
     return !this.unrouted.has(cookie);
+  }
+
+  usesSources({ cookie }: OpenNetns): boolean {
+    return this.usingSources.has(cookie);
+  }
+
+  dropSources({ cookie }: OpenNetns): void {
+    this.unrouted.add(cookie);
   }
 
   census(): ProcessCensus {
@@ -200,8 +210,20 @@ export class FakeRedirection implements RedirectionPort {
     if (found !== undefined) this.pods.set(cookie, { ...found, listeners });
   }
 
-  unenrol(cookie: bigint): void {
-    this.#call(`unenrol ${cookie}`);
+  leave(cookie: bigint): void {
+    this.#call(`leave ${cookie}`);
+    const found = this.pods.get(cookie);
+    if (found !== undefined) this.pods.set(cookie, { ...found, leaving: true });
+  }
+
+  stay(cookie: bigint): void {
+    this.#call(`stay ${cookie}`);
+    const found = this.pods.get(cookie);
+    if (found !== undefined) this.pods.set(cookie, { ...found, leaving: false });
+  }
+
+  unenrol(cookie: bigint, routes: 'go' | 'stay' = 'go'): void {
+    this.#call(`unenrol ${cookie}${routes === 'stay' ? ', but its routes' : ''}`);
     this.pods.delete(cookie);
   }
 
@@ -259,7 +281,7 @@ export class FakeRedirection implements RedirectionPort {
 }
 
 export class FakeHandover implements WorkloadHandover {
-  last: Handover = { workloads: new Map(), keep: new Set() };
+  last: Handover = { workloads: new Map(), keep: new Set(), released: new Set() };
   /** Of every workload. */
   state: HandoverState = { state: 'no-proxy' };
 

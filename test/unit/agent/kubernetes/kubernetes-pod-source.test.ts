@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { beforeEach, describe, it } from 'mocha';
 import { KubernetesPodSource } from '../../../../agent/kubernetes/kubernetes-pod-source.ts';
 import type { KubeMetadata } from '../../../../lib/kubernetes/resource.ts';
+import { isEnrolled } from '../../../../lib/enrolment.ts';
 import { FakeClock } from '../fakes.ts';
 import { Sandboxes } from '../../../../agent/kubernetes/sandboxes.ts';
 import { FakeApi, FakeFinder } from './fakes.ts';
@@ -44,7 +45,10 @@ describe('pods from the Kubernetes API', () => {
   let sandboxes: Sandboxes;
   let changes: number;
   const settle = (ms = 1): void => clock.advance(ms);
-  const names = (): string[] => [...source.state.pods.values()].map((pod) => pod.name);
+  const names = (): string[] =>
+    [...source.state.pods.values()]
+      .filter(({ labels, namespaceLabels }) => isEnrolled(labels, namespaceLabels))
+      .map((pod) => pod.name);
 
   beforeEach(() => {
     api = new FakeApi();
@@ -120,7 +124,7 @@ describe('pods from the Kubernetes API', () => {
     api.set(PODS, apiPod('web', { metadata: { labels: { [MODE]: 'none' } } }));
     settle();
     assert.deepEqual(names(), []);
-    assert.equal(finder.asked.size, 0, 'the namespace is let go of');
+    assert.equal(source.state.pods.size, 1, 'it lives on, with what it has open through the mesh');
     api.set(NAMESPACES, namespace({}));
     api.set(PODS, apiPod('web', { metadata: { labels: { [MODE]: 'ambient' } } }));
     settle();
@@ -131,6 +135,20 @@ describe('pods from the Kubernetes API', () => {
     api.set(NAMESPACES, namespace({ [MODE]: 'ambient' }));
     settle();
     assert.deepEqual(names(), ['web']);
+  });
+
+  it('tells of a pod that has left the mesh until it ends, and of one that never was in it not at all', () => {
+    begin();
+    api.set(PODS, apiPod('web', { metadata: { labels: { [MODE]: 'none' } } }));
+    api.set(PODS, apiPod('other', { metadata: { labels: { [MODE]: 'none' } } }));
+    settle();
+    assert.deepEqual([...source.state.pods.keys()], ['uid-web']);
+    api.delete(PODS, 'shop/web');
+    finder.found.set('uid-web', netns(10, false));
+    settle(2000);
+    assert.equal(source.state.pods.size, 0);
+    settle(2000);
+    assert.equal(finder.asked.size, 0, 'the namespace is let go of');
   });
 
   it('keeps the same object as long as nothing of it has changed', () => {

@@ -34,8 +34,12 @@ describe('ZDS server', () => {
     return { uid, name, namespace: 'shop', serviceAccount: 'default', netnsFd, listeners, generation };
   }
 
-  function sync(workloads: Workload[], keep: string[] = []): void {
-    server.sync({ workloads: new Map(workloads.map((each) => [each.uid, each])), keep: new Set(keep) });
+  function sync(workloads: Workload[], keep: string[] = [], released: string[] = []): void {
+    server.sync({
+      workloads: new Map(workloads.map((each) => [each.uid, each])),
+      keep: new Set(keep),
+      released: new Set(released),
+    });
   }
 
   async function greet(options: Parameters<typeof ToyProxy.greet>[1] = {}): Promise<ToyProxy> {
@@ -123,6 +127,18 @@ describe('ZDS server', () => {
     sync([]);
     await until(() => proxy.received.length === 4);
     assert.deepEqual(proxy.texts(), ['add uid-b', 'add uid-a', 'del uid-a', 'del uid-b']);
+  });
+
+  it('tells of a pod that leaves the mesh and lives on', async () => {
+    sync([workload('a')]);
+    const proxy = await live();
+    proxy.received.splice(0).forEach(({ fds }) => fds.forEach((fd) => closeSync(fd)));
+    sync([], [], ['uid-a']);
+    await until(() => proxy.received.length === 1);
+    sync([]);
+    sync([workload('a')]);
+    await until(() => proxy.received.length === 2);
+    assert.deepEqual(proxy.texts(), ['del uid-a, which lives on', 'add uid-a']);
   });
 
   it('has one message in flight', async () => {

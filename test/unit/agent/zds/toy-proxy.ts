@@ -84,7 +84,8 @@ export class ToyProxy {
 
 function textOf({ payload }: WorkloadRequest): string {
   const uid = payload.value !== undefined && 'uid' in payload.value ? ` ${payload.value.uid}` : '';
-  return `${payload.case ?? 'nothing'}${uid}`;
+  const released = payload.case === 'del' && payload.value.loamReleased ? ', which lives on' : '';
+  return `${payload.case ?? 'nothing'}${uid}${released}`;
 }
 
 /** Waits, turning the event loop, until something holds. The test's own time limit ends it. */

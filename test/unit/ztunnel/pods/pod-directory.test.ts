@@ -11,6 +11,7 @@ describe('ztunnel/pods/pod-directory', () => {
       setMaps: () => undefined,
       add: () => Promise.reject(new Error('must not be asked')),
       remove: () => undefined,
+      release: () => undefined,
     };
     const identities = {
       acquire: () => {

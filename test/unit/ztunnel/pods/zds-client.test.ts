@@ -83,6 +83,7 @@ describe('ztunnel/pods', () => {
   let client: ZdsClient;
   let served: Map<string, PodFds>;
   let identities: string[];
+  let released: string[];
   let failing: Error | undefined;
   let role: ToyRole;
 
@@ -90,6 +91,7 @@ describe('ztunnel/pods', () => {
     agents = [];
     served = new Map();
     identities = [];
+    released = [];
     failing = undefined;
     const host = {
       setMaps: () => {
@@ -102,6 +104,7 @@ describe('ztunnel/pods', () => {
         return Promise.resolve();
       },
       remove: (uid: string) => void served.delete(uid),
+      release: (uid: string) => void (served.delete(uid), released.push(uid)),
     };
     const users = {
       acquire: ({ serviceAccount }: { serviceAccount: string }) => void identities.push(serviceAccount),
@@ -196,6 +199,13 @@ describe('ztunnel/pods', () => {
     assert.equal(pods.rows()[0]?.state.kind, 'served');
     assert.equal(await agent().tell({ case: 'del', value: { uid: 'u1' } }), '');
     assert.deepEqual([served.size, identities.length], [0, 0]);
+    assert.deepEqual(released, []);
+  });
+
+  it('releases a pod that leaves the mesh and lives on', async () => {
+    await agent().tell(add('u1'), fourFds());
+    assert.equal(await agent().tell({ case: 'del', value: { uid: 'u1', loamReleased: true } }), '');
+    assert.deepEqual([released, served.size, identities.length], [['u1'], 0, 0]);
   });
 
   it('refuses what is incomplete or not what it should be, and closes all descriptors', async () => {
