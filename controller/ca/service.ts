@@ -13,6 +13,7 @@ import { type Authenticator, AuthenticationUnavailable } from '../auth/authentic
 import { type Principal, principalText } from '../auth/principal.ts';
 import { ControllerError } from '../errors.ts';
 import { grpcServiceDefinition } from '../grpc-service.ts';
+import { LogBound } from '../telemetry/log-bound.ts';
 import type { ControllerMetrics } from '../telemetry/metrics.ts';
 import { publicKeyOfCsr } from './csr.ts';
 import { issueLeaf } from './issue.ts';
@@ -63,6 +64,7 @@ class Refused extends Error {
 export class CaService {
   readonly #options: CaServiceOptions;
   readonly #inFlight = new Map<string, number>();
+  readonly #logged = new LogBound();
   #issued = 0;
   #refused = 0;
 
@@ -91,10 +93,12 @@ export class CaService {
     const known = error instanceof Refused;
     const code = known ? error.code : grpc.status.INTERNAL;
     this.#options.metrics.certificates.inc({ result: grpc.status[code] });
-    this.#options.log.warn(
-      { peer: call.getPeer(), code: grpc.status[code], reason: errorText(error) },
-      'certificate refused',
-    );
+    const admitted = this.#logged.admit();
+    if (admitted !== undefined)
+      this.#options.log.warn(
+        { peer: call.getPeer(), code: grpc.status[code], reason: errorText(error), ...admitted },
+        'certificate refused',
+      );
     return { code, details: known ? error.message : 'the certificate could not be made' };
   }
 

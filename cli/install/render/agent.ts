@@ -39,8 +39,7 @@ const HOST_FOLDERS: readonly HostFolder[] = [
 
 const RULES: readonly V1PolicyRule[] = [
   { apiGroups: [''], resources: ['namespaces', 'pods'], verbs: ['get', 'list', 'watch'] },
-  { apiGroups: [''], resources: ['nodes'], verbs: ['get'] },
-  { apiGroups: ['', 'events.k8s.io'], resources: ['events'], verbs: ['create', 'patch'] },
+  { apiGroups: [''], resources: ['events'], verbs: ['create', 'patch'] },
 ];
 
 /** The agents with their account and role. */

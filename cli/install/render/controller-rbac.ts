@@ -49,18 +49,17 @@ const CLUSTER_RULES: readonly V1PolicyRule[] = [
     verbs: ['patch', 'update'],
   },
   { apiGroups: ['authentication.k8s.io'], resources: ['tokenreviews'], verbs: ['create'] },
-  { apiGroups: ['', 'events.k8s.io'], resources: ['events'], verbs: APPLY },
-  // Waypoints, in whatever namespace a Gateway asks for one; where OwnerReferencesPermissionEnforcement is on, owning needs the finalizers.
-  { apiGroups: ['apps'], resources: ['deployments'], verbs: [...READ, ...APPLY, 'delete'] },
-  { apiGroups: ['policy'], resources: ['poddisruptionbudgets'], verbs: [...READ, ...APPLY, 'delete'] },
-  { apiGroups: [''], resources: ['serviceaccounts', 'services'], verbs: [...APPLY, 'delete'] },
+  // Waypoints, in whatever namespace a Gateway asks for one; what is a Gateway's goes with it, by the garbage collector; where OwnerReferencesPermissionEnforcement is on, owning needs the finalizers.
+  { apiGroups: ['apps'], resources: ['deployments'], verbs: [...READ, ...APPLY] },
+  { apiGroups: ['policy'], resources: ['poddisruptionbudgets'], verbs: [...READ, ...APPLY] },
+  { apiGroups: [''], resources: ['serviceaccounts', 'services'], verbs: APPLY },
   { apiGroups: ['gateway.networking.k8s.io'], resources: ['gateways/finalizers'], verbs: ['update'] },
   // The root certificate, where waypoints are.
   {
     apiGroups: [''],
     resources: ['configmaps'],
     resourceNames: [ROOT_CONFIG_MAP],
-    verbs: [...READ, ...APPLY, 'update', 'delete'],
+    verbs: [...READ, ...APPLY, 'delete'],
   },
 ];
 

@@ -7,6 +7,7 @@ import { errorText } from '../../../lib/loam-error.ts';
 import { type Authenticator, AuthenticationUnavailable, bearerToken } from '../../auth/authenticator.ts';
 import type { Principal } from '../../auth/principal.ts';
 import type { SourceGate } from '../../sources/source.ts';
+import { LogBound } from '../../telemetry/log-bound.ts';
 import type { ControllerMetrics } from '../../telemetry/metrics.ts';
 import { type Foreign, principalOf, type PrincipalsOptions } from './principals.ts';
 import { ReviewQueue } from './review-queue.ts';
@@ -34,9 +35,6 @@ const MAX_TOKEN_CHARS = 8 * 1024;
 /** How often open streams are looked at again; those whose token was reviewed lately cost nothing. */
 const RECHECK_MS = 60_000;
 const PROBE_RETRY = { initialMs: 500, maxMs: 15_000 };
-/** Of refusals, per second, so that whoever makes tokens up fills no log. */
-const MAX_LOGGED = 10;
-const LOG_WINDOW_MS = 1_000;
 
 /**
  * Whom the token of a pod's service account proves, as the API server reviews it (decision 0122). What was proved lately counts
@@ -53,7 +51,7 @@ export class TokenAuthenticator implements Authenticator {
   #recheck: NodeJS.Timeout | undefined;
   #probe: NodeJS.Timeout | undefined;
   #gate: SourceGate = { name: 'tokens', ready: false, reason: 'the API server has not been asked yet' };
-  #logged = { sinceMs: -Infinity, lines: 0, left: 0 };
+  readonly #logged = new LogBound();
 
   constructor(options: TokenAuthenticatorOptions) {
     this.#options = options;
@@ -170,17 +168,9 @@ export class TokenAuthenticator implements Authenticator {
   }
 
   #logRefusal({ reason, detail }: Extract<Verdict, { state: 'refused' }>, peer: string): void {
-    const now = performance.now();
-    if (now - this.#logged.sinceMs > LOG_WINDOW_MS)
-      this.#logged = { sinceMs: now, lines: 0, left: this.#logged.left };
-    if (this.#logged.lines >= MAX_LOGGED) {
-      this.#logged.left += 1;
-      return;
-    }
-    this.#logged.lines += 1;
-    const more = this.#logged.left;
-    this.#logged.left = 0;
-    this.#options.log.warn({ peer, reason, detail, ...(more > 0 && { more }) }, 'a token proves nobody');
+    const admitted = this.#logged.admit();
+    if (admitted === undefined) return;
+    this.#options.log.warn({ peer, reason, detail, ...admitted }, 'a token proves nobody');
   }
 }
 

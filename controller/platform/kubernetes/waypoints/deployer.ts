@@ -83,7 +83,8 @@ export class WaypointDeployer {
     );
     reflectors.push(
       new Reflector({
-        ...{ client, log, path: '/api/v1/configmaps' },
+        // Anybody may have made one of the name, as large as he likes: what is in it is asked for when it is written.
+        ...{ client, log, path: '/api/v1/configmaps', pick: pickOwned },
         query: { fieldSelector: `metadata.name=${ROOT_CONFIG_MAP}` },
         onChange: (_, now, before) => queue.add(`roots ${(now ?? before)?.metadata.namespace}`),
       }),

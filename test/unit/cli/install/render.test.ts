@@ -103,6 +103,25 @@ describe('the objects of an installation', () => {
       }
   });
 
+  it('lets whoever took a program over delete no more than it must, and not read what it does not use', () => {
+    const rulesOf = (kind: string, name: string): V1PolicyRule[] =>
+      find<{ rules: V1PolicyRule[] }>(rendered(), kind, name).rules;
+    const deletable = [...rulesOf('ClusterRole', 'loam-controller'), ...rulesOf('Role', 'loam-controller')]
+      .filter(({ verbs }) => verbs.some((verb) => verb.startsWith('delete')))
+      .map(({ resources, resourceNames }) => ({ resources, resourceNames }));
+    // Waypoints go with their Gateways, by the garbage collector.
+    assert.deepEqual(deletable, [{ resources: ['configmaps'], resourceNames: ['loam-ca-root-cert'] }]);
+    const agent = rulesOf('ClusterRole', 'loam-agent').flatMap(({ resources = [], verbs }) =>
+      resources.map((resource) => `${resource}: ${verbs.join()}`),
+    );
+    const read = ['namespaces', 'pods'].map((resource) => `${resource}: get,list,watch`);
+    assert.deepEqual(agent, [...read, 'events: create,patch']);
+    const ztunnel = rendered().filter(
+      ({ kind, metadata }) => kind.endsWith('Role') && /ztunnel/.test(metadata.name),
+    );
+    assert.deepEqual(ztunnel, []);
+  });
+
   it('lets the controllers read the kinds that they compile, and in the whole cluster no others but what waypoints are made of', () => {
     const { rules } = find<{ rules: V1PolicyRule[] }>(rendered(), 'ClusterRole', 'loam-controller');
     const readable = rules

@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict';
 import { create } from '@bufbuild/protobuf';
+import { X509Certificate } from 'node:crypto';
 import type * as grpc from '@grpc/grpc-js';
+import { status as grpcStatus } from '@grpc/grpc-js';
 import { describe, it } from 'mocha';
+import { pino } from 'pino';
+import type { Principal } from '../../../../controller/auth/principal.ts';
 import { loadAuthority } from '../../../../controller/ca/root.ts';
 import { ControllerMetrics } from '../../../../controller/telemetry/metrics.ts';
 import { CaService } from '../../../../controller/ca/service.ts';
@@ -17,7 +21,89 @@ const IDENTITY = 'spiffe://cluster.local/ns/shop/sa/web';
 
 type Call = grpc.ServerUnaryCall<IstioCertificateRequest, IstioCertificateResponse>;
 
+/** Asks as whoever `as` is. */
+async function setUp(as: Principal | undefined): Promise<
+  {
+    lines: string[];
+    service: CaService;
+    counted: (result: string) => Promise<number>;
+    ask: (identity: string) => Promise<{ code: grpc.status; message: string } | { chain: string[] }>;
+  } & AsyncDisposable
+> {
+  const dir = await temporaryDir();
+  const authority = await loadAuthority({ stateDir: dir.path, trustDomain: 'cluster.local' });
+  const metrics = new ControllerMetrics('test');
+  const lines: string[] = [];
+  const service = new CaService({
+    authority: () => authority,
+    maxTtlS: 3600,
+    authenticate: () => Promise.resolve(as),
+    metrics,
+    identitiesOf: (who) => new Set(who.kind === 'node' && who.node === 'node-a' ? [IDENTITY] : []),
+    log: pino({}, { write: (line: string) => void lines.push(line) }),
+  });
+  const { csr } = await makeCsr();
+  return {
+    lines,
+    service,
+    counted: async (result) => {
+      const { values } = await metrics.certificates.get();
+      return values.find(({ labels }) => labels.result === result)?.value ?? 0;
+    },
+    ask: (identity) =>
+      new Promise((resolve) => {
+        const request = create(IstioCertificateRequestSchema, {
+          csr,
+          metadata: { ImpersonatedIdentity: identity },
+        });
+        const call = { request, metadata: undefined, getPeer: () => '10.0.0.9:4711' } as unknown as Call;
+        service.implementation.createCertificate(call, (error, response) => {
+          if (error === null) resolve({ chain: response?.certChain ?? [] });
+          else resolve({ code: error.code ?? grpcStatus.UNKNOWN, message: error.details ?? '' });
+        });
+      }),
+    [Symbol.asyncDispose]: () => dir[Symbol.asyncDispose](),
+  };
+}
+
 describe('ca/service', () => {
+  it("certifies no name that only the request itself says, and none of another node's pods: refused, counted, logged", async () => {
+    await using own = await setUp({ kind: 'node', node: 'node-a' });
+    const granted = await own.ask(IDENTITY);
+    assert('chain' in granted);
+    // The request asks for kube-system's, as its subject and by a name; see make-csr.ts.
+    assert.equal(new X509Certificate(granted.chain[0] ?? '').subjectAltName, `URI:${IDENTITY}`);
+    await using other = await setUp({ kind: 'node', node: 'node-b' });
+    for (const { by, wanted } of [
+      { by: own, wanted: 'spiffe://cluster.local/ns/kube-system/sa/admin' },
+      { by: own, wanted: 'spiffe://other.example/ns/shop/sa/web' },
+      { by: other, wanted: IDENTITY },
+    ]) {
+      const refused = await by.ask(wanted);
+      assert('code' in refused && refused.code === grpcStatus.PERMISSION_DENIED, wanted);
+      const line = JSON.parse(by.lines.at(-1) ?? '') as { msg: string; reason: string; peer: string };
+      assert.equal(line.msg, 'certificate refused');
+      assert.match(
+        line.reason,
+        new RegExp(`identity ${wanted} is of no mesh pod assigned to node node-[ab]`),
+      );
+      assert.equal(line.peer, '10.0.0.9:4711');
+    }
+    assert.equal(await own.counted('PERMISSION_DENIED'), 2);
+    assert.equal(await other.counted('PERMISSION_DENIED'), 1);
+  });
+
+  it('lets nobody fill the log with what is refused, and counts all of it', async () => {
+    await using stranger = await setUp(undefined);
+    for (let i = 0; i < 500; i += 1) {
+      const refused = await stranger.ask(IDENTITY);
+      assert('code' in refused && refused.code === grpcStatus.UNAUTHENTICATED);
+    }
+    assert.equal(await stranger.counted('UNAUTHENTICATED'), 500);
+    const seen = stranger.lines.length;
+    assert(seen >= 10 && seen < 500, `${seen} lines`);
+  });
+
   it('lets no node use up what others need for their certificates', async () => {
     await using dir = await temporaryDir();
     const authority = await loadAuthority({ stateDir: dir.path, trustDomain: 'cluster.local' });
