@@ -94,4 +94,32 @@ describe("the kubelet's probes under STRICT, with everybody denied", function ()
     assert.ok(kubernetes?.kubeletPid !== undefined);
     assert.ok('passedProbe' in kernel && Number(kernel['passedProbe']) > 0);
   });
+
+  it('of a neighbour that names this pod as its host reach no port where this one is not probed', async () => {
+    const host = pod.status.podIP;
+    const neighbour: KubeObject = {
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { name: 'neighbour', namespace: NS },
+      spec: {
+        ...podSpec([
+          container(script('cluster/app/ticker.mjs', 'serve', '7200'), {
+            // The control: the kubelet does dial whomever a probe names.
+            livenessProbe: { httpGet: { host, port: 8080, path: '/neighbour' }, ...OFTEN },
+            readinessProbe: { httpGet: { host, port: 8081, path: '/elsewhere' }, ...OFTEN },
+          }),
+        ]),
+        nodeName: pod.spec.nodeName,
+      },
+    };
+    await cluster.apply(neighbour);
+    try {
+      await cluster.until('the kubelet has asked on the behalf of the neighbour', async () => {
+        return (await count(/^http \/neighbour kube-probe/gm)) >= 10;
+      });
+      assert.equal(await count(/elsewhere/g), 0);
+    } finally {
+      await cluster.remove(neighbour);
+    }
+  });
 });

@@ -13,6 +13,12 @@ createServer((request, response) => {
   response.end('ok\n');
 }).listen(8080);
 
+// Where nobody probes it.
+createServer((request, response) => {
+  say('unprobed', request.url, request.headers['user-agent']);
+  response.end('ok\n');
+}).listen(8081);
+
 const grpc = createHttp2Server();
 grpc.on('stream', (stream, headers) => {
   say('grpc', headers[':path'], headers['user-agent'], stream.session.socket.remoteAddress);
