@@ -21,6 +21,8 @@ export type Ring =
   | { readonly kind: 'vm'; readonly name: string }
   /** Mocha suites in a Kubernetes cluster that is made for them: see cluster/ring.ts. */
   | { readonly kind: 'cluster'; readonly name: string; readonly folder: string }
+  /** The Gateway API's own suite, in such a cluster: see conformance/ring.ts. */
+  | { readonly kind: 'conformance'; readonly name: string }
   /** Named in the plan, not built yet: asking for it fails and says so. */
   | { readonly kind: 'planned'; readonly name: string; readonly missing: string };
 
@@ -66,6 +68,7 @@ export const RINGS: readonly Ring[] = [
   /** Twenty thousand connections while ztunnels are replaced: some minutes. */
   { kind: 'mocha', name: 'upgrade', folder: 'upgrade', needs: nothing },
   { kind: 'cluster', name: 'cluster', folder: 'cluster' },
+  { kind: 'conformance', name: 'conformance' },
   { kind: 'planned', name: 'browser', missing: 'the dashboard and its browser' },
 ];
 

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { packageRoot } from '../../lib/package-root.ts';
 import { runClusterRing } from './cluster/ring.ts';
+import { runConformanceRing } from './conformance/ring.ts';
 import type { Check, Ring } from './rings.ts';
 import { addTallies, NO_TESTS, type Tally } from './tally.ts';
 import { runVmRing } from './vm/ring.ts';
@@ -75,6 +76,8 @@ export async function runRing(ring: Ring, mochaArgs: readonly string[]): Promise
       return runVmRing(mochaArgs);
     case 'cluster':
       return runClusterRing((env) => runMocha(ring.folder, mochaArgs, env));
+    case 'conformance':
+      return runConformanceRing();
     case 'mocha': {
       const missing = ring.needs();
       if (missing.length > 0) {

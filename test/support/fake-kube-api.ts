@@ -247,10 +247,26 @@ export class FakeKubeApi implements AsyncDisposable {
   async #answerOther(request: IncomingMessage, { pathname }: URL, response: ServerResponse): Promise<void> {
     const text = (await request.toArray()).join('');
     const body: unknown = text === '' ? undefined : JSON.parse(text);
-    const answer = this.answer?.(request.method ?? '', pathname, body);
+    const answer =
+      this.answer?.(request.method ?? '', pathname, body) ??
+      this.#objectAt(pathname, request.method === 'PATCH' ? (body as FakeObject) : undefined);
     if (answer === undefined)
       return refuse(response, 404, 'NotFound', 'the server could not find the requested resource');
     reply(response, answer.status, answer.body);
+  }
+
+  /** One object of a collection, as it is after what is applied. */
+  #objectAt(
+    path: string,
+    applied?: FakeObject,
+  ): { readonly status: number; readonly body: unknown } | undefined {
+    const [, root = '', namespace = '', plural = '', name = ''] =
+      /^(\/apis?(?:\/[^/]+){1,2})\/namespaces\/([^/]+)\/([^/]+)\/([^/]+)$/.exec(path) ?? [];
+    const collection = this.#collections.get(`${root}/${plural}`);
+    if (collection === undefined) return undefined;
+    if (applied !== undefined) this.put(`${root}/${plural}`, applied);
+    const body = collection.objects.get(`${namespace}/${name}`);
+    return body === undefined ? undefined : { status: 200, body };
   }
 
   #list({ objects }: Collection, query: URLSearchParams, response: ServerResponse): void {

@@ -32,13 +32,21 @@ export async function loamImage(folder: string): Promise<string> {
   return built.archive;
 }
 
-/** An image of one program. It is made once: the program's folder changes with the program. */
-async function single(name: string, program: string): Promise<string> {
+/**
+ * An image of one program. It is made once: the program's folder changes with the program.
+ *
+ * @param links more entries of the image, that lead to it
+ */
+export async function single(name: string, program: string, links: readonly Entry[] = []): Promise<string> {
   const archive = `${program}.tar`;
   if (existsSync(archive)) return archive;
   const layout = `${program}.layout`;
   const path = `/${basename(program)}`;
-  const entries: Entry[] = [file(path, program), text('/etc/passwd', 'root:x:0:0:root:/:/sbin/nologin\n')];
+  const entries: Entry[] = [
+    file(path, program),
+    text('/etc/passwd', 'root:x:0:0:root:/:/sbin/nologin\n'),
+    ...links,
+  ];
   mkdirSync(layout, { recursive: true });
   try {
     await writeLayout(layout, name, [
@@ -46,7 +54,7 @@ async function single(name: string, program: string): Promise<string> {
         architecture: ARCHITECTURE,
         layers: [{ title: basename(program), entries }],
         entrypoint: [path],
-        env: {},
+        env: { PATH: '/' },
         workingDir: '/',
         labels: {},
         created: new Date(0),

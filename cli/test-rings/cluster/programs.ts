@@ -1,8 +1,10 @@
 /** The programs of a cluster, each built once from its Go module at the version that go.mod and go.sum pin. */
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { errorText } from '../../../lib/loam-error.ts';
 import { packageRoot } from '../../../lib/package-root.ts';
 import { ClusterError } from './errors.ts';
 
@@ -15,6 +17,10 @@ interface Program {
   readonly name: string;
   /** Import path. */
   readonly path: string;
+  /** A suite of tests, made a program of. */
+  readonly isTest?: true;
+  /** Its sources beside main.go. */
+  readonly sources?: readonly string[];
   readonly tags?: string;
   readonly ldflags?: readonly string[];
   /** Names that it is called by as well. */
@@ -43,6 +49,7 @@ const KUBERNETES: Program = {
   ],
 };
 const CONTAINERD = 'github.com/containerd/containerd/v2/cmd';
+/** What a cluster consists of. */
 const PROGRAMS: readonly Program[] = [
   { module: 'pause', name: 'pause', path: '.' },
   ...['containerd', 'containerd-shim-runc-v2', 'ctr'].map((name) => ({
@@ -53,6 +60,14 @@ const PROGRAMS: readonly Program[] = [
   { module: 'etcd', name: 'etcd', path: 'go.etcd.io/etcd/server/v3' },
   { module: 'coredns', name: 'coredns', path: '.', tags: 'grpcnotrace' },
   KUBERNETES,
+];
+/** The Gateway API's conformance suite, and the application that it calls. */
+export const CONFORMANCE_PROGRAMS: readonly Program[] = [
+  { module: 'echo', name: 'echo', path: '.', sources: ['client.go', 'grpc.go', 'server.go'] },
+  {
+    ...{ module: 'conformance', name: 'conformance', path: '.' },
+    ...{ isTest: true, sources: ['conformance_test.go'] },
+  },
 ];
 
 /** As many compilers as this at once: each takes up to a gigabyte. */
@@ -66,12 +81,16 @@ const LINES_OF_FAILURE = 15;
  * @returns folder with all programs by their names
  * @throws ClusterError CLUSTER_BUILD with the compiler's last words
  */
-export async function buildPrograms(cache: string, say: (text: string) => void): Promise<string> {
+export async function buildPrograms(
+  cache: string,
+  say: (text: string) => void,
+  programs = PROGRAMS,
+): Promise<string> {
   const all = createHash('sha256');
-  for (const program of PROGRAMS) all.update(fingerprint(program));
+  for (const program of programs) all.update(fingerprint(program));
   const folder = join(cache, `programs-${all.digest('hex').slice(0, 16)}`);
   mkdirSync(folder, { recursive: true });
-  for (const program of PROGRAMS) {
+  for (const program of programs) {
     const file = join(folder, program.name);
     if (!existsSync(file)) {
       const started = Date.now();
@@ -91,15 +110,19 @@ function sourcesOf({ module }: Program): string {
 }
 
 function fingerprint(program: Program): string {
-  const files = ['go.mod', 'go.sum', 'main.go'].map((file) => join(sourcesOf(program), file));
+  const names = ['go.mod', 'go.sum', 'main.go', ...(program.sources ?? [])];
+  const files = names.map((file) => join(sourcesOf(program), file));
   const contents = files.filter((file) => existsSync(file)).map((file) => readFileSync(file, 'utf8'));
   return JSON.stringify([program, contents]);
 }
 
 async function build(program: Program, file: string): Promise<void> {
-  const { path, tags = '', ldflags = [] } = program;
+  const { path, tags = '', ldflags = [], isTest } = program;
   const fresh = `${file}.${process.pid}`;
-  const args = ['build', '-trimpath', '-mod=readonly', '-buildvcs=false', '-p', PARALLEL, '-tags', tags];
+  const args = [
+    ...(isTest === true ? ['test', '-c'] : ['build', '-trimpath']),
+    ...['-mod=readonly', '-buildvcs=false', '-p', PARALLEL, '-tags', tags],
+  ];
   try {
     const said = await go(
       [...args, '-ldflags', ['-s -w', ...ldflags].join(' '), '-o', fresh, path],
@@ -114,6 +137,24 @@ async function build(program: Program, file: string): Promise<void> {
     renameSync(fresh, file);
   } finally {
     rmSync(fresh, { force: true });
+  }
+}
+
+/**
+ * A file of a module that a program of ours is built from.
+ *
+ * @throws ClusterError CLUSTER_BUILD where the module is not there
+ */
+export async function fileOfModule(program: string, module: string, file: string): Promise<string> {
+  const cwd = join(packageRoot(), 'cli', 'test-rings', 'cluster', 'go', program);
+  try {
+    const args = ['list', '-mod=readonly', '-m', '-f', '{{.Dir}}', module];
+    const { stdout } = await promisify(execFile)('go', args, { cwd, env: { ...process.env, GOFLAGS: '' } });
+    return readFileSync(join(stdout.trim(), file), 'utf8');
+  } catch (cause) {
+    throw new ClusterError('CLUSTER_BUILD', `${file} of ${module} cannot be had: ${errorText(cause)}`, {
+      cause,
+    });
   }
 }
 

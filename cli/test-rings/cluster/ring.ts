@@ -20,23 +20,30 @@ const KEEP = process.env['LOAM_CLUSTER_KEEP'] !== undefined;
 
 const say = (text: string): void => console.log(`    ${text}`);
 
+/** Runs tests with what it is given in their environment. */
+export type ClusterTests = (env: Readonly<Record<string, string>>) => Promise<Tally>;
+
 /**
- * Runs the ring.
+ * Runs tests in a cluster that is made for them.
  *
- * @param tests runs the tests with what it is given in their environment
+ * @param moreImages makes archives of images that the nodes are to have beside the cluster's and Loam's
  */
 export async function runClusterRing(
-  tests: (env: Readonly<Record<string, string>>) => Promise<Tally>,
+  tests: ClusterTests,
+  moreImages: () => Promise<readonly string[]> = () => Promise.resolve([]),
 ): Promise<Tally> {
   try {
-    return await withCluster(tests);
+    return await withCluster(tests, moreImages);
   } catch (error) {
     console.log(`    ✗ ${errorText(error)}`);
     return { passed: 0, failed: 1 };
   }
 }
 
-async function withCluster(tests: (env: Readonly<Record<string, string>>) => Promise<Tally>): Promise<Tally> {
+async function withCluster(
+  tests: ClusterTests,
+  moreImages: () => Promise<readonly string[]>,
+): Promise<Tally> {
   if (!/^[a-z0-9]{1,8}$/.test(NAME))
     throw new ClusterError(
       'CLUSTER_STATE',
@@ -53,7 +60,7 @@ async function withCluster(tests: (env: Readonly<Record<string, string>>) => Pro
   const programs = await buildPrograms(cacheFolder(), say);
   const image = join(plan.dir, 'image');
   const first = await ownImages(programs);
-  const then = [await loamImage(image)];
+  const then = [await loamImage(image), ...(await moreImages())];
   rmSync(join(image, 'layout'), { recursive: true });
 
   const cluster = new Cluster(plan, programs, say);

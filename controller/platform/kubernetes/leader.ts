@@ -56,7 +56,8 @@ export class Leader {
       rootsPem: () => authority.rootsPem,
     });
     deployer.run(signal, (listener, until) => authority.onChange(listener, until));
-    new StatusWriter({ client, source, report, metrics, log }).run(signal);
+    const waypointProblem = (gateway: string): string | undefined => deployer.problems.get(gateway);
+    new StatusWriter({ client, source, report, waypointProblem, metrics, log }).run(signal);
   }
 
   #waypoints(): WaypointSettings | undefined {

@@ -4,7 +4,7 @@ import type { KubeClient } from '../../../../lib/kubernetes/client.ts';
 import { hasStatus } from '../../../../lib/kubernetes/errors.ts';
 import type { KubeResource } from '../../../../lib/kubernetes/resource.ts';
 import type { Kind } from '../../../model/meta.ts';
-import { type KubeObject, objectKey, type ObjectRef } from '../../../model/objects.ts';
+import { type KubeObject, namespaceOf, objectKey, type ObjectRef } from '../../../model/objects.ts';
 import { READ_KINDS } from '../../../sources/kubernetes/kinds.ts';
 import type { KubernetesSource } from '../../../sources/kubernetes/source.ts';
 import type { ObjectReport, StatusReport } from '../../../status/report.ts';
@@ -17,6 +17,8 @@ export interface StatusWriterOptions {
   readonly client: Pick<KubeClient, 'get' | 'patch'>;
   readonly source: Pick<KubernetesSource, 'resource' | 'assignments'>;
   readonly report: () => StatusReport;
+  /** Why no waypoint can be made for a Gateway (`<namespace>/<name>`), if none can. */
+  readonly waypointProblem: (gateway: string) => string | undefined;
   readonly metrics: ControllerMetrics;
   readonly log: Logger;
 }
@@ -108,11 +110,23 @@ export class StatusWriter {
     // These kinds' schemas at the API server promise what is read of them here.
     const object = resource.object as unknown as KubeObject;
     const { gateways = {} } = this.#options.source.assignments.current;
-    const wanted = statusOf(object, gateways, { status, generation, report, now });
+    const problem =
+      object.kind === 'Gateway'
+        ? this.#options.waypointProblem(`${namespaceOf(object)}/${object.metadata.name}`)
+        : undefined;
+    const found = problem === undefined ? report : withoutWaypoint(report, problem);
+    const wanted = statusOf(object, gateways, { status, generation, report: found, now });
     return wanted === undefined || isDeepStrictEqual(wanted, status)
       ? undefined
       : { status: wanted, generation };
   }
+}
+
+/** Whatever was compiled for a Gateway, nothing takes its traffic. */
+function withoutWaypoint(report: ObjectReport, message: string): ObjectReport {
+  const others = (report.conditions ?? []).filter(({ type }) => type !== 'Programmed');
+  const condition = { type: 'Programmed', status: 'False', reason: 'Invalid', message } as const;
+  return { ...report, conditions: [...others, condition] };
 }
 
 function objectPath(collection: string, { namespace, name }: ObjectRef): string {

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import type { KubeClient } from '../../../../lib/kubernetes/client.ts';
 import { hasStatus } from '../../../../lib/kubernetes/errors.ts';
+import { errorText } from '../../../../lib/loam-error.ts';
 import { Reflector } from '../../../../lib/kubernetes/reflector.ts';
 import type { KubeResource } from '../../../../lib/kubernetes/resource.ts';
 import { GATEWAY_NAME_LABEL, WAYPOINT_CLASS } from '../../../model/gateway-api.ts';
@@ -38,6 +39,7 @@ const WATCHED = [
   '/api/v1/serviceaccounts',
   '/apis/policy/v1/poddisruptionbudgets',
 ] as const;
+const REFUSED = [400, 403, 422] as const;
 /** Whatever no event told of is brought back after so long. */
 const RESYNC_MS = 300_000;
 
@@ -51,9 +53,15 @@ type Owned = KubeResource & {
  */
 export class WaypointDeployer {
   readonly #options: DeployerOptions;
+  readonly #problems = new Map<string, string>();
 
   constructor(options: DeployerOptions) {
     this.#options = options;
+  }
+
+  /** Of Gateways (`<namespace>/<name>`) for which no waypoint could be made: why. */
+  get problems(): ReadonlyMap<string, string> {
+    return this.#problems;
   }
 
   /** Works until the signal aborts; then whoever leads next does. */
@@ -133,6 +141,9 @@ export class WaypointDeployer {
       else await this.#deploy(of);
     } catch (error) {
       metrics.writes.inc({ what: what === 'roots' ? 'roots' : 'waypoint', result: 'error' });
+      // What the API server will not take the next time either: a quota, an admission policy.
+      if (what !== 'roots' && REFUSED.some((status) => hasStatus(error, status)))
+        this.#problems.set(of, errorText(error));
       throw error;
     }
   }
@@ -140,14 +151,17 @@ export class WaypointDeployer {
   async #deploy(key: string): Promise<void> {
     const { client, settings, log, metrics, source } = this.#options;
     const [namespace = '', name = ''] = key.split('/');
-    if (!source.current.objects.has(objectKey({ kind: 'Gateway', namespace, name }))) return;
-    const gateway = this.#gateways().find((each) => each.namespace === namespace && each.name === name);
+    const isThere = source.current.objects.has(objectKey({ kind: 'Gateway', namespace, name }));
+    const gateway = isThere
+      ? this.#gateways().find((each) => each.namespace === namespace && each.name === name)
+      : undefined;
     // One that is gone takes with it what it owns, by the garbage collector.
-    if (gateway === undefined) return;
+    if (gateway === undefined) return void this.#problems.delete(key);
     const problem =
       settings === undefined ? 'no image is configured (--waypoint-image)' : nameProblem(gateway);
     if (settings === undefined || problem !== undefined) {
       log.warn({ gateway: key, problem }, 'no waypoint is made for a Gateway');
+      if (problem !== undefined) this.#problems.set(key, problem);
       return;
     }
     const objects = waypointObjects(gateway, settings);
@@ -157,6 +171,7 @@ export class WaypointDeployer {
       await client.patch(path, object, 'application/apply-patch+yaml', APPLY);
       metrics.writes.inc({ what: 'waypoint', result: 'ok' });
     }
+    this.#problems.delete(key);
   }
 
   /** @throws Error where an object of the name is there and is not the Gateway's */
@@ -164,9 +179,9 @@ export class WaypointDeployer {
     const found = await this.#find<Owned>(path);
     if (found === undefined || found.metadata.ownerReferences?.some((owner) => owner.uid === uid) === true)
       return;
-    throw new Error(
-      `${kind} ${namespace}/${name} is there and is not the Gateway's; rename the Gateway, or delete the ${kind}`,
-    );
+    const problem = `${kind} ${namespace}/${name} is there and is not the Gateway's; rename the Gateway, or delete the ${kind}`;
+    this.#problems.set(`${namespace}/${name}`, problem);
+    throw new Error(problem);
   }
 
   async #tellRoots(namespace: string): Promise<void> {

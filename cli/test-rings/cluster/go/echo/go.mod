@@ -1,0 +1,3 @@
+module loam/echo
+
+go 1.26
