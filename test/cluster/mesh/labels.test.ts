@@ -7,7 +7,7 @@ import { echo, Load, type LoadCounts } from '../support/load.ts';
 import { inMesh } from '../support/node-agent.ts';
 
 /** Some fifty new connections a second beside a hundred streams that stay open. */
-const LOAD = { streams: 100, workers: 2, pauseMs: 30 };
+const LOAD = { streams: 100, workers: 4, pauseMs: 60 };
 const ROUNDS = 3;
 /** Before and after a label, so that what is there from before and what comes after is under way. */
 const SETTLE_MS = 2_000;

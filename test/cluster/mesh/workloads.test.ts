@@ -3,7 +3,12 @@ import { container, deployment, idle, namespace, podSpec, script, service } from
 import { TestCluster, type TestPod } from '../support/cluster.ts';
 import { AMBIENT, installed } from '../support/installation.ts';
 import type { KubeObject } from '../support/resources.ts';
+import { Load } from '../support/load.ts';
+import { inMesh } from '../support/node-agent.ts';
+import { kill, sandboxOf } from '../support/processes.ts';
 import { isHbone, onTheWire } from '../support/wire.ts';
+
+const MOMENT_MS = 2_000;
 
 /** What Kubernetes runs beside Deployments, in a namespace that had its label before any pod. */
 describe('kinds of workloads in the mesh', function () {
@@ -32,6 +37,21 @@ describe('kinds of workloads in the mesh', function () {
     service(ns, 'set', { clusterIP: 'None', ports: [{ name: 'greeting', port: 7000 }] }),
     deployment(ns, 'server', { node: 'node2' }),
     service(ns, 'server'),
+    {
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { name: 'many', namespace: ns, labels: { app: 'many' } },
+      spec: podSpec(
+        [
+          container(server, ready),
+          container(script('mesh/app/upgrade-load.mjs', 'server', '7100'), {
+            name: 'second',
+            readinessProbe: { tcpSocket: { port: 7100 }, periodSeconds: 1 },
+          }),
+        ],
+        { nodeSelector: { 'kubernetes.io/hostname': 'node2' } },
+      ),
+    },
     idle(ns, 'client', { node: 'node1' }),
   ];
   let client: TestPod;
@@ -63,6 +83,40 @@ describe('kinds of workloads in the mesh', function () {
 
   it('reaches a headless Service by its name, at one of its pods', async () => {
     assert.ok((await hello(`set.${ns}`)).includes(`${client.status.podIP}:`));
+  });
+
+  it('carries connections to each of several containers', async () => {
+    const [many] = await cluster.readyPods(ns, 'app=many');
+    assert.ok(many?.status.podIP !== undefined);
+    const host = many.status.podIP;
+    const { segments } = await onTheWire(cluster, [client, many], async () => {
+      assert.match(await hello(host), /HELLO/);
+      const load = await Load.start(cluster, client, host, { streams: 1, pauseMs: 10 });
+      await load.stopWhole(MOMENT_MS);
+    });
+    assert.ok(segments.length > 0 && segments.every(isHbone));
+  });
+
+  it('has a pod in the mesh whose sandbox was made anew, in its new network namespace', async () => {
+    const [before] = await cluster.readyPods(ns, 'app=many');
+    assert.ok(before);
+    const cookie = (await inMesh(cluster, before))?.netns.cookie;
+    assert.ok(cookie);
+    kill(...sandboxOf(before));
+    await cluster.until('it is in the mesh with another network namespace', async () => {
+      const now = await inMesh(cluster, before);
+      return now?.state === 'verified' && now.netns.cookie !== cookie;
+    });
+    await cluster.until('its containers run again', async () => {
+      const [now] = await cluster.readyPods(ns, 'app=many');
+      return now?.status.containerStatuses?.every(({ restartCount }) => restartCount > 0) === true;
+    });
+    const [after] = await cluster.readyPods(ns, 'app=many');
+    assert.equal(after?.metadata.uid, before.metadata.uid);
+    const host = after.status.podIP ?? '';
+    await cluster.until('it answers', async () => (await hello(host)).includes('HELLO'));
+    const { segments } = await onTheWire(cluster, [client, after], () => hello(host));
+    assert.ok(segments.length > 0 && segments.every(isHbone));
   });
 
   it('lets a Job end, whose init container speaks first in the mesh', async () => {

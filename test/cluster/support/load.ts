@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import type { ChildProcessWithoutNullStreams } from 'node:child_process';
 import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { deployment, script, service } from './apps.ts';
 import type { TestCluster, TestPod } from './cluster.ts';
 import type { KubeObject } from './resources.ts';
@@ -86,8 +87,9 @@ export class Load {
     return JSON.parse(last) as LoadCounts;
   }
 
-  /** Ends it, and says that nothing of it failed. */
-  async stopWhole(): Promise<LoadCounts> {
+  /** Ends it, and says that nothing of it failed. @param afterMs how long it goes on before */
+  async stopWhole(afterMs = 0): Promise<LoadCounts> {
+    await sleep(afterMs);
     const counts = await this.stop();
     const { made, failed, cut, failures, cuts } = counts;
     assert.ok(made > 10, `${made} connections`);
