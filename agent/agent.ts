@@ -57,7 +57,17 @@ export async function startAgent(
 
   const records = (): ReadonlyMap<string, PodRecord> => reconciler.records;
   const { kubernetes: access } = config;
-  const kubernetes = access && new KubernetesSide({ ...config, access, redirection, clock, log, records });
+  const kubernetes =
+    access &&
+    new KubernetesSide({
+      ...config,
+      runFolder: dirname(config.status),
+      access,
+      redirection,
+      clock,
+      log,
+      records,
+    });
   started.defer(() => kubernetes?.close());
   const source = kubernetes?.source ?? new LocalPodSource(config.pods ?? '');
   const node = new LinuxNode(redirection.cgroupPath);
@@ -117,7 +127,7 @@ export async function startAgent(
     reconciler.trigger();
   });
   started.defer(() => source.close());
-  kubernetes?.start();
+  await kubernetes?.start();
   reconciler.trigger();
 
   const running = started.move();

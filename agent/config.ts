@@ -2,6 +2,8 @@
 import { parseArgs } from 'node:util';
 import { accountAccess, inClusterAccess, type KubeAccess } from '../lib/kubernetes/access.ts';
 import { errorText } from '../lib/loam-error.ts';
+import type { CniFolders } from './kubernetes/cni/files.ts';
+import type { CniMode } from './kubernetes/cni/plugin-keeper.ts';
 import { parseGrace } from './earlier-connections.ts';
 
 export interface AgentConfig {
@@ -14,6 +16,8 @@ export interface AgentConfig {
   readonly kubernetes: KubeAccess | undefined;
   /** Path of the container runtime's NRI socket; of use with the Kubernetes API alone. */
   readonly nri: string;
+  /** Where the CNI plugin is kept for runtimes without NRI; undefined: nowhere. */
+  readonly cni: CniSettings | undefined;
   /** File name of the program that is the node's kubelet (`k3s` in k3s); of use with the Kubernetes API alone. */
   readonly kubelet: string;
   /** Path of the unix SEQPACKET socket for the node proxy. */
@@ -35,6 +39,14 @@ export interface AgentConfig {
   readonly cleanupPauseMs: number;
 }
 
+/** How new pods are held by way of the host's network plugins. */
+export interface CniSettings {
+  readonly mode: CniMode;
+  readonly folders: CniFolders;
+  /** Namespaces whose pods pass while there is no agent. */
+  readonly exempt: readonly string[];
+}
+
 /** One line that names the setting, its value and what is allowed; ends the program with exit code 2. */
 export class ConfigError extends Error {}
 
@@ -52,6 +64,10 @@ const FLAGS = {
   'kubernetes-account': ABSOLUTE,
   kubelet: { pattern: /^[^/\s\0]{1,100}$/, allowed: 'the name of a program' },
   nri: { pattern: /^\/[^\0]{1,106}$/, allowed: 'an absolute path of at most 107 bytes' },
+  cni: { pattern: /^(auto|always|never)$/, allowed: 'auto, always, never' },
+  'cni-conf': ABSOLUTE,
+  'cni-bin': ABSOLUTE,
+  'cni-exempt': { pattern: /^[a-z0-9,-]*$/, allowed: 'names of namespaces with commas between' },
   zds: { pattern: /^[^\0]{1,107}$/, allowed: 'a path of at most 107 bytes' },
   status: { pattern: /^[^\0]{1,107}$/, allowed: 'a path of at most 107 bytes' },
   cgroup: ABSOLUTE,
@@ -96,6 +112,7 @@ export function readConfig(
     pods,
     kubernetes: pods === undefined && !cleanup ? access(env, value) : undefined,
     kubelet: value('kubelet') ?? 'kubelet',
+    cni: cniSettings(value),
     nri: value('nri') ?? '/var/run/nri/nri.sock',
     zds: required('zds', !cleanup),
     status: required('status', !cleanup),
@@ -107,6 +124,17 @@ export function readConfig(
     cleanup,
     cleanupPauseMs: parseGrace(value('cleanup-pause') ?? '0s') ?? 0,
   };
+}
+
+/** Folders are given by whoever has them mounted; without them there is no plugin. */
+function cniSettings(value: (flag: Flag) => string | undefined): CniSettings | undefined {
+  const [conf, bin] = [value('cni-conf'), value('cni-bin')];
+  const mode = (value('cni') ?? 'auto') as CniMode;
+  if (conf === undefined && bin === undefined) return undefined;
+  if (conf === undefined || bin === undefined)
+    throw new ConfigError('--cni-conf and --cni-bin: one is missing; allowed: both, or neither');
+  const exempt = (value('cni-exempt') ?? 'kube-system').split(',').filter((name) => name !== '');
+  return { mode, folders: { conf, bin }, exempt };
 }
 
 /** Where the Kubernetes API is: as the flags say, else as a pod is told. */

@@ -6,11 +6,13 @@ import { requireKernel } from '../lib/linux/bpf/kernel-check.ts';
 import { errorText } from '../lib/loam-error.ts';
 import { startAgent } from './agent.ts';
 import { ConfigError, readConfig, type AgentConfig } from './config.ts';
+import { removeEntry, removeProgram } from './kubernetes/cni/files.ts';
 import { makeLogger } from './log.ts';
 
 const EXIT_FAILURE = 1;
 const EXIT_USAGE = 2;
 const LOG_TURN_MS = 10;
+const FORGET_MS = 2_000;
 
 type Log = ReturnType<typeof makeLogger>;
 
@@ -39,9 +41,14 @@ async function dieOfStart(log: Log, error: unknown, what: string): Promise<never
   return die(log, error, what);
 }
 
-function cleanUp({ instance, bpffs, cleanupPauseMs }: AgentConfig, log: Log): never {
+function cleanUp({ instance, bpffs, cleanupPauseMs, cni }: AgentConfig, log: Log): never {
   try {
+    // First, since until then no new pod starts: nobody answers the plugin any more.
+    const hadPlugin = cni !== undefined && removeEntry(cni.folders);
     Redirection.remove(instance, { plainMs: cleanupPauseMs, ...(bpffs !== undefined && { bpffs }) });
+    // The runtime has to have read its list without our entry before the program goes.
+    if (hadPlugin) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, FORGET_MS);
+    if (cni !== undefined) removeProgram(cni.folders);
   } catch (error) {
     die(log, error, 'cannot remove the instance');
   }

@@ -21,7 +21,7 @@ const SEARCH = { initialMs: 50, maxMs: LOOK_MS };
 export interface KubernetesPodSourceOptions {
   readonly node: string;
   readonly makeFeed: MakeFeed;
-  readonly finder: Pick<NetnsFinder, 'look' | 'of' | 'processesOf' | 'close'>;
+  readonly finder: Pick<NetnsFinder, 'adopt' | 'look' | 'of' | 'processesOf' | 'close'>;
   /** What the runtime tells of the pods' sandboxes, where it does. */
   readonly sandboxes: Pick<Sandboxes, 'ofPod'>;
   readonly clock: Clock;
@@ -85,9 +85,16 @@ export class KubernetesPodSource implements PodSource {
    *
    * @param pod with the kubelet's uid, and its labels when its sandbox was made
    */
-  membership(pod: { readonly uid: string; readonly namespace: string; readonly labels: Labels }): Membership {
+  membership(pod: {
+    readonly uid: string;
+    readonly namespace: string;
+    readonly labels: Labels | undefined;
+  }): Membership {
     const found = [...this.#pods.objects.values()].find(({ cgroupUid }) => cgroupUid === pod.uid);
     const labels = found?.labels ?? pod.labels;
+    // Its own label may say anything.
+    if (labels === undefined)
+      return { kind: 'unknown', why: this.#away() ?? 'the API has not told of the pod yet' };
     const namespace = this.#namespaces.objects.get(pod.namespace);
     // The pod's own label decides, where it has one.
     if (!isEnrolled(labels, AMBIENT)) return { kind: 'outside' };
@@ -99,6 +106,14 @@ export class KubernetesPodSource implements PodSource {
       return { kind: 'unknown', why: this.#away() ?? 'the API has not told of the pod yet' };
     if (this.#state.leftAlone?.some(({ uid }) => uid === found.uid)) return { kind: 'outside' };
     return { kind: 'member', uid: found.uid };
+  }
+
+  /** Namespaces whose pods are not in the mesh, unless by a label of their own; undefined: not read yet. */
+  get outsideNamespaces(): readonly string[] | undefined {
+    if (!this.#namespaces.synced) return undefined;
+    return [...this.#namespaces.objects.values()]
+      .filter(({ labels }) => !isEnrolled({}, labels))
+      .map(({ metadata }) => metadata.name);
   }
 
   #away(): string | undefined {
@@ -161,7 +176,10 @@ export class KubernetesPodSource implements PodSource {
     }
     const searched = new Map<string, number | undefined>();
     for (const [{ cgroupUid, hostNetwork }] of wanted.values()) {
-      if (!hostNetwork) searched.set(cgroupUid, sandboxes.ofPod(cgroupUid)?.pid);
+      if (hostNetwork) continue;
+      const sandbox = sandboxes.ofPod(cgroupUid);
+      searched.set(cgroupUid, sandbox?.pid);
+      if (sandbox?.netns !== undefined) finder.adopt(cgroupUid, sandbox.netns);
     }
     const maySearch = clock.now() >= this.#passAt;
     if (!finder.look(searched, maySearch)) this.#search.reset();

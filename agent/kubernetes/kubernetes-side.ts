@@ -1,5 +1,6 @@
 /** What the agent has to do with Kubernetes, out of its parts: the API's pods, the runtime's sandboxes, Events. */
 import { statSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { KubeAccess } from '../../lib/kubernetes/access.ts';
 import { KubeClient } from '../../lib/kubernetes/client.ts';
@@ -7,13 +8,16 @@ import { Reflector } from '../../lib/kubernetes/reflector.ts';
 import type { NetnsInode } from '../../lib/linux/netns.ts';
 import { whyUncovered } from '../census.ts';
 import type { Clock } from '../clock.ts';
+import type { CniSettings } from '../config.ts';
 import type { PodRecord } from '../pod-record.ts';
 import type { RedirectionPort } from '../redirection-port.ts';
+import { PluginKeeper, type CniState } from './cni/plugin-keeper.ts';
+import { CniServer } from './cni/server.ts';
 import { KubeletFinder } from './kubelet-finder.ts';
 import { KubeletWatch } from './kubelet-watch.ts';
 import { KubernetesPodSource } from './kubernetes-pod-source.ts';
 import { NetnsFinder } from './netns-finder.ts';
-import { NriPlugin, type NriState } from './nri/plugin.ts';
+import { NriPlugin, type HeldPod, type NriState } from './nri/plugin.ts';
 import { PodEvents } from './pod-events.ts';
 import { PodGate, type GateCounts } from './pod-gate.ts';
 import { ProcessTable } from './process-table.ts';
@@ -27,6 +31,10 @@ export interface KubernetesSideOptions {
   readonly nri: string;
   /** File name of the program that is the node's kubelet. */
   readonly kubelet: string;
+  /** The CNI plugin on the host; undefined: there is none. */
+  readonly cni: CniSettings | undefined;
+  /** Folder of sockets, which is root's alone. */
+  readonly runFolder: string;
   readonly redirection: Pick<RedirectionPort, 'setKubelet' | 'cgroupPath'>;
   readonly clock: Clock;
   readonly log: Logger;
@@ -36,6 +44,8 @@ export interface KubernetesSideOptions {
 
 export interface KubernetesStatus {
   readonly nri: NriState;
+  /** The network plugin that holds new pods where the runtime has no NRI; absent: there is none. */
+  readonly cni?: CniState;
   /** Pods that were held until they were enrolled. */
   readonly held: GateCounts;
   /** The process whose probes pass to the applications; absent: there is none. */
@@ -51,6 +61,9 @@ export class KubernetesSide {
   readonly #nri: NriPlugin;
   readonly #teller: TroubleTeller;
   readonly #kubelet: KubeletWatch;
+  readonly #cni: PluginKeeper | undefined;
+  readonly #serve: () => Promise<CniServer | undefined>;
+  #server: CniServer | undefined;
 
   /** @throws Error where the processes of the node cannot be seen */
   constructor(options: KubernetesSideOptions) {
@@ -87,6 +100,20 @@ export class KubernetesSide {
       clock,
       log,
     });
+    const socket = join(options.runFolder, 'cni.sock');
+    const { cni } = options;
+    this.#cni =
+      cni &&
+      new PluginKeeper({
+        ...cni,
+        entry: { socket, outside: join(options.runFolder, 'cni-outside'), exempt: cni.exempt },
+        nri: () => this.#nri.state,
+        outside: () => this.source.outsideNamespaces,
+        clock,
+        log,
+      });
+    const hold = (pod: HeldPod, atMostMs: number): Promise<void> => this.#gate.hold(pod, atMostMs);
+    this.#serve = async () => cni && CniServer.listen({ path: socket, sandboxes, hold, log });
     this.#teller = new TroubleTeller({ events, clock });
   }
 
@@ -94,6 +121,7 @@ export class KubernetesSide {
     const { pid, problem } = this.#kubelet;
     return {
       nri: this.#nri.state,
+      ...(this.#cni && { cni: this.#cni.state }),
       held: this.#gate.counts,
       ...(pid !== undefined && { kubeletPid: pid }),
       ...(problem !== undefined && { kubeletProblem: problem }),
@@ -101,9 +129,12 @@ export class KubernetesSide {
   }
 
   /** Begins to hold pods; the source is started by whoever follows it. */
-  start(): void {
+  async start(): Promise<void> {
     this.#kubelet.start();
     this.#nri.start();
+    // A plugin of a former agent may be waiting, whatever is wanted now.
+    this.#server = await this.#serve();
+    this.#cni?.start();
   }
 
   /** To be called after each pass of the reconciler. */
@@ -114,6 +145,8 @@ export class KubernetesSide {
   /** The source is closed by whoever started it. */
   close(): void {
     this.#nri.close();
+    this.#cni?.close();
+    this.#server?.close();
     this.#kubelet.close();
     this.#client.close();
   }

@@ -18,6 +18,8 @@ export interface FoundNetns {
 interface Held {
   readonly fd: number;
   readonly inode: NetnsInode;
+  /** The path by which it was told of before any process was in it. */
+  readonly adopted?: string;
   /** The process that shows that the pod is in there still; undefined: none was found. */
   witness: PodProcess | undefined;
 }
@@ -73,6 +75,25 @@ export class NetnsFinder {
       this.#settle(pod, processes);
     }
     return [...unsure].some((pod) => this.#held.get(pod)?.witness === undefined);
+  }
+
+  /**
+   * Takes a pod's namespace by the path that its network plugin was told, before any process of the pod is in it. Processes
+   * that are found later count for more.
+   */
+  adopt(pod: string, path: string): void {
+    const held = this.#held.get(pod);
+    if (held?.witness !== undefined || held?.adopted === path) return;
+    let fd: number;
+    try {
+      fd = openNetns(path);
+    } catch {
+      return; // its pod has gone meanwhile
+    }
+    const inode = netnsInode(fd);
+    if (this.#isOfNode(inode)) return closeFd(fd);
+    if (held !== undefined) closeFd(held.fd);
+    this.#held.set(pod, { fd, inode, witness: undefined, adopted: path });
   }
 
   /** Lets go of a pod's namespace. */

@@ -81,7 +81,7 @@ export class PodGate {
     const record = this.#options.records().get(membership.uid);
     if (record?.netns === undefined)
       return record?.problem?.message ?? 'its network namespace was not found yet';
-    const now = pod.pid === undefined ? undefined : this.#netnsOf(pod.pid);
+    const now = pod.netns ?? (pod.pid === undefined ? undefined : this.#netnsOf(pod.pid));
     // The kernel may still redirect an earlier sandbox of the pod.
     if (now !== undefined && !sameNetns(now, record.netns.inode))
       return 'its new network namespace was not entered yet';

@@ -8,6 +8,8 @@ export interface Sandbox {
   readonly pod: string;
   /** The process that holds its namespaces; undefined: not told. */
   readonly pid: number | undefined;
+  /** Path of its network namespace where that is told, as when no process is in it yet. */
+  readonly netns?: string;
   /** None where the runtime does not tell them. */
   readonly ips: readonly string[];
 }

@@ -92,6 +92,7 @@ export function contentsOf(sources: Sources): Contents {
       file(`${APP}/LICENSE`, join(packageRoot, 'LICENSE')),
       ...MODULES.flatMap((name) => tree(`${APP}/dist/${name}`, join(dist, name))),
       ...tree(`${APP}/bpf`, join(packageRoot, 'bpf'), (path) => path.endsWith('.bpf.o')),
+      file(`${APP}/cni/loam-cni.${architecture}`, join(packageRoot, 'cni', `loam-cni.${architecture}`)),
       ...packageEntries,
     ],
   };

@@ -4,16 +4,18 @@
  * that ends, for whatever reason, leaves its pods enrolled.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { V1DaemonSet, V1Node, V1Pod } from '@kubernetes/client-node';
+import type { V1DaemonSet, V1Node, V1Pod, V1Volume } from '@kubernetes/client-node';
 import type { ApiObject, ClusterApi } from './cluster/api.ts';
 import { collectionPath, objectPath } from './cluster/kinds.ts';
 import { reasonOf } from './cluster/pod-reasons.ts';
 import { InstallError } from './errors.ts';
 import { partsOf } from './parts.ts';
+import { CNI_VOLUMES, type CniFolders } from './render/agent.ts';
 import { cleanup, CLEANUP_NAME, CLEANUP_SELECTOR, type CleanupImage } from './render/cleanup.ts';
 import { nameOf, selectorOf, type Component } from './render/manifest.ts';
 import { WAYPOINT_CLASS } from './render/objects.ts';
 import { ROOT_CONFIG_MAP } from './render/programs.ts';
+import { valuesOf } from './values.ts';
 import { FIELD_MANAGER, isOurs, marked } from './roll-out.ts';
 
 export interface UninstallOptions {
@@ -69,9 +71,22 @@ async function cleanupImage(
       image: image ?? container.image,
       imagePullPolicy: container.imagePullPolicy ?? 'IfNotPresent',
       imagePullSecrets: pod?.imagePullSecrets ?? [],
+      cni: cniFoldersOf(pod?.volumes ?? []),
     };
   }
-  return image === undefined ? undefined : { image, imagePullPolicy: 'IfNotPresent', imagePullSecrets: [] };
+  if (image === undefined) return undefined;
+  return { image, imagePullPolicy: 'IfNotPresent', imagePullSecrets: [], cni: cniFoldersOf([]) };
+}
+
+/** As they were mounted, else as they are by default. */
+function cniFoldersOf(volumes: readonly V1Volume[]): CniFolders {
+  const defaults = valuesOf([]).cni;
+  const at = (wanted: string): string | undefined =>
+    volumes.find(({ name }) => name === wanted)?.hostPath?.path;
+  return {
+    confFolder: at(CNI_VOLUMES.conf) ?? defaults.confFolder,
+    binFolder: at(CNI_VOLUMES.bin) ?? defaults.binFolder,
+  };
 }
 
 /** Ends the agents, and waits until each node's kernel is clean. */

@@ -26,6 +26,11 @@ export interface Values {
     readonly tolerations: readonly V1Toleration[];
     readonly resources: Resources;
   };
+  readonly cni: {
+    readonly mode: 'auto' | 'always' | 'never';
+    readonly confFolder: string;
+    readonly binFolder: string;
+  };
   readonly agent: { readonly maxUnavailable: number | string; readonly resources: Resources };
   readonly ztunnel: {
     readonly maxSurge: number | string;

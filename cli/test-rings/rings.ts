@@ -56,6 +56,7 @@ export const RINGS: readonly Ring[] = [
       { name: 'format', command: ['node_modules/.bin/prettier', '--check', '.'] },
       { name: 'generated protobuf code', command: ['sh', 'proto/generate.sh', '--check'] },
       { name: 'prebuilt BPF objects', command: ['sh', 'bpf/build.sh', '--check'] },
+      { name: 'prebuilt network plugin', command: ['sh', 'cni/build.sh', '--check'] },
     ],
   },
   { kind: 'vm', name: 'vm' },

@@ -7,6 +7,7 @@
  */
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { Backoff } from '../../../lib/backoff.ts';
+import type { NetnsInode } from '../../../lib/linux/netns.ts';
 import { errorText } from '../../../lib/loam-error.ts';
 import {
   ConfigureRequestSchema,
@@ -43,11 +44,14 @@ export interface HeldPod {
   readonly uid: string;
   readonly namespace: string;
   readonly name: string;
-  readonly labels: Readonly<Record<string, string>>;
+  /** Undefined: the runtime does not tell them. */
+  readonly labels: Readonly<Record<string, string>> | undefined;
   /** It is on the node's network. */
   readonly hostNetwork: boolean;
   /** The process of its sandbox; undefined: not told. */
   readonly pid: number | undefined;
+  /** Its network namespace, where that is told in place of a process. */
+  readonly netns?: NetnsInode;
 }
 
 export type NriState =

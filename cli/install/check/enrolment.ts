@@ -21,6 +21,7 @@ interface AgentStatus {
   }[];
   readonly kubernetes?: {
     readonly nri?: { readonly state: string; readonly problem?: string };
+    readonly cni?: { readonly state: string; readonly problem?: string };
     readonly kubeletProblem?: string;
   };
   readonly source?: {
@@ -67,13 +68,21 @@ export async function checkEnrolment(subject: CheckSubject): Promise<Finding[]> 
       findings.push(
         fail(`agent on ${node}`, problem, `kubectl logs --namespace ${subject.namespace} ${name}`),
       );
-    const { nri, kubeletProblem } = status.kubernetes ?? {};
-    if (nri !== undefined && nri.state !== 'connected')
+    const { nri, cni, kubeletProblem } = status.kubernetes ?? {};
+    if (cni?.problem !== undefined)
+      findings.push(
+        fail(
+          `node ${node}`,
+          `the network plugin that holds new pods is not installed: ${cni.problem}`,
+          'see the values cni.confFolder and cni.binFolder: they have to be where the runtime looks',
+        ),
+      );
+    else if (nri !== undefined && nri.state !== 'connected' && cni?.state !== 'installed')
       findings.push(
         fail(
           `node ${node}`,
           `a new pod may speak before it is in the mesh, since the container runtime does not tell of it by NRI: ${nri.problem ?? nri.state}`,
-          'switch NRI on in the runtime: containerd from 2.0 and CRI-O have it, and it is on unless their configuration says otherwise',
+          'switch NRI on in the runtime (containerd from 2.0 and CRI-O have it), or the network plugin: loam upgrade --set cni.mode=auto',
         ),
       );
     if (kubeletProblem !== undefined)

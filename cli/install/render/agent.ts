@@ -23,6 +23,12 @@ export const ZDS_SOCKET = `${RUN_FOLDER}/ztunnel.sock`;
  */
 const CAPABILITIES = ['BPF', 'NET_ADMIN', 'PERFMON', 'SYS_ADMIN', 'SYS_PTRACE'];
 
+/** Where the nodes have their network plugins. */
+export interface CniFolders {
+  readonly confFolder: string;
+  readonly binFolder: string;
+}
+
 interface HostFolder {
   readonly name: string;
   readonly path: string;
@@ -36,6 +42,21 @@ const HOST_FOLDERS: readonly HostFolder[] = [
   { name: 'cgroup', path: '/sys/fs/cgroup', type: 'Directory', readOnly: true },
   { name: 'nri', path: '/var/run/nri', type: 'DirectoryOrCreate' },
 ];
+/** Volumes with the nodes' network plugins. */
+export const CNI_VOLUMES = { conf: 'cni-conf', bin: 'cni-bin' } as const;
+
+function hostFolders({ confFolder, binFolder }: CniFolders): readonly HostFolder[] {
+  return [
+    ...HOST_FOLDERS,
+    { name: CNI_VOLUMES.conf, path: confFolder, type: 'DirectoryOrCreate' },
+    { name: CNI_VOLUMES.bin, path: binFolder, type: 'DirectoryOrCreate' },
+  ];
+}
+
+/** Flags by which the agent finds the nodes' network plugins. */
+export function cniFlags({ confFolder, binFolder }: CniFolders): Record<string, string> {
+  return { 'cni-conf': confFolder, 'cni-bin': binFolder };
+}
 
 const RULES: readonly V1PolicyRule[] = [
   { apiGroups: [''], resources: ['namespaces', 'pods'], verbs: ['get', 'list', 'watch'] },
@@ -87,6 +108,10 @@ function daemonSet({ namespace, values }: Installation): Manifest & V1DaemonSet 
                 node: '$(NODE_NAME)',
                 zds: ZDS_SOCKET,
                 status: AGENT_STATUS,
+                cni: values.cni.mode,
+                ...cniFlags(values.cni),
+                // While there is no agent, the mesh's own pods and the cluster's start all the same.
+                'cni-exempt': ['kube-system', namespace].join(),
                 'log-level': values.logLevel,
               }),
               env: [
@@ -102,10 +127,10 @@ function daemonSet({ namespace, values }: Installation): Manifest & V1DaemonSet 
               },
               resources: values.agent.resources,
               securityContext: onNode(CAPABILITIES),
-              volumeMounts: hostMounts(),
+              volumeMounts: hostMounts(values.cni),
             },
           ],
-          volumes: hostVolumes(),
+          volumes: hostVolumes(values.cni),
         },
       },
     },
@@ -113,8 +138,8 @@ function daemonSet({ namespace, values }: Installation): Manifest & V1DaemonSet 
 }
 
 /** What the node mounts there later is seen here as well. */
-export function hostMounts(): V1VolumeMount[] {
-  return HOST_FOLDERS.map(({ name, path, readOnly }) => ({
+export function hostMounts(cni: CniFolders): V1VolumeMount[] {
+  return hostFolders(cni).map(({ name, path, readOnly }) => ({
     name,
     mountPath: path,
     mountPropagation: 'HostToContainer',
@@ -122,6 +147,6 @@ export function hostMounts(): V1VolumeMount[] {
   }));
 }
 
-export function hostVolumes(): V1Volume[] {
-  return HOST_FOLDERS.map(({ name, path, type }) => ({ name, hostPath: { path, type } }));
+export function hostVolumes(cni: CniFolders): V1Volume[] {
+  return hostFolders(cni).map(({ name, path, type }) => ({ name, hostPath: { path, type } }));
 }

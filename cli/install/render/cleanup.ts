@@ -1,7 +1,7 @@
 import type { V1DaemonSet } from '@kubernetes/client-node';
-import { AGENT_INSTANCE, hostMounts, hostVolumes } from './agent.ts';
+import { AGENT_INSTANCE, cniFlags, hostMounts, hostVolumes, type CniFolders } from './agent.ts';
 import { PART_OF, type Manifest } from './manifest.ts';
-import { commandOf, onNode } from './programs.ts';
+import { commandOf, flags, onNode } from './programs.ts';
 
 export const CLEANUP_NAME = 'loam-cleanup';
 export const CLEANUP_SELECTOR = { 'app.kubernetes.io/name': CLEANUP_NAME } as const;
@@ -11,6 +11,7 @@ export interface CleanupImage {
   readonly image: string;
   readonly imagePullPolicy: string;
   readonly imagePullSecrets: readonly { readonly name?: string }[];
+  readonly cni: CniFolders;
 }
 
 /** To detach programs and links, find the pods' network namespaces, and take our routes out of them. */
@@ -53,10 +54,17 @@ export function cleanup(namespace: string, from: CleanupImage): Manifest & V1Dae
               image,
               imagePullPolicy,
               command: commandOf('agent/main'),
-              args: ['--instance', AGENT_INSTANCE, '--cleanup', '--cleanup-pause', PAUSE],
+              args: [
+                '--cleanup',
+                ...flags({
+                  instance: AGENT_INSTANCE,
+                  'cleanup-pause': PAUSE,
+                  ...cniFlags(from.cni),
+                }),
+              ],
               terminationMessagePolicy: 'FallbackToLogsOnError',
               securityContext: onNode(CAPABILITIES),
-              volumeMounts: hostMounts(),
+              volumeMounts: hostMounts(from.cni),
             },
           ],
           containers: [
@@ -68,7 +76,7 @@ export function cleanup(namespace: string, from: CleanupImage): Manifest & V1Dae
               securityContext: onNode([]),
             },
           ],
-          volumes: hostVolumes(),
+          volumes: hostVolumes(from.cni),
         },
       },
     },

@@ -12,6 +12,7 @@ describe('agent configuration', () => {
       pods: 'p.json',
       kubernetes: undefined,
       kubelet: 'kubelet',
+      cni: undefined,
       nri: '/var/run/nri/nri.sock',
       zds: '/z',
       status: '/s',

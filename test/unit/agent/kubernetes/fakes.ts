@@ -65,12 +65,17 @@ export class FakeApi {
   }
 }
 
-export class FakeFinder implements Pick<NetnsFinder, 'look' | 'of' | 'processesOf' | 'close'> {
+export class FakeFinder implements Pick<NetnsFinder, 'adopt' | 'look' | 'of' | 'processesOf' | 'close'> {
   readonly found = new Map<string, FoundNetns>();
   readonly processes = new Map<string, readonly PodProcess[]>();
   asked: ReadonlyMap<string, number | undefined> = new Map();
   passes = 0;
+  readonly adopted = new Map<string, string>();
   closed = false;
+
+  adopt(pod: string, path: string): void {
+    this.adopted.set(pod, path);
+  }
 
   look(pods: ReadonlyMap<string, number | undefined>, search: boolean): boolean {
     this.asked = pods;

@@ -309,6 +309,18 @@ describe('pods from the Kubernetes API', () => {
       assert.match(JSON.stringify(source.membership(told)), /cannot be read: connect: refused/);
     });
 
+    it('is not known of a pod whose labels nobody tells, before the API does', () => {
+      begin();
+      api.set(NAMESPACES, namespace({}));
+      const unlabelled = { ...told, labels: undefined };
+      assert.equal(source.membership(unlabelled).kind, 'unknown', 'its own label may be ambient');
+      runs('x', { metadata: { labels: { [MODE]: 'ambient' } } });
+      assert.equal(source.membership(unlabelled).kind, 'member');
+      runs('x', { metadata: { labels: {} } });
+      assert.equal(source.membership(unlabelled).kind, 'outside');
+      assert.ok(source.outsideNamespaces?.includes('shop'));
+    });
+
     it('is known by the labels of the pod and of its namespace', () => {
       begin();
       assert.equal(kind(), 'unknown', 'it is to be in the mesh, and there is no pod yet');

@@ -45,6 +45,29 @@ describe("finding pods' network namespaces by their processes", () => {
     assert.equal(finder.of(pod.uid)?.inode.ino, netnsOf(sandbox.pid));
   });
 
+  it('takes one by the path that a network plugin was told, until a process of the pod shows another', async () => {
+    const other = new PodProcesses();
+    try {
+      const told = await other.start('new');
+      finder.adopt(pod.uid, '/proc/self/ns/net');
+      assert.equal(finder.of(pod.uid), undefined, "the node's is never taken");
+      finder.adopt(pod.uid, '/there/is/none');
+      assert.equal(finder.of(pod.uid), undefined);
+      finder.adopt(pod.uid, `/proc/${told.pid}/ns/net`);
+      const adopted = finder.of(pod.uid);
+      assert.deepEqual([adopted?.inode.ino, adopted?.inhabited], [netnsOf(told.pid), false]);
+      assert.equal(look(), true, 'nobody is in it yet');
+      assert.equal(finder.of(pod.uid)?.inode.ino, netnsOf(told.pid));
+      const sandbox = await pod.start('new');
+      assert.equal(look(), false);
+      assert.equal(finder.of(pod.uid)?.inode.ino, netnsOf(sandbox.pid));
+      finder.adopt(pod.uid, `/proc/${told.pid}/ns/net`);
+      assert.equal(finder.of(pod.uid)?.inode.ino, netnsOf(sandbox.pid), 'processes count for more');
+    } finally {
+      await other.close();
+    }
+  });
+
   it("takes the sandbox's, not one that a container made inside of the pod", async () => {
     const sandbox = await pod.start('new');
     await pod.start('new');

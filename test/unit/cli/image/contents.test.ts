@@ -40,7 +40,15 @@ class Installation {
 
   build(): void {
     this.write('loam/package.json', JSON.stringify({ version: '1.2.3', license: 'Apache-2.0' }));
-    for (const path of ['LICENSE', 'dist/.built', 'bpf/x.bpf.o', 'bpf/x.bpf.c', 'dist/cli/main.js'])
+    for (const path of [
+      'LICENSE',
+      'dist/.built',
+      'bpf/x.bpf.o',
+      'bpf/x.bpf.c',
+      'cni/loam-cni.arm64',
+      'cni/loam-cni.amd64',
+      'dist/cli/main.js',
+    ])
       this.write(`loam/${path}`);
     for (const name of ['controller', 'lib', 'proto', 'waypoint', 'ztunnel'])
       this.write(`loam/dist/${name}/main.js`);
@@ -132,6 +140,7 @@ describe("the image's contents", () => {
     assert.deepEqual(paths(app), [
       '/app/LICENSE',
       '/app/bpf/x.bpf.o',
+      '/app/cni/loam-cni.arm64',
       ...['agent', 'controller', 'lib', 'proto', 'waypoint', 'ztunnel'].map(
         (name) => `/app/dist/${name}/main.js`,
       ),

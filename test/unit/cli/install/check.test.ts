@@ -296,7 +296,7 @@ describe('loam check', () => {
             pods: [],
             kubernetes: { nri: { state: 'connecting', problem: 'no such file' } },
           }),
-        /node node1: a new pod may speak before .* NRI: no such file\n.*switch NRI on/,
+        /node node1: a new pod may speak before .* NRI: no such file\n.*switch NRI on .*cni\.mode=auto/,
       ],
       [
         'an agent that does not answer',

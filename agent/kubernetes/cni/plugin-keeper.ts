@@ -1,0 +1,119 @@
+/** Keeps the CNI plugin on the host while it is wanted: where the runtime has no NRI, or always. */
+import { renameSync, writeFileSync } from 'node:fs';
+import { errorText } from '../../../lib/loam-error.ts';
+import type { Clock } from '../../clock.ts';
+import type { Log } from '../../log.ts';
+import type { NriState } from '../nri/plugin.ts';
+import type { PluginEntry } from './chain.ts';
+import { install, removeEntry, removeProgram, type CniFolders } from './files.ts';
+
+/** Another network plugin may write its list anew at any time. */
+const LOOK_MS = 2_000;
+/** A runtime that speaks NRI has answered by then. */
+const PATIENCE_MS = 10_000;
+/** Until the runtime has read the list without our entry. */
+const FORGET_MS = 2_000;
+
+export type CniMode = 'auto' | 'always' | 'never';
+
+export type CniState =
+  | { readonly state: 'installed'; readonly list: string }
+  | { readonly state: 'absent' }
+  | { readonly state: 'failed'; readonly problem: string };
+
+export interface PluginKeeperOptions {
+  readonly mode: CniMode;
+  readonly folders: CniFolders;
+  readonly entry: PluginEntry;
+  readonly nri: () => NriState;
+  /** Namespaces of which it is known that they are not in the mesh; undefined: not known yet. */
+  readonly outside: () => readonly string[] | undefined;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** The program that is installed; for tests. */
+  readonly program?: string;
+}
+
+export class PluginKeeper {
+  readonly #options: PluginKeeperOptions;
+  readonly #began: number;
+  #timer: Disposable | undefined;
+  #state: CniState = { state: 'absent' };
+  #told = '';
+  #outside = '';
+  #closed = false;
+
+  constructor(options: PluginKeeperOptions) {
+    this.#options = options;
+    this.#began = options.clock.now();
+  }
+
+  get state(): CniState {
+    return this.#state;
+  }
+
+  start(): void {
+    if (this.#closed) return;
+    this.look();
+    this.#timer = this.#options.clock.after(LOOK_MS, () => this.start());
+  }
+
+  /** What is on the host stays when the agent ends: it holds pods until the next one is there. */
+  close(): void {
+    this.#closed = true;
+    this.#timer?.[Symbol.dispose]();
+  }
+
+  /** Compares what should be with what is, once. */
+  look(): void {
+    const { folders, entry, log, program } = this.#options;
+    this.#tellOutside();
+    try {
+      if (this.#isWanted()) {
+        const { list, changed } = install(folders, entry, program);
+        if (changed)
+          log.info({ list }, 'the network plugin is installed: it holds new pods until they are in the mesh');
+        this.#state = { state: 'installed', list };
+      } else if (!this.#isUndecided()) {
+        if (removeEntry(folders)) {
+          log.info(folders, 'the network plugin is removed: the runtime holds new pods itself');
+          this.#options.clock.after(FORGET_MS, () => removeProgram(folders));
+        }
+        this.#state = { state: 'absent' };
+      }
+      this.#told = '';
+    } catch (error) {
+      const problem = errorText(error);
+      this.#state = { state: 'failed', problem };
+      if (problem !== this.#told) log.error({ problem }, 'the network plugin cannot be installed');
+      this.#told = problem;
+    }
+  }
+
+  #isWanted(): boolean {
+    const { mode, nri, clock } = this.#options;
+    if (mode !== 'auto') return mode === 'always';
+    return nri().state !== 'connected' && clock.now() - this.#began >= PATIENCE_MS;
+  }
+
+  /** An agent that has just begun takes nothing away that its predecessor needed. */
+  #isUndecided(): boolean {
+    const { mode, nri } = this.#options;
+    return mode === 'auto' && nri().state !== 'connected';
+  }
+
+  /** For the plugin, while there is no agent: whose pods pass. */
+  #tellOutside(): void {
+    const { outside, entry } = this.#options;
+    const names = outside();
+    if (names === undefined) return;
+    const text = names
+      .toSorted()
+      .map((name) => `${name}\n`)
+      .join('');
+    if (text === this.#outside) return;
+    writeFileSync(`${entry.outside}.new`, text, { mode: 0o600 });
+    renameSync(`${entry.outside}.new`, entry.outside);
+    this.#outside = text;
+  }
+}

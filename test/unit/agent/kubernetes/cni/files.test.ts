@@ -1,0 +1,174 @@
+import assert from 'node:assert/strict';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, it } from 'mocha';
+import { install, removeEntry, removeProgram } from '../../../../../agent/kubernetes/cni/files.ts';
+import { PluginKeeper, type CniMode } from '../../../../../agent/kubernetes/cni/plugin-keeper.ts';
+import type { NriState } from '../../../../../agent/kubernetes/nri/plugin.ts';
+import { FakeClock } from '../../fakes.ts';
+
+const NETWORK = { type: 'ptp', ipam: { type: 'host-local' } };
+const LIST = { cniVersion: '1.0.0', name: 'cluster', plugins: [NETWORK, { type: 'portmap' }] };
+
+describe('the network plugin on the host', () => {
+  let folder: string;
+  let folders: { conf: string; bin: string };
+  let entry: { socket: string; outside: string; exempt: string[] };
+  let program: string;
+
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'loam-cni-'));
+    folders = { conf: join(folder, 'conf'), bin: join(folder, 'bin') };
+    entry = { socket: '/run/x.sock', outside: join(folder, 'outside'), exempt: ['kube-system'] };
+    program = join(folder, 'program');
+    for (const each of Object.values(folders)) mkdirSync(each);
+    writeFileSync(program, 'a program');
+    writeFileSync(join(folders.conf, '10-cluster.conflist'), JSON.stringify(LIST), { mode: 0o640 });
+  });
+  afterEach(() => rmSync(folder, { recursive: true }));
+
+  const read = (name = '10-cluster.conflist'): { plugins: { type: string }[] } =>
+    JSON.parse(readFileSync(join(folders.conf, name), 'utf8')) as { plugins: { type: string }[] };
+  const types = (name?: string): string[] => read(name).plugins.map(({ type }) => type);
+
+  it('comes last in the list that the runtime uses, with its program, and changes nothing else', () => {
+    writeFileSync(join(folders.conf, '20-other.conflist'), JSON.stringify(LIST));
+    writeFileSync(join(folders.conf, '05-notes.txt'), 'no list');
+    const list = join(folders.conf, '10-cluster.conflist');
+    assert.deepEqual(install(folders, entry, program), { list, changed: true });
+    assert.deepEqual(read(), { ...LIST, plugins: [...LIST.plugins, { type: 'loam-cni', ...entry }] });
+    assert.deepEqual(types('20-other.conflist'), ['ptp', 'portmap']);
+    assert.equal(statSync(list).mode & 0o777, 0o640);
+    assert.equal(statSync(join(folders.bin, 'loam-cni')).mode & 0o777, 0o755);
+    assert.deepEqual(install(folders, entry, program), { list, changed: false });
+    assert.deepEqual(readdirSync(folders.bin), ['loam-cni'], 'nothing half is left');
+  });
+
+  it('is renewed when its settings or its program are others', () => {
+    install(folders, entry, program);
+    writeFileSync(program, 'another program');
+    install(folders, { ...entry, exempt: [] }, program);
+    assert.deepEqual(read().plugins.at(-1), { type: 'loam-cni', ...entry, exempt: [] });
+    assert.deepEqual(types(), ['ptp', 'portmap', 'loam-cni']);
+    assert.equal(readFileSync(join(folders.bin, 'loam-cni'), 'utf8'), 'another program');
+  });
+
+  it('goes without a trace', () => {
+    const before = read();
+    install(folders, entry, program);
+    assert.equal(removeEntry(folders), true);
+    assert.ok(existsSync(join(folders.bin, 'loam-cni')), 'the program outlives the entry');
+    removeProgram(folders);
+    assert.deepEqual(read(), before);
+    assert.deepEqual(readdirSync(folders.bin), []);
+    assert.equal(removeEntry(folders), false);
+  });
+
+  it('says what it cannot be added to, and changes nothing', () => {
+    const list = join(folders.conf, '10-cluster.conflist');
+    for (const [text, said] of [
+      ['{"type":"bridge"}', /10-cluster\.conflist cannot be used.*no list of plugins/s],
+      ['{', /10-cluster\.conflist cannot be used/],
+    ] as const) {
+      writeFileSync(list, text);
+      assert.throws(
+        () => install(folders, entry, program),
+        (error: Error) => said.test(`${error.message}: ${String(error.cause)}`),
+      );
+      assert.equal(readFileSync(list, 'utf8'), text);
+      assert.equal(removeEntry(folders), false);
+    }
+    rmSync(list);
+    assert.throws(() => install(folders, entry, program), /has no list of plugins yet/);
+  });
+
+  function keeper(mode: CniMode, nri: () => NriState, outside?: () => string[]): [PluginKeeper, FakeClock] {
+    const clock = new FakeClock();
+    const log = {
+      info: () => undefined,
+      error: () => undefined,
+      warn: () => undefined,
+      debug: () => undefined,
+    };
+    const kept = new PluginKeeper({
+      mode,
+      folders,
+      entry,
+      nri,
+      outside: outside ?? (() => undefined),
+      clock,
+      log: log as never,
+      program,
+    });
+    kept.start();
+    return [kept, clock];
+  }
+  const away: NriState = { state: 'connecting' };
+
+  it('comes where the runtime has no NRI after a while, and again when another plugin writes its list anew', () => {
+    const [kept, clock] = keeper('auto', () => away);
+    assert.deepEqual(types(), ['ptp', 'portmap']);
+    clock.advance(11_000);
+    assert.equal(kept.state.state, 'installed');
+    assert.equal(types().at(-1), 'loam-cni');
+    writeFileSync(join(folders.conf, '10-cluster.conflist'), JSON.stringify(LIST));
+    clock.advance(2_000);
+    assert.equal(types().at(-1), 'loam-cni');
+    kept.close();
+    assert.equal(types().at(-1), 'loam-cni', 'it holds pods while no agent runs');
+  });
+
+  it('goes when the runtime has NRI, and not before that is known', () => {
+    install(folders, entry, program);
+    let nri: NriState = away;
+    const [kept, clock] = keeper('auto', () => nri);
+    clock.advance(4_000);
+    assert.equal(types().at(-1), 'loam-cni');
+    nri = { state: 'connected', runtime: 'containerd' };
+    clock.advance(5_000);
+    assert.equal(kept.state.state, 'absent');
+    assert.deepEqual(types(), ['ptp', 'portmap']);
+    assert.deepEqual(readdirSync(folders.bin), []);
+  });
+
+  it('stays always, or comes never, as is asked for', () => {
+    const [always] = keeper('always', () => ({ state: 'connected', runtime: 'x' }));
+    assert.equal(always.state.state, 'installed');
+    const [never] = keeper('never', () => away);
+    assert.equal(never.state.state, 'absent');
+    assert.deepEqual(types(), ['ptp', 'portmap']);
+  });
+
+  it('tells what is wrong with the list, and goes on looking', () => {
+    const list = join(folders.conf, '10-cluster.conflist');
+    rmSync(list);
+    const [kept, clock] = keeper('always', () => away);
+    assert.equal(kept.state.state, 'failed');
+    writeFileSync(list, JSON.stringify(LIST));
+    clock.advance(2_000);
+    assert.equal(kept.state.state, 'installed');
+  });
+
+  it('leaves on the node which namespaces are not in the mesh', () => {
+    let outside = ['b', 'a'];
+    const [, clock] = keeper(
+      'always',
+      () => away,
+      () => outside,
+    );
+    assert.equal(readFileSync(entry.outside, 'utf8'), 'a\nb\n');
+    outside = ['b'];
+    clock.advance(2_000);
+    assert.equal(readFileSync(entry.outside, 'utf8'), 'b\n');
+  });
+});
