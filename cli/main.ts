@@ -8,6 +8,7 @@ import { checkCommand, installCommand, uninstallCommand, upgradeCommand } from '
 import { localCommand } from './commands/local.ts';
 import { offCommand, onCommand } from './commands/off.ts';
 import { testCommand } from './commands/test.ts';
+import { verifyCommand } from './commands/verify.ts';
 import { ownVersion } from './version.ts';
 import { waypointCommand } from './commands/waypoint.ts';
 
@@ -39,6 +40,7 @@ const program = new Command('loam')
   .addCommand(demoCommand())
   .addCommand(installCommand())
   .addCommand(checkCommand())
+  .addCommand(verifyCommand())
   .addCommand(upgradeCommand())
   .addCommand(uninstallCommand())
   .addCommand(waypointCommand())
