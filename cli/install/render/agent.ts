@@ -16,12 +16,8 @@ export const AGENT_STATUS = `${RUN_FOLDER}/agent.sock`;
 /** Where the agent hands pods to ztunnel. */
 export const ZDS_SOCKET = `${RUN_FOLDER}/ztunnel.sock`;
 
-/**
- * - BPF, PERFMON, NET_ADMIN: load programs, attach them to cgroups, network namespaces and interfaces, make routes and sockets there.
- * - SYS_ADMIN: enter a pod's network namespace (setns).
- * - SYS_PTRACE: open /proc/PID/ns/net of a pod's process.
- */
-const CAPABILITIES = ['BPF', 'NET_ADMIN', 'PERFMON', 'SYS_ADMIN', 'SYS_PTRACE'];
+/** For what each is, and which test fails without it, tells docs/capabilities.md. */
+export const CAPABILITIES = ['NET_ADMIN', 'SYS_ADMIN', 'SYS_PTRACE'];
 
 /** Where the nodes have their network plugins. */
 export interface CniFolders {

@@ -1,5 +1,5 @@
 import type { V1DaemonSet } from '@kubernetes/client-node';
-import { AGENT_INSTANCE, cniFlags, hostMounts, hostVolumes, type CniFolders } from './agent.ts';
+import { AGENT_INSTANCE, CAPABILITIES, cniFlags, hostMounts, hostVolumes, type CniFolders } from './agent.ts';
 import { PART_OF, type Manifest } from './manifest.ts';
 import { commandOf, flags, onNode } from './programs.ts';
 
@@ -14,8 +14,6 @@ export interface CleanupImage {
   readonly cni: CniFolders;
 }
 
-/** To detach programs and links, find the pods' network namespaces, and take our routes out of them. */
-const CAPABILITIES = ['BPF', 'NET_ADMIN', 'PERFMON', 'SYS_ADMIN', 'SYS_PTRACE'];
 /** A pod that is ready is a node that is clean, so the pods stay until they are told to go. */
 const STAY = 'setInterval(() => {}, 2 ** 30)';
 

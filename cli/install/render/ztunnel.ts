@@ -19,7 +19,7 @@ import {
 const NAME = 'ztunnel';
 const TOKEN_SECONDS = 43_200;
 
-/** To enter a pod's network namespace (setns) for the sockets that it makes there. */
+/** To enter a pod's network namespace (setns) for the sockets that it makes there (docs/capabilities.md). */
 const CAPABILITIES = ['SYS_ADMIN'];
 
 /** The ztunnels with their account, which may do nothing at the API server: its token only tells the controller who calls. */

@@ -238,7 +238,7 @@ describe('loam check', () => {
           };
           template.spec.containers[0]?.securityContext.capabilities.add.shift();
         },
-        /DaemonSet loam-system\/loam-agent: was changed: spec\.template\.spec\.containers\[agent\]\.securityContext\.capabilities\.add is \["NET_ADMIN",.*\], and not \["BPF","NET_ADMIN",/,
+        /DaemonSet loam-system\/loam-agent: was changed: spec\.template\.spec\.containers\[agent\]\.securityContext\.capabilities\.add is \["SYS_ADMIN",.*\], and not \["NET_ADMIN",/,
       ],
       [
         'a definition of an older version',

@@ -52,7 +52,7 @@ describe('the objects of an installation', () => {
     });
     assert.deepEqual(capabilities, [
       [],
-      ['BPF', 'NET_ADMIN', 'PERFMON', 'SYS_ADMIN', 'SYS_PTRACE'],
+      ['NET_ADMIN', 'SYS_ADMIN', 'SYS_PTRACE'],
       ['SYS_ADMIN'],
     ]);
   });
