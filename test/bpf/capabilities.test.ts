@@ -18,6 +18,8 @@ import { newInstanceName } from './support/tiny-mesh.ts';
 
 const WAIT_MS = 60_000 * PATIENCE;
 const NOBODY = '65532';
+/** How a program says it: the kernel refuses, has nothing to offer, or does not show the namespace. */
+const WITHOUT = /EPERM|EACCES|not permitted|BPF_|cannot run Loam|no network namespace at/;
 
 /** What the DaemonSet gives a program. */
 function granted(program: 'agent' | 'ztunnel'): readonly string[] {
@@ -101,7 +103,12 @@ describe('capabilities', function () {
     } finally {
       agent.kill('SIGKILL');
       const cleanup = ['--instance', instance, '--cleanup'];
-      const cleaner = spawn('nsenter', [`--net=/run/netns/${lab.hostNetns}`, '--', ...main.slice(0, 2), ...cleanup]);
+      const cleaner = spawn('nsenter', [
+        `--net=/run/netns/${lab.hostNetns}`,
+        '--',
+        ...main.slice(0, 2),
+        ...cleanup,
+      ]);
       await once(cleaner, 'close');
     }
   }
@@ -148,7 +155,7 @@ describe('capabilities', function () {
     for (const one of all)
       it(`of the ${program}: without ${one} it does not work`, async () => {
         const why = await works(all.filter((each) => each !== one));
-        assert.match(why ?? `it works without ${one}`, /EPERM|EACCES|not permitted|BPF_/);
+        assert.match(why ?? `it works without ${one}`, WITHOUT);
       });
 
     it(`of the ${program} are those that docs/capabilities.md explains`, () => {
