@@ -12,7 +12,6 @@ import {
   serveCommand,
   showCommand,
   type Dialled,
-  type Served,
 } from '../../../../../cli/install/verify/pod-scripts.ts';
 
 /** The scripts that are sent into pods, in processes of this machine. */
@@ -53,7 +52,7 @@ describe('the scripts of a verification', () => {
     assert.deepEqual(await run(dialCommand(url)), { kind: 'served', status: 200, by: answer });
     await fetch(`${url}probe`);
     const marked = await fetch(url, { headers: { [ROUTE_HEADER]: 'x' } });
-    assert.deepEqual((await marked.json()) as Served, { ...answer, probes: 1, route: 'x' });
+    assert.deepEqual(await marked.json(), { ...answer, probes: 1, route: 'x' });
     assert.deepEqual(await run(showCommand(url)), { ...answer, probes: 1 });
   });
 
