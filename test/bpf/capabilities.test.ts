@@ -19,7 +19,7 @@ import { newInstanceName } from './support/tiny-mesh.ts';
 const WAIT_MS = 60_000 * PATIENCE;
 const NOBODY = '65532';
 /** How a program says it: the kernel refuses, has nothing to offer, or does not show the namespace. */
-const WITHOUT = /EPERM|EACCES|not permitted|BPF_|cannot run Loam|no network namespace at/;
+const WITHOUT = /EPERM|EACCES|not permitted|BPF_|may load no BPF programs|no network namespace at/;
 
 /** What the DaemonSet gives a program. */
 function granted(program: 'agent' | 'ztunnel'): readonly string[] {

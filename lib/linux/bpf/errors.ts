@@ -4,6 +4,8 @@ import { LoamError } from '../../loam-error.ts';
 export type BpfErrorCode =
   /** libbpf is not installed, or too old. */
   | 'BPF_LIBRARY'
+  /** The kernel lets this process load no programs: a capability is missing. */
+  | 'BPF_CAPABILITY'
   /** The kernel lacks something that the programs need. */
   | 'BPF_KERNEL'
   /** An object file is missing or is not what this version of Loam expects. */

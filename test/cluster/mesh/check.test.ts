@@ -116,11 +116,11 @@ describe('loam check on a broken installation', function () {
       };
     }>(AGENTS);
     const all = spec.template.spec.containers[0]?.securityContext.capabilities.add ?? [];
-    await add(all.filter((capability) => capability !== 'NET_ADMIN'));
+    await add(all.filter((capability) => capability !== 'SYS_ADMIN'));
     try {
       await names(
-        /DaemonSet loam-system\/loam-agent: was changed: .*capabilities\.add is .*NET_ADMIN/,
-        /agent loam-agent-\w+ on node\d: .*it ended with 1 .*EPERM/,
+        /DaemonSet loam-system\/loam-agent: was changed: .*capabilities\.add is .*SYS_ADMIN/,
+        /agent loam-agent-\w+ on node\d: .*it ended with 1 .*lacks the capability SYS_ADMIN/,
       );
     } finally {
       await add(all);

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'mocha';
 import { BpfError } from '../../../../../lib/linux/bpf/errors.ts';
-import { kernelLacks, requireKernel } from '../../../../../lib/linux/bpf/kernel-check.ts';
+import { kernelLacks, mayLoadPrograms, requireKernel } from '../../../../../lib/linux/bpf/kernel-check.ts';
 import { KERNEL_FEATURES, type Probe } from '../../../../../lib/linux/bpf/kernel-features.ts';
 import { kernelHas } from '../../../../../lib/linux/bpf/kernel-probe.ts';
 import { packageRoot } from '../../../../../lib/package-root.ts';
@@ -66,6 +66,27 @@ describe('kernel check', () => {
       ...missing(refusalOf('5.15')).slice(0, 3),
       'BPF helper bpf_get_netns_cookie in sock_ops',
     ]);
+  });
+
+  it('blames no kernel for what the process may not do', () => {
+    const withBits = (...bits: bigint[]): string =>
+      `CapPrm:\t0\nCapEff:\t${bits
+        .reduce((all, bit) => all | (1n << bit), 0n)
+        .toString(16)
+        .padStart(16, '0')}\n`;
+    assert.equal(mayLoadPrograms(withBits(21n)), true, 'SYS_ADMIN');
+    assert.equal(mayLoadPrograms(withBits(12n, 38n, 39n)), true, 'NET_ADMIN, PERFMON and BPF');
+    for (const bits of [[], [12n], [12n, 39n], [38n, 39n]])
+      assert.equal(mayLoadPrograms(withBits(...bits)), false, bits.join());
+    assert.throws(
+      () =>
+        requireKernel(
+          () => false,
+          '6.18',
+          () => false,
+        ),
+      (error: BpfError) => error.code === 'BPF_CAPABILITY' && /capability SYS_ADMIN/.test(error.message),
+    );
   });
 
   it('is what docs/kernels.md tells people, line by line', () => {
