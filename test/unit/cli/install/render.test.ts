@@ -50,11 +50,7 @@ describe('the objects of an installation', () => {
       assert.deepEqual(context?.capabilities?.drop, ['ALL'], program);
       return context.capabilities.add ?? [];
     });
-    assert.deepEqual(capabilities, [
-      [],
-      ['NET_ADMIN', 'SYS_ADMIN', 'SYS_PTRACE'],
-      ['SYS_ADMIN'],
-    ]);
+    assert.deepEqual(capabilities, [[], ['NET_ADMIN', 'SYS_ADMIN', 'SYS_PTRACE'], ['SYS_ADMIN']]);
   });
 
   it('keeps the controller from root and from the node', () => {
