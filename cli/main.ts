@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { requireKernel } from '../lib/linux/bpf/kernel-check.ts';
 import { errorText, LoamError } from '../lib/loam-error.ts';
 import { benchCommand } from './commands/bench.ts';
+import { dashboardCommand } from './commands/dashboard.ts';
 import { demoCommand } from './commands/demo.ts';
 import { imageCommand } from './commands/image.ts';
 import { checkCommand, installCommand, uninstallCommand, upgradeCommand } from './commands/install.ts';
@@ -38,6 +39,7 @@ const program = new Command('loam')
     if (NEED_KERNEL.has(command.name())) requireKernel();
   })
   .addCommand(demoCommand())
+  .addCommand(dashboardCommand())
   .addCommand(installCommand())
   .addCommand(checkCommand())
   .addCommand(verifyCommand())

@@ -1,7 +1,7 @@
 import { EdgeCounts, Names } from '../../lib/flow/edge-counts.ts';
 import type { EdgeWindow, Party } from '../../lib/flow/event.ts';
 import type { Graph, GraphEdge, GraphNode, NodeKind, Traffic } from '../../lib/flow/view.ts';
-import { EMPTY_CATALOG, type Catalog } from './catalog.ts';
+import { EMPTY_CATALOG, type Catalog } from '../../lib/flow/catalog.ts';
 
 /** Addresses outside the mesh that have a node of their own; the rest are one. */
 const MAX_OUTSIDE = 40;
@@ -29,12 +29,17 @@ interface Seen {
   readonly workloads: Set<string>;
 }
 
+/** What one node of the graph stands for: an application, or one pod. */
+export type Granularity = 'app' | 'workload';
+
 /** Who is whom: which application a party or a Service stands for. */
 export class Naming {
   readonly #serviceApp = new Map<string, string>();
   readonly #waypoints = new Set<string>();
+  readonly #by: Granularity;
 
-  constructor(catalog: Catalog) {
+  constructor(catalog: Catalog, by: Granularity = 'app') {
+    this.#by = by;
     const appOf = new Map(
       catalog.pods.map((pod) => [`${pod.namespace}/${pod.name}`, `${pod.namespace}/${pod.app}`]),
     );
@@ -62,7 +67,7 @@ export class Naming {
     const { workload, namespace = '', app, owner, ip } = party;
     if (workload !== undefined)
       return {
-        id: `${namespace}/${app ?? owner ?? workload}`,
+        id: `${namespace}/${this.#by === 'workload' ? workload : (app ?? owner ?? workload)}`,
         kind: this.isWaypoint(party) ? 'waypoint' : 'app',
       };
     if (service !== undefined) return { id: this.service(service), kind: 'app' };
@@ -83,8 +88,9 @@ export function buildGraph(
   windowMs: number,
   at: number,
   catalog: Catalog = EMPTY_CATALOG,
+  by: Granularity = 'app',
 ): Graph {
-  const naming = new Naming(catalog);
+  const naming = new Naming(catalog, by);
   const seen = new Map<string, Seen>();
   const sums = new Map<string, Sum>();
   const outside = new Set<string>();
@@ -135,7 +141,7 @@ export function buildGraph(
 
   const seconds = windowMs / 1000;
   const shown = [...sums.values()].map((sum) => edgeOf(sum, seconds));
-  addCatalog(seen, catalog);
+  addCatalog(seen, catalog, by);
   return {
     at,
     windowMs,
@@ -159,8 +165,8 @@ function counts(edge: EdgeWindow, naming: Naming): EdgeWindow | undefined {
 function addTo(sum: Sum, edge: EdgeWindow, counted: EdgeWindow): void {
   const into = edge.layer === 'request' ? sum.requests : sum.connections;
   into.add(counted);
-  // Denied in plaintext is no call in plaintext.
-  const weight = counted.ended - total(counted.denied) + counted.active + counted.opened;
+  // What was denied, or failed before TLS stood, is no call in plaintext.
+  const weight = Math.max(0, counted.ended - total(counted.denied) - counted.failed) + counted.active;
   if (edge.mtls) sum.mtls += weight;
   else sum.plain += weight;
   const [client, server] = [edge.source.identity, edge.destination.identity];
@@ -177,7 +183,7 @@ function edgeOf(sum: Sum, seconds: number): GraphEdge {
   return {
     ...{ from, to },
     ...trafficOf(main, seconds, connections.active),
-    mtls: secured === 0 ? (sum.identities.size > 0 ? 1 : 0) : sum.mtls / secured,
+    ...(secured > 0 ? { mtls: sum.mtls / secured } : sum.identities.size > 0 && { mtls: 1 }),
     identities: [...sum.identities.values()],
     via: [...sum.via],
     services: [...sum.services].sort(),
@@ -206,12 +212,13 @@ export function trafficOf(counted: EdgeCounts, seconds: number, active = counted
   };
 }
 
-function addCatalog(seen: Map<string, Seen>, catalog: Catalog): void {
+function addCatalog(seen: Map<string, Seen>, catalog: Catalog, by: Granularity): void {
   for (const pod of catalog.pods) {
-    const id = `${pod.namespace}/${pod.app}`;
+    const name = by === 'workload' ? pod.name : pod.app;
+    const id = `${pod.namespace}/${name}`;
     let node = seen.get(id);
     if (node === undefined) {
-      const { namespace, app: name } = pod;
+      const { namespace } = pod;
       node = { kind: 'app', namespace, name, versions: new Set(), workloads: new Set() };
       seen.set(id, node);
     }
@@ -234,12 +241,20 @@ function nodesOf(
     if (main.layer !== layer && main.layer === 'connection') continue;
     const known = inbound.get(to);
     const total = known?.layer === main.layer ? known : new EdgeCounts(main.layer, main.facts);
-    total.add(main.toWindow());
+    total.merge(main);
     inbound.set(to, total);
   }
   const pods = new Map(catalog.pods.map((pod) => [`${pod.namespace}/${pod.name}`, pod]));
+  const servicesOf = Map.groupBy(
+    catalog.services.flatMap((service) => service.pods.map((pod) => ({ service, pod }))),
+    ({ pod }) => pod,
+  );
   return [...seen].map(([id, node]): GraphNode => {
-    const services = catalog.services.filter(({ pods: of }) => of.some((pod) => node.workloads.has(pod)));
+    const services = [
+      ...new Set(
+        [...node.workloads].flatMap((pod) => (servicesOf.get(pod) ?? []).map((each) => each.service)),
+      ),
+    ];
     const waypoint = services.find((service) => service.waypoint !== undefined)?.waypoint;
     const known = [...node.workloads].flatMap((name) => pods.get(name) ?? []);
     const enrolled = known.filter((pod) => pod.enrolled !== undefined);

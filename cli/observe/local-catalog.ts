@@ -9,7 +9,7 @@ import type {
   CatalogRoute,
   CatalogService,
   CatalogWaypoint,
-} from './catalog.ts';
+} from '../../lib/flow/catalog.ts';
 import { policyInWords, type PolicyObject } from './policy-words.ts';
 import { routeOf, type RouteObject } from './route-words.ts';
 
@@ -51,15 +51,22 @@ const VERSION_LABELS = [
 ] as const;
 const WAYPOINT_LABEL = 'loam.dev/use-waypoint';
 
-/** What the objects of a local mesh say. @throws LocalMeshError when no mesh of that name runs */
-export async function localCatalog(mesh: string): Promise<Catalog> {
-  const [status, objects] = await Promise.all([
-    meshStatus(mesh),
-    (
-      askJson({ socketPath: meshPaths(mesh).controllerStatus }, '/v1/objects?all=1') as Promise<Objects>
-    ).catch(() => undefined),
-  ]);
-  return catalogOf(status, objects);
+/**
+ * What the objects of a local mesh say, asked anew by each call of what is returned. While the controller does not answer, its last
+ * answer counts: applications keep their names.
+ */
+export function localCatalogs(mesh: string): () => Promise<Catalog> {
+  let objects: Objects | undefined;
+  return async () => {
+    const [status, now] = await Promise.all([
+      meshStatus(mesh),
+      (
+        askJson({ socketPath: meshPaths(mesh).controllerStatus }, '/v1/objects?all=1') as Promise<Objects>
+      ).catch(() => undefined),
+    ]);
+    objects = now ?? objects;
+    return catalogOf(status, objects);
+  };
 }
 
 /** @param objects undefined: the controller does not answer */

@@ -1,4 +1,4 @@
-import type { CatalogPolicy } from './catalog.ts';
+import type { CatalogPolicy } from '../../lib/flow/catalog.ts';
 
 /** A policy of any kind as Kubernetes writes it. */
 export interface PolicyObject {

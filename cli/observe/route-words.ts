@@ -1,4 +1,4 @@
-import type { CatalogRoute, CatalogRule } from './catalog.ts';
+import type { CatalogRoute, CatalogRule } from '../../lib/flow/catalog.ts';
 
 /** An HTTPRoute or GRPCRoute as Kubernetes writes it, as far as it is shown. */
 export interface RouteObject {

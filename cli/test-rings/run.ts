@@ -64,9 +64,6 @@ async function runCheck(check: Check): Promise<Tally> {
 export async function runRing(ring: Ring, mochaArgs: readonly string[]): Promise<Tally> {
   console.log(`\n== ${ring.name}`);
   switch (ring.kind) {
-    case 'planned':
-      console.log(`    ✗ ring ${ring.name} is missing ${ring.missing}: not part of Loam yet`);
-      return { passed: 0, failed: 1 };
     case 'checks': {
       let tally = NO_TESTS;
       for (const check of ring.checks) tally = addTallies(tally, await runCheck(check));

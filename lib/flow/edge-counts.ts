@@ -42,6 +42,13 @@ export class EdgeCounts {
     this.durations.merge(window.durations);
   }
 
+  /** Adds what another one counted, open connections as well. */
+  merge(other: EdgeCounts): void {
+    const open = this.active + other.active;
+    this.add(other.toWindow());
+    this.active = open;
+  }
+
   toWindow(): EdgeWindow {
     const { layer, ended, opened, active, up, down, failed, retries } = this;
     const [denied, allowed, flags, codes] = [this.denied, this.allowed, this.flags, this.codes].map((names) =>

@@ -48,8 +48,8 @@ export interface GraphEdge extends Traffic {
   /** Ids of nodes. */
   readonly from: string;
   readonly to: string;
-  /** Share of what was mutual TLS, 0 to 1. */
-  readonly mtls: number;
+  /** Share of what got through that was mutual TLS, 0 to 1; absent: nothing got through. */
+  readonly mtls?: number;
   /** Identities as certificates proved them, client and server. */
   readonly identities: readonly (readonly [client: string, server: string])[];
   /** Waypoints between, `namespace/name`. */
@@ -79,4 +79,39 @@ export interface Point {
   readonly denied: number;
   readonly p50?: number;
   readonly p95?: number;
+}
+
+/** What a rule of a route sent to one backend. */
+export interface SplitView {
+  /** `HTTPRoute/namespace/name#rule` */
+  readonly route: string;
+  readonly backend: string;
+  readonly ended: number;
+  readonly failed: number;
+  readonly denied: number;
+  readonly retries: number;
+  readonly p50?: number;
+  readonly p95?: number;
+  readonly p99?: number;
+  readonly codes: Readonly<Record<string, number>>;
+  /** Requests by pod. */
+  readonly workloads: Readonly<Record<string, number>>;
+}
+
+/** All that the dashboard's page asks for again and again. */
+export interface DashboardState {
+  readonly graph: Graph;
+  readonly splits: readonly SplitView[];
+  /** Since when there is something to see; absent: nothing came yet. */
+  readonly since?: number;
+  readonly historyMs: number;
+  readonly stepMs: number;
+  readonly producers: readonly {
+    readonly name: string;
+    readonly connected: boolean;
+    readonly problem?: string;
+    readonly lostEvents: number;
+    readonly lostWindows: number;
+  }[];
+  readonly problems: readonly { readonly what: string; readonly why: string }[];
 }

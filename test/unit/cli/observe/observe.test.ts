@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { EMPTY_CATALOG, type Catalog } from '../../../../cli/observe/catalog.ts';
+import { EMPTY_CATALOG, type Catalog } from '../../../../lib/flow/catalog.ts';
 import { FlowFeed, type FlowProducer } from '../../../../cli/observe/feed.ts';
 import { passesFilter } from '../../../../cli/observe/flow-filter.ts';
 import { GraphStore, HISTORY_MS, STEP_MS } from '../../../../cli/observe/graph-store.ts';

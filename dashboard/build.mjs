@@ -1,0 +1,27 @@
+/** Builds the page into a folder: `node dashboard/build.mjs dist/dashboard`. */
+import { copyFileSync, mkdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+
+const here = dirname(fileURLToPath(import.meta.url));
+const out = process.argv[2] ?? join(here, '..', 'dist', 'dashboard');
+mkdirSync(out, { recursive: true });
+await build({
+  entryPoints: {
+    app: join(here, 'src', 'main.tsx'),
+    layout: join(here, 'src', 'graph', 'layout-worker.ts'),
+    style: join(here, 'src', 'style.css'),
+  },
+  outdir: out,
+  bundle: true,
+  format: 'esm',
+  target: 'es2023',
+  minify: true,
+  jsx: 'automatic',
+  jsxImportSource: 'preact',
+  legalComments: 'linked',
+  logLevel: 'warning',
+  tsconfigRaw: {},
+});
+for (const name of ['index.html', 'icon.svg']) copyFileSync(join(here, name), join(out, name));

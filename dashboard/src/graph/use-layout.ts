@@ -1,0 +1,58 @@
+import { useEffect, useRef, useState } from 'preact/hooks';
+import type { GraphEdge, GraphNode } from '../types.ts';
+import { layOut, type Layout, type LayoutInput } from './layout.ts';
+
+/** So few are laid out at once, in less time than a worker takes to start. */
+const AT_ONCE = 80;
+
+/** The one text that may become the address of a script. */
+const scripts = (
+  globalThis as {
+    trustedTypes?: { createPolicy(name: string, rules: object): { createScriptURL(url: string): string } };
+  }
+).trustedTypes?.createPolicy('loam', { createScriptURL: (url: string) => (url === '/layout.js' ? url : '') });
+
+let worker: Worker | undefined;
+let lastId = 0;
+
+function layoutWorker(): Worker {
+  return (worker ??= new Worker(scripts?.createScriptURL('/layout.js') ?? '/layout.js', { type: 'module' }));
+}
+
+/** The layout of nodes and edges, made anew only when there are others. */
+export function useLayout(nodes: readonly GraphNode[], edges: readonly GraphEdge[]): Layout | undefined {
+  const [layout, setLayout] = useState<Layout | undefined>(undefined);
+  const known = useRef('');
+  // A call that pauses keeps its place: nothing jumps because nobody called for a minute.
+  const everSeen = useRef(new Map<string, readonly [string, string]>());
+  for (const { from, to } of edges) everSeen.current.set(`${from}\n${to}`, [from, to]);
+  const ids = new Set(nodes.map(({ id }) => id));
+  const input: LayoutInput = {
+    nodes: nodes.map(({ id, namespace }) => ({ id, group: namespace })),
+    edges: [...everSeen.current.values()].filter(([from, to]) => ids.has(from) && ids.has(to)),
+  };
+  const form = JSON.stringify([
+    input.nodes.map(({ id }) => id).sort(),
+    input.edges.map((edge) => edge.join('\n')).sort(),
+  ]);
+  useEffect(() => {
+    if (form === known.current || nodes.length === 0) return;
+    known.current = form;
+    if (nodes.length <= AT_ONCE) {
+      lastId += 1;
+      setLayout(layOut(input));
+      return;
+    }
+    const id = (lastId += 1);
+    const target = layoutWorker();
+    const onMessage = ({ data }: MessageEvent<{ id: number; layout: Layout }>): void => {
+      if (data.id !== id) return;
+      target.removeEventListener('message', onMessage);
+      // One that was overtaken is dropped.
+      if (id === lastId) setLayout(data.layout);
+    };
+    target.addEventListener('message', onMessage);
+    target.postMessage({ id, input });
+  }, [form]);
+  return layout;
+}
