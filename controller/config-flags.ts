@@ -82,6 +82,13 @@ const FLAGS = [
     default: 'loam-ztunnel',
   },
   {
+    name: 'ca-secret',
+    value: 'NAME',
+    help: 'Secret of the certificate authority; one of another name than the default is never made, but waited for',
+    mode: 'kubernetes',
+    default: 'loam-ca',
+  },
+  {
     name: 'waypoint-image',
     value: 'IMAGE',
     help: 'image of waypoints; without it none are made for Gateways',

@@ -36,6 +36,8 @@ export interface KubernetesConfig {
   readonly tokenAudience: string;
   /** Service account of the nodes' ztunnels, in `namespace`. */
   readonly ztunnelAccount: string;
+  /** The Secret of the certificate authority. */
+  readonly caSecret: string;
   readonly waypointImage?: string;
   /** What this replica is called in the Lease: no two have the same. */
   readonly replica: string;
@@ -124,6 +126,7 @@ function kubernetes({ get, need }: FlagValues, env: NodeJS.ProcessEnv): Kubernet
     namespace: formatted('namespace', need('namespace'), 'dns-label'),
     tokenAudience: need('token-audience'),
     ztunnelAccount: formatted('ztunnel-account', need('ztunnel-account'), 'subdomain'),
+    caSecret: formatted('ca-secret', need('ca-secret'), 'subdomain'),
     ...(image !== undefined && {
       waypointImage: matching('waypoint-image', image, /^[^\s]{1,512}$/, 'the name of an image'),
     }),

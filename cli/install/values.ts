@@ -19,6 +19,7 @@ export interface Values {
   readonly clusterId: string;
   readonly trustDomain: string;
   readonly clusterDomain: string;
+  readonly ca: { readonly secret: string };
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
   readonly replicas: number;
   readonly controller: {

@@ -64,12 +64,12 @@ const CLUSTER_RULES: readonly V1PolicyRule[] = [
 ];
 
 /** Names cannot be asked for where something is created by POST. */
-const OWN_RULES: readonly V1PolicyRule[] = [
+const ownRules = ({ values }: Installation): readonly V1PolicyRule[] => [
   { apiGroups: [''], resources: ['configmaps', 'secrets'], verbs: ['create'] },
   {
     apiGroups: [''],
     resources: ['secrets'],
-    resourceNames: ['cacerts', 'loam-ca', 'loam-session'],
+    resourceNames: [values.ca.secret, 'loam-session'],
     verbs: [...READ, 'patch', 'update'],
   },
   { apiGroups: ['coordination.k8s.io'], resources: ['leases'], verbs: ['create'] },
@@ -82,10 +82,11 @@ const OWN_RULES: readonly V1PolicyRule[] = [
 ];
 
 /** Roles of the controllers in the cluster and in their own namespace, and their bindings. */
-export function controllerRbac({ namespace }: Installation): Manifest[] {
+export function controllerRbac(installation: Installation): Manifest[] {
+  const { namespace } = installation;
   return [
     ...clusterRole('controller', namespace, CLUSTER_RULES),
-    ...role('controller', namespace, OWN_RULES),
+    ...role('controller', namespace, ownRules(installation)),
   ];
 }
 

@@ -81,6 +81,7 @@ function deployment(installation: Installation): Manifest & V1Deployment {
                 namespace,
                 'serving-names': servingNames(installation).join(),
                 'token-audience': TOKEN_AUDIENCE,
+                'ca-secret': values.ca.secret,
                 'waypoint-image': values.image,
                 'trust-domain': values.trustDomain,
                 'cluster-id': values.clusterId,

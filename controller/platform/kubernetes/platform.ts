@@ -24,10 +24,10 @@ export function kubernetesPlatform(
   log: Logger,
 ): Platform {
   const { rootNamespace, trustDomain } = mesh;
-  const { access, namespace, tokenAudience: audience, ztunnelAccount } = config;
+  const { access, namespace, tokenAudience: audience, ztunnelAccount, caSecret } = config;
   const client = new KubeClient(access, { userAgent: 'loam-controller' });
   const source = new KubernetesSource({ client, rootNamespace, trustDomain, log });
-  const authority = new WatchedAuthority({ client, namespace, trustDomain, log });
+  const authority = new WatchedAuthority({ client, namespace, name: caSecret, trustDomain, log });
   const roots = new RootConfigMap({ client, namespace, log });
   const stop = new AbortController();
   authority.onChange((changed) => roots.publish(changed), stop.signal);

@@ -5,6 +5,7 @@ import type { KubeClient } from '../../../lib/kubernetes/client.ts';
 import { Reflector } from '../../../lib/kubernetes/reflector.ts';
 import { errorText } from '../../../lib/loam-error.ts';
 import type { Authority } from '../../ca/root.ts';
+import { ControllerError } from '../../errors.ts';
 import type { SourceGate } from '../../sources/source.ts';
 import { authorityOf, makeAuthorityValues } from './authority-secret.ts';
 import { ensureSecret, type SecretData, secretOf } from './secret.ts';
@@ -12,17 +13,20 @@ import { ensureSecret, type SecretData, secretOf } from './secret.ts';
 export interface WatchedAuthorityOptions {
   readonly client: KubeClient;
   readonly namespace: string;
+  /** Of the Secret. */
+  readonly name: string;
   readonly trustDomain: string;
   readonly log: Logger;
 }
 
+/** The Secret that is Loam's own: made where it is not there, and put back when it is deleted. */
 export const AUTHORITY_SECRET = 'loam-ca';
 const RETRY = { initialMs: 500, maxMs: 15_000 };
 
 /**
- * The mesh's authority from its Secret, which is made where there is none, and followed. One that cannot be used does not count:
- * the former stays in force, and the gate says what is wrong. One that is deleted is put back, since another root would cut the
- * mesh in two.
+ * The mesh's authority from its Secret, followed. One that cannot be used does not count: the former stays in force, and the gate says
+ * what is wrong. Loam's own is made where there is none, and put back when it is deleted, since another root would cut the
+ * mesh in two. One of another name is somebody else's to make (the user, cert-manager): it is waited for.
  */
 export class WatchedAuthority {
   readonly #options: WatchedAuthorityOptions;
@@ -36,10 +40,10 @@ export class WatchedAuthority {
 
   constructor(options: WatchedAuthorityOptions) {
     this.#options = options;
-    const { client, namespace, log } = options;
+    const { client, namespace, name, log } = options;
     this.#reflector = new Reflector({
       ...{ client, log, path: `/api/v1/namespaces/${namespace}/secrets` },
-      query: { fieldSelector: `metadata.name=${AUTHORITY_SECRET}` },
+      query: { fieldSelector: `metadata.name=${name}` },
       onChange: (_, now) => {
         // One after the other, so that the last one counts.
         this.#changing = this.#changing.then(async () => {
@@ -68,12 +72,18 @@ export class WatchedAuthority {
 
   /** The present one. Waits for the API server, and for a Secret that can be used, as long as it takes. */
   async load(): Promise<Authority> {
-    const { client, namespace, trustDomain } = this.#options;
+    const { client, namespace, name, trustDomain } = this.#options;
     const backoff = new Backoff(RETRY);
-    const place = { client, namespace, name: AUTHORITY_SECRET };
+    const place = { client, namespace, name };
     for (;;) {
       try {
-        const secret = await ensureSecret(place, () => makeAuthorityValues(trustDomain));
+        const secret = await ensureSecret(place, () => {
+          if (name === AUTHORITY_SECRET) return makeAuthorityValues(trustDomain);
+          throw new ControllerError(
+            'CA_ROOT',
+            `there is no Secret ${namespace}/${name}, which is waited for`,
+          );
+        });
         const authority = await this.#take(secret);
         this.#reflector.start();
         return authority;
@@ -114,12 +124,16 @@ export class WatchedAuthority {
   }
 
   async #putBack(): Promise<void> {
-    const { client, namespace, log } = this.#options;
+    const { client, namespace, name, log } = this.#options;
     const values = this.#secret?.values;
     if (values === undefined || this.#stop.signal.aborted) return;
-    log.warn({ secret: `${namespace}/${AUTHORITY_SECRET}` }, 'the Secret is gone, and is put back');
-    await ensureSecret({ client, namespace, name: AUTHORITY_SECRET }, () => Promise.resolve(values)).catch(
-      (error: unknown) => this.#say(`the Secret is gone, and cannot be put back: ${errorText(error)}`),
+    if (name !== AUTHORITY_SECRET) {
+      this.#say(`the Secret ${namespace}/${name} is gone`);
+      return;
+    }
+    log.warn({ secret: `${namespace}/${name}` }, 'the Secret is gone, and is put back');
+    await ensureSecret({ client, namespace, name }, () => Promise.resolve(values)).catch((error: unknown) =>
+      this.#say(`the Secret is gone, and cannot be put back: ${errorText(error)}`),
     );
   }
 

@@ -236,8 +236,9 @@ export class CertificateManager {
   /** Reads the file of roots again; when they differ, every certificate is handed out again with the new ones. */
   async refreshRoots(): Promise<void> {
     const { rootFile, log } = this.#options;
+    let isOneGone = false;
     try {
-      this.#roots.setFile(await readFile(rootFile, 'utf8'));
+      isOneGone = this.#roots.setFile(await readFile(rootFile, 'utf8'));
     } catch (error) {
       log.warn(
         { error: errorText(error) },
@@ -245,6 +246,20 @@ export class CertificateManager {
       );
     }
     this.#rootsChanged();
+    if (isOneGone) this.#replaceOrphans();
+  }
+
+  /** A root has been taken out: what hangs from it is replaced now, and not only at half of its life. */
+  #replaceOrphans(): void {
+    for (const entry of this.#entries.values()) {
+      if (entry.bundle === undefined || this.#roots.isOfFile(parseCertificates(entry.bundle.certChainPem)))
+        continue;
+      this.#options.log.info(
+        { identity: entry.uri, serial: entry.bundle.serialNumber },
+        'certificates: the root is not in the file any more, asking for another certificate',
+      );
+      this.#enqueue(entry, 'background');
+    }
   }
 
   #pollRoots(): void {

@@ -13,9 +13,25 @@ export class RootBundle {
   /** By fingerprint; `until` in milliseconds since the epoch. */
   readonly #delivered = new Map<string, { certificate: X509Certificate; until: number }>();
 
-  /** @throws MeshError CERTIFICATE_INVALID; the former content then stays */
-  setFile(pem: string): void {
+  /**
+   * @returns whether a root that was in the file is not in it any more
+   * @throws MeshError CERTIFICATE_INVALID; the former content then stays
+   */
+  setFile(pem: string): boolean {
+    const before = this.#fromFile;
     this.#fromFile = parseCertificates(pem);
+    const now = new Set(this.#fromFile.map(({ fingerprint256 }) => fingerprint256));
+    return before.some(({ fingerprint256 }) => !now.has(fingerprint256));
+  }
+
+  /**
+   * Whether a chain ends at a root of the file.
+   *
+   * @param chain from the leaf upwards, without the root
+   */
+  isOfFile(chain: readonly X509Certificate[]): boolean {
+    const last = chain.at(-1);
+    return this.#fromFile.some((root) => last?.checkIssued(root) === true && last.verify(root.publicKey));
   }
 
   /** @param until when the certificate that came with these roots ends, milliseconds since the epoch */

@@ -122,6 +122,7 @@ export async function runClusterController(
       namespace: namespace.name,
       tokenAudience: 'loam',
       ztunnelAccount: 'loam-ztunnel',
+      caSecret: 'loam-ca',
       replica,
       ...platform,
     },

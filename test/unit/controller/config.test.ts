@@ -63,7 +63,13 @@ describe('config', () => {
     assert(config.platform.kind === 'kubernetes');
     const { access, replica, ...rest } = config.platform;
     assert.deepEqual(rest, {
-      ...{ kind: 'kubernetes', namespace: 'mesh', tokenAudience: 'loam', ztunnelAccount: 'loam-ztunnel' },
+      ...{
+        kind: 'kubernetes',
+        namespace: 'mesh',
+        tokenAudience: 'loam',
+        ztunnelAccount: 'loam-ztunnel',
+        caSecret: 'loam-ca',
+      },
     });
     assert.deepEqual(access, {
       server: 'https://[fd00::1]:443',

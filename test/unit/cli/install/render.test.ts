@@ -95,7 +95,7 @@ describe('the objects of an installation', () => {
         assert(![...apiGroups, ...resources, ...verbs].includes('*'), metadata.name);
         if (!resources.includes('secrets')) continue;
         assert.equal(kind, 'Role');
-        assert(verbs.join() === 'create' || resourceNames?.length === 3, JSON.stringify(verbs));
+        assert(verbs.join() === 'create' || resourceNames?.length === 2, JSON.stringify(verbs));
       }
   });
 

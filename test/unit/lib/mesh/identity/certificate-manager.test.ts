@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createPrivateKey, X509Certificate } from 'node:crypto';
@@ -333,6 +333,25 @@ describe('certificate manager', () => {
     clock.advance(HOUR_MS);
     await manager.refreshRoots();
     assert.equal(roots(manager.current(B)), 1);
+  });
+
+  it('replaces at once what hangs from a root that was taken out of the file, and nothing else', async () => {
+    const first = await handedOut(() => manager.acquire(A));
+    const next = await TestCa.root('CN=next', {
+      notBefore: new Date(clock.now() - HOUR_MS),
+      notAfter: new Date(clock.now() + 1000 * HOUR_MS),
+    });
+    authority.answer = async (request) => [await sign(next, request), next.pem];
+    const second = await handedOut(() => manager.acquire(B));
+    // One that comes takes nothing away.
+    const former = await readFile(rootFile(), 'utf8');
+    await writeFile(rootFile(), `${former}${next.pem}`);
+    await manager.refreshRoots();
+    assert.equal(manager.current(A)?.serialNumber, first.serialNumber);
+    await writeFile(rootFile(), next.pem);
+    const replaced = await handedOut(() => void manager.refreshRoots(), A);
+    assert.notEqual(replaced.serialNumber, first.serialNumber);
+    assert.equal(manager.current(B)?.serialNumber, second.serialNumber);
   });
 
   it('goes on with the last roots when their file breaks', async () => {
