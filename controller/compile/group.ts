@@ -15,6 +15,7 @@ import {
   type ReferenceGrant,
   type RequestAuthentication,
   type Service,
+  type ServiceEntry,
   type TrafficPolicy,
 } from '../model/objects.ts';
 
@@ -25,6 +26,7 @@ export interface Objects {
   readonly pods: readonly Pod[];
   readonly nodes: readonly Node[];
   readonly slices: readonly EndpointSlice[];
+  readonly serviceEntries: readonly ServiceEntry[];
   readonly policies: readonly AuthorizationPolicy[];
   readonly peerAuthentications: readonly PeerAuthentication[];
   readonly requestAuthentications: readonly RequestAuthentication[];
@@ -44,6 +46,7 @@ export function group(all: Iterable<KubeObject>): Objects {
   const pods: Pod[] = [];
   const nodes: Node[] = [];
   const slices: EndpointSlice[] = [];
+  const serviceEntries: ServiceEntry[] = [];
   const policies: AuthorizationPolicy[] = [];
   const peerAuthentications: PeerAuthentication[] = [];
   const requestAuthentications: RequestAuthentication[] = [];
@@ -72,6 +75,9 @@ export function group(all: Iterable<KubeObject>): Objects {
         break;
       case 'EndpointSlice':
         slices.push(object);
+        break;
+      case 'ServiceEntry':
+        serviceEntries.push(object);
         break;
       case 'AuthorizationPolicy':
         policies.push(object);
@@ -112,6 +118,7 @@ export function group(all: Iterable<KubeObject>): Objects {
     pods,
     nodes,
     slices,
+    serviceEntries,
     policies,
     peerAuthentications,
     requestAuthentications,

@@ -21,7 +21,15 @@ import {
   servicePending,
   type WaypointLookup,
 } from './services.ts';
-import { compileSlice, SliceIndex } from './slices.ts';
+import {
+  compileEntryEndpoints,
+  entryConditions,
+  EntryIndex,
+  entryProblem,
+  type EntryService,
+  entryServices,
+} from './service-entries.ts';
+import { type CompiledEndpoint, compileSlice, type EndpointContext, SliceIndex } from './slices.ts';
 import { planWaypoint } from './waypoints/address.ts';
 import { compileWaypoints, type WaypointResources } from './waypoints/compile.ts';
 import { gatewayConditions } from './waypoints/conditions.ts';
@@ -104,6 +112,8 @@ interface Parts {
   readonly input: CompileInput;
   readonly world: World;
   readonly slices: SliceIndex;
+  /** Of ServiceEntries that are in force. */
+  readonly entries: EntryService[];
   readonly memos: Memos;
   readonly addresses: Map<string, CompiledResource>;
   readonly authorizations: Map<string, CompiledResource>;
@@ -127,6 +137,7 @@ export function buildMesh(input: CompileInput, memos: Memos): Build {
   const parts: Parts = {
     ...{ input, world, memos, outcomes },
     slices: new SliceIndex(world.objects.slices, world.services),
+    entries: [],
     addresses: new Map(),
     authorizations: new Map(),
     claims: new Claims(),
@@ -154,8 +165,9 @@ export function buildMesh(input: CompileInput, memos: Memos): Build {
   // What is assigned is known to be true, a manifest only claims.
   addGateways(parts);
   addServices(parts);
+  addServiceEntries(parts);
   const pods = addPods(parts, policies);
-  addSlices(parts);
+  addEndpoints(parts);
   const waypoints = compileWaypoints(world, outcomes);
   const egress = new EgressCompiler(world.objects, input.rootNamespace, memos.egress);
   const plan = egress.compile(pods.placed(), outcomes);
@@ -236,12 +248,13 @@ function addServices({
 
 function addPods(parts: Parts, policies: readonly PolicyAtPods[]): PodSet {
   const { input, world, slices, memos, addresses, authorizations, outcomes, claims } = parts;
+  const entries = new EntryIndex(parts.entries);
   const { gateways, gatewaysText } = parts;
   const { objects } = world;
   const { clusterId, trustDomain, rootNamespace } = input;
   const peers = planPeerAuthentication(objects.peerAuthentications, rootNamespace);
   const compiler = new PodCompiler(
-    { clusterId, trustDomain, world, slices, policies, peers, gateways, gatewaysText },
+    { clusterId, trustDomain, world, slices, entries, policies, peers, gateways, gatewaysText },
     memos.pods,
   );
   const pods = new PodSet({ clusterId, compiler, addresses, authorizations, outcomes, claims });
@@ -261,25 +274,54 @@ function addPods(parts: Parts, policies: readonly PolicyAtPods[]): PodSet {
   return pods;
 }
 
+/** After the Services: what they have is theirs. */
+function addServiceEntries({ world, entries, addresses, outcomes, claims }: Parts): void {
+  for (const entry of world.objects.serviceEntries) {
+    const problem = entryProblem(entry);
+    const services = problem === undefined ? entryServices(entry) : [];
+    const wanted = services.flatMap(({ key, ips }) => [key, ...ips]);
+    const taken = services.find(({ key }) => addresses.has(key));
+    const conflict =
+      taken === undefined
+        ? claims.claim(wanted, refText(entry))
+        : `its host ${taken.service.hostname} is another object's already`;
+    const pending = problem ?? conflict;
+    outcomes.add(entry, {
+      conditions: entryConditions(entry, conflict),
+      ...(pending !== undefined && { pending }),
+    });
+    if (pending !== undefined) continue;
+    for (const each of services) {
+      entries.push(each);
+      const address = create(AddressSchema, { type: { case: 'service', value: each.service } });
+      addAddress(addresses, each.key, address, each.ips);
+      outcomes.add(entry, { compiledTo: [`Address ${each.key}`] });
+    }
+  }
+}
+
 /** After the pods: what has a pod's address is that pod. */
-function addSlices({ input, world, slices, addresses, outcomes, claims }: Parts): void {
+function addEndpoints({ input, world, slices, entries, addresses, outcomes, claims }: Parts): void {
   const served = new Set(slices.served.map(({ slice }) => slice));
   const ofNodes = new Set(world.objects.nodes.flatMap(nodeAddresses));
   for (const slice of world.objects.slices)
     if (!served.has(slice)) outcomes.add(slice, { message: 'of no Service that the mesh carries' });
-  for (const each of slices.served) {
-    const endpoints = compileSlice(each, {
-      clusterId: input.clusterId,
-      localities: world.localities,
-      isPod: (address) => claims.ownerOf(address)?.startsWith('Pod ') === true,
-      claim: (address) => !ofNodes.has(address) && claims.claim([address], refText(each.slice)) === undefined,
-    });
+  const contextOf = (object: KubeObject): EndpointContext => ({
+    clusterId: input.clusterId,
+    localities: world.localities,
+    isPod: (address) => claims.ownerOf(address)?.startsWith('Pod ') === true,
+    claim: (address) => !ofNodes.has(address) && claims.claim([address], refText(object)) === undefined,
+  });
+  const add = (object: KubeObject, endpoints: readonly CompiledEndpoint[]): void => {
     for (const { workload, ips } of endpoints) {
       const address = create(AddressSchema, { type: { case: 'workload', value: workload } });
       addAddress(addresses, workload.uid, address, ips, Object.keys(workload.services));
     }
-    outcomes.add(each.slice, { compiledTo: endpoints.map(({ workload }) => `Address ${workload.uid}`) });
-  }
+    outcomes.add(object, { compiledTo: endpoints.map(({ workload }) => `Address ${workload.uid}`) });
+  };
+  for (const each of slices.served) add(each.slice, compileSlice(each, contextOf(each.slice)));
+  for (const [entry, services] of Map.groupBy(entries, (each) => each.entry))
+    add(entry, compileEntryEndpoints(services, contextOf(entry)));
 }
 
 /** An assigned address is known to be true, one in a manifest only claimed: the former are served first. */

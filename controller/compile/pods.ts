@@ -9,6 +9,7 @@ import type { Note, Noting } from './outcomes.ts';
 import type { PeerAuthenticationPlan } from './peer-authentication.ts';
 import { type CompiledResource, encodeAddress } from './resources.ts';
 import { ServiceIndex, type WaypointLookup } from './services.ts';
+import type { EntryIndex } from './service-entries.ts';
 import type { SliceIndex } from './slices.ts';
 import { guardPod, type PolicyAtPods } from './waypoints/guard-pod.ts';
 import type { World } from './waypoints/world.ts';
@@ -20,6 +21,7 @@ export interface PodContext {
   readonly trustDomain: string;
   readonly world: World;
   readonly slices: SliceIndex;
+  readonly entries: EntryIndex;
   readonly policies: readonly PolicyAtPods[];
   readonly peers: PeerAuthenticationPlan;
   readonly gateways: WaypointLookup;
@@ -42,7 +44,7 @@ export interface CompiledPod {
   /** Policies made for it, which other pods may have, too. */
   readonly guards: readonly Authorization[];
   readonly notes: readonly Note[];
-  /** Whether a slice names one of its addresses, and so may be about it. */
+  /** Whether a slice or a ServiceEntry names one of its addresses, and so may be about it. */
   readonly isInSlice: boolean;
   /** What it means for others: its Services and policies. */
   readonly notesOfOthers: readonly (readonly [KubeObject, Note])[];
@@ -55,6 +57,8 @@ interface PodInput {
   readonly namespace: Namespace | undefined;
   readonly services: readonly Service[];
   readonly foreignServices: readonly Service[];
+  /** What it serves of ServiceEntries, as text. */
+  readonly entries: string;
   readonly locality: string;
   readonly policies: readonly string[];
   /** All that is looked up of Gateways. */
@@ -72,6 +76,7 @@ export class PodMemo extends Memo<PodInput> {
         samePlacement(a.placement, b.placement) &&
         sameItems(a.policies, b.policies) &&
         a.locality === b.locality &&
+        a.entries === b.entries &&
         sameItems(a.services, b.services) &&
         sameItems(a.foreignServices, b.foreignServices),
     );
@@ -107,6 +112,7 @@ export class PodCompiler {
     const bySlices = slices.membershipOf(pod, placement.addresses, selecting);
     const services = [...selecting, ...bySlices.own];
     const foreignServices = bySlices.foreign;
+    const entries = this.#context.entries.membershipsOf(pod, placement.addresses);
     const inMesh = isMeshPod(pod, namespace);
     const attached = this.#attached(pod, services);
     const peer = peers.policyFor(namespaceName, pod.metadata.labels ?? {});
@@ -122,11 +128,12 @@ export class PodCompiler {
     const from = {
       ...{ pod, placement, namespace, services, foreignServices, policies: names },
       locality: `${region}/${zone}`,
+      entries: entries.length === 0 ? '' : JSON.stringify(entries),
       gateways: gatewaysText,
     };
     const resource = this.#memo.get(uid, from, () => {
       const context = {
-        ...{ clusterId, trustDomain, namespace, services, foreignServices, localities },
+        ...{ clusterId, trustDomain, namespace, services, foreignServices, entries, localities },
         ...{ policies: names, gateways },
       };
       const value = compileWorkload(pod, placement, context);
@@ -142,7 +149,9 @@ export class PodCompiler {
       notes.push({ pending: `gets no certificate: ${identity} is the identity of Gateway ${taken}` });
     return {
       ...{ uid, node: placement.node, ips, inMesh, resource, guards, notes, notesOfOthers },
-      isInSlice: placement.addresses.some((address) => slices.names(address)),
+      isInSlice: placement.addresses.some(
+        (address) => slices.names(address) || this.#context.entries.names(address),
+      ),
       identity: taken === undefined ? identity : undefined,
       usesStaticStrict: peer !== undefined && peer === peers.staticStrict,
     };

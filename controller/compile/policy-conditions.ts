@@ -13,7 +13,8 @@ export type PolicyReason =
   | 'Invalid'
   | 'RequiresWaypoint'
   | 'WaypointUnavailable'
-  | 'DryRun';
+  | 'DryRun'
+  | 'UnsupportedValue';
 
 export function accepted(message = ''): Condition {
   return { type: 'Accepted', status: 'True', reason: 'Accepted', message };

@@ -13,6 +13,7 @@ import { namespaceOf, type Namespace, type Pod, type Service } from '../model/ob
 import type { Assignments } from '../sources/assignments.ts';
 import { addressBytes, canonicalAddress } from './addresses.ts';
 import type { Localities } from './localities.ts';
+import { type EntryMembership, portList } from './service-entries.ts';
 import {
   hostnameOf,
   isHeadless,
@@ -81,6 +82,8 @@ export interface WorkloadContext {
   readonly services: readonly Service[];
   /** Services of other namespaces that lead to it. */
   readonly foreignServices: readonly Service[];
+  /** What it serves of ServiceEntries. */
+  readonly entries: readonly EntryMembership[];
   readonly localities: Localities;
   readonly policies: readonly string[];
   readonly gateways: WaypointLookup;
@@ -108,7 +111,10 @@ export function compileWorkload(pod: Pod, placement: Placement, context: Workloa
     canonicalRevision: labels['app.kubernetes.io/version'] ?? labels['version'] ?? 'latest',
     workloadType: WorkloadType.POD,
     workloadName,
-    services: servicesOf(pod, [...context.services, ...context.foreignServices]),
+    services: {
+      ...servicesOf(pod, [...context.services, ...context.foreignServices]),
+      ...Object.fromEntries(context.entries.map(({ key, ports }) => [key, portList(ports)])),
+    },
     authorizationPolicies: [...context.policies],
     status: placement.ready ? WorkloadStatus.HEALTHY : WorkloadStatus.UNHEALTHY,
     clusterId,

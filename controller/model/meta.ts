@@ -17,6 +17,7 @@ export const KINDS = [
   'TrafficPolicy',
   'EgressPolicy',
   'MeshSettings',
+  'ServiceEntry',
 ] as const;
 export type Kind = (typeof KINDS)[number];
 

@@ -8,6 +8,7 @@ import type { Gateway, GatewayClass, GRPCRoute, HTTPRoute, ReferenceGrant } from
 import type { IpFamily, IpFamilyPolicy } from '../../lib/ip-families.ts';
 import type { Base, Kind, Labels } from './meta.ts';
 import type { RequestAuthentication } from './request-authentication.ts';
+import type { ServiceEntry } from './service-entry.ts';
 import type { TrafficPolicy } from './traffic-policy.ts';
 
 export { KINDS } from './meta.ts';
@@ -16,6 +17,7 @@ export type { Gateway, GatewayClass, GRPCRoute, HTTPRoute, ReferenceGrant } from
 export type { EndpointSlice, Node } from './discovery.ts';
 export type { EgressPolicy, MeshSettings } from './egress-policy.ts';
 export type { RequestAuthentication } from './request-authentication.ts';
+export type { ServiceEntry } from './service-entry.ts';
 export type { TrafficPolicy } from './traffic-policy.ts';
 
 export type Namespace = Base<'Namespace'>;
@@ -164,7 +166,8 @@ export type KubeObject =
   | ReferenceGrant
   | TrafficPolicy
   | EgressPolicy
-  | MeshSettings;
+  | MeshSettings
+  | ServiceEntry;
 
 /** What names one object: kind, namespace (empty for a Namespace) and name. */
 export interface ObjectRef {

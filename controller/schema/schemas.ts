@@ -8,6 +8,7 @@ import { POD } from './pod.ts';
 import { REQUEST_AUTHENTICATION } from './request-authentication.ts';
 import { GRPC_ROUTE, HTTP_ROUTE } from './routes.ts';
 import { AUTHORIZATION_POLICY, PEER_AUTHENTICATION } from './security.ts';
+import { SERVICE_ENTRY } from './service-entry.ts';
 import { TRAFFIC_POLICY } from './traffic-policy.ts';
 
 const CORE = ['v1'];
@@ -38,4 +39,8 @@ export const SCHEMAS: Readonly<
   TrafficPolicy: { apiVersions: LOAM, schema: TRAFFIC_POLICY },
   EgressPolicy: { apiVersions: LOAM, schema: EGRESS_POLICY },
   MeshSettings: { apiVersions: LOAM, schema: MESH_SETTINGS },
+  ServiceEntry: {
+    apiVersions: ['networking.istio.io/v1', 'networking.istio.io/v1beta1'],
+    schema: SERVICE_ENTRY,
+  },
 };

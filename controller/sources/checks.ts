@@ -20,6 +20,7 @@ import { duplicates, notAllowed, type Path, problem } from './check-helpers.ts';
 import { checkRequestAuthentication } from './check-request-authentication.ts';
 import { checkRoute } from './check-routes.ts';
 import { checkService } from './check-service.ts';
+import { checkServiceEntry } from './check-service-entry.ts';
 import { checkTrafficPolicy } from './check-traffic-policy.ts';
 
 const OWN_ANNOTATIONS: ReadonlyMap<string, readonly string[]> = new Map<string, readonly string[]>([
@@ -62,6 +63,8 @@ function checkKind(object: KubeObject): FieldProblem[] {
       return checkRequestAuthentication(object);
     case 'TrafficPolicy':
       return checkTrafficPolicy(object);
+    case 'ServiceEntry':
+      return checkServiceEntry(object);
     case 'EgressPolicy':
       return checkEgressPolicy(object);
     case 'Gateway':

@@ -52,6 +52,7 @@ const NULL_MATTERS: readonly Kind[] = [
   'TrafficPolicy',
   'EgressPolicy',
   'MeshSettings',
+  'ServiceEntry',
 ];
 const ORDINARY_KIND = /^[A-Za-z0-9]{1,63}$/;
 const NAME = FORMATS.find((format) => format.name === 'subdomain');

@@ -119,6 +119,7 @@ function kindDoubts(
     case 'GatewayClass':
     case 'ReferenceGrant':
     case 'MeshSettings':
+    case 'ServiceEntry':
       return [];
   }
 }

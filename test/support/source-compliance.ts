@@ -273,6 +273,34 @@ export function describeCompliance(title: string, open: () => Promise<SourceBenc
       assert.deepEqual(scenario.errors(), []);
     });
 
+    it('follows a ServiceEntry, and keeps its last good state', async () => {
+      const ns = 'c-entry';
+      await using scenario = await begin(ns, 20);
+      const outside = (address: string, more: object = {}): Manifest => ({
+        apiVersion: 'networking.istio.io/v1',
+        kind: 'ServiceEntry',
+        metadata: { name: 'outside', namespace: ns },
+        spec: {
+          hosts: ['outside.example'],
+          addresses: ['192.0.2.77'],
+          ports: [{ number: 443, name: 'tls' }],
+          resolution: 'STATIC',
+          endpoints: [{ address }],
+          ...more,
+        },
+      });
+      await scenario.put(outside('192.0.2.10'));
+      await scenario.comesTo([...shop(ns, 20), outside('192.0.2.10')]);
+      await scenario.put(outside('198.18.20.3'));
+      await scenario.comesTo([...shop(ns, 20), outside('198.18.20.3')]);
+      await scenario.put(outside('192.0.2.10', { resolution: 'NONE' }));
+      await until(() => scenario.find('ServiceEntry', 'outside')?.lastGood === true);
+      assert.equal(scenario.errors()[0]?.field, 'spec.endpoints');
+      await scenario.comesTo([...shop(ns, 20), outside('198.18.20.3')]);
+      await scenario.remove(outside(''));
+      await scenario.comesTo(shop(ns, 20));
+    });
+
     it('leaves everything else in force while one route is broken', async () => {
       const ns = 'c-route';
       await using scenario = await begin(ns, 18, policy(ns, 'one'));

@@ -27,6 +27,7 @@ const CLUSTER_RULES: readonly V1PolicyRule[] = [
     resources: ['authorizationpolicies', 'peerauthentications', 'requestauthentications'],
     verbs: READ,
   },
+  { apiGroups: ['networking.istio.io'], resources: ['serviceentries'], verbs: READ },
   { apiGroups: ['loam.dev'], resources: ['egresspolicies', 'meshsettings', 'trafficpolicies'], verbs: READ },
   // Status of what was compiled, and nothing else of these objects.
   {
@@ -43,6 +44,7 @@ const CLUSTER_RULES: readonly V1PolicyRule[] = [
     ],
     verbs: ['patch', 'update'],
   },
+  { apiGroups: ['networking.istio.io'], resources: ['serviceentries/status'], verbs: ['patch', 'update'] },
   {
     apiGroups: ['loam.dev'],
     resources: ['egresspolicies/status', 'meshsettings/status', 'trafficpolicies/status'],

@@ -46,6 +46,7 @@ export const READ_KINDS: readonly ReadKind[] = [
   custom('TrafficPolicy', LOAM, 'trafficpolicies'),
   custom('EgressPolicy', LOAM, 'egresspolicies'),
   custom('MeshSettings', LOAM, 'meshsettings'),
+  custom('ServiceEntry', 'networking.istio.io/v1', 'serviceentries'),
 ];
 
 /** Kinds that the API server itself validates, and whose many fields Loam need not know. */

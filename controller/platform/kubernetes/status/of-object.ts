@@ -24,6 +24,7 @@ export const WRITTEN_KINDS: readonly Kind[] = [
   'TrafficPolicy',
   'EgressPolicy',
   'MeshSettings',
+  'ServiceEntry',
 ];
 
 /**
@@ -54,6 +55,7 @@ export function statusOf(
     case 'RequestAuthentication':
     case 'EgressPolicy':
     case 'MeshSettings':
+    case 'ServiceEntry':
       return policyStatus(input);
     default:
       return undefined;
