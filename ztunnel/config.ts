@@ -38,6 +38,8 @@ export interface ZtunnelConfig {
   readonly ready: ListenAddress;
   /** Whether to ask for egress rules: a control plane that is not Loam's does not answer for them. */
   readonly egressRules: boolean;
+  /** Whether to ask for what the pods need of the mesh, and not to follow all of it. */
+  readonly onDemand: boolean;
   readonly logLevel: LogLevel;
   /** How long connections that are open when it is told to end may go on. */
   readonly drainDeadlineMs: number;
@@ -72,6 +74,7 @@ const FLAGS = {
   metrics: LISTEN,
   ready: LISTEN,
   'egress-rules': oneOfWords(['on', 'off']),
+  'xds-on-demand': oneOfWords(['on', 'off']),
   'log-level': oneOfWords(LEVELS),
   'termination-grace-s': NUMBER,
   'drain-deadline-ms': NUMBER,
@@ -94,6 +97,7 @@ const DEFAULTS: Partial<Record<Flag, string>> = {
   metrics: '[::]:15020',
   ready: '[::]:15021',
   'egress-rules': 'on',
+  'xds-on-demand': 'off',
   'log-level': 'info',
   'termination-grace-s': '30',
   'held-state-max-age-s': '86400',
@@ -138,6 +142,7 @@ export function readConfig(
     metrics: listen('metrics'),
     ready: listen('ready'),
     egressRules: value('egress-rules') === 'on',
+    onDemand: value('xds-on-demand') === 'on',
     logLevel: value('log-level') as LogLevel,
     drainDeadlineMs: isGiven('drain-deadline-ms')
       ? number('drain-deadline-ms', 0)

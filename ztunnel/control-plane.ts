@@ -78,7 +78,14 @@ export interface StateEvents {
   onFirstState(): void;
   /** A part of it, as the control plane sent it. */
   onRaw(typeUrl: string, delta: RawDelta): void;
+  /** Where not the whole mesh is followed: what was told of these names is in force. */
+  onTold(names: readonly string[]): void;
   onDisconnect(): void;
+}
+
+/** Whether this node asks for what its pods need, and does not follow the whole mesh. */
+export function isOnDemand(config: ZtunnelConfig): boolean {
+  return config.state.from === 'xds' && config.onDemand;
 }
 
 /** What an earlier ztunnel of this node left. */
@@ -90,6 +97,9 @@ export type RestoredTypes = readonly {
 /** Where workloads, services and policies come from, while it runs. */
 export interface StateFeed {
   status(): XdsStatus;
+  /** Where not the whole mesh is followed: see XdsClient. */
+  ask(names: readonly string[]): void;
+  forget(names: readonly string[], resources: readonly string[]): void;
   stop(): Promise<void>;
 }
 
@@ -119,7 +129,8 @@ export async function startState(
       policies: policies.length,
       types: [],
     };
-    return { status: () => status, stop: () => Promise.resolve() };
+    const nothing = (): void => undefined;
+    return { status: () => status, ask: nothing, forget: nothing, stop: () => Promise.resolve() };
   }
   const { node, clusterId, network } = config;
   const client = new XdsClient({
@@ -145,6 +156,7 @@ export async function startState(
       log.info({}, 'xds: first state is in force');
     },
     onRaw: (typeUrl, delta) => events.onRaw(typeUrl, delta),
+    ...(isOnDemand(config) && { onTold: (names: readonly string[]) => events.onTold(names) }),
     onDisconnect: () => events.onDisconnect(),
     log,
   });

@@ -12,6 +12,7 @@ import type { ZtunnelConfig } from './config.ts';
 import {
   followedTypes,
   followsEgress,
+  isOnDemand,
   startCertificates,
   startState,
   type Certificates,
@@ -22,6 +23,9 @@ import type { HeldStateContent } from './held-state/format.ts';
 import { HeldStateKeeper } from './held-state/keeper.ts';
 import { ReceivedState } from './held-state/received.ts';
 import type { Logger } from './log.ts';
+import { NodeDemand } from './on-demand/node-demand.ts';
+import { ADDRESS_TYPE } from '../lib/mesh/xds/delta-service.ts';
+import type { AddressDelta } from '../lib/mesh/state/model.ts';
 import { PodDirectory } from './pods/pod-directory.ts';
 import { ZdsClient } from './pods/zds-client.ts';
 import type { Log } from './proxy/mesh.ts';
@@ -64,6 +68,8 @@ export class Ztunnel {
   readonly #keeper: HeldStateKeeper;
   /** No controller has answered, and what the agent held is gone by. */
   #heldInForce = false;
+  /** Where the node does not follow the whole mesh. */
+  readonly #demand: NodeDemand | undefined;
   #feed: StateFeed | undefined;
   #draining: Promise<void> | undefined;
 
@@ -123,11 +129,13 @@ export class Ztunnel {
           worker.post({ type: 'maps', fds });
         },
         add: async (pod, fds) => {
+          this.#demand?.setPods(this.#pods.rows());
           await worker.request('add-pod', { pod, fds });
           this.#metrics.podStarted();
         },
         remove: (uid) => {
           worker.post({ type: 'remove-pod', uid });
+          this.#demand?.setPods(this.#pods.rows());
           this.#metrics.podStopped();
         },
         release: (uid) => {
@@ -138,6 +146,7 @@ export class Ztunnel {
       this.#certificates,
       config.trustDomain,
     );
+    this.#demand = isOnDemand(config) ? this.#makeDemand() : undefined;
     const actions = this.#actions();
     this.#ports = new AdminPorts(
       [
@@ -181,8 +190,8 @@ export class Ztunnel {
       this.#config,
       {
         onAddresses: (delta) => {
-          this.#workloads.apply(delta);
-          this.#worker.post({ type: 'addresses', delta });
+          this.#applyAddresses(delta);
+          this.#demand?.came(delta);
         },
         onPolicies: (delta) => {
           this.#policies.apply(delta);
@@ -194,13 +203,35 @@ export class Ztunnel {
         },
         onFirstState: () => this.#worker.post({ type: 'first-state' }),
         onRaw: (typeUrl, delta) => this.#keeper.resources(typeUrl, delta),
+        onTold: (names) => this.#demand?.told(names),
         onDisconnect: () => this.#metrics.xdsDisconnected(),
       },
       this.#log,
       held?.types,
     );
+    if (this.#demand !== undefined) {
+      const restored = held?.types.find(({ typeUrl }) => typeUrl === ADDRESS_TYPE)?.resources ?? [];
+      const names = restored.map(({ name }) => name);
+      this.#worker.post({ type: 'addresses-told', names, restored: true });
+      this.#demand.begin(names);
+    }
     if (held !== undefined) this.#fallBackOn(held);
     this.#takeover.start();
+  }
+
+  #applyAddresses(delta: AddressDelta): void {
+    this.#workloads.apply(delta);
+    this.#worker.post({ type: 'addresses', delta });
+  }
+
+  #makeDemand(): NodeDemand {
+    return new NodeDemand({
+      ...{ node: this.#config.node, clusterId: this.#config.clusterId, workloads: this.#workloads },
+      feed: () => this.#feed,
+      apply: (delta) => this.#applyAddresses(delta),
+      hold: (typeUrl, delta) => this.#keeper.resources(typeUrl, delta),
+      tell: (names) => this.#worker.post({ type: 'addresses-told', names }),
+    });
   }
 
   /** What was held is gone by when no controller tells better soon: it may have changed its mind meanwhile. */
@@ -251,6 +282,7 @@ export class Ztunnel {
         trustDomain,
         logLevel,
         egress: followsEgress(this.#config),
+        onDemand: isOnDemand(this.#config),
         limits: { connectionsPerPod, tunnelsPerPod, stateWaitMs: STATE_WAIT_MS },
         memoryLimit: memoryLimitMb * 2 ** 20,
       },
@@ -258,6 +290,8 @@ export class Ztunnel {
       {
         own: {
           metrics: ({ batch }) => this.#metrics.apply(batch),
+          'addresses-wanted': ({ names }) => this.#demand?.ask(names),
+          'addresses-unwanted': ({ names }) => this.#demand?.forget(names),
           flows: ({ batch }) => this.#flows.apply(batch),
           access: ({ records }) => {
             for (const { level, message, fields } of records) access[level](fields, message);

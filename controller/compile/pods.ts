@@ -138,7 +138,7 @@ export class PodCompiler {
       };
       const value = compileWorkload(pod, placement, context);
       const address = create(AddressSchema, { type: { case: 'workload', value } });
-      return encodeAddress(uid, address, ips, Object.keys(value.services));
+      return encodeAddress(uid, address, ips, Object.keys(value.services), placement.node);
     });
     const identity = inMesh ? spiffeUri(identityOf(pod, trustDomain)) : undefined;
     const taken = identity === undefined ? undefined : this.#waypointIdentities.get(identity);

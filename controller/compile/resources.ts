@@ -10,6 +10,8 @@ export interface CompiledResource {
   /** Other names it can be asked for by: "network/ip", and for a workload the services it belongs to. */
   readonly aliases: readonly string[];
   readonly members: readonly string[];
+  /** The node that a pod runs on. */
+  readonly node?: string;
 }
 
 /** A service or workload, to be found by its addresses. `members` are the services that a workload belongs to. */
@@ -18,9 +20,11 @@ export function encodeAddress(
   address: Address,
   ips: readonly string[],
   members: readonly string[] = [],
+  node?: string,
 ): CompiledResource {
   const aliases = ips.map((ip) => `/${canonicalAddress(ip)}`);
-  return { name, bytes: toBinary(AddressSchema, address), aliases, members };
+  const bytes = toBinary(AddressSchema, address);
+  return { name, bytes, aliases, members, ...(node !== undefined && { node }) };
 }
 
 /** Adds a service or workload. */

@@ -43,8 +43,8 @@ export interface DeltaStreamOptions {
   readonly send: (response: OutgoingResponse) => void;
 }
 
-/** gRPC clients accept messages of 4 MiB unless told otherwise. */
-const MAX_RESPONSE_BYTES = 3 * 1024 * 1024;
+/** gRPC clients accept messages of 4 MiB unless told otherwise; less is encoded and held at once for each client. */
+const MAX_RESPONSE_BYTES = 512 * 1024;
 const NAME_OVERHEAD_BYTES = 8;
 const MAX_NACK_TEXT = 500;
 /** Of a refusal that is searched for names: our clients write half of it at most, and each name is searched for. */
@@ -86,6 +86,11 @@ export class DeltaStream {
     return this.#types.size === this.#view.types.size;
   }
 
+  /** Whether the client has not been sent all of the first state yet. */
+  get isBeginning(): boolean {
+    return [...this.#types.values()].some(({ subscription }) => subscription.isBeginning);
+  }
+
   get progress(): TypeProgress[] {
     return [...this.#types].map(([typeUrl, state]) => ({
       typeUrl,
@@ -113,7 +118,7 @@ export class DeltaStream {
     let state = this.#types.get(typeUrl);
     if (state === undefined) {
       state = {
-        subscription: new TypeSubscription(),
+        subscription: new TypeSubscription(this.#view.node),
         outstanding: undefined,
         mustAnswer: true,
         acked: 0,

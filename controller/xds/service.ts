@@ -11,6 +11,7 @@ import type { ControllerMetrics } from '../telemetry/metrics.ts';
 import { Allowances } from './allowance.ts';
 import { DeltaStream, type TypeProgress } from './delta-stream.ts';
 import { encodeResponse } from './encode.ts';
+import { SendBudget } from './send-budget.ts';
 import { EMPTY_SNAPSHOT, type Snapshot, viewOf } from './snapshot.ts';
 
 /** How many bytes a request had on the wire. */
@@ -70,6 +71,8 @@ const ANSWER_SHARE = 20;
 /** Of refusals of one stream; the status has the newest one always. */
 const REFUSAL_LOG_INTERVAL_MS = 1_000;
 const MAX_CLIENT_ID = 200;
+/** Smaller ones are not counted together. */
+const LARGE_RESPONSE_BYTES = 64 * 1024;
 /** Of open streams, whose credentials are looked at again. */
 const MAX_RECHECKS_AT_ONCE = 8;
 const STOPPING = 'the controller is stopping';
@@ -87,6 +90,7 @@ export class XdsService {
   readonly #connections = new Set<Connection>();
   readonly #lastSeen = new Map<string, Date>();
   readonly #allowances: Allowances;
+  readonly #budget = new SendBudget<Connection>((connection) => this.#flush(connection));
   readonly #now: () => number;
   #snapshot: Snapshot = EMPTY_SNAPSHOT;
   #serving = false;
@@ -232,7 +236,9 @@ export class XdsService {
     const stream = new DeltaStream(viewOf(this.#snapshot, principal), {
       send: (response) => {
         this.#options.metrics.pushes.inc({ type: shortType(response.typeUrl) });
-        (call as unknown as Writable).write(encodeResponse(response));
+        const bytes = encodeResponse(response);
+        if (bytes.length > LARGE_RESPONSE_BYTES) this.#budget.sent(connection, bytes.length);
+        (call as unknown as Writable).write(bytes);
       },
     });
     const connection: Connection = {
@@ -277,6 +283,7 @@ export class XdsService {
       end(call, grpc.status.INVALID_ARGUMENT, errorText(error));
       return;
     }
+    if (request.responseNonce !== '') this.#budget.release(connection);
     if (request.node !== undefined) connection.clientId = request.node.id.slice(0, MAX_CLIENT_ID);
     if (request.errorDetail !== undefined) {
       // The type is one that is served, or the request would not have been taken.
@@ -326,13 +333,17 @@ export class XdsService {
   }
 
   #flush(connection: Connection): void {
-    if (this.#serving && connection.waited && this.#connections.has(connection)) connection.stream.flush();
+    if (!this.#serving || !connection.waited || !this.#connections.has(connection)) return;
+    // Who has the first state is never held up by those who get it.
+    if (connection.stream.isBeginning && !this.#budget.mayBegin(connection)) return;
+    connection.stream.flush();
   }
 
   #forget(connection: Connection): void {
     if (!this.#connections.delete(connection)) return;
     clearTimeout(connection.timer);
     clearTimeout(connection.pause);
+    this.#budget.forget(connection);
     this.#lastSeen.set(connection.who, new Date());
     this.#options.log.info({ client: connection.who }, 'xds client gone');
   }

@@ -63,6 +63,12 @@ export class TypeSnapshot {
     return direct.flatMap((found) => [found, ...(this.#index?.membersOf(found) ?? [])]);
   }
 
+  /** The pods of a node. */
+  ofNode(node: string): readonly string[] {
+    this.#index ??= new ResourceIndex(this.resources.values());
+    return this.#index.ofNode(node);
+  }
+
   /**
    * The state in which some resources are others, or gone (undefined); itself where nothing of that is new. Costs what the
    * changes cost, whatever the size of the whole.
@@ -98,6 +104,7 @@ export class TypeSnapshot {
 class ResourceIndex {
   readonly #byAlias = new Map<string, string[]>();
   readonly #members = new Map<string, string[]>();
+  readonly #byNode = new Map<string, string[]>();
 
   constructor(resources: Iterable<VersionedResource>) {
     for (const resource of resources) this.add(resource);
@@ -111,12 +118,18 @@ class ResourceIndex {
     return this.#members.get(service) ?? [];
   }
 
-  add({ name, aliases, members }: VersionedResource): void {
+  ofNode(node: string): readonly string[] {
+    return this.#byNode.get(node) ?? [];
+  }
+
+  add({ name, aliases, members, node }: VersionedResource): void {
+    if (node !== undefined) addTo(this.#byNode, node, name);
     for (const alias of aliases) addTo(this.#byAlias, alias, name);
     for (const service of members) addTo(this.#members, service, name);
   }
 
-  remove({ name, aliases, members }: VersionedResource): void {
+  remove({ name, aliases, members, node }: VersionedResource): void {
+    if (node !== undefined) dropFrom(this.#byNode, node, name);
     for (const alias of aliases) dropFrom(this.#byAlias, alias, name);
     for (const service of members) dropFrom(this.#members, service, name);
   }
@@ -158,6 +171,8 @@ export const EMPTY_SNAPSHOT: Snapshot = {
 /** What one client may see: a type that is not there is not served to it. */
 export interface View {
   readonly generation: number;
+  /** The client's own, of whose pods it is told without asking. */
+  readonly node?: string;
   readonly types: ReadonlyMap<TypeUrl, TypeSnapshot>;
 }
 
@@ -173,7 +188,7 @@ export function viewOf(snapshot: Snapshot, who: Principal): View {
   ]);
   if (who.kind === 'node') types.set(EGRESS_TYPE, egress.get(who.node) ?? EMPTY_TYPE);
   if (who.kind === 'gateway') types.set(WAYPOINT_TYPE, waypoints.get(who.gateway) ?? EMPTY_TYPE);
-  return { generation, types };
+  return { generation, types, ...(who.kind === 'node' && { node: who.node }) };
 }
 
 /** The parts of a mesh that may differ from the state before, by resource name; undefined: it is gone. */

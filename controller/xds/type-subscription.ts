@@ -35,13 +35,24 @@ export class TypeSubscription {
   readonly #toldMissing = new Set<string>();
   /** Names asked for by other than the first request: to be sent whether or not the client has them (xDS: resubscription). */
   readonly #asked = new Set<string>();
+  readonly #node: string | undefined;
   #isFirst = true;
   /** What names asked for stood for, and what was to be sent, when that was looked at last. */
   #wanted: ReadonlySet<string> = new Set();
   #delta: Delta | undefined;
 
+  /** @param node the client's, whose pods it is told of though it names nobody (as istiod does) */
+  constructor(node?: string) {
+    this.#node = node;
+  }
+
   get wildcard(): boolean {
     return this.#wildcard;
+  }
+
+  /** Whether a client that follows everything was not sent all of the first state yet. */
+  get isBeginning(): boolean {
+    return this.#wildcard && this.#progress?.isBeginning !== false;
   }
 
   /**
@@ -166,7 +177,8 @@ export class TypeSubscription {
       const resource = to.resources.get(name);
       return (
         resource !== undefined &&
-        (resource.aliases.some((alias) => this.#names.has(alias)) ||
+        (isOf(resource, this.#node) ||
+          resource.aliases.some((alias) => this.#names.has(alias)) ||
           resource.members.some((service) => this.#wanted.has(service)))
       );
     });
@@ -185,6 +197,11 @@ export class TypeSubscription {
       }
     }
     this.#asked.clear();
+    if (this.#node !== undefined) for (const name of snapshot.ofNode(this.#node)) wanted.add(name);
     return wanted;
   }
+}
+
+function isOf(resource: VersionedResource, node: string | undefined): boolean {
+  return node !== undefined && resource.node === node;
 }

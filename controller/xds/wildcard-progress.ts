@@ -21,6 +21,11 @@ export class WildcardProgress {
     for (const name of known.keys()) if (!snapshot.resources.has(name)) this.#changed.set(name, true);
   }
 
+  /** Whether something of the first state is left. */
+  get isBeginning(): boolean {
+    return this.#at < this.#first.length;
+  }
+
   advance(from: TypeSnapshot, to: TypeSnapshot): void {
     const { changes } = to;
     if (changes?.since === from.serial) {

@@ -6,6 +6,7 @@ import type { CertificateStore } from '../../lib/mesh/hbone/certificate-store.ts
 import type { DescriptorReserve } from '../../lib/mesh/hbone/descriptor-reserve.ts';
 import type { MemoryReserve } from '../../lib/mesh/hbone/memory-reserve.ts';
 import type { HbonePool } from '../../lib/mesh/hbone/hbone-pool.ts';
+import type { AddressDemand } from '../on-demand/address-demand.ts';
 import type { EgressStore } from '../egress/egress-store.ts';
 import type { MemoryRelief } from './memory-relief.ts';
 import type { Telemetry } from './tracked-connection.ts';
@@ -22,6 +23,8 @@ export interface Mesh extends Telemetry {
   readonly policies: PolicyStore;
   /** What the pods may call; undefined where the control plane does not tell it, and nothing is restricted. */
   readonly egress: EgressStore | undefined;
+  /** Who asks for what connections need; undefined where the node follows the whole mesh. */
+  readonly demand: AddressDemand | undefined;
   readonly certificates: CertificateStore;
   readonly pool: HbonePool;
   readonly log: Log;

@@ -7,6 +7,7 @@ import { ILLEGAL_PORTS } from './mesh.ts';
 import { admitEgress } from './egress-admission.ts';
 import { ipScope, isIpv6 } from '../../lib/mesh/state/ip.ts';
 import { connectEnrolled } from './enrolment-wait.ts';
+import { settleDestination } from '../on-demand/settle.ts';
 import { describeUpstream, type Outbound, type Waypointed } from './outbound-flow.ts';
 import { connectTunnel, connectWaypoint } from './outbound-tunnel.ts';
 import type { Pod } from './pod.ts';
@@ -46,10 +47,12 @@ export async function serveOutbound(pod: Pod, socket: Socket): Promise<void> {
     pod.requireRoom();
     const own = await pod.whenWorkload();
     connection.flow = { ...connection.flow, source: own };
-    const resolve = (): Promise<Upstream> =>
-      admitEgress(connection, pod, own, destination, () =>
+    const resolve = async (): Promise<Upstream> => {
+      await settleDestination(pod, own, destination.ip);
+      return admitEgress(connection, pod, own, destination, () =>
         resolveUpstream(pod.mesh.workloads, own, destination),
       );
+    };
     const outbound = { pod, own, connection, client };
     const stream = await connectEnrolled(pod, resolve, (upstream) => {
       describeUpstream(connection, pod, upstream);

@@ -12,6 +12,7 @@ import { MemoryReserve, tellMemory } from '../../lib/mesh/hbone/memory-reserve.t
 import { MemoryRelief } from '../proxy/memory-relief.ts';
 import { EgressStore } from '../egress/egress-store.ts';
 import { HbonePool } from '../../lib/mesh/hbone/hbone-pool.ts';
+import { AddressDemand } from '../on-demand/address-demand.ts';
 import type { Mesh } from '../proxy/mesh.ts';
 import { FirstState } from '../../lib/mesh/state/first-state.ts';
 import { PolicyStore } from '../../lib/mesh/state/policy-store.ts';
@@ -26,6 +27,7 @@ import { PodSet } from './pod-set.ts';
 
 const METRICS_INTERVAL_MS = 1_000;
 const STATUS_INTERVAL_MS = 1_000;
+const SWEEP_INTERVAL_MS = 15_000;
 const CUT_LOG_INTERVAL_MS = 10_000;
 
 if (parentPort === null) throw new Error('connection-worker is a worker thread, not a program');
@@ -58,6 +60,12 @@ const mesh: Mesh = {
   workloads: new WorkloadStore(),
   policies: new PolicyStore(),
   egress: start.egress ? new EgressStore() : undefined,
+  demand: start.onDemand
+    ? new AddressDemand({
+        ask: (names) => outbox.post({ type: 'addresses-wanted', names }),
+        forget: (names) => outbox.post({ type: 'addresses-unwanted', names }),
+      })
+    : undefined,
   certificates: new CertificateStore((identity) => outbox.post({ type: 'certificate-wanted', identity })),
   pool: new HbonePool(),
   registry,
@@ -131,6 +139,10 @@ function receive(message: ToWorker): void {
     case 'addresses':
       mesh.workloads.apply(message.delta);
       return;
+    case 'addresses-told':
+      if (message.restored === true) mesh.demand?.restored(message.names);
+      else mesh.demand?.told(message.names);
+      return;
     case 'policies':
       mesh.policies.apply(message.delta);
       return;
@@ -173,6 +185,8 @@ setInterval(() => {
     outbox.post({ type: 'metrics', batch });
   }
 }, METRICS_INTERVAL_MS);
+
+setInterval(() => mesh.demand?.sweep(), SWEEP_INTERVAL_MS);
 
 const loopDelay = monitorEventLoopDelay({ resolution: 20 });
 loopDelay.enable();

@@ -19,6 +19,8 @@ export interface WorkerStart {
   readonly limits: Limits;
   /** Whether the control plane tells what the pods may call: nothing is let out before it did. */
   readonly egress: boolean;
+  /** Whether what is dialled is asked for, since the node does not follow the whole mesh. */
+  readonly onDemand: boolean;
   readonly logLevel: LogLevel;
   /** Bytes that the process may use; 0: what the machine has. */
   readonly memoryLimit: number;
@@ -52,12 +54,17 @@ export type OwnToWorker =
   | { readonly type: 'remove-pod'; readonly uid: string }
   | { readonly type: 'release-pod'; readonly uid: string }
   | { readonly type: 'addresses'; readonly delta: AddressDelta }
+  /** What the control plane told of these names is in force; `restored`: it is from before, and nobody has asked yet. */
+  | { readonly type: 'addresses-told'; readonly names: readonly string[]; readonly restored?: true }
   | { readonly type: 'policies'; readonly delta: PolicyDelta }
   | { readonly type: 'egress'; readonly delta: EgressDelta }
   | { readonly type: 'watch-flows'; readonly level: WatchLevel };
 
 /** What only a ztunnel's worker tells. */
 export type OwnFromWorker =
+  /** Connections wait for what there is under these names, or need it no more. */
+  | { readonly type: 'addresses-wanted'; readonly names: readonly string[] }
+  | { readonly type: 'addresses-unwanted'; readonly names: readonly string[] }
   | { readonly type: 'metrics'; readonly batch: MetricsBatch }
   | { readonly type: 'access'; readonly records: readonly AccessRecord[] }
   | { readonly type: 'flows'; readonly batch: FlowBatch };

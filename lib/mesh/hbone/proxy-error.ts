@@ -6,6 +6,7 @@ export type ProxyErrorCode =
   | 'NO_ORIGINAL_DST'
   | 'ILLEGAL_TARGET'
   | 'SOURCE_UNKNOWN'
+  | 'DESTINATION_UNKNOWN'
   | 'REFUSED_DESTINATION'
   | 'WAYPOINT_UNAVAILABLE'
   | 'NO_CERTIFICATE'
@@ -91,6 +92,7 @@ export function responseFlag(code: ProxyErrorCode): ResponseFlag {
     case 'NO_ORIGINAL_DST':
     case 'ILLEGAL_TARGET':
     case 'SOURCE_UNKNOWN':
+    case 'DESTINATION_UNKNOWN':
     case 'REFUSED_DESTINATION':
     case 'CONNECT_FAILED':
     case 'CONNECT_TIMEOUT':

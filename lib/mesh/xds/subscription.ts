@@ -125,6 +125,11 @@ export class Subscription<T> {
     for (const { name, version } of taken) this.#versions.set(name, version);
   }
 
+  /** These are out of force: a server that has them is not told that we do. */
+  forget(names: readonly string[]): void {
+    for (const name of names) this.#versions.delete(name);
+  }
+
   #take(
     resource: Resource,
     errors: ErrorList,

@@ -43,6 +43,11 @@ export interface XdsClientOptions extends ControlEndpoint {
   readonly onPolicies?: (delta: PolicyDelta) => void | Promise<void>;
   /** What a program follows beyond that; asked for on the same stream. */
   readonly more?: readonly AnySubscription[];
+  /**
+   * Present: addresses are not followed all, but those that are asked for by {@link XdsClient.ask} (ambient-facts C9), and what
+   * the server adds. Called when what was told of these names, also by what else they are called, is in force: perhaps nothing.
+   */
+  readonly onTold?: (names: readonly string[]) => void;
   /** Once, when a first response of each type is in force. */
   readonly onReady: () => void;
   /** After each response: what of it is in force, as it was sent. */
@@ -83,6 +88,9 @@ export class XdsClient {
   readonly #policies: Subscription<Policy> | undefined;
   readonly #all: readonly AnySubscription[];
   readonly #stop = new AbortController();
+  /** Names that are asked for, where not everything is followed. */
+  readonly #names = new Set<string>();
+  #stream: DeltaStream | undefined;
   readonly #backoff: Backoff;
   #running: Promise<void> | undefined;
   /** When this connection gave its first answer, by performance.now(). */
@@ -126,6 +134,33 @@ export class XdsClient {
   /** Begins to connect; failures are logged and retried, never thrown. */
   start(): void {
     this.#running ??= this.#run();
+  }
+
+  /** Asks for addresses, and follows them from now on; on a later connection too. */
+  ask(names: readonly string[]): void {
+    for (const name of names) this.#names.add(name);
+    this.#subscribeTo(names, []);
+  }
+
+  /** Takes back what was asked for, and forgets resources: the server is to say nothing more of both. */
+  forget(names: readonly string[], resources: readonly string[]): void {
+    for (const name of names) this.#names.delete(name);
+    this.#addresses.forget(resources);
+    this.#subscribeTo(
+      [],
+      [...new Set([...names, ...resources])].filter((name) => !this.#names.has(name)),
+    );
+  }
+
+  #subscribeTo(subscribe: readonly string[], unsubscribe: readonly string[]): void {
+    if (subscribe.length + unsubscribe.length === 0) return;
+    this.#stream?.write(
+      create(DeltaDiscoveryRequestSchema, {
+        typeUrl: ADDRESS_TYPE,
+        resourceNamesSubscribe: [...subscribe],
+        resourceNamesUnsubscribe: [...unsubscribe],
+      }),
+    );
   }
 
   /** Ends the stream and waits until nothing more will be called back. */
@@ -184,8 +219,10 @@ export class XdsClient {
     const stopWatching = this.#limitConnecting(channel, stream);
     try {
       this.#subscribe(stream);
+      this.#stream = stream;
       await consume(stream, (response) => this.#answer(stream, response));
     } finally {
+      this.#stream = undefined;
       stopWatching();
       this.#stop.signal.removeEventListener('abort', end);
       stream.cancel();
@@ -200,10 +237,19 @@ export class XdsClient {
         create(DeltaDiscoveryRequestSchema, {
           ...(i === 0 && { node: { id: this.#options.node.id, metadata: this.#options.node.metadata } }),
           typeUrl: subscription.typeUrl,
+          // Everything and not everything, in one message: nothing but what is named.
+          ...(this.#isByName(subscription) && {
+            resourceNamesSubscribe: ['*', ...this.#names],
+            resourceNamesUnsubscribe: ['*'],
+          }),
           initialResourceVersions: subscription.initialVersions(),
         }),
       );
     }
+  }
+
+  #isByName({ typeUrl }: AnySubscription): boolean {
+    return typeUrl === ADDRESS_TYPE && this.#options.onTold !== undefined;
   }
 
   async #answer(stream: DeltaStream, response: DeltaDiscoveryResponse): Promise<void> {
@@ -222,6 +268,10 @@ export class XdsClient {
     }
     const { applied, removed, raw, nack } = await subscription.handle(response, nextTurn);
     this.#options.onRaw?.(response.typeUrl, raw);
+    if (this.#isByName(subscription)) {
+      const names = response.resources.flatMap(({ name, aliases }) => [name, ...aliases]);
+      this.#options.onTold?.([...names, ...response.removedResources]);
+    }
     if (this.#stop.signal.aborted) return;
     stream.write(
       create(DeltaDiscoveryRequestSchema, {

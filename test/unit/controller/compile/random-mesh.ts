@@ -181,7 +181,7 @@ export class RandomMesh {
       spec: {
         clusterIP: random.chance(0.2)
           ? 'None'
-          : `10.1.${NAMESPACES.indexOf(namespace)}.${n}${random.below(3)}`,
+          : `10.1.${NAMESPACES.indexOf(namespace)}.${n + 1}${random.below(3)}`,
         selector: { app: random.of(APPS), ...(random.chance(0.2) && { tier: 'front' }) },
         ports: [{ name: 'http', port: 80, targetPort: random.chance(0.5) ? 'http' : 8080 }],
       },

@@ -3,6 +3,7 @@ import type net from 'node:net';
 import { after, afterEach, before, beforeEach, describe, it } from 'mocha';
 import { servePlaintext } from '../../../../ztunnel/proxy/inbound-plaintext.ts';
 import { serveOutbound } from '../../../../ztunnel/proxy/outbound.ts';
+import { AddressDemand } from '../../../../ztunnel/on-demand/address-demand.ts';
 import { Pod } from '../../../../ztunnel/proxy/pod.ts';
 import { FirstState } from '../../../../lib/mesh/state/first-state.ts';
 import { errorCode, eventually, readAll } from '../support/streams.ts';
@@ -12,6 +13,8 @@ const APP_PORT = 8080;
 /** Stands for the port that a client dialled, as steering would have it. */
 const PLAINTEXT_PORT = 8081;
 const SHORT_MS = 30;
+/** Longer than any test: what is waited for comes. */
+const LONG_MS = 60_000;
 
 describe('ztunnel/proxy: outbound and plaintext inbound', () => {
   let network: ToyNetwork;
@@ -122,6 +125,73 @@ describe('ztunnel/proxy: outbound and plaintext inbound', () => {
     client.end('hello');
     assert.equal(await readAll(client), 'hello');
     assert.equal((await lastRecord()).fields['dst.workload'], undefined);
+  });
+
+  describe('where the node does not follow the whole mesh', () => {
+    let asked: string[];
+
+    beforeEach(() => {
+      asked = [];
+      const { workloads } = mesh;
+      const demand = new AddressDemand({ ask: (names) => asked.push(...names), forget: () => undefined });
+      mesh = { ...toyMesh({ stateWaitMs: LONG_MS, demand }), workloads };
+    });
+
+    it('goes nowhere before it was told what is dialled, and then where that leads', async () => {
+      const server = mesh.workloads.byUid('Kubernetes//Pod/default/server');
+      assert(server !== undefined);
+      mesh.workloads.apply({ upserts: [], removed: [server.uid] });
+      const client = dial();
+      client.end('hello');
+      await eventually(() => asked.length > 0 || undefined);
+      assert.deepEqual(asked, [`/${network.b.ip}`]);
+      assert.equal(received, 0);
+      mesh.workloads.apply({ upserts: [server], removed: [] });
+      mesh.demand?.told([server.uid, `/${network.b.ip}`]);
+      assert.equal(await readAll(client), 'hello');
+      assert.equal((await lastRecord()).fields['dst.workload'], 'server');
+      const again = dial();
+      again.end('hello');
+      assert.equal(await readAll(again), 'hello');
+      assert.equal(asked.length, 1, 'what is known is not asked for again');
+    });
+
+    it('passes through to what it was told the mesh does not know', async () => {
+      mesh.workloads.apply({ upserts: [], removed: ['Kubernetes//Pod/default/server'] });
+      const client = dial();
+      client.end('hello');
+      await eventually(() => asked.length > 0 || undefined);
+      mesh.demand?.told([`/${network.b.ip}`]);
+      assert.equal(await readAll(client), 'hello');
+      assert.equal((await lastRecord()).fields['dst.workload'], undefined);
+    });
+
+    it('refuses what nobody answers for, since it may be a pod of the mesh', async () => {
+      const { workloads, demand } = mesh;
+      mesh = { ...toyMesh({ stateWaitMs: SHORT_MS, ...(demand && { demand }) }), workloads };
+      mesh.workloads.apply({ upserts: [], removed: ['Kubernetes//Pod/default/server'] });
+      const client = dial();
+      client.end('secret');
+      assert.equal(await errorCode(client), 'ECONNRESET');
+      assert.equal(received, 0);
+      assert.match(String((await lastRecord()).fields['error']), /did not say within/);
+    });
+
+    it('asks for the waypoint of what is dialled, and does not go past one that is not there', async () => {
+      const server = mesh.workloads.byUid('Kubernetes//Pod/default/server');
+      assert(server !== undefined);
+      const service = 'default/way.default.svc.cluster.local';
+      const waypoint = { by: 'hostname', service, hboneMtlsPort: 15008 } as const;
+      mesh.workloads.apply({ upserts: [{ ...server, waypoint }], removed: [] });
+      const client = dial();
+      client.end('secret');
+      await eventually(() => asked.length > 0 || undefined);
+      assert.deepEqual(asked, [service]);
+      mesh.demand?.told([service]);
+      assert.equal(await errorCode(client), 'ECONNRESET');
+      assert.equal(received, 0);
+      assert.match(String((await lastRecord()).fields['error']), /waypoint/);
+    });
   });
 
   const refusals: [what: string, prepare: () => void, says: RegExp, flag: string][] = [

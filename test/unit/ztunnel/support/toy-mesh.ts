@@ -8,6 +8,7 @@ import { spiffeUri } from '../../../../lib/spiffe.ts';
 import { CertificateStore } from '../../../../lib/mesh/hbone/certificate-store.ts';
 import { ConnectionRegistry } from '../../../../ztunnel/proxy/connection-registry.ts';
 import { DescriptorReserve } from '../../../../lib/mesh/hbone/descriptor-reserve.ts';
+import type { AddressDemand } from '../../../../ztunnel/on-demand/address-demand.ts';
 import type { EgressStore } from '../../../../ztunnel/egress/egress-store.ts';
 import { MemoryReserve, type MemoryUse } from '../../../../lib/mesh/hbone/memory-reserve.ts';
 import { HbonePool } from '../../../../lib/mesh/hbone/hbone-pool.ts';
@@ -32,6 +33,7 @@ export function toyMesh(
     stateWaitMs?: number;
     firstState?: FirstState;
     egress?: EgressStore;
+    demand?: AddressDemand;
     /** What counts as used; as asked for each new connection. */
     memory?: () => readonly MemoryUse[];
   } = {},
@@ -63,6 +65,7 @@ export function toyMesh(
     workloads: new WorkloadStore(),
     policies: new PolicyStore(),
     egress: options.egress,
+    demand: options.demand,
     certificates: new CertificateStore(),
     pool: options.pool ?? new HbonePool(),
     registry,
