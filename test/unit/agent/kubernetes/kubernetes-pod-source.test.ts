@@ -276,6 +276,17 @@ describe('pods from the Kubernetes API', () => {
     assert.equal(source.state.pods.get('uid-claim')?.netns, '/proc/self/fd/31');
   });
 
+  it('says where the kubelet probes a pod, as its specification has it', () => {
+    begin();
+    finder.found.set('uid-probed', netns(32));
+    const containers = [
+      { readinessProbe: { httpGet: { port: 8080 } }, livenessProbe: { tcpSocket: { port: 81 } } },
+    ];
+    api.set(PODS, apiPod('probed', { spec: { nodeName: 'node-a', containers } }));
+    settle();
+    assert.deepEqual(source.state.pods.get('uid-probed')?.probePorts, [81, 8080]);
+  });
+
   it('has the address and the process of a sandbox from the runtime before the API has them', () => {
     begin();
     const early = { status: { phase: 'Pending', podIP: undefined, podIPs: undefined } };
