@@ -22,8 +22,10 @@ const NAMESPACES = ['gateway-conformance-mesh', 'gateway-conformance-mesh-consum
 const WAYPOINT = 'waypoint';
 const LABELS = { 'loam.dev/dataplane-mode': 'ambient', 'loam.dev/use-waypoint': WAYPOINT };
 /** Until a change must be in force, and the applications must run: a busy machine is no less conformant. */
-const PATIENCE = 'MaxTimeToConsistency:90;NamespacesMustBeReady:300';
+const PATIENCE = 'MaxTimeToConsistency:120;NamespacesMustBeReady:900';
 const TIMEOUT = '40m';
+/** Until Loam runs, and each waypoint. */
+const TIMEOUT_S = '900';
 const REPORT = join('docs', 'conformance', 'gateway-api-mesh.yaml');
 
 const say = (text: string): void => console.log(`    ${text}`);
@@ -54,14 +56,15 @@ async function applicationImage(): Promise<string> {
 async function runSuite(suite: string, told: string): Promise<Tally> {
   const env = { ...process.env, KUBECONFIG: join(told, 'kubeconfig') };
   const loam = [process.execPath, join(packageRoot(), 'dist', 'cli', 'main.js')] as const;
-  await must([...loam, 'install'], env);
+  await must([...loam, 'install', '--timeout', TIMEOUT_S], env);
   // The suite puts its applications into namespaces that are there already, with a waypoint before all that is in them.
   const kubectl = join(readFileSync(join(told, 'programs'), 'utf8').trim(), 'kubectl');
   const labels = Object.entries(LABELS).map(([key, value]) => `${key}=${value}`);
   for (const namespace of NAMESPACES) {
     await must([kubectl, 'create', 'namespace', namespace], env);
     await must([kubectl, 'label', 'namespace', namespace, ...labels], env);
-    await must([...loam, 'waypoint', 'apply', WAYPOINT, '-n', namespace, '--for', 'all', '--wait'], env);
+    const wanted = ['waypoint', 'apply', WAYPOINT, '-n', namespace, '--for', 'all', '--wait'];
+    await must([...loam, ...wanted, '--timeout', TIMEOUT_S], env);
   }
   const report = join(packageRoot(), REPORT);
   mkdirSync(dirname(report), { recursive: true });
