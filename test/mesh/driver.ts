@@ -32,7 +32,8 @@ export interface Told {
 export interface RequestOptions {
   readonly host: string;
   readonly port: number;
-  readonly proto?: 'h1' | 'h2';
+  /** `grpc` only for a load. */
+  readonly proto?: 'h1' | 'h2' | 'grpc';
   readonly method?: string;
   readonly path?: string;
   readonly headers?: Readonly<Record<string, string>>;

@@ -27,6 +27,10 @@ describe('a waypoint on the cluster', function () {
     wayServer(ns, 'v1', 'web'),
     wayServer(ns, 'v2', 'web'),
     wayServer(ns, 'apart', 'apart'),
+    gateway(ns, 'pods', undefined, { 'loam.dev/waypoint-for': 'workload' }),
+    wayServer(ns, 'alone', 'alone', { [USE]: 'pods' }),
+    // Its ServiceAccount has the name that a waypoint's would need.
+    gateway(ns, 'default'),
     wayService(ns, 'web', { run: 'web' }),
     wayService(ns, 'v1', { app: 'v1' }),
     wayService(ns, 'v2', { app: 'v2' }),
@@ -39,7 +43,7 @@ describe('a waypoint on the cluster', function () {
   before(async () => {
     await installed(cluster);
     await cluster.apply(...objects);
-    for (const app of ['v1', 'v2', 'apart']) await cluster.readyPods(ns, `app=${app}`);
+    for (const app of ['v1', 'v2', 'apart', 'alone']) await cluster.readyPods(ns, `app=${app}`);
     await programmed(cluster, ns, 'waypoint');
     client = await wayDriver(cluster, ns, 'client');
   });
@@ -97,6 +101,28 @@ describe('a waypoint on the cluster', function () {
     await cluster.until('it stands not before the other', async () =>
       (await via(`apart.${ns}`)).includes('200 apart via nobody'),
     );
+  });
+
+  it('stands before a pod that asks for one, at its own address', async () => {
+    const [pod] = await cluster.readyPods(ns, 'app=alone');
+    await programmed(cluster, ns, 'pods');
+    await cluster.until('it stands before the pod', async () => {
+      const host = pod?.status.podIP ?? '';
+      const counts = await client.burst({ host, port: 8080, path: '/via', n: 1 });
+      return JSON.stringify(counts).includes('200 alone via pods');
+    });
+  });
+
+  it('is not made where something else has its name, and its Gateway says what', async () => {
+    await cluster.until('the Gateway says so', async () => {
+      const { status } = await cluster.client.get<{
+        status?: { conditions?: { type: string; status: string; reason: string; message: string }[] };
+      }>(`/apis/gateway.networking.k8s.io/v1/namespaces/${ns}/gateways/default`);
+      const found = status?.conditions?.find(({ type }) => type === 'Programmed');
+      return (
+        found?.reason === 'Invalid' && found.message.startsWith(`ServiceAccount ${ns}/default is there and`)
+      );
+    });
   });
 
   it('shares requests out as its route says, and a new share at an edit, with no request lost at the change', async () => {

@@ -29,9 +29,19 @@ function withPackages(object: KubeObject, command: readonly string[], more: obje
   return { ...object, spec: { ...spec, template: { metadata: spec.template.metadata, spec: pod } } };
 }
 
-/** A Deployment of app/way-server.mjs, whose pods answer with its name in `x-pod`. @param run label by which Services find it */
-export function wayServer(ns: string, name: string, run: string, node = 'node2'): KubeObject {
-  const object = deployment(ns, name, { node, labels: { run } });
+/**
+ * A Deployment of app/way-server.mjs, whose pods answer with its name in `x-pod`.
+ *
+ * @param run label by which Services find it
+ * @param labels more of its pods' labels
+ */
+export function wayServer(
+  ns: string,
+  name: string,
+  run: string,
+  labels: Readonly<Record<string, string>> = {},
+): KubeObject {
+  const object = deployment(ns, name, { node: 'node2', labels: { run, ...labels } });
   return withPackages(object, script('mesh/app/way-server.mjs', name), { readinessProbe: READY });
 }
 

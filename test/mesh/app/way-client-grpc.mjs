@@ -2,6 +2,7 @@ import grpc from '@grpc/grpc-js';
 import { Buffer } from 'node:buffer';
 import { ECHO } from './way-grpc.mjs';
 
+const kept = new Map();
 const Client = grpc.makeGenericClientConstructor(ECHO, 'Echo');
 
 /** @returns messages, status code and details, header and trailer `x-…`, and in which order a stream's messages went */
@@ -53,5 +54,21 @@ export function grpcCall({ host, port, kind, messages, metadata = {}, deadlineMs
     if (kind === 'server') call.on('data', (message) => received.push(message.toString()));
     // The callback of a call with one answer comes after its status.
     call.on('status', (status) => globalThis.setImmediate(() => done(status, answer)));
+  });
+}
+
+/** One call on a channel that is kept for the next. @returns `200 v1`, or how it failed */
+export function grpcOutcome({ host, port, timeoutMs = 20_000 }) {
+  const key = `${host}:${port}`;
+  if (!kept.has(key)) kept.set(key, new Client(key, grpc.credentials.createInsecure()));
+  return new Promise((resolve) => {
+    let pod = '-';
+    const options = { deadline: Date.now() + timeoutMs };
+    const call = kept
+      .get(key)
+      .unary(Buffer.from('load'), new grpc.Metadata(), options, (error) =>
+        resolve(error === null ? `200 ${pod}` : `error ${error.code} ${error.details}`),
+      );
+    call.on('metadata', (metadata) => (pod = String(metadata.get('x-pod')[0] ?? '-')));
   });
 }

@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { Buffer } from 'node:buffer';
 import { setTimeout } from 'node:timers';
 import { clearTimeout } from 'node:timers';
+import { grpcOutcome } from './way-client-grpc.mjs';
 
 const KEEP_TEXT = 64 * 1024;
 const CHUNK = Buffer.alloc(64 * 1024, 'u');
@@ -154,12 +155,12 @@ export async function burst({ n, sockets = 8, ...o }) {
 }
 
 const loads = new Map();
-/** Goes on with requests until it is stopped. */
+/** Goes on with requests (or calls, where `proto` is `grpc`) until it is stopped. */
 export function loadStart({ id, sockets = 4, ...o }) {
   const load = { running: true, counts: {} };
   const one = async () => {
     while (load.running) {
-      const key = outcome(await request({ sockets, ...o }));
+      const key = o.proto === 'grpc' ? await grpcOutcome(o) : outcome(await request({ sockets, ...o }));
       load.counts[key] = (load.counts[key] ?? 0) + 1;
       if (key.startsWith('error')) await new Promise((resolve) => setTimeout(resolve, 20));
     }
