@@ -361,10 +361,13 @@ export class PodStore {
   /** Namespaces that have entries somewhere without being enrolled. */
   #strayCookies(): bigint[] {
     const enrolled = new Set(this.#entries.cookies());
-    const named = ['pod_uses', 'listeners', 'records', 'switched_off', 'probe_ports']
-      .flatMap((family) => this.#maps.ofFamily(family))
-      .flatMap((map) => map.keys().map((key) => key.readBigUInt64LE(0)))
-      .filter((cookie) => cookie !== OFF_NODE);
+    const named = ['pod_uses', 'listeners', 'records', 'switched_off', 'probe_ports'].flatMap((family) =>
+      this.#maps
+        .ofFamily(family)
+        .flatMap((map) => map.keys().map((key) => key.readBigUInt64LE(0)))
+        // Only there it means something; elsewhere nobody of ours wrote it.
+        .filter((cookie) => family !== 'switched_off' || cookie !== OFF_NODE),
+    );
     const routed = this.#maps.map('routes').keys().map(cookieOfRoute);
     const strays = [...named, ...routed].filter((cookie) => !enrolled.has(cookie));
     return [...new Set([...strays, ...this.#guards.strayCookies(enrolled)])];
