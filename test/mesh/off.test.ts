@@ -55,7 +55,7 @@ describe('mesh: loam off', function () {
     const shown = await status();
     assert.equal(shown.code, 1);
     assert.match(shown.stdout, /m\/server .*SWITCHED OFF/);
-    assert.match(shown.stdout, /loam on pod m\/server/);
+    assert.match(shown.stdout, /loam on (--name \S+ )?pod m\/server/);
     await eventually('the agent to say so', () =>
       /"pod":"m\/server","off":true/.test(readFileSync(mesh.paths.logOf('agent', 'node-b'), 'utf8')),
     );
