@@ -1,5 +1,5 @@
 import { GATEWAY_GROUP, type ObjectReference } from '../../model/gateway-api.ts';
-import { type GRPCRoute, type HTTPRoute, namespaceOf, type Service } from '../../model/objects.ts';
+import { type GRPCRoute, type HTTPRoute, isService, namespaceOf, type Service } from '../../model/objects.ts';
 import { tcpPorts } from '../services.ts';
 import type { World } from './world.ts';
 
@@ -23,7 +23,7 @@ export function resolveBackend(
   const home = namespaceOf(route);
   const target = namespace ?? home;
   const key = `${target}/${name}`;
-  if (target !== home && !isGranted(route, target, name, world))
+  if (target !== home && !isOnlyParent(route, target, name) && !isGranted(route, target, name, world))
     return invalid(
       'RefNotPermitted',
       `no ReferenceGrant in ${target} admits ${route.kind}s of ${home} to Service ${name}`,
@@ -42,6 +42,27 @@ export function resolveBackend(
   if (!tcpPorts(service).some((each) => each.port === port))
     return invalid('BackendNotFound', `Service ${key} has no TCP port ${port}`);
   return { state: 'found', service, port };
+}
+
+/**
+ * A route for clients of its own namespace alone (Gateway API: a consumer's) that sends to the very Service that they called needs no
+ * leave for it. With another parent it would send there what was meant for that one.
+ */
+function isOnlyParent(route: HTTPRoute | GRPCRoute, target: string, name: string): boolean {
+  const parents = route.spec.parentRefs ?? [];
+  return (
+    parents.length > 0 &&
+    parents.every(
+      (parent) =>
+        isService({
+          kind: parent.kind ?? 'Gateway',
+          group: parent.group ?? GATEWAY_GROUP,
+          name: parent.name,
+        }) &&
+        (parent.namespace ?? namespaceOf(route)) === target &&
+        parent.name === name,
+    )
+  );
 }
 
 /** Gateway API: a reference to another namespace counts only where that one allows it. */

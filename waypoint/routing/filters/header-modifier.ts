@@ -48,8 +48,9 @@ export function modifyHeaders(headers: Headers, modifier: HeaderModifier): void 
 function appended(name: string, had: string | string[] | undefined, value: string): string | string[] {
   if (name === 'set-cookie') return had === undefined ? [value] : [had, value].flat();
   if (had === undefined) return value;
-  // RFC 9110 section 5.3; a cookie's parts are joined as one line of them (RFC 9113 section 8.2.3).
-  return [had, value].flat().join(name === 'cookie' ? '; ' : ', ');
+  // RFC 9110 section 5.3, with a comma alone, as the Gateway API shows it and its suite compares it; a cookie's parts are joined as one
+  // line of them (RFC 9113 section 8.2.3).
+  return [had, value].flat().join(name === 'cookie' ? '; ' : ',');
 }
 
 /** Adds a field name to `vary`, unless it is there. */

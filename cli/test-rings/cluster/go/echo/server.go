@@ -41,6 +41,10 @@ func serve(args []string) {
 	flags.String("crt", "", "not read: the certificate is made at start")
 	flags.String("key", "", "not read")
 	_ = flags.Parse(args)
+	if len(args) == 0 {
+		// As the image that ours stands for: one of the manifests gives no ports.
+		web, grpc, tcp = ports{"8080"}, ports{"7070"}, ports{"9090"}
+	}
 
 	ended := make(chan error)
 	for _, port := range slices.Concat(web, grpc) {
