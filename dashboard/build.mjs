@@ -1,4 +1,5 @@
 /** Builds the page into a folder: `node dashboard/build.mjs dist/dashboard`. */
+import process from 'node:process';
 import { copyFileSync, mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
