@@ -1,9 +1,10 @@
 /** Status by HTTP over a unix socket of mode 0600: GET /status, GET /metrics, GET /healthz/ready. */
-import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
+import { lstatSync, unlinkSync } from 'node:fs';
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import { connect } from 'node:net';
 import { errorText } from '../lib/loam-error.ts';
 import { metricsOf } from './metrics.ts';
+import { listenPrivately } from './private-listener.ts';
 import type { Readiness, Status } from './status.ts';
 
 export interface StatusServerOptions {
@@ -34,17 +35,7 @@ export class StatusServer {
         send(response, 500, { error: errorText(error) });
       }
     });
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      // The listening socket's file appears within this call, so its mode is set before anybody can be told of it.
-      const before = process.umask(0o177);
-      server.listen(options.path, () => {
-        server.off('error', reject);
-        resolve();
-      });
-      process.umask(before);
-    });
-    chmodSync(options.path, 0o600);
+    await listenPrivately(server, options.path);
     return new StatusServer(server);
   }
 

@@ -1,11 +1,12 @@
 /** Answers the CNI plugin (cni/loam-cni.c): a new pod's network is ready when the kernel redirects the pod, and not before. */
-import { chmodSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { isRecord } from '../../../lib/kubernetes/resource.ts';
 import { closeFd } from '../../../lib/linux/libc.ts';
 import { netnsInode, openNetns, type NetnsInode } from '../../../lib/linux/netns.ts';
 import { errorText } from '../../../lib/loam-error.ts';
 import type { Log } from '../../log.ts';
+import { listenPrivately } from '../../private-listener.ts';
 import type { HeldPod } from '../nri/plugin.ts';
 import type { Sandboxes } from '../sandboxes.ts';
 
@@ -84,16 +85,7 @@ export class CniServer {
   static async listen(options: CniServerOptions): Promise<CniServer> {
     rmSync(options.path, { force: true });
     const server = createServer({ allowHalfOpen: true });
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      const before = process.umask(0o177);
-      server.listen(options.path, () => {
-        server.off('error', reject);
-        resolve();
-      });
-      process.umask(before);
-    });
-    chmodSync(options.path, 0o600);
+    await listenPrivately(server, options.path);
     return new CniServer(server, options);
   }
 
