@@ -104,9 +104,9 @@ describe('mesh: what a TrafficPolicy does', function () {
     assert.deepEqual(Object.keys(counts), ['200 v2'], JSON.stringify(counts));
     const plain = await get('plain', '/reset/all?pod=');
     assert.equal(plain.status, 200);
-    // Enough to use up the idle connections of earlier bursts: one that breaks there is repeated, and may be refused in the end (UR).
-    const lost = await client.burst({ host: 'plain', port: 80, path: '/reset/lost', n: 20, sockets: 1 });
-    assert.equal(count(lost, '503'), 20, JSON.stringify(lost));
+    // The first meet idle connections of earlier bursts, and are repeated on a fresh one; there it is the endpoint that breaks it.
+    const lost = await client.burst({ host: 'plain', port: 80, path: '/reset/lost', n: 4, sockets: 1 });
+    assert.equal(count(lost, '503'), 4, JSON.stringify(lost));
     assert.equal((await wayLine(mesh, '/reset/lost')).response_flags, 'UC');
   });
 

@@ -59,6 +59,8 @@ export class Attempts {
   readonly #gone: Cancellation;
   readonly #idle: { current: IdleTimeout | undefined };
   readonly #tried = new Set<string>();
+  /** A connection broke or was refused before it carried the request: the next attempt wants one that was not idle. */
+  #fresh = false;
 
   /**
    * @param gone cancelled when nobody waits for the response any more
@@ -138,6 +140,7 @@ export class Attempts {
         head: sent,
         headers: sent.headers,
         hasBody: body !== undefined,
+        fresh: this.#fresh,
         upgrade: exchange.upgrade,
         onInformational: (status, headers) => exchange.informational(status, headers),
       },
@@ -152,6 +155,7 @@ export class Attempts {
     }
     if (result.kind === 'failed') {
       finish(result.outcome, undefined);
+      this.#fresh ||= result.outcome.kind === 'refused-stream';
       return { outcome: result.outcome, error: result.error };
     }
     const { response, attempt } = result;

@@ -99,6 +99,8 @@ export interface AttemptRequest {
   readonly head: Pick<RequestHead, 'method' | 'authority' | 'path' | 'query' | 'protocol'>;
   readonly headers: Headers;
   readonly hasBody: boolean;
+  /** Not to be sent on a connection that was idle: the last one broke, and others of its age may have. */
+  readonly fresh?: boolean;
   readonly upgrade: string | undefined;
   readonly onInformational: (status: number, headers: Headers) => void;
 }

@@ -93,7 +93,7 @@ export class EndpointPeer implements Connector {
    */
   begin(protocol: 'http1' | 'http2', request: AttemptRequest, bound: Cancellation): Begun | Promise<Begun> {
     if (bound.cancelled) return 'aborted';
-    if (this.#hasRoom(protocol)) return this.client(protocol).request(request);
+    if (this.#hasRoom(protocol)) return this.#beginNow(protocol, request);
     return this.#beginInTurn(protocol, request, bound);
   }
 
@@ -113,7 +113,13 @@ export class EndpointPeer implements Connector {
         return 'aborted';
       }
     } while (!this.#hasRoom(protocol));
-    return this.client(protocol).request(request);
+    return this.#beginNow(protocol, request);
+  }
+
+  #beginNow(protocol: 'http1' | 'http2', request: AttemptRequest): UpstreamAttempt {
+    // Rather an idle connection than none.
+    const fresh = request.fresh === true && this.#options.circuit.mayConnect();
+    return this.client(protocol).request({ ...request, fresh });
   }
 
   #hasRoom(protocol: 'http1' | 'http2'): boolean {

@@ -67,6 +67,11 @@ export class Http1Client implements UpstreamClient {
   }
 }
 
+/** What Node's class has and its types do not tell. */
+const nodeAgent = http.Agent.prototype as http.Agent & {
+  addRequest(request: http.ClientRequest, options: http.ClientRequestArgs): void;
+};
+
 /** Node's pool of connections, over byte streams instead of sockets. */
 class EndpointAgent extends http.Agent {
   readonly #connector: Connector;
@@ -78,12 +83,24 @@ class EndpointAgent extends http.Agent {
   readonly #hints = new WeakMap<Duplex, number>();
   retired = false;
   open = 0;
+  /** Set while a request is made that wants a new connection. */
+  fresh = false;
 
   constructor(connector: Connector, usedUp: (requests: number) => boolean, onFree: () => void) {
     super({ keepAlive: true, maxSockets: Infinity, maxFreeSockets: 1024, scheduling: 'lifo' });
     this.#connector = connector;
     this.#usedUp = usedUp;
     this.#onFree = onFree;
+  }
+
+  /** Node's own, which takes an idle connection where there is one, as long as {@link fresh} is not set. */
+  addRequest(request: http.ClientRequest, options: http.ClientRequestArgs): void {
+    const idle = this.freeSockets[''];
+    const hidden = this.fresh && idle !== undefined;
+    if (hidden) delete (this.freeSockets as Partial<Record<string, unknown>>)[''];
+    nodeAgent.addRequest.call(this, request, options);
+    // A connection is never made in this turn, so none can have been put there meanwhile.
+    if (hidden) (this.freeSockets as Record<string, unknown>)[''] = idle;
   }
 
   override getName(): string {
@@ -186,7 +203,8 @@ class Http1Attempt implements UpstreamAttempt {
   readonly #chunked: boolean;
   readonly #settled = Promise.withResolvers<UpstreamResponse>();
 
-  constructor(agent: EndpointAgent, { head, headers, hasBody, upgrade, onInformational }: AttemptRequest) {
+  constructor(agent: EndpointAgent, attempt: AttemptRequest) {
+    const { head, headers, hasBody, upgrade, onInformational, fresh = false } = attempt;
     const { method } = head;
     const outgoing: Headers = headers;
     outgoing['host'] = head.authority;
@@ -199,6 +217,7 @@ class Http1Attempt implements UpstreamAttempt {
     // A length that is not known needs chunks, whatever the method.
     this.#chunked = hasBody && outgoing['content-length'] === undefined;
     if (this.#chunked) outgoing['transfer-encoding'] = 'chunked';
+    agent.fresh = fresh;
     const request = http.request({
       agent,
       method,
@@ -209,6 +228,7 @@ class Http1Attempt implements UpstreamAttempt {
       maxHeaderSize: MAX_RESPONSE_HEADER_BYTES,
       insecureHTTPParser: false,
     });
+    agent.fresh = false;
     this.#request = request;
     const settled = this.#settled;
     this.response = settled.promise;

@@ -71,6 +71,22 @@ describe('waypoint: connections of HTTP/1.1 to an endpoint', () => {
     await eventually(() => connector.made === 1 && connector.open === 0);
   });
 
+  it('makes a new connection for who wants a fresh one, and keeps those that are idle', async () => {
+    const { client, connector } = await endpoint(answers(OK));
+    const take = async (fresh: boolean): Promise<void> => {
+      const { response } = client.request({ ...request(), fresh });
+      await readAll((await response).body as never);
+      await eventually(() => client.hasFree);
+    };
+    await take(false);
+    await take(true);
+    assert.equal(connector.made, 2);
+    await take(false);
+    assert.deepEqual([connector.made, connector.open], [2, 2]);
+    client.retire();
+    await eventually(() => connector.open === 0);
+  });
+
   it('fails at once where the connection ended as it was handed over', async () => {
     const gone = new PassThrough();
     gone.destroy();
