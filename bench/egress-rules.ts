@@ -1,7 +1,7 @@
 import { cidrFromText } from '../lib/mesh/state/ip.ts';
-import { EgressStore } from '../ztunnel/egress/egress-store.ts';
-import { evaluateEgress, type EgressFacts } from '../ztunnel/egress/evaluate.ts';
-import type { EgressRule } from '../ztunnel/egress/model.ts';
+import { EgressStore } from '../lib/mesh/egress/egress-store.ts';
+import { evaluateEgress, type EgressFacts } from '../lib/mesh/egress/evaluate.ts';
+import type { EgressRule } from '../lib/mesh/egress/model.ts';
 
 /**
  * Measures what it takes to judge one connection by rules of which only the last one allows it: what `./loam bench egress`

@@ -1,7 +1,7 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { RouteSchema, type Route } from '../proto/gen/loam/waypoint/v1/waypoint_pb.js';
-import type { Headers, RequestHead } from '../waypoint/http/request.ts';
-import { RouteTable } from '../waypoint/routing/route-table.ts';
+import type { Headers, RequestHead } from '../lib/mesh/waypoint/request.ts';
+import { RouteTable } from '../lib/mesh/waypoint/routing/route-table.ts';
 
 /**
  * Measures a look-up among 5,000 routes beside one among 5, for the shapes in which routes come in numbers, and how long a

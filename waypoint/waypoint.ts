@@ -16,7 +16,7 @@ import { spiffeUri, type Identity } from '../lib/spiffe.ts';
 import { metricsRoute, readyRoute } from '../lib/admin/program-routes.ts';
 import { adminRoutes } from './admin/routes.ts';
 import type { WaypointConfig } from './config.ts';
-import { ConfigStore, type NamedResource } from './state/config-store.ts';
+import { ConfigStore, type NamedResource } from '../lib/mesh/waypoint/config-store.ts';
 import { decodeResource, RESOURCE_TYPE } from './state/decode-resource.ts';
 import { TelemetryHub } from './telemetry/telemetry-hub.ts';
 import type { WorkerStart, WorkerStatus } from './worker/messages.ts';

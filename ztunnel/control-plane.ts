@@ -8,8 +8,8 @@ import {
   type RestoredCertificate,
 } from '../lib/mesh/identity/certificate-manager.ts';
 import type { AddressDelta, PolicyDelta } from '../lib/mesh/state/model.ts';
-import { decodeEgress } from './egress/decode.ts';
-import type { EgressDelta } from './egress/model.ts';
+import { decodeEgress } from '../lib/mesh/egress/decode.ts';
+import type { EgressDelta } from '../lib/mesh/egress/model.ts';
 import { readStaticState, StaticCertificates } from './static-source.ts';
 import { ADDRESS_TYPE, AUTHORIZATION_TYPE } from '../lib/mesh/xds/delta-service.ts';
 import { Subscription, type RawDelta, type RawResource } from '../lib/mesh/xds/subscription.ts';

@@ -29,7 +29,7 @@ import type { AddressDelta } from '../lib/mesh/state/model.ts';
 import { PodDirectory } from './pods/pod-directory.ts';
 import { ZdsClient } from './pods/zds-client.ts';
 import type { Log } from './proxy/mesh.ts';
-import { EgressStore } from './egress/egress-store.ts';
+import { EgressStore } from '../lib/mesh/egress/egress-store.ts';
 import { PolicyStore } from '../lib/mesh/state/policy-store.ts';
 import { WorkloadStore } from '../lib/mesh/state/workload-store.ts';
 import { MetricsRegistry } from './telemetry/metrics-registry.ts';

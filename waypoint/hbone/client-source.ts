@@ -3,7 +3,7 @@ import { trueClient } from '../../lib/mesh/hbone/hbone-headers.ts';
 import type { Peer } from '../../lib/mesh/hbone/hbone-acceptor.ts';
 import type { WorkloadStore } from '../../lib/mesh/state/workload-store.ts';
 import { spiffeUri } from '../../lib/spiffe.ts';
-import type { Source } from '../http/request.ts';
+import type { Source } from '../../lib/mesh/waypoint/request.ts';
 
 /**
  * Who a CONNECT comes from: the peer's proven identity, and the address of its pod, since its ztunnel dials from inside

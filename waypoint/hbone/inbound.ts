@@ -16,7 +16,11 @@ import type { HttpLimits } from '../http/limits.ts';
 import type { Http1Server } from '../http/http1-server.ts';
 import type { Http2Server } from '../http/http2-server.ts';
 import { serveRequest, type ConnectionContext } from '../http/request-flow.ts';
-import { findDestination, type Destination, type DestinationContext } from '../state/destination.ts';
+import {
+  findDestination,
+  type Destination,
+  type DestinationContext,
+} from '../../lib/mesh/waypoint/destination.ts';
 import { sourceOf } from './client-source.ts';
 import { hearLate } from './late-client.ts';
 import { OpaqueRelay } from './opaque.ts';

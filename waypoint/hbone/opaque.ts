@@ -12,7 +12,7 @@ import type { Workload } from '../../lib/mesh/state/model.ts';
 import { spiffeUri } from '../../lib/spiffe.ts';
 import type { Engine } from '../http/engine.ts';
 import type { ConnectionContext } from '../http/request-flow.ts';
-import type { Source } from '../http/request.ts';
+import type { Source } from '../../lib/mesh/waypoint/request.ts';
 import { pinnedPeer } from '../http/upstream-choice.ts';
 import { endpointKey, type Endpoint } from '../resilience/endpoint.ts';
 import type { Outcome } from '../resilience/outcome.ts';

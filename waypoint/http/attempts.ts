@@ -4,7 +4,11 @@ import { hashKeyOf } from '../resilience/hash-key.ts';
 import { type Outcome, reachedEndpoint } from '../resilience/outcome.ts';
 import { IdleTimeout } from '../resilience/idle-timeout.ts';
 import { Deadline } from '../resilience/timeouts.ts';
-import { applyRequestFilters, copyHead, type ResponseChanges } from '../routing/filters/apply-filters.ts';
+import {
+  applyRequestFilters,
+  copyHead,
+  type ResponseChanges,
+} from '../../lib/mesh/waypoint/routing/filters/apply-filters.ts';
 import type { PolicyRuntime } from '../state/policy-runtime.ts';
 import { epochMs } from '../telemetry/request-record.ts';
 import type { EndpointPeer } from '../upstream/endpoint-peer.ts';
@@ -15,7 +19,7 @@ import type { Engine } from './engine.ts';
 import type { Exchange } from './exchange.ts';
 import type { LocalReply } from './local-reply.ts';
 import { denialAtPod } from './pod-policy.ts';
-import { type Headers, type RequestHead } from './request.ts';
+import { type Headers, type RequestHead } from '../../lib/mesh/waypoint/request.ts';
 import { RequestBody } from './request-body.ts';
 import type { ConnectionContext } from './request-flow.ts';
 import type { RequestLog } from './request-log.ts';

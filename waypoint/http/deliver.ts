@@ -2,11 +2,14 @@ import { Relay } from '../../lib/mesh/hbone/relay.ts';
 import { IdleTimeout } from '../resilience/idle-timeout.ts';
 import type { Outcome } from '../resilience/outcome.ts';
 import type { Deadline } from '../resilience/timeouts.ts';
-import { applyResponseChanges, type ResponseChanges } from '../routing/filters/apply-filters.ts';
+import {
+  applyResponseChanges,
+  type ResponseChanges,
+} from '../../lib/mesh/waypoint/routing/filters/apply-filters.ts';
 import type { PolicyRuntime } from '../state/policy-runtime.ts';
 import type { Engine } from './engine.ts';
 import type { Exchange, UpstreamAttempt, UpstreamResponse } from './exchange.ts';
-import { header, type Headers } from './request.ts';
+import { header, type Headers } from '../../lib/mesh/waypoint/request.ts';
 import type { RequestBody } from './request-body.ts';
 import type { RequestLog } from './request-log.ts';
 import { relayBody } from './response-relay.ts';

@@ -7,7 +7,7 @@ import { Cancellation } from './cancellation.ts';
 import { writeForwarded } from './forwarded.ts';
 import { removeHopByHop } from './headers.ts';
 import { sendMirrors } from './mirror.ts';
-import { header, type RequestHead } from './request.ts';
+import { header, type RequestHead } from '../../lib/mesh/waypoint/request.ts';
 import { RequestBody } from './request-body.ts';
 import { idleMs } from './deliver.ts';
 import { failureReply } from './failure-reply.ts';

@@ -1,7 +1,7 @@
 import type { PolicyStore } from '../../lib/mesh/state/policy-store.ts';
 import type { WorkloadStore } from '../../lib/mesh/state/workload-store.ts';
 import type { Log } from '../../lib/mesh/log.ts';
-import type { ConfigStore } from '../state/config-store.ts';
+import type { ConfigStore } from '../../lib/mesh/waypoint/config-store.ts';
 import type { RuntimeStore } from '../state/service-runtime.ts';
 import type { WorkerTelemetry } from '../telemetry/worker-telemetry.ts';
 import type { ClusterStore } from '../upstream/cluster-store.ts';

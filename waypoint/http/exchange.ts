@@ -1,5 +1,5 @@
 import type { Duplex, Readable, Writable } from 'node:stream';
-import type { Headers, HttpProtocol, RequestHead } from './request.ts';
+import type { Headers, HttpProtocol, RequestHead } from '../../lib/mesh/waypoint/request.ts';
 
 /** A client's request as it arrived, before routing. */
 export interface IncomingHead {

@@ -1,6 +1,6 @@
 import net from 'node:net';
 import { spiffeUri } from '../../lib/spiffe.ts';
-import type { Headers, Source } from './request.ts';
+import type { Headers, Source } from '../../lib/mesh/waypoint/request.ts';
 
 const MAX_ENTRIES = 32;
 

@@ -1,4 +1,4 @@
-import type { Headers } from './request.ts';
+import type { Headers } from '../../lib/mesh/waypoint/request.ts';
 
 /** RFC 9110 section 5.6.2. */
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;

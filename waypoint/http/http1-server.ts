@@ -4,7 +4,7 @@ import { resetStream } from '../../lib/mesh/hbone/stream-reset.ts';
 import { findHttp1Problem } from './http1-checks.ts';
 import { Http1Connection } from './http1-connection.ts';
 import type { Exchange, ExchangeHandler, IncomingHead } from './exchange.ts';
-import type { Headers } from './request.ts';
+import type { Headers } from '../../lib/mesh/waypoint/request.ts';
 import { isToken, trailersOf, withoutPrototype } from './headers.ts';
 import type { HttpLimits } from './limits.ts';
 import { takeTextsAsBytes } from './byte-writes.ts';

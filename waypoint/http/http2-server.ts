@@ -8,7 +8,7 @@ import { HeadWatch } from '../../lib/mesh/hbone/head-watch.ts';
 import { StreamIntake } from '../../lib/mesh/hbone/stream-intake.ts';
 import { Turn } from '../../lib/mesh/hbone/turn.ts';
 import type { HttpLimits } from './limits.ts';
-import type { Headers } from './request.ts';
+import type { Headers } from '../../lib/mesh/waypoint/request.ts';
 import { answerWantTrailers } from './want-trailers.ts';
 
 const STREAM_WINDOW_BYTES = 256 * 1024;

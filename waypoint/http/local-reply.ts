@@ -1,6 +1,6 @@
 import type { WaypointFlag } from '../telemetry/response-flags.ts';
 import type { Exchange } from './exchange.ts';
-import type { Headers, HttpProtocol } from './request.ts';
+import type { Headers, HttpProtocol } from '../../lib/mesh/waypoint/request.ts';
 
 /** A response of the waypoint's own. */
 export interface LocalReply {

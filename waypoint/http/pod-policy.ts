@@ -1,7 +1,7 @@
 import { denialOfClient } from '../../lib/mesh/policy/evaluate.ts';
 import type { PolicyStore } from '../../lib/mesh/state/policy-store.ts';
 import type { EndpointPeer } from '../upstream/endpoint-peer.ts';
-import type { Source } from './request.ts';
+import type { Source } from '../../lib/mesh/waypoint/request.ts';
 
 /**
  * Whether a DENY at the pod means this client. The pod's node sees the waypoint as the peer, so that a DENY by identity or

@@ -1,7 +1,7 @@
 import type { Readable, Writable } from 'node:stream';
 import { onceEnded } from '../../lib/mesh/hbone/stream-reset.ts';
 import type { UpstreamAttempt } from './exchange.ts';
-import type { Headers } from './request.ts';
+import type { Headers } from '../../lib/mesh/waypoint/request.ts';
 
 /**
  * The body of a request on its way to one endpoint after another: what has been read is kept up to a bound, so that

@@ -6,8 +6,8 @@ import {
   applyRequestFilters,
   applyResponseChanges,
   type ResponseChanges,
-} from '../routing/filters/apply-filters.ts';
-import type { RouteResult } from '../routing/route-table.ts';
+} from '../../lib/mesh/waypoint/routing/filters/apply-filters.ts';
+import type { RouteResult } from '../../lib/mesh/waypoint/routing/route-table.ts';
 import type { PolicyRuntime } from '../state/policy-runtime.ts';
 import type { ServiceRuntime } from '../state/service-runtime.ts';
 import { ensureRequestId } from '../telemetry/request-id.ts';
@@ -17,9 +17,9 @@ import type { Engine } from './engine.ts';
 import type { Exchange } from './exchange.ts';
 import { remoteAddress } from './forwarded.ts';
 import { localReply, sendReply, type LocalReply } from './local-reply.ts';
-import { isAuthority, normaliseTarget } from './normalise-path.ts';
+import { isAuthority, normaliseTarget } from '../../lib/mesh/waypoint/normalise-path.ts';
 import { copyHeaders, isToken, removeHopByHop } from './headers.ts';
-import type { RequestHead, Source } from './request.ts';
+import type { RequestHead, Source } from '../../lib/mesh/waypoint/request.ts';
 import { RequestLog } from './request-log.ts';
 
 /** What all requests of one client connection have in common. */

@@ -10,7 +10,7 @@ import {
 import type { RequestTrace } from '../telemetry/request-trace.ts';
 import type { WaypointFlag } from '../telemetry/response-flags.ts';
 import { GrpcMessageCounter } from './grpc-messages.ts';
-import type { HttpProtocol, Source } from './request.ts';
+import type { HttpProtocol, Source } from '../../lib/mesh/waypoint/request.ts';
 
 /** What is noted of a request while it goes its way, until it is told once at its end. */
 export class RequestLog {

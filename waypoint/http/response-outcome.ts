@@ -1,5 +1,5 @@
 import type { Outcome } from '../resilience/outcome.ts';
-import { header, type Headers } from './request.ts';
+import { header, type Headers } from '../../lib/mesh/waypoint/request.ts';
 
 /** How an attempt came out, by the head of its response. */
 export function outcomeOfHead(status: number, headers: Headers, ended: boolean): Outcome {

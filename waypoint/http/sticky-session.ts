@@ -5,7 +5,7 @@ import type {
   SessionPersistence as Settings,
 } from '../../proto/gen/loam/waypoint/v1/waypoint_pb.js';
 import { SessionPersistence, type Session } from '../resilience/session-persistence.ts';
-import type { Headers, RequestHead } from './request.ts';
+import type { Headers, RequestHead } from '../../lib/mesh/waypoint/request.ts';
 
 interface Made {
   readonly key: Uint8Array;

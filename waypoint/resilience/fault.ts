@@ -1,7 +1,7 @@
 import { RE2JS } from 're2js';
 import type { Fault, ValueMatch } from '../../proto/gen/loam/waypoint/v1/waypoint_pb.js';
 import { LoamError } from '../../lib/loam-error.ts';
-import { header, type Headers, type RequestHead } from '../http/request.ts';
+import { header, type Headers, type RequestHead } from '../../lib/mesh/waypoint/request.ts';
 import type { Random } from './time.ts';
 
 export class FaultError extends LoamError<'FAULT_REGEX'> {}

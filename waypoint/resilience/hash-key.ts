@@ -1,5 +1,5 @@
 import type { HashKey } from '../../proto/gen/loam/waypoint/v1/waypoint_pb.js';
-import { header, type RequestHead } from '../http/request.ts';
+import { header, type RequestHead } from '../../lib/mesh/waypoint/request.ts';
 import { cookieValues } from './cookies.ts';
 
 /**

@@ -5,7 +5,7 @@ import {
   type RateLimitRule,
 } from '../../proto/gen/loam/waypoint/v1/waypoint_pb.js';
 import { spiffeUri } from '../../lib/spiffe.ts';
-import { header, type RequestHead } from '../http/request.ts';
+import { header, type RequestHead } from '../../lib/mesh/waypoint/request.ts';
 import { formatRetryAfter } from './retry-after.ts';
 import { MONOTONIC_NOW, type Now } from './time.ts';
 import { LocalBuckets, type RuleBuckets } from './local-buckets.ts';

@@ -3,7 +3,7 @@ import {
   type SessionPersistence as Settings,
 } from '../../proto/gen/loam/waypoint/v1/waypoint_pb.js';
 import { LoamError } from '../../lib/loam-error.ts';
-import { header, type RequestHead } from '../http/request.ts';
+import { header, type RequestHead } from '../../lib/mesh/waypoint/request.ts';
 import { cookieValues, isToken } from './cookies.ts';
 import { openSession, sealSession, type SessionScope, type SessionToken } from './session-token.ts';
 import { WALL_NOW, type Now } from './time.ts';

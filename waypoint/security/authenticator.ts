@@ -1,6 +1,6 @@
 import type { JWTPayload } from 'jose';
 import type { RequestAuthentication } from '../../proto/gen/loam/waypoint/v1/waypoint_pb.js';
-import type { JwtFacts, RequestHead } from '../http/request.ts';
+import type { JwtFacts, RequestHead } from '../../lib/mesh/waypoint/request.ts';
 import type { JwksCache } from './jwks-cache.ts';
 import {
   type OutputHeaders,

@@ -1,7 +1,7 @@
 import type { JWTPayload } from 'jose';
 import type { JwtRule } from '../../proto/gen/loam/waypoint/v1/waypoint_pb.js';
-import type { Headers } from '../http/request.ts';
-import { claimAt, scalarText } from './claims.ts';
+import type { Headers } from '../../lib/mesh/waypoint/request.ts';
+import { claimAt, scalarText } from '../../lib/mesh/waypoint/security/claims.ts';
 
 /** What frames a message or belongs to one connection is never written from a claim (RFC 9110 section 7.6.1). */
 const FORBIDDEN: ReadonlySet<string> = new Set([

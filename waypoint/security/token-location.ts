@@ -1,6 +1,6 @@
 import { assertNever } from '../../lib/assert-never.ts';
 import type { JwtRule } from '../../proto/gen/loam/waypoint/v1/waypoint_pb.js';
-import { header, type RequestHead } from '../http/request.ts';
+import { header, type RequestHead } from '../../lib/mesh/waypoint/request.ts';
 
 /** Where a request may carry a token. Header names are in lower case. */
 export type TokenLocation =

@@ -5,8 +5,8 @@ import { shown } from '../../lib/mesh/state/resource-error.ts';
 import { ResourceSchema, type Resource } from '../../proto/gen/loam/waypoint/v1/waypoint_pb.js';
 import { FaultInjector } from '../resilience/fault.ts';
 import { SessionPersistence, type SessionSettings } from '../resilience/session-persistence.ts';
-import { compileRoute } from '../routing/compile-route.ts';
-import type { NamedResource } from './config-store.ts';
+import { compileRoute } from '../../lib/mesh/waypoint/routing/compile-route.ts';
+import type { NamedResource } from '../../lib/mesh/waypoint/config-store.ts';
 import { strictForm } from './newer-parts.ts';
 
 export const RESOURCE_TYPE = 'type.googleapis.com/loam.waypoint.v1.Resource';

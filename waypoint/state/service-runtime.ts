@@ -1,13 +1,13 @@
 import { errorText } from '../../lib/loam-error.ts';
 import type { Route, Service } from '../../proto/gen/loam/waypoint/v1/waypoint_pb.js';
-import { RouteTable } from '../routing/route-table.ts';
+import { RouteTable } from '../../lib/mesh/waypoint/routing/route-table.ts';
 import { Authenticator } from '../security/authenticator.ts';
-import { Authorizer } from '../security/authorizer.ts';
-import { compilePolicy, type CompiledPolicy } from '../security/compile-policy.ts';
+import { Authorizer } from '../../lib/mesh/waypoint/security/authorizer.ts';
+import { compilePolicy, type CompiledPolicy } from '../../lib/mesh/waypoint/security/compile-policy.ts';
 import type { JwksCache } from '../security/jwks-cache.ts';
 import type { AuthorizationPolicy } from '../../proto/gen/loam/waypoint/v1/waypoint_pb.js';
 import { MONOTONIC_NOW, type Now } from '../resilience/time.ts';
-import type { ConfigStore } from './config-store.ts';
+import type { ConfigStore } from '../../lib/mesh/waypoint/config-store.ts';
 import type { SharedBuckets } from '../resilience/shared-buckets.ts';
 import { PolicyMemory, PolicyRuntime } from './policy-runtime.ts';
 

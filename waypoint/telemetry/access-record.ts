@@ -1,6 +1,6 @@
 import { hostPortText } from '../../lib/mesh/hbone/host-port.ts';
 import { spiffeUri } from '../../lib/spiffe.ts';
-import type { Source } from '../http/request.ts';
+import type { Source } from '../../lib/mesh/waypoint/request.ts';
 import type { ConnectionRecord, RequestRecord, ServiceName, UpstreamEndpoint } from './request-record.ts';
 import type { WaypointFlag } from './response-flags.ts';
 import { printable } from './text.ts';

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { header, type Headers } from '../http/request.ts';
+import { header, type Headers } from '../../lib/mesh/waypoint/request.ts';
 
 const NAME = 'x-request-id';
 // A token that is safe in every log, header and URL; Envoy's own are UUIDs of 36 characters.

@@ -1,5 +1,5 @@
 import type { Workload } from '../../lib/mesh/state/model.ts';
-import type { HttpProtocol, Source } from '../http/request.ts';
+import type { HttpProtocol, Source } from '../../lib/mesh/waypoint/request.ts';
 import type { RequestTrace } from './request-trace.ts';
 import type { WaypointFlag } from './response-flags.ts';
 

@@ -1,4 +1,4 @@
-import type { Headers } from '../http/request.ts';
+import type { Headers } from '../../lib/mesh/waypoint/request.ts';
 import { extractContext, injectContext, sampledByRatio, type TraceContext } from './trace-context.ts';
 import { newSpanId, newTraceId } from './trace-ids.ts';
 

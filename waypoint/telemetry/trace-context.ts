@@ -1,4 +1,4 @@
-import { header, type Headers } from '../http/request.ts';
+import { header, type Headers } from '../../lib/mesh/waypoint/request.ts';
 
 /** How a client writes its trace context, so that what is behind us gets it in the same form. */
 export interface TraceFormats {

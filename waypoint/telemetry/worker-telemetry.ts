@@ -1,5 +1,5 @@
 import type { FlowRecorder } from '../../lib/flow/recorder.ts';
-import type { Headers } from '../http/request.ts';
+import type { Headers } from '../../lib/mesh/waypoint/request.ts';
 import { connectionLine, lineLevel, requestLine, type AccessRecord } from './access-record.ts';
 import { tellConnection, tellRequest } from './request-flows.ts';
 import { ConnectionMetrics } from './connection-metrics.ts';

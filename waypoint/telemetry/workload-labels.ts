@@ -1,5 +1,5 @@
 import type { Workload } from '../../lib/mesh/state/model.ts';
-import type { Source } from '../http/request.ts';
+import type { Source } from '../../lib/mesh/waypoint/request.ts';
 import { spiffeUri } from '../../lib/spiffe.ts';
 import type { ServiceName, UpstreamEndpoint } from './request-record.ts';
 

@@ -1,5 +1,5 @@
 import type { AddressDelta } from '../../lib/mesh/state/model.ts';
-import type { ConfigStore } from '../state/config-store.ts';
+import type { ConfigStore } from '../../lib/mesh/waypoint/config-store.ts';
 import { UpstreamCluster, type ClusterContext } from './upstream-cluster.ts';
 
 /** The backends in use, by Service and port. */

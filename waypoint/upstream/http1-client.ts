@@ -12,7 +12,7 @@ import {
   type UpstreamResponse,
 } from '../http/exchange.ts';
 import { removeHopByHop, trailersOf, withoutPrototype } from '../http/headers.ts';
-import type { Headers } from '../http/request.ts';
+import type { Headers } from '../../lib/mesh/waypoint/request.ts';
 import { IDLE_CONNECTION_MS, type Connector } from './connector.ts';
 
 const EMPTY = Buffer.alloc(0);

@@ -10,7 +10,7 @@ import {
 } from '../http/exchange.ts';
 import type { PendingResult } from '../resilience/pending-queue.ts';
 import { removeHopByHop, trailersOf, withoutPrototype } from '../http/headers.ts';
-import type { Headers } from '../http/request.ts';
+import type { Headers } from '../../lib/mesh/waypoint/request.ts';
 import { answerWantTrailers } from '../http/want-trailers.ts';
 import { MAX_INTERIM_RESPONSES } from '../http/limits.ts';
 import { BodyWriter } from './body-writer.ts';

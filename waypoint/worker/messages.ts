@@ -4,7 +4,7 @@ import type { LogLevel } from '../../lib/mesh/log.ts';
 import type { AddressDelta, PolicyDelta } from '../../lib/mesh/state/model.ts';
 import type { CommonFromWorker, CommonToWorker } from '../../lib/mesh/worker/messages.ts';
 import type { TelemetryBatch } from '../telemetry/worker-telemetry.ts';
-import type { ResourceDelta } from '../state/config-store.ts';
+import type { ResourceDelta } from '../../lib/mesh/waypoint/config-store.ts';
 
 /** What one worker is started with. */
 export interface WorkerStart {

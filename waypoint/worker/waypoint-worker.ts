@@ -24,7 +24,7 @@ import { Http1Server } from '../http/http1-server.ts';
 import { Http2Server } from '../http/http2-server.ts';
 import { HTTP_LIMITS, type HttpLimits } from '../http/limits.ts';
 import { JwksCache } from '../security/jwks-cache.ts';
-import { ConfigStore } from '../state/config-store.ts';
+import { ConfigStore } from '../../lib/mesh/waypoint/config-store.ts';
 import { SharedBuckets } from '../resilience/shared-buckets.ts';
 import { RuntimeStore } from '../state/service-runtime.ts';
 import { WorkerTelemetry } from '../telemetry/worker-telemetry.ts';

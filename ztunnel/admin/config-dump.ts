@@ -1,7 +1,7 @@
 import { spiffeUri } from '../../lib/spiffe.ts';
 import type { ZtunnelConfig } from '../config.ts';
 import type { Certificates, StateFeed } from '../control-plane.ts';
-import type { EgressStore } from '../egress/egress-store.ts';
+import type { EgressStore } from '../../lib/mesh/egress/egress-store.ts';
 import type { HeldStateKeeper } from '../held-state/keeper.ts';
 import type { PodDirectory } from '../pods/pod-directory.ts';
 import type { ZdsClient } from '../pods/zds-client.ts';

@@ -1,6 +1,6 @@
 import type { AddressDelta, GatewayAddress, Service, Workload } from '../../lib/mesh/state/model.ts';
 import type { WorkloadStore } from '../../lib/mesh/state/workload-store.ts';
-import { waypointsOf } from '../state/waypoint.ts';
+import { waypointsOf } from '../../lib/mesh/outbound/waypoint.ts';
 
 export interface FollowedOptions {
   /** This node's name. */

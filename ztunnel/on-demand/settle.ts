@@ -3,7 +3,7 @@ import type { GatewayAddress, Service, Workload } from '../../lib/mesh/state/mod
 import type { WorkloadStore } from '../../lib/mesh/state/workload-store.ts';
 import { ProxyError } from '../../lib/mesh/hbone/proxy-error.ts';
 import type { Pod } from '../proxy/pod.ts';
-import { waypointsOf } from '../state/waypoint.ts';
+import { waypointsOf } from '../../lib/mesh/outbound/waypoint.ts';
 
 /**
  * Sees to it that what a connection dials is known, where this node does not follow the whole mesh: the destination, and the

@@ -3,10 +3,10 @@ import type { HostPort } from '../../lib/mesh/hbone/hbone-headers.ts';
 import type { Workload } from '../../lib/mesh/state/model.ts';
 import { canonicalIp } from '../../lib/mesh/state/ip.ts';
 import { waitForState } from '../../lib/mesh/state/wait.ts';
-import { readDialled, type Dialled } from '../egress/dialled.ts';
-import type { EgressStore } from '../egress/egress-store.ts';
-import { evaluateEgress, type EgressFacts, type EgressVerdict } from '../egress/evaluate.ts';
-import type { Upstream } from '../state/upstream.ts';
+import { readDialled, type Dialled } from '../../lib/mesh/egress/dialled.ts';
+import type { EgressStore } from '../../lib/mesh/egress/egress-store.ts';
+import { evaluateEgress, type EgressFacts, type EgressVerdict } from '../../lib/mesh/egress/evaluate.ts';
+import type { Upstream } from '../../lib/mesh/outbound/upstream.ts';
 import type { Pod } from './pod.ts';
 import type { TrackedConnection } from './tracked-connection.ts';
 

@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { ProxyError } from '../../lib/mesh/hbone/proxy-error.ts';
 import { waitForState } from '../../lib/mesh/state/wait.ts';
-import type { Upstream } from '../state/upstream.ts';
+import type { Upstream } from '../../lib/mesh/outbound/upstream.ts';
 import type { Pod } from './pod.ts';
 
 /** A pod that refused is asked again so often; the pool of tunnels keeps its own pace below that. */

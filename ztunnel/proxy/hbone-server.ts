@@ -7,7 +7,7 @@ import { resetStream } from '../../lib/mesh/hbone/stream-reset.ts';
 import { spiffeUri } from '../../lib/spiffe.ts';
 import { admit } from './admission.ts';
 import { beginInbound, connectApplication, inboundFlow, readRequest } from './inbound.ts';
-import { ILLEGAL_PORTS } from './mesh.ts';
+import { ILLEGAL_PORTS } from '../../lib/mesh/outbound/legal-target.ts';
 import type { Pod } from './pod.ts';
 
 /** Longest traceparent that is taken over into the log (W3C: 55 characters in version 00). */

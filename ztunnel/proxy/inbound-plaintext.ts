@@ -3,7 +3,7 @@ import { admit } from './admission.ts';
 import { plainIp } from '../../lib/mesh/hbone/hbone-headers.ts';
 import { beginInbound, connectApplication, inboundFlow, type InboundRequest } from './inbound.ts';
 import { ipScope, isIpv6 } from '../../lib/mesh/state/ip.ts';
-import { ILLEGAL_PORTS } from './mesh.ts';
+import { ILLEGAL_PORTS } from '../../lib/mesh/outbound/legal-target.ts';
 import type { Pod } from './pod.ts';
 import { ProxyError, toProxyError } from '../../lib/mesh/hbone/proxy-error.ts';
 import { resetStream } from '../../lib/mesh/hbone/stream-reset.ts';

@@ -7,7 +7,7 @@ import type { HostPort } from '../../lib/mesh/hbone/host-port.ts';
 import type { Peer } from '../../lib/mesh/hbone/hbone-acceptor.ts';
 import { isIpv6 } from '../../lib/mesh/state/ip.ts';
 import { trueClient } from '../../lib/mesh/hbone/hbone-headers.ts';
-import { servingWaypoint } from '../state/waypoint.ts';
+import { servingWaypoint } from '../../lib/mesh/outbound/waypoint.ts';
 import { whenConnected } from '../../lib/mesh/hbone/dialer.ts';
 import type { Pod } from './pod.ts';
 import { TrackedConnection } from './tracked-connection.ts';

@@ -7,7 +7,7 @@ import type { DescriptorReserve } from '../../lib/mesh/hbone/descriptor-reserve.
 import type { MemoryReserve } from '../../lib/mesh/hbone/memory-reserve.ts';
 import type { HbonePool } from '../../lib/mesh/hbone/hbone-pool.ts';
 import type { AddressDemand } from '../on-demand/address-demand.ts';
-import type { EgressStore } from '../egress/egress-store.ts';
+import type { EgressStore } from '../../lib/mesh/egress/egress-store.ts';
 import type { MemoryRelief } from './memory-relief.ts';
 import type { Telemetry } from './tracked-connection.ts';
 
@@ -43,6 +43,3 @@ export interface Limits {
   /** How long a connection waits for what the control plane has yet to tell: own workload, a policy, a certificate. */
   readonly stateWaitMs: number;
 }
-
-/** Ports of the mesh itself (ambient-facts C1): never a destination that is carried, so that nothing can loop. */
-export const ILLEGAL_PORTS: ReadonlySet<number> = new Set([15001, 15006, 15008, 15080]);

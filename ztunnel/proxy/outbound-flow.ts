@@ -1,7 +1,7 @@
 import { assertNever } from '../../lib/assert-never.ts';
 import { hostPortText, type HostPort } from '../../lib/mesh/hbone/host-port.ts';
 import type { Workload } from '../../lib/mesh/state/model.ts';
-import type { Upstream } from '../state/upstream.ts';
+import type { Upstream } from '../../lib/mesh/outbound/upstream.ts';
 import type { Flow } from '../telemetry/flow-labels.ts';
 import type { Pod } from './pod.ts';
 import type { TrackedConnection } from './tracked-connection.ts';

@@ -9,7 +9,7 @@ import {
 import { ProxyError, toProxyError, type ProxyErrorCode } from '../../lib/mesh/hbone/proxy-error.ts';
 import { isIpv6 } from '../../lib/mesh/state/ip.ts';
 import type { Workload } from '../../lib/mesh/state/model.ts';
-import { resolveUpstream } from '../state/upstream.ts';
+import { resolveUpstream } from '../../lib/mesh/outbound/upstream.ts';
 import {
   describeUpstream,
   tunnelEnds,

@@ -1,11 +1,10 @@
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { assertNever } from '../../lib/assert-never.ts';
-import { resolveUpstream, type RefusalCode, type Upstream } from '../state/upstream.ts';
+import { resolveUpstream, type RefusalCode, type Upstream } from '../../lib/mesh/outbound/upstream.ts';
 import { hostPortText, plainIp, type HostPort } from '../../lib/mesh/hbone/hbone-headers.ts';
-import { ILLEGAL_PORTS } from './mesh.ts';
+import { whyIllegal } from '../../lib/mesh/outbound/legal-target.ts';
 import { admitEgress } from './egress-admission.ts';
-import { ipScope, isIpv6 } from '../../lib/mesh/state/ip.ts';
 import { connectEnrolled } from './enrolment-wait.ts';
 import { settleDestination } from '../on-demand/settle.ts';
 import { describeUpstream, type Outbound, type Waypointed } from './outbound-flow.ts';
@@ -85,16 +84,8 @@ function readDestination(pod: Pod, socket: Socket): HostPort | undefined {
 
 /** @throws ProxyError ILLEGAL_TARGET for what could only come back here */
 function requireLegal(target: HostPort): void {
-  if (ILLEGAL_PORTS.has(target.port)) {
-    throw new ProxyError('ILLEGAL_TARGET', `port ${target.port} belongs to the mesh`);
-  }
-  const scope = ipScope(target.ip);
-  // 169.254/16 passes: clouds have their metadata there. An IPv6 link-local address means nothing without its interface,
-  // which the redirection does not keep.
-  const passes = scope === 'global' || (scope === 'link-local' && !isIpv6(target.ip));
-  if (target.port < 1 || !passes) {
-    throw new ProxyError('ILLEGAL_TARGET', `${hostPortText(target)} cannot be reached through the mesh`);
-  }
+  const why = whyIllegal(target);
+  if (why !== undefined) throw new ProxyError('ILLEGAL_TARGET', why);
 }
 
 function refusal(code: RefusalCode, reason: string): ProxyError {

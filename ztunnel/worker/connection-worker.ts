@@ -10,7 +10,7 @@ import { ConnectionRegistry } from '../proxy/connection-registry.ts';
 import { DescriptorReserve } from '../../lib/mesh/hbone/descriptor-reserve.ts';
 import { MemoryReserve, tellMemory } from '../../lib/mesh/hbone/memory-reserve.ts';
 import { MemoryRelief } from '../proxy/memory-relief.ts';
-import { EgressStore } from '../egress/egress-store.ts';
+import { EgressStore } from '../../lib/mesh/egress/egress-store.ts';
 import { HbonePool } from '../../lib/mesh/hbone/hbone-pool.ts';
 import { AddressDemand } from '../on-demand/address-demand.ts';
 import type { Mesh } from '../proxy/mesh.ts';

@@ -1,5 +1,5 @@
 import type { AddressDelta, PolicyDelta } from '../../lib/mesh/state/model.ts';
-import type { EgressDelta } from '../egress/model.ts';
+import type { EgressDelta } from '../../lib/mesh/egress/model.ts';
 import type { FlowBatch, WatchLevel } from '../../lib/flow/recorder.ts';
 import type { ThreadMemory } from '../../lib/memory.ts';
 import type { AccessRecord } from '../telemetry/access-record.ts';

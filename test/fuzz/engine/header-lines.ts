@@ -1,4 +1,4 @@
-import type { Headers } from '../../../waypoint/http/request.ts';
+import type { Headers } from '../../../lib/mesh/waypoint/request.ts';
 
 const NAME = /^[a-z0-9!#$%&'*+.^_`|~-]{1,64}$/;
 

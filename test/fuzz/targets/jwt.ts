@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { createPrivateKey, createPublicKey, sign, type KeyObject } from 'node:crypto';
-import { claimTexts } from '../../../waypoint/security/claims.ts';
+import { claimTexts } from '../../../lib/mesh/waypoint/security/claims.ts';
 import { JwksError, parseJwks } from '../../../waypoint/security/jwks.ts';
 import { claimedIssuer, verifyToken } from '../../../waypoint/security/verify-token.ts';
 import { locationsOf, removeTokens, tokensAt } from '../../../waypoint/security/token-location.ts';
 import { create } from '@bufbuild/protobuf';
 import { JwtRuleSchema } from '../../../proto/gen/loam/waypoint/v1/waypoint_pb.js';
-import { head } from '../../unit/waypoint/security/heads.ts';
+import { head } from '../../unit/lib/mesh/waypoint/security/heads.ts';
 import type { FuzzTarget } from '../engine/target.ts';
 
 /** Of this test alone. The same key each time, so that the corpus holds tokens whose signature is right. */

@@ -8,7 +8,7 @@ import { readManifest } from '../../../controller/sources/read-object.ts';
 import { decodeAddress, decodePolicy } from '../../../lib/mesh/state/decode.ts';
 import { packageRoot } from '../../../lib/package-root.ts';
 import { decodeResource } from '../../../waypoint/state/decode-resource.ts';
-import { compilePolicy } from '../../../waypoint/security/compile-policy.ts';
+import { compilePolicy } from '../../../lib/mesh/waypoint/security/compile-policy.ts';
 import { mutateLines } from '../engine/mutate.ts';
 import type { FuzzTarget } from '../engine/target.ts';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { isPathTemplate, parsePathTemplate } from '../../../lib/path-template.ts';
-import { isAuthority, normalisePath, normaliseTarget } from '../../../waypoint/http/normalise-path.ts';
-import { anyPath } from '../../../waypoint/security/path-template.ts';
+import { isAuthority, normalisePath, normaliseTarget } from '../../../lib/mesh/waypoint/normalise-path.ts';
+import { anyPath } from '../../../lib/mesh/waypoint/security/path-template.ts';
 import type { FuzzTarget } from '../engine/target.ts';
 
 /** A request target in the first line, patterns of a policy in the others. */

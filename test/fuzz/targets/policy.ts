@@ -5,12 +5,12 @@ import { readManifest } from '../../../controller/sources/read-object.ts';
 import { evaluate } from '../../../lib/mesh/policy/evaluate.ts';
 import { decodePolicy } from '../../../lib/mesh/state/decode.ts';
 import { PolicyStore } from '../../../lib/mesh/state/policy-store.ts';
-import type { RequestHead } from '../../../waypoint/http/request.ts';
-import { Authorizer } from '../../../waypoint/security/authorizer.ts';
-import { compilePolicy } from '../../../waypoint/security/compile-policy.ts';
+import type { RequestHead } from '../../../lib/mesh/waypoint/request.ts';
+import { Authorizer } from '../../../lib/mesh/waypoint/security/authorizer.ts';
+import { compilePolicy } from '../../../lib/mesh/waypoint/security/compile-policy.ts';
 import { decodeResource } from '../../../waypoint/state/decode-resource.ts';
 import { SHOP, serviceYaml } from '../../unit/controller/compile/waypoints/world.ts';
-import { head } from '../../unit/waypoint/security/heads.ts';
+import { head } from '../../unit/lib/mesh/waypoint/security/heads.ts';
 import { mutateLines } from '../engine/mutate.ts';
 import type { FuzzTarget } from '../engine/target.ts';
 

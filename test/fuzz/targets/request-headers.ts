@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import net from 'node:net';
 import { parseHeaderLines } from '../engine/header-lines.ts';
-import { header, type Headers, type Source } from '../../../waypoint/http/request.ts';
+import { header, type Headers, type Source } from '../../../lib/mesh/waypoint/request.ts';
 import { copyHeaders, removeHopByHop, trailersOf } from '../../../waypoint/http/headers.ts';
 import { remoteAddress, writeForwarded } from '../../../waypoint/http/forwarded.ts';
 import { extractContext, injectContext } from '../../../waypoint/telemetry/trace-context.ts';
@@ -9,7 +9,7 @@ import { cookieValues } from '../../../waypoint/resilience/cookies.ts';
 import { formatGrpcTimeout, parseGrpcTimeout } from '../../../waypoint/resilience/grpc-timeout.ts';
 import { parseRetryAfter } from '../../../waypoint/resilience/retry-after.ts';
 import { openSession, sealSession } from '../../../waypoint/resilience/session-token.ts';
-import { allowedOrigins, isOriginPattern } from '../../../waypoint/routing/filters/cors-origin.ts';
+import { allowedOrigins, isOriginPattern } from '../../../lib/mesh/waypoint/routing/filters/cors-origin.ts';
 import { create } from '@bufbuild/protobuf';
 import { CorsSchema } from '../../../proto/gen/loam/waypoint/v1/waypoint_pb.js';
 import type { FuzzTarget } from '../engine/target.ts';

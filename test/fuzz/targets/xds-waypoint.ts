@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { create, fromBinary, toBinary, type MessageInitShape } from '@bufbuild/protobuf';
 import { MeshError } from '../../../lib/mesh/errors.ts';
 import { type Resource, ResourceSchema } from '../../../proto/gen/loam/waypoint/v1/waypoint_pb.js';
-import { Authorizer } from '../../../waypoint/security/authorizer.ts';
-import { compilePolicy } from '../../../waypoint/security/compile-policy.ts';
-import { ConfigStore } from '../../../waypoint/state/config-store.ts';
+import { Authorizer } from '../../../lib/mesh/waypoint/security/authorizer.ts';
+import { compilePolicy } from '../../../lib/mesh/waypoint/security/compile-policy.ts';
+import { ConfigStore } from '../../../lib/mesh/waypoint/config-store.ts';
 import { decodeResource } from '../../../waypoint/state/decode-resource.ts';
-import { head } from '../../unit/waypoint/security/heads.ts';
+import { head } from '../../unit/lib/mesh/waypoint/security/heads.ts';
 import { mutateProtobuf } from '../engine/mutate-protobuf.ts';
 import type { FuzzTarget } from '../engine/target.ts';
 

@@ -9,7 +9,7 @@ import { decodeAddress } from '../../../../lib/mesh/state/decode-address.ts';
 import type { Service, Workload } from '../../../../lib/mesh/state/model.ts';
 import { WorkloadStore } from '../../../../lib/mesh/state/workload-store.ts';
 import { AddressSchema } from '../../../../proto/gen/istio/workload/workload_pb.js';
-import { resolveUpstream } from '../../../../ztunnel/state/upstream.ts';
+import { resolveUpstream } from '../../../../lib/mesh/outbound/upstream.ts';
 
 const BASE = `
 apiVersion: v1

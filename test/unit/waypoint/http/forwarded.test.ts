@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import { remoteAddress, writeForwarded } from '../../../../waypoint/http/forwarded.ts';
-import type { Headers, Source } from '../../../../waypoint/http/request.ts';
+import type { Headers, Source } from '../../../../lib/mesh/waypoint/request.ts';
 import { headers } from '../support/exchanges.ts';
 
 const OWN = 'spiffe://cluster.local/ns/shop/sa/waypoint';

@@ -7,7 +7,7 @@ import {
   type RateLimitRuleSchema,
 } from '../../../../proto/gen/loam/waypoint/v1/waypoint_pb.js';
 import { LocalRateLimit } from '../../../../waypoint/resilience/rate-limit.ts';
-import type { RequestHead } from '../../../../waypoint/http/request.ts';
+import type { RequestHead } from '../../../../lib/mesh/waypoint/request.ts';
 import { FakeClock, head } from './tools.ts';
 
 type Rule = MessageInitShape<typeof RateLimitRuleSchema>;

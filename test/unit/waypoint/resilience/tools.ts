@@ -4,7 +4,7 @@ import {
   type TrafficPolicy,
 } from '../../../../proto/gen/loam/waypoint/v1/waypoint_pb.js';
 import type { Clock } from '../../../../lib/mesh/identity/clock.ts';
-import type { Headers, RequestHead } from '../../../../waypoint/http/request.ts';
+import type { Headers, RequestHead } from '../../../../lib/mesh/waypoint/request.ts';
 import type { Endpoint } from '../../../../waypoint/resilience/endpoint.ts';
 
 /** A clock that stands until it is told to go; its timers fire in order as it goes. */

@@ -6,10 +6,10 @@ import {
   type JwtRuleSchema,
   RequestAuthenticationSchema,
 } from '../../../../proto/gen/loam/waypoint/v1/waypoint_pb.js';
-import type { RequestHead } from '../../../../waypoint/http/request.ts';
+import type { RequestHead } from '../../../../lib/mesh/waypoint/request.ts';
 import { type AuthenticationResult, Authenticator } from '../../../../waypoint/security/authenticator.ts';
 import { JwksCache } from '../../../../waypoint/security/jwks-cache.ts';
-import { head } from './heads.ts';
+import { head } from '../../lib/mesh/waypoint/security/heads.ts';
 import { ISSUER, type IssuerKey, jwks, jwksServer, makeKey } from './issuer.ts';
 
 type RuleInit = MessageInitShape<typeof JwtRuleSchema>;

@@ -3,7 +3,7 @@ import { toBinary } from '@bufbuild/protobuf';
 import { describe, it } from 'mocha';
 import { MeshError } from '../../../../lib/mesh/errors.ts';
 import { ResourceSchema } from '../../../../proto/gen/loam/waypoint/v1/waypoint_pb.js';
-import type { NamedResource } from '../../../../waypoint/state/config-store.ts';
+import type { NamedResource } from '../../../../lib/mesh/waypoint/config-store.ts';
 import { decodeResource } from '../../../../waypoint/state/decode-resource.ts';
 import {
   authentication,

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { toBinary } from '@bufbuild/protobuf';
 import { describe, it } from 'mocha';
 import { type Resource, ResourceSchema } from '../../../../proto/gen/loam/waypoint/v1/waypoint_pb.js';
-import { compileRoute } from '../../../../waypoint/routing/compile-route.ts';
-import type { NamedResource } from '../../../../waypoint/state/config-store.ts';
+import { compileRoute } from '../../../../lib/mesh/waypoint/routing/compile-route.ts';
+import type { NamedResource } from '../../../../lib/mesh/waypoint/config-store.ts';
 import { type Decoded, decodeResource } from '../../../../waypoint/state/decode-resource.ts';
 import { route, service, settings, trafficPolicy } from '../support/resources.ts';
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { beforeEach, describe, it } from 'mocha';
 import { AuthorizationPolicy_Action as Action } from '../../../../proto/gen/loam/waypoint/v1/waypoint_pb.js';
 import { JwksCache } from '../../../../waypoint/security/jwks-cache.ts';
-import { ConfigStore } from '../../../../waypoint/state/config-store.ts';
+import { ConfigStore } from '../../../../lib/mesh/waypoint/config-store.ts';
 import { RuntimeStore } from '../../../../waypoint/state/service-runtime.ts';
 import { head } from '../resilience/tools.ts';
 import {

@@ -1,6 +1,6 @@
 import { Writable } from 'node:stream';
 import type { UpstreamAttempt } from '../../../../waypoint/http/exchange.ts';
-import type { Headers } from '../../../../waypoint/http/request.ts';
+import type { Headers } from '../../../../lib/mesh/waypoint/request.ts';
 
 /** An attempt that keeps what it is sent; it takes nothing while it is held. */
 export class KeepingAttempt implements UpstreamAttempt {

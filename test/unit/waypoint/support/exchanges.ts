@@ -1,5 +1,5 @@
 import type { Exchange } from '../../../../waypoint/http/exchange.ts';
-import type { Headers } from '../../../../waypoint/http/request.ts';
+import type { Headers } from '../../../../lib/mesh/waypoint/request.ts';
 import { HTTP_LIMITS, type HttpLimits } from '../../../../waypoint/http/limits.ts';
 
 /** Hands exchanges out one by one, in the order in which they come. */

@@ -9,7 +9,7 @@ import {
   TrafficPolicySchema,
   type Resource,
 } from '../../../../proto/gen/loam/waypoint/v1/waypoint_pb.js';
-import type { NamedResource, ResourceDelta } from '../../../../waypoint/state/config-store.ts';
+import type { NamedResource, ResourceDelta } from '../../../../lib/mesh/waypoint/config-store.ts';
 
 /** Key of the Service NAME of namespace shop. */
 export function key(name: string): string {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import type { Headers } from '../../../../waypoint/http/request.ts';
+import type { Headers } from '../../../../lib/mesh/waypoint/request.ts';
 import { ensureRequestId } from '../../../../waypoint/telemetry/request-id.ts';
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;

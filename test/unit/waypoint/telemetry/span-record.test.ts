@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import type { Headers } from '../../../../waypoint/http/request.ts';
+import type { Headers } from '../../../../lib/mesh/waypoint/request.ts';
 import { RequestTrace, type AttemptOutcome } from '../../../../waypoint/telemetry/request-trace.ts';
 import { spansOf } from '../../../../waypoint/telemetry/span-record.ts';
 import { toyRequest } from './records.ts';

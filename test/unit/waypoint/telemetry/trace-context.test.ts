@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import type { Headers } from '../../../../waypoint/http/request.ts';
+import type { Headers } from '../../../../lib/mesh/waypoint/request.ts';
 import { RequestTrace } from '../../../../waypoint/telemetry/request-trace.ts';
 import { extractContext, sampledByRatio } from '../../../../waypoint/telemetry/trace-context.ts';
 import { newSpanId, newTraceId } from '../../../../waypoint/telemetry/trace-ids.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { beforeEach, describe, it } from 'mocha';
 import type { Service, Workload } from '../../../../lib/mesh/state/model.ts';
 import { WorkloadStore } from '../../../../lib/mesh/state/workload-store.ts';
-import { ConfigStore } from '../../../../waypoint/state/config-store.ts';
+import { ConfigStore } from '../../../../lib/mesh/waypoint/config-store.ts';
 import { ClusterStore } from '../../../../waypoint/upstream/cluster-store.ts';
 import type { EndpointDialer } from '../../../../waypoint/upstream/endpoint-connector.ts';
 import type { UpstreamCluster } from '../../../../waypoint/upstream/upstream-cluster.ts';

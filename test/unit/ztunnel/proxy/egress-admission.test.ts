@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import net from 'node:net';
 import { after, afterEach, before, beforeEach, describe, it } from 'mocha';
-import { EgressStore } from '../../../../ztunnel/egress/egress-store.ts';
-import type { EgressPolicy, EgressRule } from '../../../../ztunnel/egress/model.ts';
+import { EgressStore } from '../../../../lib/mesh/egress/egress-store.ts';
+import type { EgressPolicy, EgressRule } from '../../../../lib/mesh/egress/model.ts';
 import { serveOutbound } from '../../../../ztunnel/proxy/outbound.ts';
 import { Pod } from '../../../../ztunnel/proxy/pod.ts';
 import { errorCode, eventually, readAll } from '../support/streams.ts';

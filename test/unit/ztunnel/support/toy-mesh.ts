@@ -9,7 +9,7 @@ import { CertificateStore } from '../../../../lib/mesh/hbone/certificate-store.t
 import { ConnectionRegistry } from '../../../../ztunnel/proxy/connection-registry.ts';
 import { DescriptorReserve } from '../../../../lib/mesh/hbone/descriptor-reserve.ts';
 import type { AddressDemand } from '../../../../ztunnel/on-demand/address-demand.ts';
-import type { EgressStore } from '../../../../ztunnel/egress/egress-store.ts';
+import type { EgressStore } from '../../../../lib/mesh/egress/egress-store.ts';
 import { MemoryReserve, type MemoryUse } from '../../../../lib/mesh/hbone/memory-reserve.ts';
 import { HbonePool } from '../../../../lib/mesh/hbone/hbone-pool.ts';
 import type { HostPort } from '../../../../lib/mesh/hbone/hbone-headers.ts';

@@ -8,9 +8,9 @@ import { validateSchema } from '../../../../../controller/schema/validate.ts';
 import { checkEgressPolicy } from '../../../../../controller/sources/check-egress-policy.ts';
 import { ipToBytes } from '../../../../../lib/mesh/state/ip.ts';
 import { ResourceSchema } from '../../../../../proto/gen/loam/egress/v1/egress_pb.js';
-import { decodeEgress } from '../../../../../ztunnel/egress/decode.ts';
-import { EgressStore } from '../../../../../ztunnel/egress/egress-store.ts';
-import { evaluateEgress } from '../../../../../ztunnel/egress/evaluate.ts';
+import { decodeEgress } from '../../../../../lib/mesh/egress/decode.ts';
+import { EgressStore } from '../../../../../lib/mesh/egress/egress-store.ts';
+import { evaluateEgress } from '../../../../../lib/mesh/egress/evaluate.ts';
 import { type Call, mayCall } from './reference.ts';
 
 const NAMESPACES = ['shop', 'data'];

@@ -13,7 +13,7 @@ import { AddressSchema } from '../../../../../proto/gen/istio/workload/workload_
 import { evaluate } from '../../../../../lib/mesh/policy/evaluate.ts';
 import { decodeAddress, decodePolicy } from '../../../../../lib/mesh/state/decode.ts';
 import { PolicyStore } from '../../../../../lib/mesh/state/policy-store.ts';
-import { resolveUpstream } from '../../../../../ztunnel/state/upstream.ts';
+import { resolveUpstream } from '../../../../../lib/mesh/outbound/upstream.ts';
 import { WorkloadStore } from '../../../../../lib/mesh/state/workload-store.ts';
 import { ADDRESS_TYPE } from '../../../../../lib/mesh/xds/delta-service.ts';
 
