@@ -15,6 +15,7 @@ import {
   type ReferenceGrant,
   type RequestAuthentication,
   type Service,
+  type ServiceAccount,
   type ServiceEntry,
   type TrafficPolicy,
 } from '../model/objects.ts';
@@ -37,6 +38,7 @@ export interface Objects {
   readonly gateways: readonly Gateway[];
   readonly routes: readonly (HTTPRoute | GRPCRoute)[];
   readonly grants: readonly ReferenceGrant[];
+  readonly accounts: readonly ServiceAccount[];
 }
 
 /** Sorts objects by kind; the order within a kind stays. */
@@ -56,6 +58,7 @@ export function group(all: Iterable<KubeObject>): Objects {
   const gateways: Gateway[] = [];
   const routes: (HTTPRoute | GRPCRoute)[] = [];
   const grants: ReferenceGrant[] = [];
+  const accounts: ServiceAccount[] = [];
   for (const object of all) {
     switch (object.kind) {
       case 'Namespace':
@@ -108,6 +111,8 @@ export function group(all: Iterable<KubeObject>): Objects {
         grants.push(object);
         break;
       case 'ServiceAccount':
+        accounts.push(object);
+        break;
       case 'GatewayClass':
         break;
     }
@@ -128,5 +133,6 @@ export function group(all: Iterable<KubeObject>): Objects {
     gateways,
     routes,
     grants,
+    accounts,
   };
 }

@@ -192,6 +192,11 @@ function addGateways({ input, world, addresses, outcomes, claims }: Parts): void
     const waypoint = world.waypoints.get(keyOf(gateway));
     const assignment = input.assignments.gateways?.[keyOf(gateway)];
     if (waypoint === undefined) {
+      const pending = world.refused.get(keyOf(gateway));
+      if (pending !== undefined) {
+        outcomes.add(gateway, { pending, conditions: gatewayConditions(pending, false) });
+        continue;
+      }
       const { gatewayClassName } = gateway.spec;
       outcomes.add(gateway, {
         message: `not Loam's: its class is ${gatewayClassName}, not ${WAYPOINT_CLASS}`,

@@ -25,7 +25,8 @@ import {
 
 /** Left out of resources, as istiod does. */
 export const DEFAULT_TRUST_DOMAIN = 'cluster.local';
-const DEFAULT_ACCOUNT = 'default';
+/** Kubernetes has one of this name in every namespace, for pods that name none. */
+export const DEFAULT_ACCOUNT = 'default';
 const ENDED_PHASES = ['Succeeded', 'Failed'];
 
 /** Where a pod runs, as far as that is known. */

@@ -1,14 +1,16 @@
 import { spiffeUri } from '../../../lib/spiffe.ts';
-import { WAYPOINT_CLASS } from '../../model/gateway-api.ts';
+import { GATEWAY_NAME_LABEL, WAYPOINT_CLASS } from '../../model/gateway-api.ts';
 import {
   type Gateway,
   type KubeObject,
   namespaceOf,
   type ReferenceGrant,
   type Service,
+  type ServiceAccount,
 } from '../../model/objects.ts';
 import type { Objects } from '../group.ts';
 import { type Localities, localitiesOf } from '../localities.ts';
+import { DEFAULT_ACCOUNT } from '../workloads.ts';
 import { gatewayNameOf, takesTraffic } from './labels.ts';
 
 /** A Gateway of our class. */
@@ -30,6 +32,8 @@ export interface World {
   readonly sessionSecret: Uint8Array | undefined;
   /** By key. */
   readonly waypoints: ReadonlyMap<string, Waypoint>;
+  /** Gateways of the class that have no waypoint, by key: why. */
+  readonly refused: ReadonlyMap<string, string>;
   /** By `<namespace>/<name>`; without those of type ExternalName, which the mesh does not carry. */
   readonly services: ReadonlyMap<string, Service>;
   /** ReferenceGrants by the namespace that they open. */
@@ -49,12 +53,23 @@ export function makeWorld(
   options: { rootNamespace: string; trustDomain: string; sessionSecret?: Uint8Array },
 ): World {
   const waypoints = new Map<string, Waypoint>();
+  const refused = new Map<string, string>();
+  const foreign = new Set(objects.accounts.filter(isForeign).map(keyOf));
   for (const gateway of objects.gateways) {
     if (gateway.spec.gatewayClassName !== WAYPOINT_CLASS) continue;
     const namespace = namespaceOf(gateway);
     const { name } = gateway.metadata;
+    const key = keyOf(gateway);
+    // Pods have that identity already: they would have to lose it, or could pass for the waypoint.
+    if (foreign.has(key) || name === DEFAULT_ACCOUNT) {
+      refused.set(
+        key,
+        `metadata.name is ${JSON.stringify(name)}; allowed for a waypoint, whose ServiceAccount has this name: one that no other ServiceAccount of the namespace has`,
+      );
+      continue;
+    }
     const identity = spiffeUri({ trustDomain: options.trustDomain, namespace, serviceAccount: name });
-    waypoints.set(keyOf(gateway), { key: keyOf(gateway), namespace, name, gateway, identity });
+    waypoints.set(key, { key, namespace, name, gateway, identity });
   }
   const services = new Map<string, Service>();
   for (const all of objects.servicesByNamespace.values())
@@ -66,10 +81,16 @@ export function makeWorld(
     trustDomain: options.trustDomain,
     sessionSecret: options.sessionSecret,
     waypoints,
+    refused,
     services,
     grants: Map.groupBy(objects.grants, namespaceOf),
     localities: localitiesOf(objects.nodes),
   };
+}
+
+/** Whether an account is none that was made for the Gateway of its name. */
+function isForeign({ metadata }: ServiceAccount): boolean {
+  return metadata.labels?.[GATEWAY_NAME_LABEL] !== metadata.name;
 }
 
 /** `<namespace>/<name>` of an object. */
@@ -89,7 +110,7 @@ export function waypointOfService(service: Service, world: World): ServiceWaypoi
     return {
       state: 'unusable',
       reason: 'missing',
-      why: `there is no Gateway ${key} of class ${WAYPOINT_CLASS}`,
+      why: world.refused.get(key) ?? `there is no Gateway ${key} of class ${WAYPOINT_CLASS}`,
     };
   if (!takesTraffic(waypoint.gateway.metadata.labels, 'service')) return { state: 'none' };
   if (!admits(waypoint, namespace))
