@@ -17,6 +17,7 @@ import { OffWatch } from './off-watch.ts';
 import type { PodRecord } from './pod-record.ts';
 import { problemText } from './pod-source.ts';
 import { Reconciler } from './reconciler.ts';
+import { SparePrograms } from './spare-programs.ts';
 import { StatusServer } from './status-server.ts';
 import { readinessOf, statusOf, type StatusParts } from './status.ts';
 import { ZdsServer } from './zds/server.ts';
@@ -73,6 +74,7 @@ export async function startAgent(
   const node = new LinuxNode(redirection.cgroupPath);
   const offWatch = new OffWatch(redirection, log);
   const mapWatch = new MapWatch(redirection, log);
+  const spares = new SparePrograms(redirection, clock);
   const earlier = new EarlierConnections({
     list: tcpConnections,
     destroy: destroyConnection,
@@ -88,6 +90,7 @@ export async function startAgent(
     mapWatch.look(clock.now());
     earlier.look(records);
     kubernetes?.look(records);
+    spares.passed();
   };
   const reconciler = new Reconciler({
     source,
@@ -99,7 +102,10 @@ export async function startAgent(
     onEnrolled,
     onPass,
   });
-  started.defer(() => reconciler.stop());
+  started.defer(() => {
+    reconciler.stop();
+    spares.stop();
+  });
 
   const parts: StatusParts = {
     node: config.node,

@@ -53,6 +53,10 @@ export class KernelRedirection implements RedirectionPort {
     this.#redirection.enrol({ netnsFd, cookie, ips, listeners: { ...listeners }, guard });
   }
 
+  makeSpare(): boolean {
+    return this.#redirection.makeSpare();
+  }
+
   guard({ netnsFd, cookie, ips, guard }: Omit<Enrolment, 'listeners'>): Guard | undefined {
     return this.#redirection.guard({ netnsFd, cookie, ips }, guard);
   }

@@ -10,7 +10,6 @@ import type { GuardDrops } from './guard-layout.ts';
 import type { InstanceMaps } from './instance-maps.ts';
 import { cookieKey } from './layout.ts';
 import { linkInfo, replaceProgram } from './link.ts';
-import { loadObject, programOf } from './object.ts';
 import {
   endGuard,
   guardPins,
@@ -23,10 +22,10 @@ import {
   type GuardPin,
 } from './guard-pins.ts';
 import type { PinFolder, PinKind } from './pins.ts';
+import type { PodPrograms } from './pod-programs.ts';
 import type { Problem } from './redirection.ts';
 import { attachTcx, hasTcx, isFirstAtTcx } from './tcx.ts';
 
-const PROGRAM = 'loam_guard';
 /** Kinds that are an end of their own for packets, whatever namespace they name. */
 const HARDWARE = '';
 const LOOPBACK_INDEX = 1;
@@ -55,6 +54,7 @@ export interface GuardRequest {
 export class GuardStore {
   readonly #pins: PinFolder;
   readonly #maps: InstanceMaps;
+  readonly #programs: PodPrograms;
   readonly #host: number;
   readonly #method: GuardMethod;
 
@@ -65,10 +65,12 @@ export class GuardStore {
   constructor(
     pins: PinFolder,
     maps: InstanceMaps,
+    programs: PodPrograms,
     options: { readonly hostNetnsFd?: number; readonly method?: GuardMethod },
   ) {
     this.#pins = pins;
     this.#maps = maps;
+    this.#programs = programs;
     this.#host = inNetnsOf(options.hostNetnsFd, openCurrentNetns);
     this.#method = options.method ?? (hasTcx() ? 'tcx' : 'clsact');
   }
@@ -86,7 +88,7 @@ export class GuardStore {
     const { veths, unguarded } = this.#waysOut(pod.netnsFd);
     const missing = veths.filter(({ index }) => !this.#stands(this.#method, pod.cookie, index));
     if (missing.length > 0) {
-      this.#withProgram(pod.cookie, (program) => {
+      this.#programs.lend('guard', cookieKey(pod.cookie), (program) => {
         for (const { index } of missing) this.#attach(program, pod.cookie, index);
       });
     }
@@ -125,7 +127,7 @@ export class GuardStore {
           .map((pin) => ({ method, pin })),
       );
       if (pins.length === 0) continue;
-      this.#withProgram(cookie, (program) => {
+      this.#programs.lend('guard', cookieKey(cookie), (program) => {
         for (const { method, pin } of pins) this.#replace(method, pin, program);
       });
     }
@@ -271,13 +273,6 @@ export class GuardStore {
   #put(kind: PinKind, name: string, fd: number): void {
     if (this.#pins.list(kind).includes(name)) this.#pins.drop(kind, name);
     this.#pins.put(kind, name, fd);
-  }
-
-  #withProgram(cookie: bigint, body: (program: number) => void): void {
-    const constants = cookieKey(cookie);
-    const { guard } = this.#maps.layout.objects;
-    using object = loadObject({ object: guard, maps: this.#maps.descriptors, constants });
-    body(programOf(object, guard, PROGRAM));
   }
 
   #pinned(method: GuardMethod): GuardPin[] {

@@ -64,6 +64,19 @@ function bindAll(bind: Bind) {
     programSetLogBuffer: bind<(program: Handle, buffer: Handle, size: number) => number>(
       'int bpf_program__set_log_buf(void *program, void *buffer, size_t size)',
     ),
+    mapCreate: bind<
+      (
+        type: number,
+        name: string,
+        keyBytes: number,
+        valueBytes: number,
+        entries: number,
+        opts: Bytes,
+      ) => number
+    >(
+      'int bpf_map_create(int type, const char *name, uint32_t key_size, uint32_t value_size, uint32_t max_entries, void *opts)',
+    ),
+    mapFreeze: bind<(fd: number) => number>('int bpf_map_freeze(int fd)'),
     lookup: bind<(fd: number, key: Bytes, value: Bytes) => number>(
       'int bpf_map_lookup_elem(int fd, const void *key, void *value)',
     ),

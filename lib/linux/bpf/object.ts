@@ -4,6 +4,7 @@ import { release } from 'node:os';
 import { join } from 'node:path';
 import { packageRoot } from '../../package-root.ts';
 import { addressOf } from '../libc.ts';
+import { ConstantsMap } from './constants-map.ts';
 import { BpfError } from './errors.ts';
 import { buffer } from './layout.ts';
 import { errnoName, lastErrno, libbpf, type Handle } from './libbpf.ts';
@@ -42,8 +43,8 @@ export interface LoadOptions {
   readonly object: ObjectFile;
   /** Maps to use in place of new ones: name to descriptor. */
   readonly maps?: ReadonlyMap<string, number>;
-  /** The program's constants (.rodata). */
-  readonly constants?: Buffer;
+  /** The program's constants (.rodata), or the map that they will be in (see {@link ConstantsMap}). */
+  readonly constants?: Buffer | ConstantsMap;
 }
 
 /** A loaded object. Its descriptors live until it is disposed; links and pins keep what they need beyond. */
@@ -101,8 +102,9 @@ function prepareMaps(object: Handle, options: LoadOptions): void {
   for (const map of mapsOf(object)) {
     const name = lib.mapName(map);
     if (lib.mapIsInternal(map)) {
-      const constants = options.constants;
-      if (constants && lib.mapSetInitialValue(map, constants, constants.length) !== 0) {
+      const { constants } = options;
+      if (constants instanceof ConstantsMap) constants.give(map, options.object.name);
+      else if (constants && lib.mapSetInitialValue(map, constants, constants.length) !== 0) {
         throw new BpfError(
           'BPF_OBJECT',
           `${options.object.name}: constants of ${constants.length} bytes do not fit`,

@@ -29,11 +29,11 @@ import {
   replaceProgram,
   type LinkInfo,
 } from './link.ts';
-import { loadObject, programOf } from './object.ts';
 import { beginLeaving, endLeaving, isLeaving } from './off-switches.ts';
 import { checkPod } from './pod-check.ts';
 import type { PinFolder } from './pins.ts';
 import { PodEntries } from './pod-entries.ts';
+import type { PodPrograms } from './pod-programs.ts';
 import { PodRoutes } from './pod-routes.ts';
 import { routeSources, unrouteSources } from './pod-sources.ts';
 import { portSpread } from './port-spread.ts';
@@ -114,13 +114,15 @@ export class PodStore {
   readonly #pins: PinFolder;
   readonly #maps: InstanceMaps;
   readonly #guards: GuardStore;
+  readonly #programs: PodPrograms;
   readonly #entries: PodEntries;
   readonly #routes: PodRoutes;
 
-  constructor(pins: PinFolder, maps: InstanceMaps, guards: GuardStore) {
+  constructor(pins: PinFolder, maps: InstanceMaps, guards: GuardStore, programs: PodPrograms) {
     this.#pins = pins;
     this.#maps = maps;
     this.#guards = guards;
+    this.#programs = programs;
     this.#entries = new PodEntries(maps);
     this.#routes = new PodRoutes(maps);
   }
@@ -291,26 +293,23 @@ export class PodStore {
    * @returns false when its namespace went meanwhile, with the link
    */
   #attachLookup(cookie: bigint, entry: PodEntry, netnsFd: number | undefined): boolean {
-    const { layout, descriptors } = this.#maps;
-    const { skLookup } = layout.objects;
-    const constants = layout.encodeSelf(cookie, entry);
-    using object = loadObject({ object: skLookup, maps: descriptors, constants });
-    const program = programOf(object, skLookup, 'loam_sk_lookup');
-    const adopted = this.#pins.get('pods', String(cookie));
-    if (adopted !== undefined) {
-      const replaced = replaceProgram(adopted, program);
-      closeFd(adopted);
-      if (replaced) return true;
-      this.#pins.drop('pods', String(cookie));
-    }
-    if (netnsFd === undefined) return false;
-    const link = attach(program, netnsFd, 'sk_lookup', `the network namespace with cookie ${cookie}`);
-    try {
-      this.#pins.put('pods', String(cookie), link);
-    } finally {
-      closeFd(link);
-    }
-    return true;
+    return this.#programs.lend('skLookup', this.#maps.layout.encodeSelf(cookie, entry), (program) => {
+      const adopted = this.#pins.get('pods', String(cookie));
+      if (adopted !== undefined) {
+        const replaced = replaceProgram(adopted, program);
+        closeFd(adopted);
+        if (replaced) return true;
+        this.#pins.drop('pods', String(cookie));
+      }
+      if (netnsFd === undefined) return false;
+      const link = attach(program, netnsFd, 'sk_lookup', `the network namespace with cookie ${cookie}`);
+      try {
+        this.#pins.put('pods', String(cookie), link);
+      } finally {
+        closeFd(link);
+      }
+      return true;
+    });
   }
 
   /**

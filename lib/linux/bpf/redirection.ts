@@ -19,6 +19,7 @@ import { loadObject, programOf, type LoadedObject, type ObjectFile } from './obj
 import { DEFAULT_BPFFS, PinFolder, SHAPE } from './pins.ts';
 import { unrouteSources } from './pod-sources.ts';
 import { pause } from './quiesce.ts';
+import { PodPrograms } from './pod-programs.ts';
 import { PodStore, type EnrolledPod, type PodHandle, type PodRequest } from './pod-store.ts';
 
 /** Program and hook of each link at the cgroup root. */
@@ -67,15 +68,23 @@ export class Redirection {
   readonly #maps: InstanceMaps;
   readonly #cgroupPath: string;
   readonly #guards: GuardStore;
+  readonly #programs: PodPrograms;
   readonly #pods: PodStore;
   #closed = false;
 
-  private constructor(pins: PinFolder, maps: InstanceMaps, guards: GuardStore, cgroupPath: string) {
+  private constructor(
+    pins: PinFolder,
+    maps: InstanceMaps,
+    programs: PodPrograms,
+    guards: GuardStore,
+    cgroupPath: string,
+  ) {
     this.#pins = pins;
     this.#maps = maps;
     this.#cgroupPath = cgroupPath;
+    this.#programs = programs;
     this.#guards = guards;
-    this.#pods = new PodStore(pins, maps, guards);
+    this.#pods = new PodStore(pins, maps, guards, programs);
   }
 
   /**
@@ -103,8 +112,9 @@ export class Redirection {
       if (superseded.length > 0) tryOut(layout, present);
       maps = InstanceMaps.pinMissing(pins, present, object.maps);
       fillFrom(superseded, pins, maps);
-      guards = new GuardStore(pins, maps, options.guard ?? {});
-      const redirection = new Redirection(pins, maps, guards, cgroupPath);
+      const programs = new PodPrograms(maps);
+      guards = new GuardStore(pins, maps, programs, options.guard ?? {});
+      const redirection = new Redirection(pins, maps, programs, guards, cgroupPath);
       // Who reads stands before who writes: sk_lookup and guards, then the hooks in their order.
       redirection.#pods.adopt();
       attachHooks(pins, redirect, object, cgroupPath, HOOK_NAMES);
@@ -138,6 +148,15 @@ export class Redirection {
    */
   enrol(pod: PodRequest): PodHandle {
     return this.#pods.enrol(pod);
+  }
+
+  /**
+   * Loads a program for a pod that is to come, whose enrolment is then quicker: this thread works some tens of milliseconds.
+   *
+   * @returns whether another call would load another
+   */
+  makeSpare(): boolean {
+    return this.#programs.makeSpare();
   }
 
   /**
@@ -260,6 +279,7 @@ export class Redirection {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#programs[Symbol.dispose]();
     this.#guards.close();
     this.#maps[Symbol.dispose]();
     this.#pins.close();

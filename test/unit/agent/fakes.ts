@@ -190,6 +190,15 @@ export class FakeRedirection implements RedirectionPort {
     this.pods.set(cookie, { cookie, ips, steering: 'attached', listeners });
   }
 
+  /** So many calls of makeSpare do something. */
+  sparesMissing = 0;
+
+  makeSpare(): boolean {
+    if (this.sparesMissing === 0) return false;
+    this.sparesMissing -= 1;
+    return true;
+  }
+
   guard({ cookie, guard }: Omit<Enrolment, 'listeners'>): Guard | undefined {
     this.guards.set(cookie, guard);
     const attached = this.unguarded.splice(0);
