@@ -44,7 +44,7 @@ export interface KubernetesSideOptions {
 
 export interface KubernetesStatus {
   readonly nri: NriState;
-  /** The network plugin that holds new pods where the runtime has no NRI; absent: there is none. */
+  /** The network plugin that holds new pods while nobody does by NRI; absent: there is none. */
   readonly cni?: CniState;
   /** Pods that were held until they were enrolled. */
   readonly held: GateCounts;
@@ -107,13 +107,13 @@ export class KubernetesSide {
       new PluginKeeper({
         ...cni,
         entry: { socket, outside: join(options.runFolder, 'cni-outside'), exempt: cni.exempt },
-        nri: () => this.#nri.state,
         outside: () => this.source.outsideNamespaces,
         clock,
         log,
       });
     const hold = (pod: HeldPod, atMostMs: number): Promise<void> => this.#gate.hold(pod, atMostMs);
-    this.#serve = async () => cni && CniServer.listen({ path: socket, sandboxes, hold, log });
+    const isSpare = (): boolean => cni?.mode !== 'always' && this.#nri.state.state === 'connected';
+    this.#serve = async () => cni && CniServer.listen({ path: socket, sandboxes, hold, isSpare, log });
     this.#teller = new TroubleTeller({ events, clock });
   }
 

@@ -1,19 +1,20 @@
-/** Keeps the CNI plugin on the host while it is wanted: where the runtime has no NRI, or always. */
+/**
+ * Keeps the CNI plugin on the host. Where the runtime has NRI, the agent holds pods by that, and the plugin holds them only while there
+ * is no agent: after a reboot the runtime starts pods before anybody has told it of one.
+ */
 import { renameSync, writeFileSync } from 'node:fs';
 import { errorText } from '../../../lib/loam-error.ts';
 import type { Clock } from '../../clock.ts';
 import type { Log } from '../../log.ts';
-import type { NriState } from '../nri/plugin.ts';
 import type { PluginEntry } from './chain.ts';
 import { install, removeEntry, removeProgram, type CniFolders } from './files.ts';
 
 /** Another network plugin may write its list anew at any time. */
 const LOOK_MS = 2_000;
-/** A runtime that speaks NRI has answered by then. */
-const PATIENCE_MS = 10_000;
 /** Until the runtime has read the list without our entry. */
 const FORGET_MS = 2_000;
 
+/** `auto`: it holds pods while neither agent nor NRI does; `always`: also beside NRI. */
 export type CniMode = 'auto' | 'always' | 'never';
 
 export type CniState =
@@ -25,7 +26,6 @@ export interface PluginKeeperOptions {
   readonly mode: CniMode;
   readonly folders: CniFolders;
   readonly entry: PluginEntry;
-  readonly nri: () => NriState;
   /** Namespaces of which it is known that they are not in the mesh; undefined: not known yet. */
   readonly outside: () => readonly string[] | undefined;
   readonly clock: Clock;
@@ -36,7 +36,6 @@ export interface PluginKeeperOptions {
 
 export class PluginKeeper {
   readonly #options: PluginKeeperOptions;
-  readonly #began: number;
   #timer: Disposable | undefined;
   #state: CniState = { state: 'absent' };
   #told = '';
@@ -45,7 +44,6 @@ export class PluginKeeper {
 
   constructor(options: PluginKeeperOptions) {
     this.#options = options;
-    this.#began = options.clock.now();
   }
 
   get state(): CniState {
@@ -69,14 +67,14 @@ export class PluginKeeper {
     const { folders, entry, log, program } = this.#options;
     this.#tellOutside();
     try {
-      if (this.#isWanted()) {
+      if (this.#options.mode !== 'never') {
         const { list, changed } = install(folders, entry, program);
         if (changed)
-          log.info({ list }, 'the network plugin is installed: it holds new pods until they are in the mesh');
+          log.info({ list }, 'the network plugin is installed: no new pod starts while nobody holds it');
         this.#state = { state: 'installed', list };
-      } else if (!this.#isUndecided()) {
+      } else {
         if (removeEntry(folders)) {
-          log.info(folders, 'the network plugin is removed: the runtime holds new pods itself');
+          log.info(folders, 'the network plugin is removed, as it is set');
           this.#options.clock.after(FORGET_MS, () => removeProgram(folders));
         }
         this.#state = { state: 'absent' };
@@ -88,18 +86,6 @@ export class PluginKeeper {
       if (problem !== this.#told) log.error({ problem }, 'the network plugin cannot be installed');
       this.#told = problem;
     }
-  }
-
-  #isWanted(): boolean {
-    const { mode, nri, clock } = this.#options;
-    if (mode !== 'auto') return mode === 'always';
-    return nri().state !== 'connected' && clock.now() - this.#began >= PATIENCE_MS;
-  }
-
-  /** An agent that has just begun takes nothing away that its predecessor needed. */
-  #isUndecided(): boolean {
-    const { mode, nri } = this.#options;
-    return mode === 'auto' && nri().state !== 'connected';
   }
 
   /** For the plugin, while there is no agent: whose pods pass. */

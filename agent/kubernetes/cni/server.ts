@@ -22,6 +22,8 @@ export interface CniServerOptions {
   readonly sandboxes: Pick<Sandboxes, 'add' | 'remove'>;
   /** Resolves when the pod may start. @throws what the pod's Event and the kubelet say as the reason why not */
   readonly hold: (pod: HeldPod, atMostMs: number) => Promise<void>;
+  /** Whether another holds new pods, so that everything passes here. */
+  readonly isSpare: () => boolean;
   readonly log: Log;
   /** Where the host's files are seen. */
   readonly hostRoot?: string;
@@ -109,9 +111,10 @@ export class CniServer {
   }
 
   async #answer(text: string): Promise<string> {
-    const { sandboxes, hold, log, hostRoot } = this.#options;
+    const { sandboxes, hold, isSpare, log, hostRoot } = this.#options;
     try {
       const request = parseRequest(text);
+      if (isSpare()) return 'ok';
       const { command, containerId, args, ips } = request;
       if (command === 'DEL') {
         sandboxes.remove(containerId);

@@ -14,7 +14,6 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'mocha';
 import { install, removeEntry, removeProgram } from '../../../../../agent/kubernetes/cni/files.ts';
 import { PluginKeeper, type CniMode } from '../../../../../agent/kubernetes/cni/plugin-keeper.ts';
-import type { NriState } from '../../../../../agent/kubernetes/nri/plugin.ts';
 import { FakeClock } from '../../fakes.ts';
 
 const NETWORK = { type: 'ptp', ipam: { type: 'host-local' } };
@@ -92,7 +91,7 @@ describe('the network plugin on the host', () => {
     assert.throws(() => install(folders, entry, program), /has no list of plugins yet/);
   });
 
-  function keeper(mode: CniMode, nri: () => NriState, outside?: () => string[]): [PluginKeeper, FakeClock] {
+  function keeper(mode: CniMode, outside?: () => string[]): [PluginKeeper, FakeClock] {
     const clock = new FakeClock();
     const log = {
       info: () => undefined,
@@ -104,7 +103,6 @@ describe('the network plugin on the host', () => {
       mode,
       folders,
       entry,
-      nri,
       outside: outside ?? (() => undefined),
       clock,
       log: log as never,
@@ -113,12 +111,9 @@ describe('the network plugin on the host', () => {
     kept.start();
     return [kept, clock];
   }
-  const away: NriState = { state: 'connecting' };
 
-  it('comes where the runtime has no NRI after a while, and again when another plugin writes its list anew', () => {
-    const [kept, clock] = keeper('auto', () => away);
-    assert.deepEqual(types(), ['ptp', 'portmap']);
-    clock.advance(11_000);
+  it('comes, and again when another plugin writes its list anew, and stays when the agent ends', () => {
+    const [kept, clock] = keeper('auto');
     assert.equal(kept.state.state, 'installed');
     assert.equal(types().at(-1), 'loam-cni');
     writeFileSync(join(folders.conf, '10-cluster.conflist'), JSON.stringify(LIST));
@@ -128,23 +123,20 @@ describe('the network plugin on the host', () => {
     assert.equal(types().at(-1), 'loam-cni', 'it holds pods while no agent runs');
   });
 
-  it('goes when the runtime has NRI, and not before that is known', () => {
+  it('goes where it is not wanted any more, the entry before the program', () => {
     install(folders, entry, program);
-    let nri: NriState = away;
-    const [kept, clock] = keeper('auto', () => nri);
-    clock.advance(4_000);
-    assert.equal(types().at(-1), 'loam-cni');
-    nri = { state: 'connected', runtime: 'containerd' };
-    clock.advance(5_000);
+    const [kept, clock] = keeper('never');
     assert.equal(kept.state.state, 'absent');
     assert.deepEqual(types(), ['ptp', 'portmap']);
+    assert.deepEqual(readdirSync(folders.bin), ['loam-cni']);
+    clock.advance(3_000);
     assert.deepEqual(readdirSync(folders.bin), []);
   });
 
   it('stays always, or comes never, as is asked for', () => {
-    const [always] = keeper('always', () => ({ state: 'connected', runtime: 'x' }));
+    const [always] = keeper('always');
     assert.equal(always.state.state, 'installed');
-    const [never] = keeper('never', () => away);
+    const [never] = keeper('never');
     assert.equal(never.state.state, 'absent');
     assert.deepEqual(types(), ['ptp', 'portmap']);
   });
@@ -152,7 +144,7 @@ describe('the network plugin on the host', () => {
   it('tells what is wrong with the list, and goes on looking', () => {
     const list = join(folders.conf, '10-cluster.conflist');
     rmSync(list);
-    const [kept, clock] = keeper('always', () => away);
+    const [kept, clock] = keeper('always');
     assert.equal(kept.state.state, 'failed');
     writeFileSync(list, JSON.stringify(LIST));
     clock.advance(2_000);
@@ -161,11 +153,7 @@ describe('the network plugin on the host', () => {
 
   it('leaves on the node which namespaces are not in the mesh', () => {
     let outside = ['b', 'a'];
-    const [, clock] = keeper(
-      'always',
-      () => away,
-      () => outside,
-    );
+    const [, clock] = keeper('always', () => outside);
     assert.equal(readFileSync(entry.outside, 'utf8'), 'a\nb\n');
     outside = ['b'];
     clock.advance(2_000);

@@ -44,7 +44,7 @@ describe('the CNI plugin', () => {
     server = other = undefined;
   });
 
-  async function listen(): Promise<void> {
+  async function listen(isSpare = false): Promise<void> {
     server = await CniServer.listen({
       path: socket,
       sandboxes: { add: (sandbox) => sandboxes.push(sandbox), remove: (id) => removed.push(id) },
@@ -52,6 +52,7 @@ describe('the CNI plugin', () => {
         held.push(pod);
         return refusal === undefined ? Promise.resolve() : Promise.reject(new Error(refusal));
       },
+      isSpare: () => isSpare,
       log: { debug: () => undefined } as never,
       // Of tests, the host is where they run.
       hostRoot: '',
@@ -110,6 +111,13 @@ describe('the CNI plugin', () => {
     assert.deepEqual(sandboxes, [
       { id: 'c1', pod: 'uid-1', pid: undefined, ips: ['10.9.8.7', 'fd00::7'], netns: `/run/netns/${NETNS}` },
     ]);
+  });
+
+  it('holds nobody whom the runtime holds itself', async () => {
+    await listen(true);
+    refusal = 'it may not';
+    assert.deepEqual(await run('ADD'), { code: 0, said: RESULT });
+    assert.deepEqual([held, sandboxes], [[], []]);
   });
 
   it('fails with the reason of the agent', async () => {
