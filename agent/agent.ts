@@ -40,7 +40,11 @@ export async function startAgent(
   onFailure: (error: Error) => void,
 ): Promise<RunningAgent> {
   await using started = new AsyncDisposableStack();
-  const redirection = new KernelRedirection({ ...config, layout });
+  const redirection = new KernelRedirection({
+    ...config,
+    bpffsMounted: config.kubernetes === undefined ? 'by us' : 'required',
+    layout,
+  });
   started.defer(() => redirection.close());
 
   mkdirSync(dirname(config.zds), { recursive: true, mode: 0o700 });

@@ -35,9 +35,13 @@ export interface AgentConfig {
   readonly logLevel: string;
   /** Remove everything of the instance and exit. */
   readonly cleanup: boolean;
-  /** How long before that, in ms, the node has plain networking and still takes what other nodes send by HBONE. */
-  readonly cleanupPauseMs: number;
+  /** How far: to be asked of all nodes, one step after the other, so that no call between nodes fails (decision 0129). */
+  readonly cleanupStep: CleanupStep;
 }
+
+const CLEANUP_STEPS = ['takes-plaintext', 'plain', 'remove'] as const;
+/** Pods take plaintext; what they dial goes plain too; everything is removed. */
+export type CleanupStep = (typeof CLEANUP_STEPS)[number];
 
 /** How new pods are held by way of the host's network plugins. */
 export interface CniSettings {
@@ -74,7 +78,10 @@ const FLAGS = {
   bpffs: ABSOLUTE,
   guard: { pattern: /^(tcx|clsact)$/, allowed: 'tcx, clsact' },
   'enrol-grace': { pattern: /^(\d{1,6}[smh]|never)$/, allowed: 'never, or a number with s, m or h' },
-  'cleanup-pause': { pattern: /^\d{1,3}s$/, allowed: 'a number of seconds with s' },
+  'cleanup-step': {
+    pattern: new RegExp(`^(${CLEANUP_STEPS.join('|')})$`),
+    allowed: CLEANUP_STEPS.join(', '),
+  },
   'log-level': { pattern: new RegExp(`^(${LOG_LEVELS.join('|')})$`), allowed: LOG_LEVELS.join(', ') },
 } as const;
 
@@ -122,7 +129,7 @@ export function readConfig(
     enrolGraceMs: parseGrace(value('enrol-grace') ?? '10m') ?? 0,
     logLevel: value('log-level') ?? 'info',
     cleanup,
-    cleanupPauseMs: parseGrace(value('cleanup-pause') ?? '0s') ?? 0,
+    cleanupStep: (value('cleanup-step') ?? 'remove') as CleanupStep,
   };
 }
 

@@ -26,19 +26,24 @@ export class KernelRedirection implements RedirectionPort {
     instance: string;
     cgroup: string | undefined;
     bpffs: string | undefined;
+    /** `required` in a container, which cannot mount it for the node. */
+    bpffsMounted: 'required' | 'by us';
     guard: GuardMethod | undefined;
     layout: Layout;
   }) {
-    const { instance, cgroup, bpffs, guard, layout } = options;
+    const { instance, cgroup, bpffs, bpffsMounted, guard, layout } = options;
     this.cgroupPath = cgroup ?? cgroup2Root();
     this.#redirection = Redirection.open({
       instance,
       layout,
       cgroupPath: this.cgroupPath,
+      bpffsMounted,
       ...(bpffs === undefined ? {} : { bpffs }),
       // The veths of the pods end where the agent itself is.
       guard: guard === undefined ? {} : { method: guard },
     });
+    // An agent that is started wants its pods in the mesh: an uninstall that was begun is not gone on with.
+    this.#redirection.stayAll();
   }
 
   get ownSocketsMapFd(): number {

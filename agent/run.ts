@@ -14,6 +14,12 @@ const EXIT_USAGE = 2;
 const LOG_TURN_MS = 10;
 const FORGET_MS = 2_000;
 
+const CLEANED = {
+  'takes-plaintext': 'every pod of the instance takes plaintext',
+  plain: 'every pod of the instance has plain networking',
+  remove: 'removed everything of the instance',
+} as const;
+
 type Log = ReturnType<typeof makeLogger>;
 
 function configOrExit(args: readonly string[]): AgentConfig {
@@ -41,18 +47,19 @@ async function dieOfStart(log: Log, error: unknown, what: string): Promise<never
   return die(log, error, what);
 }
 
-function cleanUp({ instance, bpffs, cleanupPauseMs, cni }: AgentConfig, log: Log): never {
+function cleanUp({ instance, bpffs, cleanupStep, cni }: AgentConfig, log: Log): never {
   try {
     // First, since until then no new pod starts: nobody answers the plugin any more.
     const hadPlugin = cni !== undefined && removeEntry(cni.folders);
-    Redirection.remove(instance, { plainMs: cleanupPauseMs, ...(bpffs !== undefined && { bpffs }) });
+    if (cleanupStep !== 'remove') Redirection.beginRemoval(instance, cleanupStep, bpffs);
+    else Redirection.remove(instance, bpffs === undefined ? {} : { bpffs });
     // The runtime has to have read its list without our entry before the program goes.
     if (hadPlugin) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, FORGET_MS);
-    if (cni !== undefined) removeProgram(cni.folders);
+    if (cni !== undefined && cleanupStep === 'remove') removeProgram(cni.folders);
   } catch (error) {
     die(log, error, 'cannot remove the instance');
   }
-  log.info({ instance }, 'removed everything of the instance');
+  log.info({ instance }, CLEANED[cleanupStep]);
   process.exit(0);
 }
 

@@ -8,13 +8,22 @@
 
 #include "maps.h"
 
-#define OFF_NODE 0 /* no network namespace has this cookie */
+/* No network namespace has these cookies. */
+#define OFF_NODE 0
+#define OFF_INBOUND 0xffffffffffffffffULL /* plaintext is taken by every pod of the node; what they dial is redirected still */
 
 static __always_inline bool is_off(__u64 netns)
 {
 	__u64 node = OFF_NODE;
 
 	return bpf_map_lookup_elem(&switched_off, &netns) || bpf_map_lookup_elem(&switched_off, &node);
+}
+
+static __always_inline bool takes_plaintext(__u64 netns)
+{
+	__u64 inbound = OFF_INBOUND;
+
+	return is_off(netns) || bpf_map_lookup_elem(&switched_off, &inbound);
 }
 
 #endif

@@ -139,7 +139,7 @@ int loam_sk_lookup(struct bpf_sk_lookup *ctx)
 	} else if (is_loopback(key.destination) && ctx->ingress_ifindex == LOOPBACK_IFINDEX) {
 		/* Within the pod. A packet from outside has another interface, whatever its addresses say. */
 		return pass(&key, PASSED_LOOPBACK);
-	} else if (key.destination_port != HBONE_PORT && is_off(self.netns)) {
+	} else if (key.destination_port != HBONE_PORT && takes_plaintext(self.netns)) {
 		/* Others' mTLS is still taken: they do not know, and need not. */
 		return pass(&key, PASSED_OFF);
 	} else if (key.destination_port != HBONE_PORT && is_probe(&key)) {

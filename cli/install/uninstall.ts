@@ -1,37 +1,25 @@
 /**
- * Takes an installation out of a cluster. First the nodes: the agents go, and on each node everything that they put into the kernel,
- * which needs no agent that runs. Only when every node has said that it is clean do the rest go. An upgrade does none of it: an agent
- * that ends, for whatever reason, leaves its pods enrolled.
+ * Takes an installation out of a cluster. First the nodes (clean-nodes.ts). Only when every node has said that it is clean do the rest
+ * go. An upgrade does none of it: an agent that ends, for whatever reason, leaves its pods enrolled.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { V1DaemonSet, V1Node, V1Pod, V1Volume } from '@kubernetes/client-node';
+import type { V1DaemonSet, V1Volume } from '@kubernetes/client-node';
 import type { ApiObject, ClusterApi } from './cluster/api.ts';
 import { collectionPath, objectPath } from './cluster/kinds.ts';
-import { reasonOf } from './cluster/pod-reasons.ts';
+import { cleanNodes, endPods, type NodeOptions } from './clean-nodes.ts';
 import { InstallError } from './errors.ts';
 import { partsOf } from './parts.ts';
 import { CNI_VOLUMES, type CniFolders } from './render/agent.ts';
-import { cleanup, CLEANUP_NAME, CLEANUP_SELECTOR, type CleanupImage } from './render/cleanup.ts';
-import { nameOf, selectorOf, type Component } from './render/manifest.ts';
+import { CLEANUP_NAME, type CleanupImage } from './render/cleanup.ts';
+import { nameOf } from './render/manifest.ts';
 import { WAYPOINT_CLASS } from './render/objects.ts';
 import { ROOT_CONFIG_MAP } from './render/programs.ts';
 import { valuesOf } from './values.ts';
-import { FIELD_MANAGER, isOurs, marked } from './roll-out.ts';
+import { isOurs } from './roll-out.ts';
 
-export interface UninstallOptions {
-  readonly namespace: string;
-  readonly timeoutMs: number;
-  readonly say: (line: string) => void;
-  /** Go on without nodes that are not ready; a reboot frees their kernels. */
-  readonly abandonNodes: boolean;
-  /** How long ztunnels and waypoints may serve what is open. */
-  readonly graceSeconds: number;
-  /** In place of the image of the agents, where that is not known any more or cannot be pulled. */
-  readonly image: string | undefined;
-}
+export type UninstallOptions = NodeOptions;
 
 const LOOK_MS = 500;
-const SAY_MS = 5_000;
 /** Made by the controllers, and useless without them. */
 const SECRETS = ['loam-ca', 'loam-session'];
 const WAYPOINT_KINDS = [
@@ -89,68 +77,6 @@ function cniFoldersOf(volumes: readonly V1Volume[]): CniFolders {
   };
 }
 
-/** Ends the agents, and waits until each node's kernel is clean. */
-async function cleanNodes(api: ClusterApi, image: CleanupImage, options: UninstallOptions): Promise<void> {
-  const { namespace, say } = options;
-  await api.delete(`${collectionPath('apps/v1/DaemonSet', namespace)}/${nameOf('agent')}`);
-  await endPods(api, namespace, 'agent', options);
-  const wanted = cleanup(namespace, image);
-  await api.apply(objectPath(wanted), marked(wanted), FIELD_MANAGER);
-  const began = Date.now();
-  let said = 0;
-  for (;;) {
-    const { clean, unclean } = await nodesBySide(api, options);
-    if (unclean.length === 0) {
-      say(`${clean} of ${clean} nodes are clean: nothing of Loam is in their kernels`);
-      return;
-    }
-    const waited = Date.now() - began;
-    const text = `${clean} of ${clean + unclean.length} nodes are clean; ${unclean.slice(0, 5).join('; ')}`;
-    if (waited > options.timeoutMs)
-      throw new InstallError(
-        'INSTALL_NOT_READY',
-        `${text}. Everything but the agents is still there: mend the nodes and run this again, or give those up that are not ready with ` +
-          '--abandon-nodes (their pods stay redirected until they reboot)',
-      );
-    if (waited - said > SAY_MS) {
-      said = waited;
-      say(`waiting: ${text}`);
-    }
-    await sleep(LOOK_MS);
-  }
-}
-
-/** A node is clean when the clean-up's pod there is ready: it cannot become so before the agent is gone, which holds the pins' lock. */
-async function nodesBySide(
-  api: ClusterApi,
-  { namespace, abandonNodes }: UninstallOptions,
-): Promise<{ clean: number; unclean: string[] }> {
-  const nodes = (await api.list<V1Node>(collectionPath('v1/Node'))).filter(
-    ({ metadata }) => metadata?.labels?.['kubernetes.io/os'] === 'linux',
-  );
-  const labelSelector = Object.entries(CLEANUP_SELECTOR)
-    .map(([key, value]) => `${key}=${value}`)
-    .join();
-  const pods = await api.list<V1Pod>(collectionPath('v1/Pod', namespace), { labelSelector });
-  const unclean: string[] = [];
-  let clean = 0;
-  for (const { metadata, status } of nodes) {
-    const name = metadata?.name ?? '';
-    const ready =
-      status?.conditions?.some(({ type, status: is }) => type === 'Ready' && is === 'True') === true;
-    const pod = pods.find(({ spec }) => spec?.nodeName === name);
-    // What a node that is away said before may be true no more.
-    if (!ready) {
-      if (!abandonNodes) unclean.push(`node ${name} is not ready`);
-      continue;
-    }
-    const reason = pod === undefined ? 'its clean-up is about to be started' : reasonOf(pod);
-    if (reason === undefined) clean += 1;
-    else unclean.push(`node ${name}: ${reason}`);
-  }
-  return { clean, unclean };
-}
-
 async function removeObjects(api: ClusterApi, options: UninstallOptions): Promise<void> {
   const { namespace, say, graceSeconds } = options;
   const parts = await partsOf(api, namespace);
@@ -176,38 +102,6 @@ async function removeObjects(api: ClusterApi, options: UninstallOptions): Promis
   for (const part of cleaning) await api.delete(objectPath(part));
   say(`removed ${parts.length} objects${waypoints === 0 ? '' : ` and ${waypoints} waypoints`}`);
   await removeNamespace(api, options);
-}
-
-/** Waits for the pods of a program to end, within the grace that the user gives them. */
-async function endPods(
-  api: ClusterApi,
-  namespace: string,
-  component: Component,
-  { timeoutMs, graceSeconds, say }: UninstallOptions,
-): Promise<void> {
-  const labelSelector = Object.entries(selectorOf(component))
-    .map(([key, value]) => `${key}=${value}`)
-    .join();
-  const path = collectionPath('v1/Pod', namespace);
-  const deadline = Date.now() + timeoutMs;
-  const told = new Set<string>();
-  for (;;) {
-    const pods = await api.list<ApiObject>(path, { labelSelector });
-    if (pods.length === 0) return;
-    for (const { metadata } of pods) {
-      if (told.has(metadata.uid)) continue;
-      told.add(metadata.uid);
-      await api.delete(`${path}/${metadata.name}`, {
-        gracePeriodSeconds: graceSeconds,
-        preconditions: { uid: metadata.uid },
-      });
-    }
-    if (Date.now() > deadline) {
-      say(`${pods.length} pods of ${nameOf(component)} have not ended yet`);
-      return;
-    }
-    await sleep(LOOK_MS);
-  }
 }
 
 type WithOwners = ApiObject & {

@@ -294,6 +294,8 @@ describe('bpf: life of an instance', () => {
     const instance = newInstanceName();
     const isMounted = () => run('cat /proc/self/mounts').includes(` ${bpffs} bpf `);
     try {
+      fails('BPF_PIN', () => Redirection.open({ instance, bpffs, bpffsMounted: 'required' }));
+      assert.equal(isMounted(), false);
       const redirection = Redirection.open({ instance, bpffs });
       assert.ok(isMounted());
       redirection.close();

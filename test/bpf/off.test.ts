@@ -176,8 +176,51 @@ for (const method of KERNEL_METHODS) {
     });
 
     it('is not left to a removal that is refused, since the instance is in use', () => {
-      assert.throws(() => Redirection.remove(mesh.instance, { plainMs: 1 }), { code: 'BPF_INSTANCE_IN_USE' });
-      assert.equal(switches.read().node, undefined);
+      for (const step of ['takes-plaintext', 'plain'] as const)
+        assert.throws(() => Redirection.beginRemoval(mesh.instance, step), { code: 'BPF_INSTANCE_IN_USE' });
+      assert.throws(() => Redirection.remove(mesh.instance), { code: 'BPF_INSTANCE_IN_USE' });
+      isRedirected(a, 9550);
+    });
+
+    it('comes in two steps to a node that leaves the mesh: what arrives first, then what is dialled; the next agent takes both back', () => {
+      const { instance } = mesh;
+      mesh.redirection.close();
+      Redirection.beginRemoval(instance, 'takes-plaintext');
+      using app = Sock.listen(a.pod.netnsFd, '0.0.0.0', 9560);
+      assert.equal(dial(outsider.netnsFd, a.pod.ip, 9560), 'ok');
+      using accepted = app.accept();
+      assert.equal(accepted?.peer.ip, outsider.ip);
+      using server = Sock.listen(outsider.netnsFd, '0.0.0.0', 9560);
+      assert.equal(dial(a.pod.netnsFd, outsider.ip, 9560), 'ok');
+      using captured = a.listeners.outbound.accept();
+      assert.ok(captured, 'what it dials is redirected');
+      assert.equal(server.accept(0), undefined);
+
+      Redirection.beginRemoval(instance, 'plain');
+      isPlain(a.pod, 9561);
+      isPlain(b.pod, 9562);
+      assert.equal(dial(outsider.netnsFd, a.pod.ip, 15008), 'ok');
+      using tunnel = a.listeners.hbone.accept();
+      assert.ok(tunnel, 'HBONE is taken');
+      assert.equal(switches.read().node, undefined, 'nobody ran loam off');
+
+      mesh.redirection = Redirection.open({ instance, guard: { hostNetnsFd: lab.hostNetnsFd, method } });
+      assert.deepEqual(mesh.redirection.verify(), []);
+      mesh.redirection.stayAll();
+      isRedirected(a, 9563);
+    });
+
+    it('stays switched off for who switched it off, whatever an uninstall began', () => {
+      switches.turnOff('node');
+      mesh.redirection.close();
+      Redirection.beginRemoval(mesh.instance, 'plain');
+      mesh.redirection = Redirection.open({
+        instance: mesh.instance,
+        guard: { hostNetnsFd: lab.hostNetnsFd, method },
+      });
+      mesh.redirection.stayAll();
+      assert.ok(mesh.redirection.switchedOff().node);
+      isPlain(a.pod, 9570);
     });
 
     it('forgets a pod with its enrolment', () => {

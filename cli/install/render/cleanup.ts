@@ -17,14 +17,16 @@ export interface CleanupImage {
 /** A pod that is ready is a node that is clean, so the pods stay until they are told to go. */
 const STAY = 'setInterval(() => {}, 2 ** 30)';
 
-/** Nodes begin within so long of each other, unless one is very busy; until its own is over, each takes what others still send by HBONE. */
-const PAUSE = '10s';
+/** The agent's `--cleanup-step`. */
+export type CleanupStep = 'takes-plaintext' | 'plain' | 'remove';
+/** Says of a pod which step it took. */
+export const STEP_LABEL = 'loam.dev/cleanup-step';
 
 /**
- * On every node, takes everything out of the kernel that the agent there put into it. It is refused while an agent runs there, and
- * needs none: pins in the BPF file system are all that it works on.
+ * On every node, takes everything out of the kernel that the agent there put into it, or prepares that. It is refused while an agent
+ * runs there, and needs none: pins in the BPF file system are all that it works on.
  */
-export function cleanup(namespace: string, from: CleanupImage): Manifest & V1DaemonSet {
+export function cleanup(namespace: string, from: CleanupImage, step: CleanupStep): Manifest & V1DaemonSet {
   const { image, imagePullPolicy } = from;
   const labels = { ...CLEANUP_SELECTOR, ...PART_OF };
   return {
@@ -36,7 +38,7 @@ export function cleanup(namespace: string, from: CleanupImage): Manifest & V1Dae
       // All nodes at once: a pod without the mesh cannot call one that wants mutual TLS.
       updateStrategy: { type: 'RollingUpdate', rollingUpdate: { maxSurge: 0, maxUnavailable: '100%' } },
       template: {
-        metadata: { labels: { ...labels, 'loam.dev/dataplane-mode': 'none' } },
+        metadata: { labels: { ...labels, [STEP_LABEL]: step, 'loam.dev/dataplane-mode': 'none' } },
         spec: {
           automountServiceAccountToken: false,
           priorityClassName: 'system-node-critical',
@@ -56,7 +58,7 @@ export function cleanup(namespace: string, from: CleanupImage): Manifest & V1Dae
                 '--cleanup',
                 ...flags({
                   instance: AGENT_INSTANCE,
-                  'cleanup-pause': PAUSE,
+                  'cleanup-step': step,
                   ...cniFlags(from.cni),
                 }),
               ],

@@ -14,6 +14,8 @@ import { DEFAULT_BPFFS, openPinned, SHAPE } from './pins.ts';
 
 /** The key that stands for the whole node: OFF_NODE in bpf/off.h. */
 const NODE_KEY = 0n;
+/** The key that lets plaintext in to all pods of the node: OFF_INBOUND in bpf/off.h. */
+const INBOUND_KEY = 0xffff_ffff_ffff_ffffn;
 /** In the place of a time: the agent's own switch, of a pod that is on its way out of the mesh. Nobody is told of it as off. */
 const LEAVING = 0n;
 
@@ -40,7 +42,7 @@ export function readSwitches(map: BpfMap): SwitchedOff {
     if (value === undefined) continue;
     const since = new Date(Number(value.readBigUInt64LE(0)));
     const cookie = key.readBigUInt64LE(0);
-    if (isLeaving(value)) continue;
+    if (isLeaving(value) || cookie === INBOUND_KEY) continue;
     if (cookie === NODE_KEY) node = since;
     else pods.set(cookie, since);
   }
@@ -58,6 +60,16 @@ export function beginLeaving(map: BpfMap, cookie: bigint): void {
 /** Takes that back, and nothing that `loam off` did. */
 export function endLeaving(map: BpfMap, cookie: bigint): void {
   if (isLeaving(map.get(cookieKey(cookie)))) map.delete(cookieKey(cookie));
+}
+
+/** Whether a switch of this key stands for no pod. */
+export function isOfNode(key: bigint): boolean {
+  return key === NODE_KEY || key === INBOUND_KEY;
+}
+
+/** Takes back what {@link OffSwitches.beginNodeLeaving} did, and nothing that `loam off` did. */
+export function endNodeLeaving(map: BpfMap): void {
+  for (const key of [NODE_KEY, INBOUND_KEY]) endLeaving(map, key);
 }
 
 /** Whether a pod is on its way out by the value of its switch. */
@@ -120,6 +132,16 @@ export class OffSwitches implements Disposable {
     if (!isLeaving(this.#switches.get(key))) return false;
     this.#switches.set(key, value);
     return true;
+  }
+
+  /**
+   * The node leaves the mesh for good, in two steps so that no call between nodes fails on the way. First its pods take plaintext,
+   * whatever policy says. When those of all nodes do, what they dial goes plain; HBONE of others is still taken. The next agent that
+   * starts takes both back.
+   */
+  beginNodeLeaving(step: 'takes-plaintext' | 'plain'): void {
+    beginLeaving(this.#switches, INBOUND_KEY);
+    if (step === 'plain') beginLeaving(this.#switches, NODE_KEY);
   }
 
   /** Back into the mesh. @returns false when it was not off */

@@ -62,6 +62,15 @@ export function openPinned(path: string): number | undefined {
   throw new BpfError('BPF_PIN', `${path} cannot be opened: ${errnoName(errno)}`, { errno });
 }
 
+/** @throws BpfError BPF_PIN where the BPF file system is not mounted */
+function requireBpffs(bpffs: string): void {
+  if (isBpffs(bpffs)) return;
+  throw new BpfError(
+    'BPF_PIN',
+    `${bpffs} is no BPF file system; mount it on the node (mount -t bpf bpf ${bpffs}), as systemd does by itself`,
+  );
+}
+
 /** The pins of one instance, with the lock that keeps a second process away. */
 export class PinFolder {
   readonly #bpffs: string;
@@ -77,11 +86,13 @@ export class PinFolder {
   /**
    * Opens (and makes) the folder and takes its lock, which ends with the process however that ends.
    *
-   * @throws BpfError BPF_INSTANCE_IN_USE
+   * @param mounted what is pinned in a file system that this process mounts for itself, in a container, ends with it
+   * @throws BpfError BPF_INSTANCE_IN_USE; BPF_PIN
    */
-  static open(instance: string, bpffs: string): PinFolder {
+  static open(instance: string, bpffs: string, mounted: 'required' | 'by us' = 'by us'): PinFolder {
     checkInstance(instance);
-    ensureBpffs(bpffs);
+    if (mounted === 'required') requireBpffs(bpffs);
+    else ensureBpffs(bpffs);
     const root = join(bpffs, 'loam', instance);
     return new PinFolder(bpffs, root, takeLock(root));
   }

@@ -29,7 +29,7 @@ import {
   replaceProgram,
   type LinkInfo,
 } from './link.ts';
-import { beginLeaving, endLeaving, isLeaving } from './off-switches.ts';
+import { beginLeaving, endLeaving, isLeaving, isOfNode } from './off-switches.ts';
 import { checkPod } from './pod-check.ts';
 import type { PinFolder } from './pins.ts';
 import { PodEntries } from './pod-entries.ts';
@@ -50,8 +50,6 @@ export const DEFAULT_CAP = 512;
 /** A link of our own whose pin somebody removed is freed by the kernel a moment later: RCU, then a work queue. */
 const DYING_MS = 200;
 const DYING_STEP_MS = 5;
-/** Of a map about pods, the key that stands for the whole node: bpf/off.h. */
-const OFF_NODE = 0n;
 const ROLES = Object.keys(LISTENER_ROLES) as ListenerRole[];
 
 /** A pod to enrol. Descriptors stay the caller's. */
@@ -365,7 +363,7 @@ export class PodStore {
         .ofFamily(family)
         .flatMap((map) => map.keys().map((key) => key.readBigUInt64LE(0)))
         // Only there it means something; elsewhere nobody of ours wrote it.
-        .filter((cookie) => family !== 'switched_off' || cookie !== OFF_NODE),
+        .filter((cookie) => family !== 'switched_off' || !isOfNode(cookie)),
     );
     const routed = this.#maps.map('routes').keys().map(cookieOfRoute);
     const strays = [...named, ...routed].filter((cookie) => !enrolled.has(cookie));

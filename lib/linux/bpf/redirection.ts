@@ -13,12 +13,11 @@ import { currentLayout, type Layout } from './instance-layout.ts';
 import { InstanceMaps, type Fill } from './instance-maps.ts';
 import { cookieKey, encodeKubelet, type Counter, type Kubelet, type ListenerRole } from './layout.ts';
 import { allLinks, attach, attachedPrograms, detach, linkInfo, replaceProgram } from './link.ts';
-import { OffSwitches, readSwitches, type SwitchedOff } from './off-switches.ts';
+import { endNodeLeaving, OffSwitches, readSwitches, type SwitchedOff } from './off-switches.ts';
 import { checkMaps, dropSuperseded, fillFrom, supersededMaps } from './map-versions.ts';
 import { loadObject, programOf, type LoadedObject, type ObjectFile } from './object.ts';
 import { DEFAULT_BPFFS, PinFolder, SHAPE } from './pins.ts';
 import { unrouteSources } from './pod-sources.ts';
-import { pause } from './quiesce.ts';
 import { PodPrograms } from './pod-programs.ts';
 import { PodStore, type EnrolledPod, type PodHandle, type PodRequest } from './pod-store.ts';
 
@@ -39,8 +38,10 @@ export interface OpenOptions {
   readonly instance: string;
   /** The cgroup v2 folder to attach at; by default the topmost that this process sees. */
   readonly cgroupPath?: string;
-  /** Mount point of the BPF file system, by default /sys/fs/bpf; mounted when missing. */
+  /** Mount point of the BPF file system, by default /sys/fs/bpf. */
   readonly bpffs?: string;
+  /** Where it is missing: `required` refuses it, else it is mounted. */
+  readonly bpffsMounted?: 'required' | 'by us';
   /** Where the pods' veths end, and how the guards are attached there; see {@link GuardStore}. */
   readonly guard?: { readonly hostNetnsFd?: number; readonly method?: GuardMethod };
   /** The objects and what they agree on with user space; those of this version by default. */
@@ -97,7 +98,7 @@ export class Redirection {
   static open(options: OpenOptions): Redirection {
     const cgroupPath = options.cgroupPath ?? cgroup2Root();
     const layout = options.layout ?? currentLayout();
-    const pins = PinFolder.open(options.instance, options.bpffs ?? DEFAULT_BPFFS);
+    const pins = PinFolder.open(options.instance, options.bpffs ?? DEFAULT_BPFFS, options.bpffsMounted);
     let maps: InstanceMaps | undefined;
     let guards: GuardStore | undefined;
     try {
@@ -256,6 +257,11 @@ export class Redirection {
     this.#pods.setProbePorts(pod.cookie, ports);
   }
 
+  /** Takes back what a removal did that was begun and not ended, so that its pods are in the mesh again. */
+  stayAll(): void {
+    endNodeLeaving(this.#maps.map('switched_off'));
+  }
+
   /** What `loam off` switched off: read from the kernel, whoever wrote it. */
   switchedOff(): SwitchedOff {
     return readSwitches(this.#maps.map('switched_off'));
@@ -286,21 +292,33 @@ export class Redirection {
   }
 
   /**
-   * Detaches and removes everything of an instance, whatever its last process left, of any version.
+   * Prepares a removal: see {@link OffSwitches.beginNodeLeaving}. Nothing happens where nothing is in force, or only what an
+   * interrupted removal left.
    *
-   * @param options `plainMs`: for so long before that, its pods have plain networking and still take what others send by HBONE;
-   *   this thread waits
    * @throws BpfError BPF_INSTANCE_IN_USE while a live process has it
    */
-  static remove(
-    instance: string,
-    options: { readonly bpffs?: string; readonly plainMs?: number } = {},
-  ): void {
+  static beginRemoval(instance: string, step: 'takes-plaintext' | 'plain', bpffs = DEFAULT_BPFFS): void {
+    if (!PinFolder.exists(instance, bpffs)) return;
+    const pins = PinFolder.open(instance, bpffs);
+    try {
+      using switches = OffSwitches.open(instance, bpffs);
+      switches?.beginNodeLeaving(step);
+    } catch (error) {
+      if (!(error instanceof BpfError && error.code === 'BPF_LAYOUT')) throw error;
+    } finally {
+      pins.close();
+    }
+  }
+
+  /**
+   * Detaches and removes everything of an instance, whatever its last process left, of any version.
+   *
+   * @throws BpfError BPF_INSTANCE_IN_USE while a live process has it
+   */
+  static remove(instance: string, options: { readonly bpffs?: string } = {}): void {
     const bpffs = options.bpffs ?? DEFAULT_BPFFS;
     if (!PinFolder.exists(instance, bpffs)) return;
     const pins = PinFolder.open(instance, bpffs);
-    const { plainMs = 0 } = options;
-    if (plainMs > 0 && turnNodeOff(instance, bpffs)) pause(plainMs);
     for (const shape of pins.shapes()) {
       const end = (kind: 'links' | 'pods', name: string): void => {
         const fd = pins.get(kind, name, shape);
@@ -334,18 +352,6 @@ export class Redirection {
         return problem === undefined ? [] : [{ subject: hook, problem }];
       }),
     );
-  }
-}
-
-/** @returns false when there is no switch: nothing is in force, or only what an interrupted removal left */
-function turnNodeOff(instance: string, bpffs: string): boolean {
-  try {
-    using switches = OffSwitches.open(instance, bpffs);
-    switches?.turnOff('node');
-    return switches !== undefined;
-  } catch (error) {
-    if (error instanceof BpfError && error.code === 'BPF_LAYOUT') return false;
-    throw error;
   }
 }
 

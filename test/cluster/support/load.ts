@@ -58,20 +58,38 @@ export class Load {
    * Begins in a pod.
    *
    * @param host name or address of the server
-   * @param options streams that stay open; new connections at a time, and the pause of each before its next, in ms
+   * @param options streams that stay open; new connections at a time, and the pause of each before its next, in ms; how many
+   *   connections it makes, for {@link enough}: without end, unless given
    */
   static async start(
     cluster: TestCluster,
     pod: TestPod,
     host: string,
-    options: { readonly streams?: number; readonly workers?: number; readonly pauseMs?: number } = {},
+    options: {
+      readonly streams?: number;
+      readonly workers?: number;
+      readonly pauseMs?: number;
+      readonly connections?: number;
+    } = {},
   ): Promise<Load> {
-    const { streams = 20, workers = 2, pauseMs = 20 } = options;
-    const args = [host, ECHO_PORT, streams, workers, pauseMs].map(String);
+    const { streams = 20, workers = 2, pauseMs = 20, connections } = options;
+    const args = [
+      host,
+      ECHO_PORT,
+      streams,
+      workers,
+      pauseMs,
+      ...(connections === undefined ? [] : [connections]),
+    ].map(String);
     const load = new Load(cluster, cluster.startInPod(pod, script(APP, 'client', ...args)));
     const begun = streams > 0 ? '"open"' : '"started"';
     await cluster.until(`the load on ${host} runs`, () => load.#out.includes(begun));
     return load;
+  }
+
+  /** Waits until it has made as many connections as it was told to. */
+  enough(): Promise<void> {
+    return this.#cluster.until('the load has made its connections', () => this.#out.includes('"enough"'));
   }
 
   /** Ends it in good order. @returns what it counted */

@@ -22,7 +22,7 @@ describe('agent configuration', () => {
       enrolGraceMs: 600_000,
       logLevel: 'debug',
       cleanup: false,
-      cleanupPauseMs: 0,
+      cleanupStep: 'remove',
     });
   });
 
