@@ -3,7 +3,12 @@
  * it is told, and from one pod's change at the API server to its receipt by every node. The API server is a stand-in (cluster.ts)
  * over real HTTPS, the nodes are light clients (nodes.ts) over real TLS. The controller is the built one (dist/) where there is one.
  *
- * `node bench/kubernetes/controller.ts [services] [pods] [nodes] [changes]`, by default 10,000, 20,000, 100 and 200
+ * Everything shares one machine, and the clients stand for a hundred others. So beside each time stands the processor time that
+ * the controller took meanwhile (of all its threads, and of its main thread alone, which is what others wait for), and what the
+ * stand-ins took: on a machine that is short of processors a time says how long they waited for each other.
+ *
+ * `node bench/kubernetes/controller.ts [services] [pods] [nodes] [changes]`, by default 10,000, 20,000, 100 and 200;
+ * `BENCH_LOG=FILE` keeps the controller's log, `BENCH_PROFILE=FOLDER` has it write a processor profile there.
  */
 import { type ChildProcess, fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -19,7 +24,8 @@ import type { KubeAccess } from '../../lib/kubernetes/access.ts';
 import type { Connect, Told } from './nodes.ts';
 
 const [services = 10_000, pods = 20_000, nodes = 100, changes = 200] = process.argv.slice(2).map(Number);
-const NODE_PROCESSES = 2;
+/** The first node has one of its own. */
+const NODE_PROCESSES = 4;
 /** Between two changes. */
 const PACE_MS = 100;
 const GIVE_UP_MS = 600_000;
@@ -29,6 +35,9 @@ const dir = await mkdtemp(join(tmpdir(), 'loam-bench-'));
 const status = join(dir, 'controller.sock');
 const started: ChildProcess[] = [];
 const told: Told[] = [];
+const nodeProcesses: ChildProcess[] = [];
+/** By what was done meanwhile. */
+const spentOn: Record<string, Spent> = {};
 process.on('exit', () => started.forEach((child) => child.kill()));
 
 const cluster = start('cluster.ts', [String(services), String(pods)]);
@@ -36,8 +45,11 @@ const { access } = await answer<{ access: KubeAccess }>(cluster);
 const port = await freePort();
 const began = performance.now();
 const controller = startController(access, port);
+const cpu = stopwatch();
+cpu.start();
 await until('the controller to be ready', async () => (await get('/healthz/ready')) !== undefined);
 const readyMs = performance.now() - began;
+spentOn.start = cpu.stop();
 const rssReady = rssMb();
 cluster.send('root');
 const { root: rootPem } = await answer<{ root: string }>(cluster);
@@ -59,10 +71,16 @@ for (const [g, group] of groups.entries()) {
     nodes: group,
     addresses: services + pods,
   };
+  nodeProcesses.push(child);
+  cpu.start();
   child.send(order);
-  if (g === 0) await until('the first node to be complete', () => complete().length === 1);
+  if (g !== 0) continue;
+  await until('the first node to be complete', () => complete().length === 1);
+  spentOn.firstAlone = cpu.stop();
+  cpu.start();
 }
 await until('all nodes to be complete', () => complete().length === nodes);
+spentOn.othersTogether = cpu.stop();
 const rssAll = rssMb();
 await sleep(SETTLE_MS);
 const rssSettled = rssMb();
@@ -71,7 +89,7 @@ const changed = new Map<string, number>();
 cluster.on('message', ({ changed: version, atMs }: { changed: string; atMs: number }) =>
   changed.set(version, atMs),
 );
-const cpuBefore = cpuMs();
+cpu.start();
 for (let i = 0; i < changes; i += 1) {
   cluster.send('change');
   await sleep(PACE_MS);
@@ -83,7 +101,7 @@ await until(
   'all nodes to have the last change',
   () => receipts().filter(({ version }) => version === last).length === nodes,
 );
-const cpuOfChanges = cpuMs() - cpuBefore;
+spentOn.changes = cpu.stop();
 const byChange = Map.groupBy(receipts(), ({ version }) => version);
 const latencies = receipts().map(({ version, atMs }) => atMs - (changed.get(version) ?? NaN));
 const atAll = [...byChange].map(
@@ -104,7 +122,8 @@ console.log(
     changeAtANodeMs: spread(latencies),
     changeAtAllNodesMs: spread(atAll),
     receipts: latencies.length,
-    cpuOfAChangeMs: Math.round(cpuOfChanges / changes),
+    snapshotMb: Math.round((first?.bytes ?? NaN) / 2 ** 20),
+    cpuMs: spentOn,
     rssMb: {
       ready: rssReady,
       allConnected: rssAll,
@@ -115,7 +134,9 @@ console.log(
     },
   }),
 );
+const controllerEnded = once(controller, 'exit');
 for (const child of started) child.kill();
+await controllerEnded;
 await rm(dir, { recursive: true });
 process.exit();
 
@@ -129,9 +150,11 @@ function startController({ server, caFile }: KubeAccess, listen: number): ChildP
   const at = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url));
   const built = at('dist/controller/main.js');
   const main = existsSync(built) ? built : at('controller/main.ts');
+  const profile = process.env['BENCH_PROFILE'];
   const child = spawn(
     process.execPath,
     [
+      ...(profile === undefined ? [] : ['--cpu-prof', '--cpu-prof-dir', profile]),
       ...['--disable-sigusr1', '--enable-source-maps', main],
       ...['--listen', `127.0.0.1:${listen}`, '--status', status, '--namespace', 'loam-system'],
       ...['--kubernetes-api', server, '--kubernetes-account', dirname(caFile)],
@@ -202,9 +225,40 @@ function statusField(name: string): number {
   return Math.round(Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(text)?.[1]) / 1024);
 }
 
-/** Processor time of the controller; of /proc/PID/stat, where a tick is a hundredth of a second. */
-function cpuMs(): number {
-  const stat = readFileSync(`/proc/${controller.pid}/stat`, 'utf8');
+/** Milliseconds of processor time. */
+interface Spent {
+  readonly controller: number;
+  readonly mainThread: number;
+  readonly apiServer: number;
+  readonly nodes: number;
+}
+
+/** The processor time from `start` to `stop`. */
+function stopwatch(): { start: () => void; stop: () => Spent } {
+  const taken = (): Spent => ({
+    controller: cpuMs(`${controller.pid}`),
+    mainThread: cpuMs(`${controller.pid}/task/${controller.pid}`),
+    apiServer: cpuMs(`${cluster.pid}`),
+    nodes: nodeProcesses.reduce((sum, { pid }) => sum + cpuMs(`${pid}`), 0),
+  });
+  let before = taken();
+  return {
+    start: () => (before = taken()),
+    stop: () => {
+      const now = taken();
+      return {
+        controller: now.controller - before.controller,
+        mainThread: now.mainThread - before.mainThread,
+        apiServer: now.apiServer - before.apiServer,
+        nodes: now.nodes - before.nodes,
+      };
+    },
+  };
+}
+
+/** Of /proc/PID/stat or that of a thread, where a tick is a hundredth of a second. */
+function cpuMs(task: string): number {
+  const stat = readFileSync(`/proc/${task}/stat`, 'utf8');
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return (Number(fields[11]) + Number(fields[12])) * 10;
 }

@@ -1,15 +1,14 @@
 /**
  * Some nodes of a large cluster, for bench/kubernetes/controller.ts: each follows the controller by delta xDS on a connection of its
- * own, as a ztunnel does, and keeps nothing but counts.
+ * own, as a ztunnel does. They share the machine's processors with the controller and stand for a hundred other machines, so they do
+ * as little as possible: bare HTTP/2, and of a message they read only how many resources it has.
  */
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
-import { type ClientDuplexStream, Client, credentials, Metadata } from '@grpc/grpc-js';
+import { connect } from 'node:http2';
+import { create, toBinary } from '@bufbuild/protobuf';
 import {
   type DeltaDiscoveryRequest,
   DeltaDiscoveryRequestSchema,
-  DeltaDiscoveryResponseSchema,
 } from '../../proto/gen/envoy/discovery_pb.js';
-import { AddressSchema } from '../../proto/gen/istio/workload/workload_pb.js';
 import { DELTA_ADS_PATH } from '../../lib/mesh/xds/delta-service.ts';
 import { ADDRESS_TYPE, AUTHORIZATION_TYPE, EGRESS_TYPE } from '../../controller/xds/snapshot.ts';
 import { nodeToken } from './stand-in.ts';
@@ -25,7 +24,7 @@ export interface Connect {
 
 /** What this process tells. Times are milliseconds since the epoch. */
 export type Told =
-  | { readonly told: 'complete'; readonly node: string; readonly tookMs: number }
+  | { readonly told: 'complete'; readonly node: string; readonly tookMs: number; readonly bytes: number }
   | { readonly told: 'change'; readonly node: string; readonly version: string; readonly atMs: number }
   | { readonly told: 'ended'; readonly node: string; readonly reason: string };
 
@@ -33,9 +32,10 @@ export type Told =
 const SMALL_BYTES = 64 * 1024;
 const TYPES = [ADDRESS_TYPE, AUTHORIZATION_TYPE, EGRESS_TYPE];
 const RETRY_MS = 300;
-const MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
-
-type Stream = ClientDuplexStream<DeltaDiscoveryRequest, Buffer>;
+/** Of a gRPC message: whether it is compressed, and its length. */
+const PREFIX_BYTES = 5;
+/** The label of a pod that cluster.ts changed. */
+const CHANGED = /changed-\d+/g;
 
 process.on('message', (order: Connect) => {
   for (const node of order.nodes) follow(node, order);
@@ -53,51 +53,78 @@ function nowMs(): number {
 /** The controller lets only so many of one address ask whose their tokens are at once: whoever is one too many comes again. */
 function follow(node: string, order: Connect): void {
   const { address, rootPem, addresses } = order;
-  const metadata = new Metadata();
-  metadata.set('authorization', `Bearer ${nodeToken(node)}`);
-  const client = new Client(address, credentials.createSsl(Buffer.from(rootPem)), {
-    'grpc.use_local_subchannel_pool': 1,
-    'grpc.ssl_target_name_override': 'loam-controller.loam-system.svc',
-    'grpc.enable_http_proxy': 0,
-    'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
-  });
   const began = performance.now();
   let has = 0;
-  const stream: Stream = client.makeBidiStreamRequest(
-    DELTA_ADS_PATH,
-    (request: DeltaDiscoveryRequest) => Buffer.from(toBinary(DeltaDiscoveryRequestSchema, request)),
-    (bytes: Buffer) => bytes,
-    metadata,
-  );
-  stream.on('error', (error: Error) => {
-    if (has > 0) tell({ told: 'ended', node, reason: error.message });
-    else setTimeout(() => follow(node, order), RETRY_MS);
-    client.close();
+  let received = 0;
+  let isOver = false;
+  const session = connect(`https://${address}`, {
+    ca: rootPem,
+    servername: 'loam-controller.loam-system.svc',
   });
+  const ended = (reason: string): void => {
+    if (isOver) return;
+    isOver = true;
+    session.destroy();
+    if (has > 0) tell({ told: 'ended', node, reason });
+    else setTimeout(() => follow(node, order), RETRY_MS);
+  };
+  session.on('error', (error: Error) => ended(error.message));
+  session.on('close', () => ended('the connection was closed'));
+  const stream = session.request({
+    ':method': 'POST',
+    ':path': DELTA_ADS_PATH,
+    'content-type': 'application/grpc',
+    te: 'trailers',
+    authorization: `Bearer ${nodeToken(node)}`,
+  });
+  const ask = (request: Partial<DeltaDiscoveryRequest>): void => {
+    const { $typeName: _, ...fields } = request as DeltaDiscoveryRequest;
+    stream.write(framed(toBinary(DeltaDiscoveryRequestSchema, create(DeltaDiscoveryRequestSchema, fields))));
+  };
+  stream.on('error', (error: Error) => ended(error.message));
+  stream.on('trailers', (trailers) => ended(`grpc-status ${String(trailers['grpc-status'])}`));
+  stream.on('close', () => ended('the stream was closed'));
   for (const typeUrl of TYPES)
-    stream.write(create(DeltaDiscoveryRequestSchema, { typeUrl, node: { id: `ztunnel~${node}` } }));
-  stream.on('data', (bytes: Buffer) => {
+    ask({ typeUrl, node: { $typeName: 'envoy.config.core.v3.Node', id: `ztunnel~${node}` } as never });
+  const take = (message: Buffer): void => {
     const atMs = nowMs();
-    const { typeUrl, nonce, resources } = outline(bytes);
-    stream.write(create(DeltaDiscoveryRequestSchema, { typeUrl, responseNonce: nonce }));
+    received += message.length;
+    const { typeUrl, nonce, resources } = outline(message);
+    ask({ typeUrl, responseNonce: nonce });
     if (typeUrl !== ADDRESS_TYPE) return;
     const wasComplete = has >= addresses;
     has += resources;
-    if (!wasComplete && has >= addresses) tell({ told: 'complete', node, tookMs: performance.now() - began });
-    if (wasComplete && bytes.length < SMALL_BYTES)
-      for (const version of versionsIn(bytes)) tell({ told: 'change', node, version, atMs });
+    if (!wasComplete && has >= addresses)
+      tell({ told: 'complete', node, tookMs: performance.now() - began, bytes: received });
+    if (wasComplete && message.length < SMALL_BYTES)
+      for (const [version] of message.toString('latin1').matchAll(CHANGED))
+        tell({ told: 'change', node, version, atMs });
+  };
+  let parts: Buffer[] = [];
+  let waiting = 0;
+  stream.on('data', (chunk: Buffer) => {
+    parts.push(chunk);
+    waiting += chunk.length;
+    for (;;) {
+      if (waiting < PREFIX_BYTES) return;
+      if ((parts[0]?.length ?? 0) < PREFIX_BYTES) parts = [Buffer.concat(parts)];
+      const length = PREFIX_BYTES + (parts[0]?.readUInt32BE(1) ?? 0);
+      if (waiting < length) return;
+      const all = parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts);
+      parts = all.length > length ? [all.subarray(length)] : [];
+      waiting = all.length - length;
+      take(all.subarray(PREFIX_BYTES, length));
+    }
   });
 }
 
-/** The versions (label of the pod) of the workloads in a response. */
-function versionsIn(bytes: Buffer): string[] {
-  return fromBinary(DeltaDiscoveryResponseSchema, bytes).resources.flatMap(({ resource }) => {
-    const { type } = fromBinary(AddressSchema, resource?.value ?? new Uint8Array());
-    return type.case === 'workload' ? [type.value.canonicalRevision] : [];
-  });
+function framed(message: Uint8Array): Buffer {
+  const prefix = Buffer.alloc(PREFIX_BYTES);
+  prefix.writeUInt32BE(message.length, 1);
+  return Buffer.concat([prefix, message]);
 }
 
-/** Type, nonce and number of resources of a DeltaDiscoveryResponse, without reading those: a hundred nodes share few processors. */
+/** Type, nonce and number of resources of a DeltaDiscoveryResponse, without reading those. */
 function outline(bytes: Buffer): { typeUrl: string; nonce: string; resources: number } {
   const found = { typeUrl: '', nonce: '', resources: 0 };
   let at = 0;

@@ -36,6 +36,7 @@ export interface Values {
   readonly ztunnel: {
     readonly maxSurge: number | string;
     readonly terminationGracePeriodSeconds: number;
+    readonly onDemand: boolean;
     readonly resources: Resources;
   };
 }

@@ -59,6 +59,8 @@ export interface CompiledMesh {
   /** Who may call what, by node. */
   readonly egress: EgressPlan;
   readonly outcomes: ReadonlyMap<string, Outcome>;
+  /** One of the outcomes, without making all of them. */
+  readonly outcomeOf: (key: string) => Outcome | undefined;
   /** By node: the identities (SPIFFE URIs) of the mesh pods that run there. Never that of a waypoint. */
   readonly identities: ReadonlyMap<string, ReadonlySet<string>>;
   /** By Gateway: the identity of its waypoint. */
@@ -178,6 +180,7 @@ export function buildMesh(input: CompileInput, memos: Memos): Build {
     waypoints: waypoints.resources,
     served: waypoints.served,
     egress: plan,
+    outcomeOf: (key) => outcomes.of(key),
     get outcomes() {
       return outcomes.all();
     },

@@ -53,6 +53,12 @@ export class Outcomes {
     this.#notes.delete(objectKey(refOf(object)));
   }
 
+  /** By objectKey: of one object alone, where there are many. */
+  of(key: string): Outcome | undefined {
+    const notes = this.#notes.get(key);
+    return notes === undefined ? undefined : merge(notes);
+  }
+
   /** By objectKey. Merged when somebody asks: most compilations are over before anybody does. */
   all(): ReadonlyMap<string, Outcome> {
     this.#merged ??= new Map([...this.#notes].map(([key, notes]) => [key, merge(notes)]));

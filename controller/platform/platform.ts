@@ -2,7 +2,7 @@ import type { Authenticator } from '../auth/authenticator.ts';
 import type { Authority } from '../ca/root.ts';
 import type { AssignmentsFeed } from '../sources/assignments.ts';
 import type { Source, SourceGate } from '../sources/source.ts';
-import type { StatusReport } from '../status/report.ts';
+import type { ReportOf } from '../status/report.ts';
 
 /** What the controller has from its surroundings: a directory of one machine, or a Kubernetes cluster. */
 export interface Platform {
@@ -25,9 +25,9 @@ export interface Platform {
   /**
    * Begins what is to be done beside serving, by one of all controllers.
    *
-   * @param report what became of every object
+   * @param report what became of every object of some kinds
    */
-  begin(report: () => StatusReport): void;
+  begin(report: ReportOf): void;
   /** Ends what `begin` began. */
   end(): Promise<void>;
   /** After everything else of it was closed. */

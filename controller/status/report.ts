@@ -1,7 +1,11 @@
+import type { Kind } from '../model/meta.ts';
 import { type ObjectRef, objectKey, refOf } from '../model/objects.ts';
 import type { Condition, Outcome } from '../compile/outcomes.ts';
-import type { ObjectSet, Problem, SourceGate } from '../sources/source.ts';
+import type { AcceptedObject, ObjectSet, Problem, SourceGate } from '../sources/source.ts';
 import type { GatewayReport, NodeReport, Refusals } from './clients.ts';
+
+/** Tells what became of every object of some kinds. */
+export type ReportOf = (kinds: readonly Kind[]) => readonly ObjectReport[];
 
 /** One object in `GET /v1/status`. */
 export interface ObjectReport {
@@ -57,6 +61,15 @@ export interface StatusReport {
   readonly warnings: readonly WarningReport[];
   readonly nodes: readonly NodeReport[];
   readonly gateways: readonly GatewayReport[];
+}
+
+/** The part of a source's objects, and of what is wrong with them, that is of some kinds. */
+export function ofKinds(set: ObjectSet, kinds: readonly Kind[]): ObjectSet {
+  const wanted = new Set<string>(kinds);
+  const objects = new Map<string, AcceptedObject>();
+  for (const [key, accepted] of set.objects) if (wanted.has(accepted.object.kind)) objects.set(key, accepted);
+  const problems = set.problems.filter(({ object }) => object !== undefined && wanted.has(object.kind));
+  return { ...set, objects, problems };
 }
 
 /** Everything that is known of each object: those in force, and those whose manifest was not accepted. */

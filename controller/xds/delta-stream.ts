@@ -111,9 +111,11 @@ export class DeltaStream {
   /**
    * Takes in a request; `flush` sends what follows from it.
    *
+   * @returns whether it did nothing but answer the response that was on its way: what follows is the rest of what the client is
+   * owed anyway, and not to be looked for
    * @throws Error when the request is against the protocol or beyond the limits; the stream must end then
    */
-  receive(request: DeltaDiscoveryRequest): void {
+  receive(request: DeltaDiscoveryRequest): boolean {
     const typeUrl = this.#typeOf(request.typeUrl);
     let state = this.#types.get(typeUrl);
     if (state === undefined) {
@@ -126,12 +128,14 @@ export class DeltaStream {
       };
       this.#types.set(typeUrl, state);
     }
-    if (request.responseNonce !== '') answer(state, request);
+    const { resourceNamesSubscribe, resourceNamesUnsubscribe } = request;
+    const isAnswer = request.responseNonce !== '' && answer(state, request);
     state.subscription.update({
-      subscribe: request.resourceNamesSubscribe,
-      unsubscribe: request.resourceNamesUnsubscribe,
+      subscribe: resourceNamesSubscribe,
+      unsubscribe: resourceNamesUnsubscribe,
       initialVersions: request.initialResourceVersions,
     });
+    return isAnswer && state.subscription.wildcard && resourceNamesSubscribe.length === 0;
   }
 
   /** Sends all that may go now. */
@@ -212,12 +216,13 @@ export class DeltaStream {
   }
 }
 
-function answer(state: TypeState, request: DeltaDiscoveryRequest): void {
+/** @returns whether it is the answer that was waited for */
+function answer(state: TypeState, request: DeltaDiscoveryRequest): boolean {
   // An answer to anything but the newest response says nothing about what the client has now.
-  if (state.outstanding?.nonce !== request.responseNonce) return;
+  if (state.outstanding?.nonce !== request.responseNonce) return false;
   const { delta } = state.outstanding;
   state.outstanding = undefined;
-  if (request.errorDetail === undefined) return;
+  if (request.errorDetail === undefined) return true;
   // What was refused is not sent again before it changes: the client would refuse it again.
   const text = request.errorDetail.message.slice(0, MAX_NACK_TEXT) || 'refused without a reason';
   const refused = new Map(state.nack?.refused);
@@ -232,6 +237,7 @@ function answer(state: TypeState, request: DeltaDiscoveryRequest): void {
     else refused.delete(name);
   }
   state.nack = { text, refused };
+  return true;
 }
 
 function isEmpty(delta: Delta): boolean {

@@ -277,8 +277,9 @@ export class XdsService {
       clearTimeout(connection.pause);
       connection.pause = setTimeout(() => call.resume(), waitMs);
     }
+    let isAnswer;
     try {
-      stream.receive(request);
+      isAnswer = stream.receive(request);
     } catch (error) {
       end(call, grpc.status.INVALID_ARGUMENT, errorText(error));
       return;
@@ -296,7 +297,8 @@ export class XdsService {
       clearTimeout(connection.timer);
       connection.timer = undefined;
     }
-    const intervalMs = Math.max(ANSWER_INTERVAL_MS, ANSWER_SHARE * connection.flushTookMs);
+    // Who is sent the first state in parts waits for none of them: there are only so many, and each has been taken.
+    const intervalMs = isAnswer ? 0 : Math.max(ANSWER_INTERVAL_MS, ANSWER_SHARE * connection.flushTookMs);
     const delayMs = connection.waited ? connection.flushedAtMs + intervalMs - this.#now() : FIRST_FLUSH_MS;
     if (connection.timer === undefined && delayMs <= 0) {
       this.#answer(connection);

@@ -210,7 +210,11 @@ export function patchSnapshot(generation: number, before: Snapshot, patch: MeshP
 }
 
 /** Gives each resource its version; what is unchanged since `before` is taken over as it is. */
-export function makeSnapshot(generation: number, mesh: CompiledMesh, before: Snapshot): Snapshot {
+export function makeSnapshot(
+  generation: number,
+  mesh: Pick<CompiledMesh, 'addresses' | 'authorizations' | 'egress' | 'waypoints'>,
+  before: Snapshot,
+): Snapshot {
   return {
     generation,
     addresses: version(mesh.addresses, before.addresses),

@@ -38,7 +38,7 @@ const CASES: readonly (readonly [what: string, namespace: string, values: Tree])
       },
       cni: { mode: 'always', confFolder: '/etc/other', binFolder: '/var/lib/other/bin' },
       agent: { maxUnavailable: '10%', resources: RESOURCES },
-      ztunnel: { maxSurge: '25%', terminationGracePeriodSeconds: 30, resources: RESOURCES },
+      ztunnel: { maxSurge: '25%', terminationGracePeriodSeconds: 30, onDemand: true, resources: RESOURCES },
     },
   ],
   [

@@ -77,6 +77,7 @@ function daemonSet({ namespace, values }: Installation): Manifest & V1DaemonSet 
                 metrics: `[::]:${METRICS_PORT}`,
                 'termination-grace-s': String(grace),
                 'log-level': values.logLevel,
+                'xds-on-demand': values.ztunnel.onDemand ? 'on' : 'off',
               }),
               env: [
                 {

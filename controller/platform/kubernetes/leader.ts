@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import type { KubeClient } from '../../../lib/kubernetes/client.ts';
 import type { Config, KubernetesConfig } from '../../config.ts';
 import type { KubernetesSource } from '../../sources/kubernetes/source.ts';
-import type { StatusReport } from '../../status/report.ts';
+import type { ReportOf } from '../../status/report.ts';
 import type { ControllerMetrics } from '../../telemetry/metrics.ts';
 import { LeaderElection } from './leader-election.ts';
 import { StatusWriter } from './status/writer.ts';
@@ -31,7 +31,7 @@ export class Leader {
     this.#options = options;
   }
 
-  start(report: () => StatusReport): void {
+  start(report: ReportOf): void {
     const { config, client, metrics, log } = this.#options;
     const { namespace, replica } = config;
     this.#election = new LeaderElection({
@@ -49,7 +49,7 @@ export class Leader {
     await this.#election?.close();
   }
 
-  #lead(report: () => StatusReport, signal: AbortSignal): void {
+  #lead(report: ReportOf, signal: AbortSignal): void {
     const { config, client, source, authority, metrics, log } = this.#options;
     const deployer = new WaypointDeployer({
       ...{ client, source, namespace: config.namespace, settings: this.#waypoints(), metrics, log },

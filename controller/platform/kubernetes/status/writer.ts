@@ -3,11 +3,10 @@ import type { Logger } from 'pino';
 import type { KubeClient } from '../../../../lib/kubernetes/client.ts';
 import { hasStatus } from '../../../../lib/kubernetes/errors.ts';
 import type { KubeResource } from '../../../../lib/kubernetes/resource.ts';
-import type { Kind } from '../../../model/meta.ts';
 import { type KubeObject, namespaceOf, objectKey, type ObjectRef } from '../../../model/objects.ts';
 import { READ_KINDS } from '../../../sources/kubernetes/kinds.ts';
 import type { KubernetesSource } from '../../../sources/kubernetes/source.ts';
-import type { ObjectReport, StatusReport } from '../../../status/report.ts';
+import type { ObjectReport, ReportOf } from '../../../status/report.ts';
 import type { ControllerMetrics } from '../../../telemetry/metrics.ts';
 import { RetryQueue } from '../retry-queue.ts';
 import type { Status } from './desired.ts';
@@ -16,7 +15,7 @@ import { statusOf, WRITTEN_KINDS } from './of-object.ts';
 export interface StatusWriterOptions {
   readonly client: Pick<KubeClient, 'get' | 'patch'>;
   readonly source: Pick<KubernetesSource, 'resource' | 'assignments'>;
-  readonly report: () => StatusReport;
+  readonly report: ReportOf;
   /** Why no waypoint can be made for a Gateway (`<namespace>/<name>`), if none can. */
   readonly waypointProblem: (gateway: string) => string | undefined;
   readonly metrics: ControllerMetrics;
@@ -57,7 +56,7 @@ export class StatusWriter {
   /** Objects whose status is not what it should be, as far as is known, and that were not written a moment ago. */
   #differing(): string[] {
     const nowMs = performance.now();
-    const reports = this.#options.report().objects.filter(({ kind }) => WRITTEN_KINDS.includes(kind as Kind));
+    const reports = this.#options.report(WRITTEN_KINDS);
     this.#reports = new Map(reports.map((each) => [objectKey(each), each]));
     for (const key of this.#countsUntilMs.keys())
       if (!this.#reports.has(key)) this.#countsUntilMs.delete(key);

@@ -149,5 +149,12 @@ describe('the objects of an installation', () => {
       config.state.from === 'xds' && config.state.address,
       'https://loam-controller.loam-system.svc:15012',
     );
+    assert.equal(config.onDemand, false);
+  });
+
+  it('has ztunnels ask for what is needed where that is set', () => {
+    const [container] = podOf(rendered('ztunnel.onDemand=true'), 'ztunnel').containers;
+    const args = (container?.args ?? []).map((arg) => arg.replace('$(NODE_NAME)', 'node1'));
+    assert.equal(readZtunnelConfig(args, {}).onDemand, true);
   });
 });

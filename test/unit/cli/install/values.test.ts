@@ -55,6 +55,7 @@ describe('values of an installation', () => {
     ['loglevel=info', /loglevel: there is no such value; there are .*logLevel/],
     ['ztunnel.surge=1', /ztunnel\.surge: there is no such value; there are maxSurge, /],
     ['ztunnel.maxSurge=0', /ztunnel\.maxSurge: 0 .*A number of nodes, or a share of them/],
+    ['ztunnel.onDemand=sometimes', /ztunnel\.onDemand: "sometimes" must be boolean/],
     ['trustDomain=Corp', /trustDomain: "Corp" .*A DNS name in lower case/],
     ['agent.resources.limits.memory=lots', /agent\.resources\.limits\.memory: "lots"/],
     ['image=', /image: ""/],

@@ -3,7 +3,7 @@ import { describe, it } from 'mocha';
 import { accept } from '../../../../controller/sources/accept.ts';
 import { readManifest } from '../../../../controller/sources/read-object.ts';
 import type { ObjectSet } from '../../../../controller/sources/source.ts';
-import { reportFiles, reportObjects, reportWarnings } from '../../../../controller/status/report.ts';
+import { ofKinds, reportFiles, reportObjects, reportWarnings } from '../../../../controller/status/report.ts';
 import { MANIFESTS } from '../harness.ts';
 
 function setOf(content: Record<string, string>): ObjectSet {
@@ -41,6 +41,20 @@ describe('status/report', () => {
     assert.equal(configMap?.kind, 'ConfigMap');
     assert.match(configMap.text, /^odd\.yaml:1: ConfigMap "Odd_Name": kind/);
     assert(!reportObjects(set, new Map()).some(({ kind }) => kind === 'Deployment'));
+  });
+
+  it('tells of some kinds what it tells of all', () => {
+    const bad =
+      'apiVersion: v1\nkind: Service\nmetadata: {name: s, namespace: shop}\nspec: {ports: [{port: 0}]}\n';
+    const set = setOf({ 'shop.yaml': MANIFESTS, 'bad.yaml': bad });
+    const all = reportObjects(set, new Map());
+    assert(new Set(all.map(({ kind }) => kind)).size > 2);
+    assert(all.some(({ kind, state }) => kind === 'Service' && state === 'rejected'));
+    for (const kinds of [['Service'], ['Pod', 'Service'], ['Gateway']] as const)
+      assert.deepEqual(
+        reportObjects(ofKinds(set, kinds), new Map()),
+        all.filter(({ kind }) => (kinds as readonly string[]).includes(kind)),
+      );
   });
 
   it('sorts warnings by file and line', () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { create } from '@bufbuild/protobuf';
 import { describe, it } from 'mocha';
-import type { CompiledMesh, CompiledResource } from '../../../../controller/compile/mesh.ts';
+import type { CompiledResource } from '../../../../controller/compile/mesh.ts';
 import { DeltaStream, type OutgoingResponse } from '../../../../controller/xds/delta-stream.ts';
 import { EMPTY_SNAPSHOT, makeSnapshot, viewOf, WAYPOINT_TYPE } from '../../../../controller/xds/snapshot.ts';
 import { inWaypointOrder } from '../../../../controller/xds/waypoint-order.ts';
@@ -26,7 +26,7 @@ const ORDERED = [
   'service/n/a',
 ];
 
-function meshOf(names: readonly string[], size: number): CompiledMesh {
+function meshOf(names: readonly string[], size: number): Parameters<typeof makeSnapshot>[1] {
   const resources = new Map(
     names.map((name): [string, CompiledResource] => [
       name,
@@ -37,10 +37,6 @@ function meshOf(names: readonly string[], size: number): CompiledMesh {
   return {
     addresses: none,
     authorizations: none,
-    outcomes: none,
-    identities: none,
-    waypointIdentities: none,
-    served: none,
     egress: { byNode: none, enforcers: none },
     waypoints: new Map([['n/w', resources]]),
   };
