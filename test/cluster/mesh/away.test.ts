@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { idle, namespace } from '../support/apps.ts';
 import { TestCluster } from '../support/cluster.ts';
-import { AMBIENT, installed } from '../support/installation.ts';
+import { AMBIENT, installed, SYSTEM } from '../support/installation.ts';
 import { echo, Load } from '../support/load.ts';
 
 const AWAY_MS = 60_000;
@@ -37,6 +37,31 @@ describe('the API server is away', function () {
     await load.stopWhole();
   });
 
+  it('while the controllers are killed: the new ones serve nobody until they know what is true, and nodes go on', async () => {
+    const [client] = await cluster.readyPods(ns, 'app=client');
+    assert.ok(client);
+    const controllers = await cluster.readyPods(SYSTEM, 'app.kubernetes.io/name=loam-controller', 2);
+    const load = await Load.start(cluster, client, `echo.${ns}`);
+    const pid = cluster.processId('kube-apiserver');
+    process.kill(pid, 'SIGSTOP');
+    try {
+      for (const pod of controllers) await cluster.kill(pod);
+      for (const { spec, status } of controllers)
+        await cluster.until('the new controller says that it waits for the API server', async () => {
+          const node = spec.nodeName ?? '';
+          const { code, body } = await asked(node, `http://${status.podIP}:15021/healthz/ready`);
+          return code === 503 && body.includes('authority');
+        });
+    } finally {
+      process.kill(pid, 'SIGCONT');
+    }
+    await cluster.until('the controllers are ready again', async () => {
+      const again = await cluster.readyPods(SYSTEM, 'app.kubernetes.io/name=loam-controller', 2);
+      return again.every((pod) => (pod.status.containerStatuses?.[0]?.restartCount ?? 0) > 0);
+    });
+    await load.stopWhole();
+  });
+
   it('for as long as it takes to be started again after a kill, and no connection fails', async () => {
     const [client] = await cluster.readyPods(ns, 'app=client');
     assert.ok(client);
@@ -50,4 +75,13 @@ describe('the API server is away', function () {
     });
     await load.stopWhole();
   });
+
+  /** From a node, as a kubelet asks. */
+  async function asked(node: string, url: string): Promise<{ code: number; body: string }> {
+    const script = `fetch('${url}').then(async (r) => console.log(JSON.stringify({ code: r.status, body: await r.text() })), () => console.log('{"code":0,"body":""}'))`;
+    return JSON.parse(await cluster.onNode(node, [process.execPath, '-e', script])) as {
+      code: number;
+      body: string;
+    };
+  }
 });

@@ -215,6 +215,15 @@ export class TestCluster {
     });
   }
 
+  /** Kills the first container of a pod, by the runtime; the kubelet starts it again. */
+  async kill({ metadata, spec, status }: TestPod): Promise<void> {
+    const id = status.containerStatuses?.[0]?.containerID?.replace('containerd://', '');
+    if (spec.nodeName === undefined || id === undefined)
+      throw new Error(`pod ${metadata.namespace}/${metadata.name} runs nowhere`);
+    const command = [this.program('ctr'), '-n', 'k8s.io', 'task', 'kill', '-s', 'SIGKILL', id];
+    await this.onNode(spec.nodeName, command);
+  }
+
   #enter(node: string): string[] {
     return ['-t', String(this.node(node).init), '-m', '-u', '-i', '-n', '-p', '-C', '--'];
   }
