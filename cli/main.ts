@@ -12,12 +12,13 @@ import { testCommand } from './commands/test.ts';
 import { verifyCommand } from './commands/verify.ts';
 import { ownVersion } from './version.ts';
 import { waypointCommand } from './commands/waypoint.ts';
+import { whyCommand } from './commands/why.ts';
 
 /** Commands that load BPF programs, here or in a process of theirs. */
 const NEED_KERNEL = new Set(['demo', 'up', 'bench']);
 
 /** Codes of what the user gave and is not usable. */
-const INPUT_ERRORS = new Set<string>(['LOCAL_MESH_INPUT', 'INSTALL_INPUT']);
+const INPUT_ERRORS = new Set<string>(['LOCAL_MESH_INPUT', 'INSTALL_INPUT', 'MESH_INPUT']);
 
 /** As a shell reports a process that SIGPIPE ended. */
 const EXIT_SIGPIPE = 141;
@@ -40,6 +41,7 @@ const program = new Command('loam')
   })
   .addCommand(demoCommand())
   .addCommand(dashboardCommand())
+  .addCommand(whyCommand())
   .addCommand(installCommand())
   .addCommand(checkCommand())
   .addCommand(verifyCommand())

@@ -7,6 +7,7 @@ import { Readiness } from '../lib/admin/readiness.ts';
 import { errorText } from '../lib/loam-error.ts';
 import { IstioCaClient } from '../lib/mesh/identity/ca-client.ts';
 import { CertificateManager } from '../lib/mesh/identity/certificate-manager.ts';
+import { PolicyStore } from '../lib/mesh/state/policy-store.ts';
 import { WorkloadStore } from '../lib/mesh/state/workload-store.ts';
 import { ADDRESS_TYPE, AUTHORIZATION_TYPE } from '../lib/mesh/xds/delta-service.ts';
 import { Subscription } from '../lib/mesh/xds/subscription.ts';
@@ -14,6 +15,7 @@ import { XdsClient } from '../lib/mesh/xds/xds-client.ts';
 import { processMemory, threadMemory } from '../lib/memory.ts';
 import { spiffeUri, type Identity } from '../lib/spiffe.ts';
 import { metricsRoute, readyRoute } from '../lib/admin/program-routes.ts';
+import { configDump } from './admin/config-dump.ts';
 import { adminRoutes } from './admin/routes.ts';
 import type { WaypointConfig } from './config.ts';
 import { ConfigStore, type NamedResource } from '../lib/mesh/waypoint/config-store.ts';
@@ -49,6 +51,7 @@ export class Waypoint {
   readonly #xds: XdsClient;
   // The main thread's own copies, for admin; each worker decides by its own.
   readonly #workloads = new WorkloadStore();
+  readonly #policies = new PolicyStore();
   readonly #resources = new ConfigStore();
   readonly #servers: Server[] = [];
   readonly #issuers = new Set<string>();
@@ -260,6 +263,7 @@ export class Waypoint {
         for (const worker of this.#workers) worker.post({ type: 'addresses', delta });
       },
       onPolicies: (delta) => {
+        this.#policies.apply(delta);
         for (const worker of this.#workers) worker.post({ type: 'policies', delta });
       },
       more: [
@@ -329,23 +333,16 @@ export class Waypoint {
   }
 
   #dump(): object {
-    return {
-      version: this.#version,
+    return configDump({
       config: this.#config,
+      version: this.#version,
+      identity: this.#identity,
+      resources: this.#resources,
+      workloads: this.#workloads,
+      policies: this.#policies,
       xds: this.#xds.status(),
-      resources: [...this.#resources.names()].sort(),
-      services: [...this.#resources.services()].map(({ key, served, ports, trafficPolicy }) => ({
-        key,
-        served,
-        ports: ports.map(({ port, protocol }) => ({ port, protocol })),
-        trafficPolicy,
-        routes: [...this.#resources.routes(key)].map(
-          (route) => `${route.kind}/${route.namespace}/${route.name}`,
-        ),
-      })),
-      workloads: this.#workloads.size,
       certificates: this.#certificates.snapshot(),
-    };
+    });
   }
 
   async #scrape(): Promise<string> {

@@ -126,7 +126,8 @@ function podsOf(mesh: string, node: string): KnownPod[] {
   return (JSON.parse(readFileSync(file, 'utf8')) as { pods: KnownPod[] }).pods;
 }
 
-function cookieOf(path: string): bigint | undefined {
+/** A pod's netns cookie; undefined: its network namespace is gone. */
+export function cookieOf(path: string): bigint | undefined {
   let fd: number;
   try {
     fd = openNetns(path);

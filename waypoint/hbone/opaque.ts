@@ -5,7 +5,7 @@ import { hostPortText, type HostPort } from '../../lib/mesh/hbone/host-port.ts';
 import { ProxyError } from '../../lib/mesh/hbone/proxy-error.ts';
 import { Relay } from '../../lib/mesh/hbone/relay.ts';
 import { evaluate } from '../../lib/mesh/policy/evaluate.ts';
-import { denialAtPod } from '../http/pod-policy.ts';
+import { denialAtPod } from '../../lib/mesh/waypoint/pod-policy.ts';
 import { resetStream } from '../../lib/mesh/hbone/stream-reset.ts';
 import { errorText } from '../../lib/loam-error.ts';
 import type { Workload } from '../../lib/mesh/state/model.ts';
@@ -22,7 +22,7 @@ import type { UpstreamEndpoint } from '../telemetry/request-record.ts';
 import type { WaypointFlag } from '../telemetry/response-flags.ts';
 import type { EndpointDialer, ToldClient } from '../upstream/endpoint-connector.ts';
 import type { UpstreamCluster } from '../upstream/upstream-cluster.ts';
-import { pathTo } from '../upstream/upstream-cluster.ts';
+import { pathTo } from '../../lib/mesh/waypoint/backend-endpoints.ts';
 
 /** Endpoints that are tried for one connection; nothing was sent to those that failed. */
 const MAX_TRIES = 3;

@@ -18,7 +18,7 @@ import { Cancellation } from './cancellation.ts';
 import type { Engine } from './engine.ts';
 import type { Exchange } from './exchange.ts';
 import type { LocalReply } from './local-reply.ts';
-import { denialAtPod } from './pod-policy.ts';
+import { denialAtPod } from '../../lib/mesh/waypoint/pod-policy.ts';
 import { type Headers, type RequestHead } from '../../lib/mesh/waypoint/request.ts';
 import { RequestBody } from './request-body.ts';
 import type { ConnectionContext } from './request-flow.ts';

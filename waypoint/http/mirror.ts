@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream';
 import type { Backend } from '../../proto/gen/loam/waypoint/v1/waypoint_pb.js';
 import type { Engine } from './engine.ts';
 import { copyHead } from '../../lib/mesh/waypoint/routing/filters/apply-filters.ts';
-import { denialAtPod } from './pod-policy.ts';
+import { denialAtPod } from '../../lib/mesh/waypoint/pod-policy.ts';
 import type { RequestBody } from './request-body.ts';
 import type { RequestHead } from '../../lib/mesh/waypoint/request.ts';
 import { Protocol } from '../../proto/gen/loam/waypoint/v1/waypoint_pb.js';

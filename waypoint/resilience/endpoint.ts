@@ -1,19 +1,7 @@
+import type { Endpoint } from '../../lib/mesh/waypoint/backend-endpoints.ts';
 import type { PeakEwma } from './peak-ewma.ts';
 
-/** One place where requests to a backend can go: a workload and the port on it. */
-export interface Endpoint {
-  /** The workload's uid. */
-  readonly uid: string;
-  readonly address: string;
-  /** Target port. */
-  readonly port: number;
-  /** Share of the load; 0 gets no new requests, sessions that name it stay. */
-  readonly weight: number;
-  /** 0 is nearest; a larger one is used only when no smaller one has a usable endpoint. */
-  readonly rank: number;
-  /** Readiness, as the controller tells it. */
-  readonly healthy: boolean;
-}
+export type { Endpoint };
 
 /** What stays the same as long as it is the same endpoint. */
 export function endpointKey(endpoint: Pick<Endpoint, 'uid' | 'port'>): string {

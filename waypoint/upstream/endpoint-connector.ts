@@ -7,24 +7,12 @@ import { hostPortText, type HostPort } from '../../lib/mesh/hbone/host-port.ts';
 import type { Identity } from '../../lib/spiffe.ts';
 import { forwardedHeader } from '../../lib/mesh/hbone/forwarded.ts';
 import { newTraceparent } from '../../lib/mesh/hbone/hbone-headers.ts';
+import type { Path } from '../../lib/mesh/waypoint/backend-endpoints.ts';
 import type { HbonePool } from '../../lib/mesh/hbone/hbone-pool.ts';
 import { ProxyError } from '../../lib/mesh/hbone/proxy-error.ts';
 import { resetStream } from '../../lib/mesh/hbone/stream-reset.ts';
 
 const CERTIFICATE_WAIT_MS = 5_000;
-
-/** How an endpoint is reached. */
-export type Path =
-  | {
-      readonly via: 'hbone';
-      /** Where TLS goes: a pod, or an instance of another waypoint. */
-      readonly tunnel: HostPort;
-      readonly tunnelUid: string;
-      readonly expectedIdentities: readonly string[];
-      /** What the CONNECT names. */
-      readonly target: HostPort;
-    }
-  | { readonly via: 'direct'; readonly target: HostPort };
 
 /** What a tunnel's far end is told about the client; only for streams that carry one client alone. */
 export interface ToldClient {

@@ -7,7 +7,8 @@ import type { AttemptRequest, UpstreamAttempt, UpstreamClient } from '../http/ex
 import type { CircuitBreaker } from '../resilience/circuit-breaker.ts';
 import { CONNECT_TIMEOUT_MS } from '../resilience/timeouts.ts';
 import type { Connector } from './connector.ts';
-import type { EndpointDialer, Path, ToldClient } from './endpoint-connector.ts';
+import type { Path } from '../../lib/mesh/waypoint/backend-endpoints.ts';
+import type { EndpointDialer, ToldClient } from './endpoint-connector.ts';
 import { Http1Client } from './http1-client.ts';
 import { Http2Client } from './http2-client.ts';
 

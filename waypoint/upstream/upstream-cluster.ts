@@ -1,15 +1,10 @@
-import type { Endpoint as MeshEndpoint, WorkloadStore } from '../../lib/mesh/state/workload-store.ts';
-import { endpointAddress } from '../../lib/mesh/state/address-family.ts';
-import { localityRank } from '../../lib/mesh/state/load-balancer.ts';
-import type { GatewayAddress, Service, Workload } from '../../lib/mesh/state/model.ts';
-import { spiffeUri } from '../../lib/spiffe.ts';
+import type { WorkloadStore } from '../../lib/mesh/state/workload-store.ts';
+import type { Workload } from '../../lib/mesh/state/model.ts';
+import { backendEndpoints, type BackendEndpoint } from '../../lib/mesh/waypoint/backend-endpoints.ts';
 import { Cluster, type ClusterPolicy } from '../resilience/cluster.ts';
 import { endpointKey, type Endpoint } from '../resilience/endpoint.ts';
 import type { OutlierEvent } from '../resilience/outlier-detector.ts';
 import { EndpointPeer, type PeerDependencies } from './endpoint-peer.ts';
-import type { Path } from './endpoint-connector.ts';
-
-const HBONE_PORT = 15008;
 
 export interface ClusterContext extends PeerDependencies {
   readonly workloads: WorkloadStore;
@@ -129,124 +124,11 @@ export class UpstreamCluster {
     this.cluster.circuit.pending.close();
   }
 
-  #resolve(): Resolved[] {
-    const { workloads, network, self } = this.#context;
-    const service = workloads.service(this.service);
-    this.#via = undefined;
-    this.#viaUnknown = false;
-    if (service === undefined) return [];
-    const other = this.#otherWaypoint(service);
-    if (other !== undefined) return this.#behindWaypoint(service, other);
-    const servicePort = service.ports.find((p) => p.servicePort === this.port);
-    if (servicePort === undefined) return [];
-    const own = self();
-    const { mode, routingPreference, allowUnhealthy } = service.loadBalancing;
-    const scopes = mode === 'strict' || mode === 'failover' ? routingPreference : [];
-    const found: Resolved[] = [];
-    for (const { workload, ports } of workloads.endpoints(this.service).values()) {
-      if (workload.network !== network) continue;
-      const target = ports.find((p) => p.servicePort === this.port && p.targetPort !== 0)?.targetPort;
-      const port = target ?? (servicePort.targetPort || undefined);
-      const address = endpointAddress(workload, { families: service.ipFamilies, source: own });
-      if (port === undefined || address === undefined) continue;
-      const shared = own === undefined ? scopes.length : localityRank(workload, own, scopes);
-      if (mode === 'strict' && shared < scopes.length) continue;
-      found.push({
-        workload,
-        path: pathTo(workload, address, port, this.#identities(workload, service)),
-        endpoint: {
-          uid: workload.uid,
-          address,
-          port,
-          weight: workload.capacity,
-          rank: scopes.length - shared,
-          healthy: workload.healthy || allowUnhealthy,
-        },
-      });
-    }
-    return found;
+  #resolve(): BackendEndpoint[] {
+    const { workloads, network, ownService, self } = this.#context;
+    const found = backendEndpoints({ workloads, network, ownService, self: self() }, this.service, this.port);
+    this.#via = found.via;
+    this.#viaUnknown = found.viaUnknown;
+    return found.endpoints;
   }
-
-  #identities(workload: Workload, service: Service): string[] {
-    return [
-      spiffeUri(workload.identity),
-      ...service.subjectAltNames.filter((s) => s.startsWith('spiffe://')),
-    ];
-  }
-
-  #otherWaypoint(service: Service): GatewayAddress | undefined {
-    const { waypoint } = service;
-    if (waypoint === undefined) return undefined;
-    const { ownService, workloads, network } = this.#context;
-    const key =
-      waypoint.by === 'hostname'
-        ? waypoint.service
-        : workloads.serviceAtExactly(network, waypoint.address.ip)?.key;
-    return key === ownService ? undefined : waypoint;
-  }
-
-  /** Another waypoint stands before that Service: its instances are the endpoints, and it chooses the pod. */
-  #behindWaypoint(service: Service, waypoint: GatewayAddress): Resolved[] {
-    const { workloads, network } = this.#context;
-    const key =
-      waypoint.by === 'hostname'
-        ? waypoint.service
-        : workloads.serviceAtExactly(network, waypoint.address.ip)?.key;
-    this.#via = key;
-    this.#viaUnknown = key === undefined;
-    // The service's primary address: what the other waypoint makes of it does not depend on its family.
-    const vip = service.addresses.find((a) => a.network === network && a.range === undefined)?.ip;
-    const families = (key === undefined ? undefined : workloads.service(key)?.ipFamilies) ?? 'automatic';
-    const source = this.#context.self();
-    if (key === undefined || vip === undefined) return [];
-    const instances: MeshEndpoint[] = [...workloads.endpoints(key).values()];
-    return instances.flatMap(({ workload }) => {
-      const address = endpointAddress(workload, { families, source });
-      if (address === undefined || workload.network !== network) return [];
-      return [
-        {
-          workload,
-          path: {
-            via: 'hbone' as const,
-            tunnel: { ip: address, port: waypoint.hboneMtlsPort || HBONE_PORT },
-            tunnelUid: workload.uid,
-            expectedIdentities: [spiffeUri(workload.identity)],
-            target: { ip: vip, port: this.port },
-          },
-          endpoint: {
-            uid: workload.uid,
-            address,
-            port: this.port,
-            weight: workload.capacity,
-            rank: 0,
-            healthy: workload.healthy,
-          },
-        },
-      ];
-    });
-  }
-}
-
-interface Resolved {
-  readonly endpoint: Endpoint;
-  readonly workload: Workload;
-  readonly path: Path;
-}
-
-/** How a pod's port is reached: through its tunnel when it has one. */
-export function pathTo(
-  workload: Workload,
-  address: string,
-  port: number,
-  expectedIdentities: readonly string[],
-): Path {
-  const target = { ip: address, port };
-  if (workload.tunnelProtocol !== 'hbone') return { via: 'direct', target };
-  return {
-    via: 'hbone',
-    tunnel: { ip: address, port: HBONE_PORT },
-    tunnelUid: workload.uid,
-    expectedIdentities,
-    target,
-  };
 }

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { closeFd } from '../libc.ts';
 import { BpfError } from './errors.ts';
 import { readPin } from './instance-layout.ts';
-import { buffer, cookieKey } from './layout.ts';
+import { buffer, cookieKey, decodePod, POD_BYTES, type PodEntry } from './layout.ts';
 import { BpfMap, mapSizes } from './map.ts';
 import { DEFAULT_BPFFS, openPinned, SHAPE } from './pins.ts';
 
@@ -117,6 +117,12 @@ export class OffSwitches implements Disposable {
   /** Is a pod of this cookie enrolled with this instance? */
   isEnrolled(cookie: bigint): boolean {
     return this.#pods.get(cookieKey(cookie)) !== undefined;
+  }
+
+  /** A pod's entry as this version lays it out; undefined: it has none, or one of another layout. */
+  entry(cookie: bigint): PodEntry | undefined {
+    const value = this.#pods.get(cookieKey(cookie));
+    return value?.length === POD_BYTES ? decodePod(value) : undefined;
   }
 
   /**

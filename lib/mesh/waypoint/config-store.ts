@@ -100,6 +100,11 @@ export class ConfigStore {
     return this.#resources.keys();
   }
 
+  /** All of it by name. */
+  entries(): Iterable<[name: string, resource: Resource]> {
+    return this.#resources.entries();
+  }
+
   /** A route's new version goes on in its sequence of backends, so that an edit does not begin it anew. */
   #keepSequence(name: string, { kind }: Resource): void {
     const former = this.#resources.get(name)?.kind;

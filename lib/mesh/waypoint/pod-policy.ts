@@ -1,7 +1,7 @@
-import { denialOfClient } from '../../lib/mesh/policy/evaluate.ts';
-import type { PolicyStore } from '../../lib/mesh/state/policy-store.ts';
-import type { EndpointPeer } from '../upstream/endpoint-peer.ts';
-import type { Source } from '../../lib/mesh/waypoint/request.ts';
+import { denialOfClient } from '../policy/evaluate.ts';
+import type { PolicyStore } from '../state/policy-store.ts';
+import type { BackendEndpoint } from './backend-endpoints.ts';
+import type { Source } from './request.ts';
 
 /**
  * Whether a DENY at the pod means this client. The pod's node sees the waypoint as the peer, so that a DENY by identity or
@@ -10,8 +10,8 @@ import type { Source } from '../../lib/mesh/waypoint/request.ts';
  */
 export function denialAtPod(
   policies: PolicyStore,
-  { path, workload }: EndpointPeer,
-  source: Source,
+  { path, workload }: Pick<BackendEndpoint, 'path' | 'workload'>,
+  source: Pick<Source, 'ip' | 'identity'>,
 ): { readonly policy: string; readonly reason: string } | undefined {
   const { target } = path;
   if (!workload.addresses.includes(target.ip)) return undefined;

@@ -1,0 +1,87 @@
+import { errorText } from '../../lib/loam-error.ts';
+import type { Workload } from '../../lib/mesh/state/model.ts';
+import type { KernelPod, MeshInventory, MeshPod, MeshReader, PlainServices } from '../mesh/reader.ts';
+import { nodeState, waypointState, type NodeState, type WaypointState } from '../mesh/stores.ts';
+
+/** Why a program's configuration is not to be had. */
+export interface Absent {
+  readonly absent: string;
+}
+
+/** All that the programs and the kernel hold, each read once. What it tells is of the moment of its first reading. */
+export class World {
+  readonly inventory: MeshInventory;
+  readonly plainServices: PlainServices;
+  readonly #reader: MeshReader;
+  readonly #nodes = new Map<string, Promise<NodeState | Absent>>();
+  readonly #waypoints = new Map<string, Promise<WaypointState | Absent>>();
+  readonly #kernel = new Map<string, Promise<KernelPod>>();
+
+  constructor(reader: MeshReader, inventory: MeshInventory) {
+    this.#reader = reader;
+    this.inventory = inventory;
+    this.plainServices = reader.plainServices;
+  }
+
+  static async read(reader: MeshReader): Promise<World> {
+    return new World(reader, await reader.inventory());
+  }
+
+  /** What the ztunnel of a node goes by. */
+  node(node: string): Promise<NodeState | Absent> {
+    return once(this.#nodes, node, () =>
+      orAbsent(async () =>
+        nodeState(node, await this.#reader.get({ program: 'ztunnel', node }, '/config_dump')),
+      ),
+    );
+  }
+
+  /** What the instance of a waypoint goes by. */
+  waypointAt({ namespace, addresses }: Workload): Promise<WaypointState | Absent> {
+    const found = this.inventory.waypoints.find(
+      (each) => each.namespace === namespace && each.ips.some((ip) => addresses.includes(ip)),
+    );
+    if (found === undefined)
+      return Promise.resolve({ absent: `no waypoint is known at ${addresses.join(', ')}` });
+    const { instance } = found;
+    return once(this.#waypoints, `${namespace}/${instance}`, () =>
+      orAbsent(async () =>
+        waypointState(
+          `${namespace}/${instance}`,
+          await this.#reader.get({ program: 'waypoint', namespace, instance }, '/config_dump'),
+        ),
+      ),
+    );
+  }
+
+  kernel(pod: MeshPod): Promise<KernelPod> {
+    return once(this.#kernel, pod.uid, () => this.#reader.kernel(pod));
+  }
+
+  podAt(ip: string): MeshPod | undefined {
+    return this.inventory.pods.find(({ ips }) => ips.includes(ip));
+  }
+
+  podNamed(namespace: string, name: string): MeshPod | undefined {
+    return this.inventory.pods.find((pod) => pod.namespace === namespace && pod.name === name);
+  }
+}
+
+function once<V>(known: Map<string, Promise<V>>, key: string, make: () => Promise<V>): Promise<V> {
+  let value = known.get(key);
+  if (value === undefined) known.set(key, (value = make()));
+  return value;
+}
+
+async function orAbsent<T>(read: () => Promise<T>): Promise<T | Absent> {
+  try {
+    return await read();
+  } catch (error) {
+    return { absent: errorText(error) };
+  }
+}
+
+/** Pods whose traffic the kernel turns into the mesh, now. */
+export function isInMesh(kernel: KernelPod): boolean {
+  return kernel.enrolled && kernel.off === undefined;
+}
