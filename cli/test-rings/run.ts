@@ -72,7 +72,13 @@ export async function runRing(ring: Ring, mochaArgs: readonly string[]): Promise
     case 'vm':
       return runVmRing(mochaArgs);
     case 'cluster':
-      return runClusterRing((env) => runMocha(ring.folder, mochaArgs, env));
+      return runClusterRing((env) =>
+        runMocha(
+          ring.folder,
+          mochaArgs.some(isTestFile) ? mochaArgs : [...mochaArgs, ...(ring.files ?? [])],
+          env,
+        ),
+      );
     case 'conformance':
       return runConformanceRing();
     case 'mocha': {
@@ -92,8 +98,8 @@ async function runMocha(
   mochaArgs: readonly string[],
   env: Readonly<Record<string, string>> = {},
 ): Promise<Tally> {
-  const files = mochaArgs.filter((arg) => arg.endsWith('.test.ts')).map(builtFile);
-  const others = mochaArgs.filter((arg) => !arg.endsWith('.test.ts'));
+  const files = mochaArgs.filter(isTestFile).map(builtFile);
+  const others = mochaArgs.filter((arg) => !isTestFile(arg));
   const what = files.length > 0 ? files : ['--recursive', `dist/test/${folder}`, '--extension', 'test.js'];
   const { output, code } = await run(
     [
@@ -112,6 +118,10 @@ async function runMocha(
     env,
   );
   return tallyOf(output, code);
+}
+
+function isTestFile(arg: string): boolean {
+  return arg.endsWith('.test.ts');
 }
 
 /** The compiled counterpart of a test's source file. */

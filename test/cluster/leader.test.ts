@@ -5,11 +5,15 @@ import { after, before, describe, it } from 'mocha';
 import { parseAllDocuments } from 'yaml';
 import { hasStatus } from '../../lib/kubernetes/errors.ts';
 import { packageRoot } from '../../lib/package-root.ts';
-import { until } from '../unit/controller/harness.ts';
+import { until as soon } from '../unit/controller/harness.ts';
 import { type ClusterController, isReady, runClusterController, TestNamespace } from './support/control.ts';
 
 const GATEWAYS = 'gateway.networking.k8s.io/v1';
 const APPLY = { fieldManager: 'loam-test', force: true };
+
+/** The machine is a whole cluster, and what is written again and again is written seconds apart. */
+const WAIT_MS = 90_000;
+const until = <T>(probe: () => Promise<T | undefined | false>): Promise<T> => soon(probe, WAIT_MS);
 
 interface Written {
   readonly metadata: {
@@ -44,7 +48,7 @@ interface WrittenCondition {
 
 /** Two controllers in this process against the real API server, without kubelets: what the one that leads writes. */
 describe('cluster: what the leading controller writes', function () {
-  this.timeout(180_000);
+  this.timeout(600_000);
   let system: TestNamespace;
   let shop: TestNamespace;
   let controllers: ClusterController[];

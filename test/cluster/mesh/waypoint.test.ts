@@ -106,10 +106,15 @@ describe('a waypoint on the cluster', function () {
   it('stands before a pod that asks for one, at its own address', async () => {
     const [pod] = await cluster.readyPods(ns, 'app=alone');
     await programmed(cluster, ns, 'pods');
+    const [waypoint] = await cluster.readyPods(ns, 'gateway.networking.k8s.io/gateway-name=pods');
+    assert.ok(pod && waypoint);
+    const host = pod.status.podIP ?? '';
     await cluster.until('it stands before the pod', async () => {
-      const host = pod?.status.podIP ?? '';
       const counts = await client.burst({ host, port: 8080, path: '/via', n: 1 });
-      return JSON.stringify(counts).includes('200 alone via pods');
+      assert.match(JSON.stringify(counts), /200 alone/);
+      // No Service says that the port's protocol is HTTP, so that its bytes are carried as they are.
+      const carried = `"dst.workload":"${pod.metadata.name}"`;
+      return (await cluster.log(waypoint, 'waypoint')).includes(carried);
     });
   });
 

@@ -128,8 +128,17 @@ function request2(o) {
     req.on('close', () => {
       clearTimeout(timer);
       if (o.fresh) sessions.get(`${host}:${port}`)?.close();
-      if (failed === undefined && req.rstCode !== 0) failed = `RST ${req.rstCode}`;
-      resolve({ ...head, ...all.get(), trailers: got, informational, ...(failed && { error: failed }) });
+      if (failed === 'ERR_HTTP2_STREAM_ERROR' || (failed === undefined && req.rstCode !== 0))
+        failed = `RST ${req.rstCode}`;
+      const refused = req.rstCode === http2.constants.NGHTTP2_REFUSED_STREAM;
+      resolve({
+        refused,
+        ...head,
+        ...all.get(),
+        trailers: got,
+        informational,
+        ...(failed && { error: failed }),
+      });
     });
     if (hasBody) sendBody(req, o);
   });
@@ -154,13 +163,24 @@ export async function burst({ n, sockets = 8, ...o }) {
   return { counts };
 }
 
+/**
+ * What a server refuses unprocessed, as after its GOAWAY, a client sends again (RFC 9113 section 8.7), as those of Go and gRPC do;
+ * Node's leaves it to its user.
+ */
+async function untilTaken(o) {
+  for (;;) {
+    const result = await request(o);
+    if (!result.refused) return result;
+  }
+}
+
 const loads = new Map();
 /** Goes on with requests (or calls, where `proto` is `grpc`) until it is stopped. */
 export function loadStart({ id, sockets = 4, ...o }) {
   const load = { running: true, counts: {} };
   const one = async () => {
     while (load.running) {
-      const key = o.proto === 'grpc' ? await grpcOutcome(o) : outcome(await request({ sockets, ...o }));
+      const key = o.proto === 'grpc' ? await grpcOutcome(o) : outcome(await untilTaken({ sockets, ...o }));
       load.counts[key] = (load.counts[key] ?? 0) + 1;
       if (key.startsWith('error')) await new Promise((resolve) => setTimeout(resolve, 20));
     }

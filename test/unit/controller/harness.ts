@@ -39,8 +39,9 @@ const GIVE_UP_MS = 20_000;
 /** Waits for something to become true, and fails rather than keep the test process alive for ever. */
 export async function until<T>(
   probe: () => T | undefined | false | Promise<T | undefined | false>,
+  waitMs = GIVE_UP_MS,
 ): Promise<T> {
-  const giveUp = Date.now() + GIVE_UP_MS;
+  const giveUp = Date.now() + waitMs;
   while (Date.now() < giveUp) {
     const value = await probe();
     if (value !== undefined && value !== false) return value;
