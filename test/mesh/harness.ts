@@ -1,6 +1,14 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -197,6 +205,19 @@ export class Mesh {
     } finally {
       tail.close();
     }
+  }
+
+  /** What ztunnels and waypoints say of failures since then, as text for a test that failed. */
+  failures(since: number): string {
+    const lines = readdirSync(this.paths.logs)
+      .filter((file) => /^(ztunnel|waypoint)-/.test(file))
+      .flatMap((file) => readFileSync(join(this.paths.logs, file), 'utf8').split('\n'))
+      .filter((line) => line.includes('"error"'));
+    const at = (line: string): number => Date.parse(/"time":"([^"]+)"/.exec(line)?.[1] ?? '');
+    return lines
+      .filter((line) => !(at(line) < since))
+      .slice(-20)
+      .join('\n');
   }
 
   /** Until the agent of a node holds for the next ztunnel all that the present one knows. */

@@ -56,6 +56,7 @@ describe('mesh: a waypoint that ends', function () {
     mesh.write('gateway.yaml', gatewayManifest('way', { 'local.loam.dev/replicas': '2' }));
     await eventually('both to be ready', readyBoth);
     await eventually('a request', reach);
+    const began = Date.now();
     await client.loadStart({ id: 'kept', ...target, sockets: 4 });
     await client.loadStart({ id: 'fresh', ...target, sockets: 2, fresh: true });
     for (const index of [0, 1]) {
@@ -68,7 +69,11 @@ describe('mesh: a waypoint that ends', function () {
     }
     for (const id of ['kept', 'fresh']) {
       const counts = await client.loadStop(id);
-      assert.deepEqual(Object.keys(counts), ['200 v1 via way'], `${id}: ${JSON.stringify(counts)}`);
+      assert.deepEqual(
+        Object.keys(counts),
+        ['200 v1 via way'],
+        `${id}: ${JSON.stringify(counts)} ${mesh.failures(began)}`,
+      );
     }
   });
 
