@@ -83,8 +83,17 @@ export function handoverOf(records: ReadonlyMap<string, PodRecord>, released: Re
       keep.add(uid);
       continue;
     }
-    const { name, namespace, serviceAccount } = spec;
-    workloads.set(uid, { uid, name, namespace, serviceAccount, netnsFd: netns.fd, listeners, generation });
+    const { name, namespace, serviceAccount, ips } = spec;
+    workloads.set(uid, {
+      uid,
+      name,
+      namespace,
+      serviceAccount,
+      ips,
+      netnsFd: netns.fd,
+      listeners,
+      generation,
+    });
   }
   return { workloads, keep, released };
 }

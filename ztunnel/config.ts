@@ -29,6 +29,8 @@ export interface ZtunnelConfig {
   readonly clusterId: string;
   readonly network: string;
   readonly trustDomain: string;
+  /** Where policies for all namespaces are; undefined: it may be any. */
+  readonly rootNamespace: string | undefined;
   /** The agent's SEQPACKET socket. */
   readonly zds: string;
   readonly state: StateSource;
@@ -62,6 +64,7 @@ const FLAGS = {
   'cluster-id': CLUSTER_ID,
   network: NETWORK,
   'trust-domain': TRUST_DOMAIN,
+  'root-namespace': NAME,
   zds: { pattern: /^[^\0]{1,107}$/, allowed: 'a path of at most 107 bytes' },
   'xds-address': HTTPS_URL,
   'ca-address': HTTPS_URL,
@@ -126,6 +129,7 @@ export function readConfig(
     clusterId: value('cluster-id'),
     network: value('network'),
     trustDomain: value('trust-domain'),
+    rootNamespace: isGiven('root-namespace') ? value('root-namespace') : undefined,
     zds: value('zds'),
     state: isGiven('static-state')
       ? { from: 'file', path: value('static-state') }

@@ -25,8 +25,10 @@ import { ReceivedState } from './held-state/received.ts';
 import type { Logger } from './log.ts';
 import { NodeDemand } from './on-demand/node-demand.ts';
 import { ADDRESS_TYPE } from '../lib/mesh/xds/delta-service.ts';
+import type { EgressDelta } from '../lib/mesh/egress/model.ts';
 import type { AddressDelta } from '../lib/mesh/state/model.ts';
 import { PodDirectory } from './pods/pod-directory.ts';
+import { StandIns } from './pods/stand-ins.ts';
 import { ZdsClient } from './pods/zds-client.ts';
 import type { Log } from './proxy/mesh.ts';
 import { EgressStore } from '../lib/mesh/egress/egress-store.ts';
@@ -70,6 +72,7 @@ export class Ztunnel {
   #heldInForce = false;
   /** Where the node does not follow the whole mesh. */
   readonly #demand: NodeDemand | undefined;
+  readonly #standIns: StandIns;
   #feed: StateFeed | undefined;
   #draining: Promise<void> | undefined;
 
@@ -130,6 +133,7 @@ export class Ztunnel {
         },
         add: async (pod, fds) => {
           this.#demand?.setPods(this.#pods.rows());
+          this.#standIns.look();
           await worker.request('add-pod', { pod, fds });
           this.#metrics.podStarted();
         },
@@ -156,6 +160,7 @@ export class Ztunnel {
       ],
       () => this.#flows.leave(),
     );
+    this.#standIns = this.#makeStandIns();
     this.#takeover = new Takeover({
       accept: (accepting) => worker.request('accept', { accepting }),
       ports: this.#ports,
@@ -197,10 +202,7 @@ export class Ztunnel {
           this.#policies.apply(delta);
           this.#worker.post({ type: 'policies', delta });
         },
-        onEgress: (delta) => {
-          this.#egress.apply(delta);
-          this.#worker.post({ type: 'egress', delta });
-        },
+        onEgress: (delta) => this.#applyEgress(delta),
         onFirstState: () => this.#worker.post({ type: 'first-state' }),
         onRaw: (typeUrl, delta) => this.#keeper.resources(typeUrl, delta),
         onTold: (names) => this.#demand?.told(names),
@@ -217,11 +219,38 @@ export class Ztunnel {
     }
     if (held !== undefined) this.#fallBackOn(held);
     this.#takeover.start();
+    this.#standIns.start();
+  }
+
+  #applyEgress(delta: EgressDelta): void {
+    this.#egress.apply(delta);
+    this.#worker.post({ type: 'egress', delta });
   }
 
   #applyAddresses(delta: AddressDelta): void {
     this.#workloads.apply(delta);
     this.#worker.post({ type: 'addresses', delta });
+  }
+
+  #makeStandIns(): StandIns {
+    return new StandIns({
+      ...this.#config,
+      followsAll: !isOnDemand(this.#config),
+      workloads: this.#workloads,
+      policies: this.#policies,
+      egress: this.#egress,
+      pods: () => this.#pods.rows(),
+      isAway: () => {
+        const status = this.#feed?.status();
+        if (status === undefined || status.connected) return false;
+        return this.#heldInForce || status.types.every(({ ready }) => ready);
+      },
+      apply: (addresses, egress) => {
+        this.#applyAddresses(addresses);
+        this.#applyEgress(egress);
+      },
+      log: fieldsLast(this.#log),
+    });
   }
 
   #makeDemand(): NodeDemand {
@@ -265,6 +294,7 @@ export class Ztunnel {
     const cut = await this.#worker.drain(deadlineMs);
     this.#log.info({ cut }, 'drained');
     this.#zds.stop();
+    this.#standIns.stop();
     await this.#feed?.stop();
     this.#certificates.stop();
     await this.#ports.close();

@@ -294,13 +294,19 @@ export class Session {
   }
 
   #addMessage(workload: Workload, before: Told | undefined): Message {
-    const { uid, name, namespace, serviceAccount, netnsFd, listeners, generation } = workload;
+    const { uid, name, namespace, serviceAccount, ips, netnsFd, listeners, generation } = workload;
     const backoff = before?.backoff ?? new Backoff(RETRY);
     const told: Told = { generation, answer: 'open', backoff };
     this.#told.set(uid, told);
     const given = this.#loamHandover ? [listeners.outbound, listeners.plaintext, listeners.hbone] : [];
     return {
-      payload: { case: 'add', value: { uid, workloadInfo: { name, namespace, serviceAccount } } },
+      payload: {
+        case: 'add',
+        value: {
+          ...{ uid, workloadInfo: { name, namespace, serviceAccount } },
+          loamIps: this.#loamHandover ? [...ips] : [],
+        },
+      },
       fds: [netnsFd, ...given],
       acknowledged: (error) => {
         if (error === '') {

@@ -7,6 +7,7 @@ export interface Workload {
   readonly name: string;
   readonly namespace: string;
   readonly serviceAccount: string;
+  readonly ips: readonly string[];
   readonly netnsFd: number;
   readonly listeners: Listeners;
   /** Grows whenever the namespace or the listeners are other ones: proxies get it again then. */

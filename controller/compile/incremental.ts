@@ -152,6 +152,7 @@ function changeEgress(
     placed === undefined ? undefined : egress.rulesOf(placed.pod),
   );
   if (isRestricted(then) || isRestricted(now)) return isEqual(then, now) && isEqualPlace(before, after);
+  if (egress.hasPolicies && changesNodes(egressByNode, before, after)) return false;
   const put = (node: string, name: string, resource: CompiledResource | undefined): void => {
     const resources = egressByNode.get(node) ?? new Map<string, CompiledResource>();
     if (resource === undefined) resources.delete(name);
@@ -166,6 +167,18 @@ function changeEgress(
   if (after !== undefined && now !== undefined)
     put(after.node, egressName(after.uid), egress.resourceOf(after.uid, now));
   return true;
+}
+
+/** Whether it is the first pod of its node, or the last that leaves one. */
+function changesNodes(
+  egressByNode: Build['egressByNode'],
+  before: PlacedPod | undefined,
+  after: PlacedPod | undefined,
+): boolean {
+  if (after !== undefined && !egressByNode.has(after.node)) return true;
+  if (before === undefined || before.node === after?.node) return false;
+  const names = [...(egressByNode.get(before.node)?.keys() ?? [])];
+  return !names.some((name) => name.startsWith(egressName('')) && name !== egressName(before.uid));
 }
 
 function isRestricted(rules: PodRules | undefined): boolean {

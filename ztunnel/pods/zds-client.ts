@@ -12,6 +12,7 @@ import {
   ZdsHelloSchema,
   type AddWorkload,
 } from '../../proto/gen/zds/zds_pb.js';
+import { canonicalIp } from '../../lib/mesh/state/ip.ts';
 import { MeshError } from '../../lib/mesh/errors.ts';
 import type { Log } from '../proxy/mesh.ts';
 import type { PodDirectory } from './pod-directory.ts';
@@ -19,6 +20,8 @@ import type { PodDirectory } from './pod-directory.ts';
 const BACKOFF = { initialMs: 10, maxMs: 15_000 };
 /** A name of Kubernetes (RFC 1123), which ends up in identities, labels and log lines. */
 const NAME = /^[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$/;
+/** One of each family. */
+const MAX_IPS = 2;
 const UID = /^[A-Za-z0-9._-]{1,64}$/;
 
 export type ZdsStatus =
@@ -274,11 +277,14 @@ export class ZdsClient {
     if (info === undefined || ![info.name, info.namespace, info.serviceAccount].every((n) => NAME.test(n))) {
       return refuse('name, namespace and service account must be names of Kubernetes');
     }
+    const ips = message.loamIps.map(canonicalIp);
+    if (ips.length > MAX_IPS || !ips.every((ip) => ip !== undefined))
+      return refuse(`its addresses must be at most ${MAX_IPS}, and addresses`);
     named.add(message.uid);
     const { name, namespace, serviceAccount } = info;
     try {
       await this.#pods.add(
-        { uid: message.uid, name, namespace, serviceAccount },
+        { uid: message.uid, name, namespace, serviceAccount, ...(ips.length > 0 && { ips }) },
         { netns, outbound, plaintext, hbone },
       );
       return '';

@@ -50,6 +50,8 @@ function rule(pod: Pod, facts: ConnectionFacts, mayWait: boolean): Ruling | unde
         : 'the control plane has not told all its policies yet';
     return mayWait ? undefined : { allowed: false, reason };
   }
+  const why = workload.standIn && whyNotIn(workload.standIn, facts);
+  if (why !== undefined) return mayWait ? undefined : { allowed: false, reason: why };
   const verdict = evaluate(pod.mesh.policies, workload, facts, { mayWait });
   switch (verdict.verdict) {
     case 'allow':
@@ -67,6 +69,16 @@ function rule(pod: Pod, facts: ConnectionFacts, mayWait: boolean): Ruling | unde
     case 'wait':
       return undefined;
   }
+}
+
+/**
+ * A policy that forbids plaintext may select the pod without being known here, since no other pod has it: only what proves
+ * who it is may come in to a pod of which the control plane has not told.
+ */
+function whyNotIn({ unsure }: { readonly unsure?: string }, facts: ConnectionFacts): string | undefined {
+  const away = 'no control plane could be asked about the pod';
+  if (unsure !== undefined) return `${away}, and ${unsure}`;
+  return facts.sourceIdentity === undefined ? `${away}, and plaintext may be forbidden` : undefined;
 }
 
 /** A live connection is cut for lack of a policy only when that did not come within the same wait. */

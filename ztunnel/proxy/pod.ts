@@ -13,6 +13,8 @@ export interface PodInfo {
   readonly name: string;
   readonly namespace: string;
   readonly serviceAccount: string;
+  /** Its addresses in the form of ip.ts; none: the agent does not tell them. */
+  readonly ips?: readonly string[];
 }
 
 /** One pod of this node, as its connections see it. */

@@ -67,6 +67,7 @@ function daemonSet({ namespace, values }: Installation): Manifest & V1DaemonSet 
                 node: '$(NODE_NAME)',
                 'cluster-id': values.clusterId,
                 'trust-domain': values.trustDomain,
+                'root-namespace': namespace,
                 zds: ZDS_SOCKET,
                 'xds-address': controller,
                 'ca-address': controller,

@@ -31,7 +31,7 @@ export interface PlacedPod {
 }
 
 export interface EgressPlan {
-  /** What each node gets: its own pods, and the policies that select them. */
+  /** What each node gets that has pods: these, and all policies, by which it knows whether one may select a pod that it is not told of. */
   readonly byNode: ReadonlyMap<string, ReadonlyMap<string, CompiledResource>>;
   /** By objectKey of an EgressPolicy, or of what sets registry-only: the nodes whose proxies must enforce it. */
   readonly enforcers: ReadonlyMap<string, ReadonlySet<string>>;
@@ -104,6 +104,11 @@ export class EgressCompiler {
     );
   }
 
+  /** Whether a node has more than its pods: the policies, which come with its first pod and go with its last. */
+  get hasPolicies(): boolean {
+    return this.#planned.length > 0;
+  }
+
   /** A pod is gone. */
   forget(uid: string): void {
     this.#memo.forget(uid);
@@ -129,11 +134,9 @@ export class EgressCompiler {
     for (const { pod, uid, node, inMesh } of pods) {
       const resources = byNode.get(node) ?? new Map<string, CompiledResource>();
       byNode.set(node, resources);
-      for (const { object, key, policy, inside, outside } of this.#selecting(pod)) {
+      for (const { object, inside, outside } of this.#selecting(pod)) {
         (inMesh ? inside : outside).push(pod);
         if (inMesh) enforce(object, node);
-        const name = `policy/${key}`;
-        if (!resources.has(name)) resources.set(name, encode(name, { case: 'policy', value: policy }));
       }
       const rules = this.rulesOf(pod);
       const by =
@@ -142,6 +145,11 @@ export class EgressCompiler {
       const resource = this.resourceOf(uid, rules);
       resources.set(resource.name, resource);
     }
+    for (const { key, policy } of this.#planned)
+      for (const resources of byNode.values()) {
+        const name = `policy/${key}`;
+        resources.set(name, encode(name, { case: 'policy', value: policy }));
+      }
     for (const each of this.#planned) report(each, outcomes);
     if (settings !== undefined) {
       const refuses = outboundOfMesh(settings) === 'REGISTRY_ONLY';

@@ -71,6 +71,11 @@ export interface Workload {
   readonly hostNetwork: boolean;
   /** The weight in load balancing; 0 gets nothing. */
   readonly capacity: number;
+  /** No control plane told of it: made of what the node's agent says of one of its pods, while none could be asked (decision 0152). */
+  readonly standIn?: {
+    /** Why nothing may come in; undefined: by HBONE, and nothing in plaintext. */
+    readonly unsure?: string;
+  };
 }
 
 export type BalancingMode = 'unspecified' | 'strict' | 'failover' | 'passthrough';

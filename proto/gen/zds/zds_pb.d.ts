@@ -100,6 +100,14 @@ export declare type AddWorkload = Message<"istio.workload.zds.AddWorkload"> & {
    * @generated from field: istio.workload.zds.WorkloadInfo workload_info = 2;
    */
   workloadInfo?: WorkloadInfo | undefined;
+
+  /**
+   * After a hello with loam_handover: its addresses, as the kernel redirects them. A proxy goes by them for a pod that no
+   * control plane has told it of.
+   *
+   * @generated from field: repeated string loam_ips = 100;
+   */
+  loamIps: string[];
 };
 
 /**

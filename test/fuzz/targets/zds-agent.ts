@@ -27,6 +27,7 @@ const WORKLOADS: readonly Workload[] = ['a', 'b'].map((name, i) => ({
   name,
   namespace: 'shop',
   serviceAccount: 'web',
+  ips: ['198.18.0.1'],
   netnsFd: 100 + i,
   listeners: { outbound: 200, plaintext: 201, hbone: 202 },
   generation: 1,

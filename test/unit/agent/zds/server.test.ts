@@ -31,7 +31,8 @@ describe('ZDS server', () => {
     ) as [number, number, number, number];
     const listeners = { outbound, plaintext, hbone };
     const uid = `uid-${name}`;
-    return { uid, name, namespace: 'shop', serviceAccount: 'default', netnsFd, listeners, generation };
+    const ips = ['198.18.0.1'];
+    return { uid, name, namespace: 'shop', serviceAccount: 'default', ips, netnsFd, listeners, generation };
   }
 
   function sync(workloads: Workload[], keep: string[] = [], released: string[] = []): void {

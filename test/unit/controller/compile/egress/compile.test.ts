@@ -45,14 +45,15 @@ function refuses(mesh: CompiledMesh, node: string, uid: string): boolean {
 }
 
 describe('compile/egress', () => {
-  it('tells each node of its own pods, and of the policies that select them', () => {
+  it('tells each node of its own pods, and of all policies', () => {
     const mesh = compile(
       egress('front', '{selector: {matchLabels: {app: frontend}}, allow: [{services: [{name: payments}]}]}') +
         egress('all', '{allow: [{ports: [{port: 443}]}]}'),
     );
     const names = (node: string) => [...(mesh.egress.byNode.get(node)?.keys() ?? [])].sort();
     assert.deepEqual(names('node-a'), ['policy/shop/all', 'policy/shop/front', `workload/${UID.frontend}`]);
-    assert.deepEqual(names('node-b'), ['policy/shop/all', `workload/${UID.payments}`]);
+    assert.deepEqual(names('node-b'), ['policy/shop/all', 'policy/shop/front', `workload/${UID.payments}`]);
+    assert.deepEqual(policiesOf(mesh, 'node-b', UID.payments), ['shop/all']);
     assert.deepEqual(policiesOf(mesh, 'node-a', UID.frontend), ['shop/all', 'shop/front']);
     const { case: kind, value } = resource(mesh, 'node-a', 'policy/shop/front');
     assert(kind === 'policy');
