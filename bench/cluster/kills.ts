@@ -10,7 +10,7 @@ type Say = (text: string) => void;
 const WORKLOADS = `/apis/apps/v1/namespaces/${SYSTEM}`;
 const MERGE = 'application/merge-patch+json';
 
-/** `kubectl rollout restart` of the DaemonSet of ztunnel; then waits until it is done. */
+/** `kubectl rollout restart` of the DaemonSet of ztunnel; then waits until the new ones serve. */
 export async function rollOut(cluster: TestCluster, afterMs: number, say: Say): Promise<void> {
   const client = await only(cluster, 'client');
   const near = await streams(cluster, client, `near.${NAMESPACE}`);
@@ -20,20 +20,20 @@ export async function rollOut(cluster: TestCluster, afterMs: number, say: Say): 
     cluster,
     client,
     async () => {
+      const before = await cluster.pods(SYSTEM, 'app.kubernetes.io/name=loam-ztunnel');
+      const former = new Set(before.map(({ metadata }) => metadata.uid));
       const begun = Date.now();
       const annotations = { 'kubectl.kubernetes.io/restartedAt': new Date().toISOString() };
       await cluster.client.patch(path, { spec: { template: { metadata: { annotations } } } }, MERGE);
-      await cluster.until('the new ztunnels are available', async () => {
-        interface DaemonSet {
-          metadata: { generation: number };
-          status: Record<string, number | undefined>;
-        }
-        const { metadata, status } = await cluster.client.get<DaemonSet>(path);
-        return (
-          status['observedGeneration'] === metadata.generation &&
-          status['updatedNumberScheduled'] === cluster.nodes.length &&
-          status['numberAvailable'] === cluster.nodes.length
+      // The DaemonSet counts of a node's pods the oldest, so it is not done before the former ones have ended, minutes later.
+      await cluster.until('a new ztunnel is ready on each node', async () => {
+        const ztunnels = await cluster.pods(SYSTEM, 'app.kubernetes.io/name=loam-ztunnel');
+        const fresh = ztunnels.filter(
+          ({ metadata, status }) =>
+            !former.has(metadata.uid) &&
+            status.conditions?.some((each) => each.type === 'Ready' && each.status === 'True') === true,
         );
+        return fresh.length === cluster.nodes.length;
       });
       took = Date.now() - begun;
     },
