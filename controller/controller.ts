@@ -63,6 +63,8 @@ export class Controller {
   #http: readonly Server[] = [];
   readonly #compiler = new MeshCompiler();
   #mesh: CompiledMesh = NOTHING;
+  /** Resolved by the next compilation. */
+  #recompiled = Promise.withResolvers<void>();
   #snapshot: Snapshot = EMPTY_SNAPSHOT;
   /** The snapshot lacks what was compiled: there was no telling yet. */
   #unpublished = true;
@@ -138,6 +140,7 @@ export class Controller {
       authority: () => authority,
       maxTtlS: certTtlMaxS,
       authenticate: (metadata, peer) => platform.authenticator.authenticate(metadata, peer),
+      changed: () => this.#recompiled.promise,
       identitiesOf: (principal) => (this.#knowsPods() ? this.#identitiesOf(principal) : undefined),
       metrics: this.#metrics,
       log: this.#log,
@@ -235,6 +238,8 @@ export class Controller {
       ...(this.#sessionSecret !== undefined && { sessionSecret: this.#sessionSecret }),
     });
     this.#mesh = mesh;
+    this.#recompiled.resolve();
+    this.#recompiled = Promise.withResolvers();
     // Until it is known what is true, nodes keep what they have: an incomplete picture would take things away.
     if (!this.#knowsPods()) {
       this.#unpublished = true;

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { create } from '@bufbuild/protobuf';
 import * as grpc from '@grpc/grpc-js';
 import type { Logger } from 'pino';
@@ -31,6 +32,8 @@ const IMPERSONATED = 'ImpersonatedIdentity';
 const MAX_IDENTITY_CHARS = 1024;
 /** A node may ask for many certificates at once after a restart; beyond that it waits its turn. */
 const MAX_IN_FLIGHT_PER_CALLER = 64;
+/** For so long a node waits for an answer about a pod that is not known to run there, before it is refused. */
+const LATE_MS = 1_000;
 
 export interface CaServiceOptions {
   /** The authority of now. */
@@ -43,6 +46,8 @@ export interface CaServiceOptions {
    * not known yet what there is.
    */
   readonly identitiesOf: (principal: Principal) => ReadonlySet<string> | undefined;
+  /** Resolves when what {@link identitiesOf} says may have changed; absent: it never does. */
+  readonly changed?: () => Promise<void>;
   readonly log: Logger;
 }
 
@@ -130,7 +135,7 @@ export class CaService {
   }
 
   async #issue(principal: Principal, request: IstioCertificateRequest): Promise<IstioCertificateResponse> {
-    const identity = this.#authorise(principal, request.metadata?.[IMPERSONATED]);
+    const identity = await this.#authoriseSoon(principal, request.metadata?.[IMPERSONATED]);
     const publicKey = await publicKeyOfCsr(request.csr).catch((error: unknown) => {
       if (error instanceof ControllerError) throw new Refused(grpc.status.INVALID_ARGUMENT, error.message);
       throw error;
@@ -145,6 +150,22 @@ export class CaService {
     return create(IstioCertificateResponseSchema, {
       certChain: [leaf.pem, ...authority.chain.slice(0, -1), authority.rootsPem],
     });
+  }
+
+  /** Waits a moment for a pod of which the node may have heard first: both follow the API server, in no order. */
+  async #authoriseSoon(principal: Principal, wanted: unknown): Promise<string> {
+    const { changed } = this.#options;
+    const late = AbortSignal.timeout(LATE_MS);
+    const isLate = once(late, 'abort');
+    for (;;) {
+      try {
+        return this.#authorise(principal, wanted);
+      } catch (error) {
+        const isUnknown = error instanceof Refused && error.code === grpc.status.PERMISSION_DENIED;
+        if (!isUnknown || changed === undefined || principal.kind !== 'node' || late.aborted) throw error;
+        await Promise.race([changed(), isLate]);
+      }
+    }
   }
 
   #authorise(principal: Principal, wanted: unknown): string {

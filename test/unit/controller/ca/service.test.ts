@@ -8,7 +8,7 @@ import { pino } from 'pino';
 import type { Principal } from '../../../../controller/auth/principal.ts';
 import { loadAuthority } from '../../../../controller/ca/root.ts';
 import { ControllerMetrics } from '../../../../controller/telemetry/metrics.ts';
-import { CaService } from '../../../../controller/ca/service.ts';
+import { CaService, type CaServiceOptions } from '../../../../controller/ca/service.ts';
 import {
   type IstioCertificateRequest,
   IstioCertificateRequestSchema,
@@ -22,7 +22,10 @@ const IDENTITY = 'spiffe://cluster.local/ns/shop/sa/web';
 type Call = grpc.ServerUnaryCall<IstioCertificateRequest, IstioCertificateResponse>;
 
 /** Asks as whoever `as` is. */
-async function setUp(as: Principal | undefined): Promise<
+async function setUp(
+  as: Principal | undefined,
+  change: Partial<CaServiceOptions> = {},
+): Promise<
   {
     lines: string[];
     service: CaService;
@@ -41,6 +44,7 @@ async function setUp(as: Principal | undefined): Promise<
     metrics,
     identitiesOf: (who) => new Set(who.kind === 'node' && who.node === 'node-a' ? [IDENTITY] : []),
     log: pino({}, { write: (line: string) => void lines.push(line) }),
+    ...change,
   });
   const { csr } = await makeCsr();
   return {
@@ -91,6 +95,28 @@ describe('ca/service', () => {
     }
     assert.equal(await own.counted('PERMISSION_DENIED'), 2);
     assert.equal(await other.counted('PERMISSION_DENIED'), 1);
+  });
+
+  it('waits a moment for a pod of which the node heard first, and refuses it when nothing comes of that', async () => {
+    const known = new Set<string>();
+    let told = Promise.withResolvers<void>();
+    await using node = await setUp(
+      { kind: 'node', node: 'node-a' },
+      { identitiesOf: () => known, changed: () => told.promise },
+    );
+    const tell = (): void => {
+      told.resolve();
+      told = Promise.withResolvers();
+    };
+    const early = node.ask(IDENTITY);
+    tell(); // of another pod
+    await new Promise(setImmediate);
+    known.add(IDENTITY);
+    tell();
+    assert('chain' in (await early));
+    assert.equal(await node.counted('PERMISSION_DENIED'), 0);
+    const never = await node.ask('spiffe://cluster.local/ns/shop/sa/never');
+    assert('code' in never && never.code === grpcStatus.PERMISSION_DENIED);
   });
 
   it('lets nobody fill the log with what is refused, and counts all of it', async () => {
