@@ -33,7 +33,7 @@ const MAX_IDENTITY_CHARS = 1024;
 /** A node may ask for many certificates at once after a restart; beyond that it waits its turn. */
 const MAX_IN_FLIGHT_PER_CALLER = 64;
 /** For so long a node waits for an answer about a pod that is not known to run there, before it is refused. */
-const LATE_MS = 1_000;
+const LATE_MS = 3_000;
 
 export interface CaServiceOptions {
   /** The authority of now. */
