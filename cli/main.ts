@@ -2,11 +2,14 @@ import { Command } from 'commander';
 import { requireKernel } from '../lib/linux/bpf/kernel-check.ts';
 import { errorText, LoamError } from '../lib/loam-error.ts';
 import { benchCommand } from './commands/bench.ts';
+import { configCommand } from './commands/config.ts';
 import { dashboardCommand } from './commands/dashboard.ts';
 import { demoCommand } from './commands/demo.ts';
 import { imageCommand } from './commands/image.ts';
 import { checkCommand, installCommand, uninstallCommand, upgradeCommand } from './commands/install.ts';
+import { graphCommand, tapCommand, topCommand } from './commands/live.ts';
 import { localCommand } from './commands/local.ts';
+import { certsCommand, connectionsCommand, describeCommand } from './commands/look.ts';
 import { offCommand, onCommand } from './commands/off.ts';
 import { testCommand } from './commands/test.ts';
 import { verifyCommand } from './commands/verify.ts';
@@ -42,6 +45,13 @@ const program = new Command('loam')
   .addCommand(demoCommand())
   .addCommand(dashboardCommand())
   .addCommand(whyCommand())
+  .addCommand(describeCommand())
+  .addCommand(connectionsCommand())
+  .addCommand(certsCommand())
+  .addCommand(configCommand())
+  .addCommand(tapCommand())
+  .addCommand(topCommand())
+  .addCommand(graphCommand())
   .addCommand(installCommand())
   .addCommand(checkCommand())
   .addCommand(verifyCommand())

@@ -77,8 +77,8 @@ export function ask(
 }
 
 /** As {@link ask}, for an answer in JSON with status 200. */
-export async function askJson(endpoint: Endpoint, path: string): Promise<unknown> {
-  const { status, body } = await ask(endpoint, path);
+export async function askJson(endpoint: Endpoint, path: string, timeoutMs = TIMEOUT_MS): Promise<unknown> {
+  const { status, body } = await ask(endpoint, path, 'GET', timeoutMs);
   if (status !== 200)
     throw new LocalMeshError(
       'LOCAL_MESH_ANSWER',

@@ -107,8 +107,12 @@ export interface MeshStatus {
 }
 
 /** @throws LocalMeshError when no mesh of that name runs */
-export async function supervisorReport(mesh: string): Promise<SupervisorReport> {
-  return (await askJson({ socketPath: meshPaths(mesh).controlSocket }, '/report')) as SupervisorReport;
+export async function supervisorReport(mesh: string, timeoutMs?: number): Promise<SupervisorReport> {
+  return (await askJson(
+    { socketPath: meshPaths(mesh).controlSocket },
+    '/report',
+    timeoutMs,
+  )) as SupervisorReport;
 }
 
 /** Asks everybody. @throws LocalMeshError when no mesh of that name runs */

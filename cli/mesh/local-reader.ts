@@ -8,7 +8,9 @@ import { WAYPOINT_ADMIN_PORT, ZTUNNEL_ADMIN_PORT } from '../local/programs.ts';
 import type { SupervisorReport } from '../local/report.ts';
 import { supervisorReport } from '../local/status.ts';
 import { runningMesh } from '../local/up.ts';
+import { localCatalogs } from '../observe/local-catalog.ts';
 import { localProducers } from '../observe/local-producers.ts';
+import type { Catalog } from '../../lib/flow/catalog.ts';
 import type { FlowProducer } from '../observe/feed.ts';
 import { MeshError } from './errors.ts';
 import {
@@ -45,14 +47,22 @@ interface AgentPod {
   readonly guard?: { readonly dropped?: Readonly<Record<string, number>> };
 }
 
+/** Commands wait longer than what asks again and again: a whole config dump takes its time on a busy machine. */
+const TIMEOUT_MS = 15_000;
+/** So long the list of what runs is taken for the present one. */
+const REPORT_MS = 1_000;
+
 /** A local mesh, asked by its own sockets and read in its own network namespaces. */
 export class LocalReader implements MeshReader {
   readonly name: string;
   readonly plainServices = 'pods';
   readonly #mesh: string;
+  readonly #catalogs: () => Promise<Catalog>;
+  #known: { readonly at: number; readonly report: Promise<SupervisorReport> } | undefined;
 
   private constructor(mesh: string) {
     this.#mesh = mesh;
+    this.#catalogs = localCatalogs(mesh);
     this.name = `mesh ${mesh}`;
   }
 
@@ -92,11 +102,11 @@ export class LocalReader implements MeshReader {
   }
 
   async get(program: ProgramRef, path: string): Promise<unknown> {
-    return askJson(await this.#endpoint(program), path);
+    return askJson(await this.#endpoint(program), path, TIMEOUT_MS);
   }
 
   async text(program: ProgramRef, path: string, method: 'GET' | 'POST' = 'GET'): Promise<string> {
-    const { status, body } = await ask(await this.#endpoint(program), path, method);
+    const { status, body } = await ask(await this.#endpoint(program), path, method, TIMEOUT_MS);
     if (status === 200) return body;
     throw new MeshError('MESH_ANSWER', `${programName(program)} answers ${status}: ${body.trim()}`);
   }
@@ -129,13 +139,20 @@ export class LocalReader implements MeshReader {
     return localProducers(this.#mesh);
   }
 
+  catalog(): Promise<Catalog> {
+    return this.#catalogs();
+  }
+
   #report(): Promise<SupervisorReport> {
-    return supervisorReport(this.#mesh);
+    const now = Date.now();
+    if (this.#known === undefined || now - this.#known.at > REPORT_MS)
+      this.#known = { at: now, report: supervisorReport(this.#mesh, TIMEOUT_MS) };
+    return this.#known.report;
   }
 
   async #objects(): Promise<Objects> {
     const socketPath = meshPaths(this.#mesh).controllerStatus;
-    return (await askJson({ socketPath }, '/v1/objects?all=1')) as Objects;
+    return (await askJson({ socketPath }, '/v1/objects?all=1', TIMEOUT_MS)) as Objects;
   }
 
   /** @returns why it is not to be had, as a text */

@@ -1,4 +1,5 @@
 /** What commands ask of a mesh, wherever it runs: a local one (local-reader.ts), or another that answers the same. */
+import type { Catalog } from '../../lib/flow/catalog.ts';
 import type { FlowProducer } from '../observe/feed.ts';
 
 export interface MeshPod {
@@ -87,7 +88,10 @@ export interface MeshReader {
   /** `GET` or `POST`, as text. @throws LoamError when it does not answer, or not with 200 */
   text(program: ProgramRef, path: string, method?: 'GET' | 'POST'): Promise<string>;
   kernel(pod: MeshPod): Promise<KernelPod>;
+  /** All that tell flows now. */
   producers(): Promise<readonly FlowProducer[]>;
+  /** What the objects say. */
+  catalog(): Promise<Catalog>;
 }
 
 export function programName(ref: ProgramRef): string {

@@ -1,4 +1,5 @@
 import type { KernelPod, MeshPod, MeshReader, MeshService, ProgramRef } from '../../../../cli/mesh/reader.ts';
+import { EMPTY_CATALOG } from '../../../../lib/flow/catalog.ts';
 import type { Policy, Service, Workload } from '../../../../lib/mesh/state/model.ts';
 
 const NODE = 'node-a';
@@ -60,6 +61,7 @@ export function fakeMesh(options: FakeMeshOptions): MeshReader {
     kernel: ({ name }) =>
       Promise.resolve(options.pods.find((pod) => pod.name === name)?.kernel ?? { enrolled: true }),
     producers: () => Promise.resolve([]),
+    catalog: () => Promise.resolve(EMPTY_CATALOG),
   };
 }
 

@@ -1,0 +1,116 @@
+import { bytesText } from '../demo/text.ts';
+import type { MeshInventory, MeshReader } from '../mesh/reader.ts';
+import type { Colours } from '../output/colours.ts';
+import { tableLines } from '../output/table.ts';
+import { identityText, spanText } from '../output/words.ts';
+import { askAll, ztunnels } from './ask-all.ts';
+
+interface End {
+  readonly address: string;
+  readonly workload?: string;
+  readonly namespace?: string;
+  readonly identity?: string;
+}
+
+/** A connection as the node of one of its ends tells it (ztunnel's `GET /connections`). */
+export interface Connection {
+  readonly node: string;
+  readonly podUid: string;
+  readonly direction: 'inbound' | 'outbound';
+  readonly state: 'opening' | 'open';
+  readonly since: string;
+  readonly source: End;
+  readonly via?: string;
+  readonly destination: End & { readonly service?: string; readonly hboneAddress?: string };
+  readonly bytesSent: number;
+  readonly bytesReceived: number;
+}
+
+export interface ConnectionFilter {
+  /** `namespace/name` of a pod at either end. */
+  readonly pod?: string;
+  readonly namespace?: string;
+  readonly direction?: Connection['direction'];
+}
+
+export interface Connections {
+  readonly connections: readonly Connection[];
+  readonly problems: readonly string[];
+}
+
+/** All that is open now; one between two pods of the mesh is told by the nodes of both. */
+export async function openConnections(
+  reader: MeshReader,
+  inventory: MeshInventory,
+  filter: ConnectionFilter,
+): Promise<Connections> {
+  const { answers, problems } = await askAll<{ connections: Omit<Connection, 'node'>[] }>(
+    reader,
+    ztunnels(inventory),
+    '/connections',
+  );
+  const podOf = new Map(inventory.pods.map(({ uid, namespace, name }) => [uid, `${namespace}/${name}`]));
+  const connections = answers
+    .flatMap(({ program, answer }) =>
+      answer.connections.map((row): Connection => ({ node: 'node' in program ? program.node : '', ...row })),
+    )
+    .filter((row) => passes(row, podOf.get(row.podUid), filter))
+    .sort((a, b) => (a.since < b.since ? -1 : 1));
+  return { connections, problems };
+}
+
+function passes(
+  { source, destination, direction }: Connection,
+  own: string | undefined,
+  filter: ConnectionFilter,
+): boolean {
+  const ends = [nameOf(source), nameOf(destination), own];
+  if (filter.direction !== undefined && direction !== filter.direction) return false;
+  if (filter.pod !== undefined && !ends.includes(filter.pod)) return false;
+  return (
+    filter.namespace === undefined || ends.some((end) => end?.startsWith(`${filter.namespace}/`) === true)
+  );
+}
+
+function nameOf({ namespace, workload }: End): string | undefined {
+  return workload === undefined ? undefined : `${namespace ?? ''}/${workload}`;
+}
+
+export function connectionLines(
+  { connections, problems }: Connections,
+  colours: Colours,
+  now: number,
+): string[] {
+  const rows = connections.map((row) => [
+    row.node,
+    row.direction === 'inbound' ? 'in' : 'out',
+    nameOf(row.source) ?? row.source.address,
+    nameOf(row.destination) ?? row.destination.address,
+    row.destination.service ?? '',
+    row.via ?? '',
+    row.source.identity !== undefined ? 'mTLS' : colours.odd('plain'),
+    row.state === 'open' ? spanText(now - Date.parse(row.since)) : row.state,
+    bytesText(row.bytesSent),
+    bytesText(row.bytesReceived),
+    identityText(row.source.identity),
+  ]);
+  const head = [
+    'NODE',
+    'DIR',
+    'SOURCE',
+    'DESTINATION',
+    'SERVICE',
+    'VIA',
+    'BY',
+    'FOR',
+    'SENT',
+    'RECEIVED',
+    'CLIENT IDENTITY',
+  ];
+  return [
+    ...(rows.length === 0
+      ? ['No connection is open.']
+      : tableLines([head.map((name) => colours.dim(name)), ...rows], [7, 8, 9])),
+    ...problems.map((problem) => colours.bad(`! ${problem}`)),
+  ];
+}
