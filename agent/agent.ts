@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Layout } from '../lib/linux/bpf/instance-layout.ts';
 import { errorText } from '../lib/loam-error.ts';
+import { packageVersion } from '../lib/package-root.ts';
 import { destroyConnection, tcpConnections } from '../lib/linux/tcp-connections.ts';
 import { systemClock } from './clock.ts';
 import type { AgentConfig } from './config.ts';
@@ -13,10 +14,12 @@ import { LinuxNode } from './linux-node.ts';
 import { LocalPodSource } from './local-pod-source.ts';
 import { KubernetesSide } from './kubernetes/kubernetes-side.ts';
 import { MapWatch } from './map-watch.ts';
+import { metricsOf } from './metrics.ts';
 import { OffWatch } from './off-watch.ts';
 import type { PodRecord } from './pod-record.ts';
 import { problemText } from './pod-source.ts';
 import { Reconciler } from './reconciler.ts';
+import { SelfMetrics } from './self-metrics.ts';
 import { SparePrograms } from './spare-programs.ts';
 import { StatusServer } from './status-server.ts';
 import { readinessOf, statusOf, type StatusParts } from './status.ts';
@@ -121,9 +124,12 @@ export async function startAgent(
     earlier,
     kubernetes,
   };
+  const self = new SelfMetrics(packageVersion());
+  started.defer(() => self.close());
   const status = await StatusServer.listen({
     path: config.status,
     status: () => statusOf(parts),
+    metrics: () => `${metricsOf(statusOf(parts), readinessOf(parts))}${self.text()}`,
     readiness: () => readinessOf(parts),
   });
   started.defer(() => status.close());

@@ -1,8 +1,8 @@
 /** The agent's counters in the text format of Prometheus; the few that it has need no library in a process of root. */
-import type { Status } from './status.ts';
+import type { Readiness, Status } from './status.ts';
 
 /** The page. Values of labels are names of Kubernetes or our own, which need no escaping. */
-export function metricsOf(status: Status): string {
+export function metricsOf(status: Status, { gates }: Pick<Readiness, 'gates'>): string {
   const lines = [
     '# HELP loam_agent_guard_dropped_packets_total Packets of a pod that its guard dropped.',
     '# TYPE loam_agent_guard_dropped_packets_total counter',
@@ -23,6 +23,30 @@ export function metricsOf(status: Status): string {
     const whole = guard.mode === 'on' && guard.guarded.length > 0 && guard.unguarded.length === 0;
     lines.push(`loam_agent_pod_guarded{namespace="${namespace}",pod="${name}"} ${whole ? 1 : 0}`);
   }
+  lines.push(
+    '# HELP loam_agent_pod_guard_wanted Whether a pod is to be guarded.',
+    '# TYPE loam_agent_pod_guard_wanted gauge',
+  );
+  for (const { pod, guard } of status.pods) {
+    const [namespace = '', name = ''] = pod.split('/');
+    const wanted = guard.mode === 'on' ? 1 : 0;
+    lines.push(`loam_agent_pod_guard_wanted{namespace="${namespace}",pod="${name}"} ${wanted}`);
+  }
+  // Another's node proxy is not told to serve: it does as soon as it is there.
+  const serving = status.proxies.some(({ role, loamHandover }) => role === 'serving' || !loamHandover);
+  lines.push(
+    ...family('pods', 'gauge', 'Pods that belong in the mesh, by how far they are.', 'state', [
+      ...[...Map.groupBy(status.pods, ({ state }) => state)].map(
+        ([state, pods]) => [state, pods.length] as const,
+      ),
+    ]),
+    '# HELP loam_agent_ztunnel_connected Whether a ztunnel serves the pods of the node.',
+    '# TYPE loam_agent_ztunnel_connected gauge',
+    `loam_agent_ztunnel_connected ${serving ? 1 : 0}`,
+    '# HELP loam_ready Whether a gate of readiness is open.',
+    '# TYPE loam_ready gauge',
+    ...gates.map(({ name, ready }) => `loam_ready{gate="${name}"} ${ready ? 1 : 0}`),
+  );
   lines.push(
     ...family(
       'map_entries',
@@ -82,6 +106,9 @@ export function metricsOf(status: Status): string {
       '# HELP loam_agent_nri_connected Whether the container runtime holds new pods for the agent.',
       '# TYPE loam_agent_nri_connected gauge',
       `loam_agent_nri_connected ${status.kubernetes.nri.state === 'connected' ? 1 : 0}`,
+      '# HELP loam_agent_cni_holds Whether the network plugin holds new pods for the agent.',
+      '# TYPE loam_agent_cni_holds gauge',
+      `loam_agent_cni_holds ${status.kubernetes.cni?.state === 'installed' ? 1 : 0}`,
     );
   }
   return `${lines.join('\n')}\n`;

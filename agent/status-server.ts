@@ -3,13 +3,14 @@ import { lstatSync, unlinkSync } from 'node:fs';
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import { connect } from 'node:net';
 import { errorText } from '../lib/loam-error.ts';
-import { metricsOf } from './metrics.ts';
 import { listenPrivately } from './private-listener.ts';
 import type { Readiness, Status } from './status.ts';
 
 export interface StatusServerOptions {
   readonly path: string;
   status(): Status;
+  /** The page of Prometheus. */
+  metrics(): string;
   readiness(): Readiness;
 }
 
@@ -52,9 +53,10 @@ function answer(options: StatusServerOptions, method: string, url: string, respo
   } else if (url === '/status') {
     send(response, 200, options.status());
   } else if (url === '/metrics') {
+    const page = options.metrics();
     response.on('error', () => undefined);
     response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' });
-    response.end(metricsOf(options.status()));
+    response.end(page);
   } else if (url === '/healthz/ready') {
     const readiness = options.readiness();
     send(response, readiness.ready ? 200 : 503, readiness);

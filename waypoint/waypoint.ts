@@ -196,7 +196,7 @@ export class Waypoint {
           flows: ({ batch }) => this.#flows.apply(batch),
         },
         status: (status) => {
-          metrics.workerStatus(name, status.maxLoopDelayMs);
+          metrics.workerStatus(name, status);
           this.#noteKeys(status);
         },
         log: (level, message, fields) => this.#log[level](fields, message),
@@ -347,6 +347,7 @@ export class Waypoint {
 
   async #scrape(): Promise<string> {
     this.#telemetry.metrics.gates(this.#readiness.report().gates);
+    this.#telemetry.metrics.xdsConnected(this.#xds.status().connected);
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<undefined>((resolve) => {
       timer = setTimeout(() => resolve(undefined), SCRAPE_WAIT_MS);

@@ -36,6 +36,8 @@ export interface ZtunnelConfig {
   readonly state: StateSource;
   readonly certificates: CertificateSource;
   readonly admin: ListenAddress;
+  /** Path of the agent's status socket, whose metrics are shown beside those of our own. */
+  readonly agentStatus?: string;
   readonly metrics: ListenAddress;
   readonly ready: ListenAddress;
   /** Whether to ask for egress rules: a control plane that is not Loam's does not answer for them. */
@@ -66,6 +68,7 @@ const FLAGS = {
   'trust-domain': TRUST_DOMAIN,
   'root-namespace': NAME,
   zds: { pattern: /^[^\0]{1,107}$/, allowed: 'a path of at most 107 bytes' },
+  'agent-status': { pattern: /^[^\0]{1,107}$/, allowed: 'a path of at most 107 bytes' },
   'xds-address': HTTPS_URL,
   'ca-address': HTTPS_URL,
   'xds-root': FILE,
@@ -131,6 +134,7 @@ export function readConfig(
     trustDomain: value('trust-domain'),
     rootNamespace: isGiven('root-namespace') ? value('root-namespace') : undefined,
     zds: value('zds'),
+    ...(isGiven('agent-status') && { agentStatus: value('agent-status') }),
     state: isGiven('static-state')
       ? { from: 'file', path: value('static-state') }
       : {

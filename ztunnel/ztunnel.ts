@@ -5,9 +5,9 @@ import { processMemory, threadMemory } from '../lib/memory.ts';
 import { parseSpiffeUri } from '../lib/spiffe.ts';
 import { configDump } from './admin/config-dump.ts';
 import { Readiness } from '../lib/admin/readiness.ts';
-import { metricsRoute, readyRoute } from '../lib/admin/program-routes.ts';
+import { readyRoute } from '../lib/admin/program-routes.ts';
 import { AdminPorts } from './admin/ports.ts';
-import { adminRoutes, type AdminActions } from './admin/routes.ts';
+import { adminRoutes, metricsRoutes, type AdminActions } from './admin/routes.ts';
 import type { ZtunnelConfig } from './config.ts';
 import {
   followedTypes,
@@ -155,7 +155,7 @@ export class Ztunnel {
     this.#ports = new AdminPorts(
       [
         { address: config.admin, routes: adminRoutes(actions, this.#readiness) },
-        { address: config.metrics, routes: { 'GET /metrics': metricsRoute(actions) } },
+        { address: config.metrics, routes: metricsRoutes(actions, config.agentStatus) },
         { address: config.ready, routes: { 'GET /healthz/ready': readyRoute(this.#readiness) } },
       ],
       () => this.#flows.leave(),
@@ -392,6 +392,8 @@ export class Ztunnel {
     const served = rows.filter((pod) => pod.state.kind === 'served').length;
     this.#metrics.pods(served, rows.length - served);
     this.#metrics.gates(this.#readiness.report().gates);
+    const feed = this.#feed?.status();
+    this.#metrics.xdsConnected(feed?.connected ?? false);
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<undefined>(
       (resolve) => (timer = setTimeout(() => resolve(undefined), SCRAPE_WAIT_MS)),

@@ -10,6 +10,7 @@ export const XDS_PORT = 15012;
 export const ZTUNNEL_ADMIN_PORT = 15000;
 export const ZTUNNEL_METRICS_PORT = 15020;
 export const ZTUNNEL_READY_PORT = 15021;
+export const CONTROLLER_METRICS_PORT = 15020;
 export const WAYPOINT_PORT = 15008;
 export const WAYPOINT_ADMIN_PORT = 15000;
 export const WAYPOINT_METRICS_PORT = 15020;
@@ -64,6 +65,7 @@ export function controllerCommand(
     ...['--listen', controllerAddress(plan)],
     ...['--status', paths.controllerStatus],
     ...['--tokens', paths.tokens],
+    ...['--metrics', `127.0.0.1:${CONTROLLER_METRICS_PORT}`],
     ...['--trust-domain', TRUST_DOMAIN],
     ...['--cluster-id', CLUSTER_ID],
   ]);
@@ -108,6 +110,7 @@ export function ztunnelCommand(
     ...['--node', node],
     ...['--cluster-id', CLUSTER_ID],
     ...['--zds', paths.zdsOf(node)],
+    ...['--agent-status', paths.agentStatusOf(node)],
     ...['--xds-address', controller],
     ...['--ca-address', controller],
     ...['--xds-root', root],

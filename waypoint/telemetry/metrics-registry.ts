@@ -71,6 +71,16 @@ export class MetricsRegistry {
     ['worker'],
   );
   readonly #stalled = this.#gauge('loam_worker_stalled', '1 while a worker does not report', ['worker']);
+  readonly #heapUsed = this.#gauge('loam_worker_heap_used_bytes', 'Heap of a worker that is used', [
+    'worker',
+  ]);
+  readonly #heapLimit = this.#gauge('loam_worker_heap_limit_bytes', 'Heap that a worker may have', [
+    'worker',
+  ]);
+  readonly #xdsConnected = this.#gauge(
+    'loam_xds_connected',
+    '1 while there is a connection to the control plane',
+  );
   readonly #certificateExpiry = this.#gauge(
     'loam_certificate_expiry_timestamp_seconds',
     'When the certificate of an identity expires',
@@ -164,18 +174,26 @@ export class MetricsRegistry {
     this.#requestSeries.delete(worker);
     this.#loopDelay.remove({ worker });
     this.#stalled.remove({ worker });
+    this.#heapUsed.remove({ worker });
+    this.#heapLimit.remove({ worker });
     for (const [key, users] of this.#users) {
       if (users.delete(worker) && users.size === 0) this.#orphans.set(key, now + ORPHAN_MS);
     }
   }
 
-  workerStatus(worker: string, maxLoopDelayMs: number): void {
-    this.#loopDelay.set({ worker }, maxLoopDelayMs / 1000);
+  workerStatus(worker: string, status: WorkerFigures): void {
+    this.#loopDelay.set({ worker }, status.maxLoopDelayMs / 1000);
+    this.#heapUsed.set({ worker }, status.heapUsed);
+    this.#heapLimit.set({ worker }, status.heapLimit);
     this.#stalled.set({ worker }, 0);
   }
 
   workerStalled(worker: string): void {
     this.#stalled.set({ worker }, 1);
+  }
+
+  xdsConnected(connected: boolean): void {
+    this.#xdsConnected.set(connected ? 1 : 0);
   }
 
   gates(gates: readonly GateState[]): void {
@@ -315,6 +333,14 @@ export class MetricsRegistry {
   #gauge(name: string, help: string, labelNames: readonly string[] = []): Gauge {
     return new Gauge({ name, help, labelNames: [...labelNames], registers: [this.#registry] });
   }
+}
+
+/** What a worker tells of itself. */
+interface WorkerFigures {
+  readonly maxLoopDelayMs: number;
+  /** Bytes. */
+  readonly heapUsed: number;
+  readonly heapLimit: number;
 }
 
 type SeriesKind = 'request' | 'connection';

@@ -1,6 +1,7 @@
 /** Entry of a connection worker thread: it accepts and carries connections, with its own copy of the mesh's state. */
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { parentPort, workerData } from 'node:worker_threads';
+import { getHeapStatistics } from 'node:v8';
 import { assertNever } from '../../lib/assert-never.ts';
 import { threadMemory } from '../../lib/memory.ts';
 import { errorText } from '../../lib/loam-error.ts';
@@ -70,5 +71,6 @@ loopDelay.enable();
 setInterval(() => {
   const maxLoopDelayMs = loopDelay.max / 1e6;
   loopDelay.reset();
-  post({ type: 'status', status: { ...worker.status(), maxLoopDelayMs } });
+  const { used_heap_size: heapUsed, heap_size_limit: heapLimit } = getHeapStatistics();
+  post({ type: 'status', status: { ...worker.status(), maxLoopDelayMs, heapUsed, heapLimit } });
 }, STATUS_INTERVAL_MS);

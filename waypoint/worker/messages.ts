@@ -34,6 +34,9 @@ export interface WorkerStatus {
   readonly jwks: readonly { readonly uri: string; readonly keys: number; readonly stale: boolean }[];
   /** Longest time since the last status for which the event loop was blocked, in milliseconds. */
   readonly maxLoopDelayMs: number;
+  /** Of the worker's own heap, in bytes: what is used, and what it may have. */
+  readonly heapUsed: number;
+  readonly heapLimit: number;
 }
 
 /** What can be asked of a worker, and the type of the answer. */

@@ -48,7 +48,7 @@ export interface WaypointWorker {
   applyAddresses(delta: AddressDelta): void;
   setLogLevel(level: LogLevel): void;
   watchFlows(level: WatchLevel): void;
-  status(): Omit<WorkerStatus, 'maxLoopDelayMs'>;
+  status(): Omit<WorkerStatus, 'maxLoopDelayMs' | 'heapUsed' | 'heapLimit'>;
   answer(what: Exclude<keyof Requests, 'memory'>): Requests['upstreams' | 'flush']['answer'];
   /** @returns how many client connections had to be cut */
   drain(deadlineMs: number): Promise<number>;

@@ -1,7 +1,8 @@
 import { flowsRoute, type FlowsAction } from '../../lib/admin/flows-route.ts';
 import { jsonAnswer, type Routes } from '../../lib/admin/http-routes.ts';
-import { programRoutes, type ProgramActions } from '../../lib/admin/program-routes.ts';
+import { metricsRoute, programRoutes, type ProgramActions } from '../../lib/admin/program-routes.ts';
 import type { Readiness } from '../../lib/admin/readiness.ts';
+import { agentMetricsRoute } from './agent-metrics.ts';
 import type { ConnectionRow } from '../proxy/connection-registry.ts';
 
 export interface AdminActions extends ProgramActions, FlowsAction {
@@ -14,4 +15,19 @@ export function adminRoutes(actions: AdminActions, readiness: Readiness): Routes
     'GET /connections': async () => jsonAnswer({ connections: await actions.connections() }),
     'GET /flows': flowsRoute(actions),
   });
+}
+
+/**
+ * What the port for Prometheus serves.
+ *
+ * @param agentStatus path of the socket of the node's agent, whose metrics are shown too
+ */
+export function metricsRoutes(
+  actions: Pick<AdminActions, 'metrics' | 'metricsType'>,
+  agentStatus: string | undefined,
+): Routes {
+  return {
+    'GET /metrics': metricsRoute(actions),
+    ...(agentStatus !== undefined && { 'GET /agent/metrics': agentMetricsRoute(agentStatus) }),
+  };
 }

@@ -52,6 +52,18 @@ export class MetricsRegistry {
     'Longest blocking of the connection worker in the last second',
   );
   readonly #stalled = this.#gauge('loam_worker_stalled', '1 while the connection worker does not report');
+  readonly #heapUsed = this.#gauge(
+    'loam_worker_heap_used_bytes',
+    'Heap of the connection worker that is used',
+  );
+  readonly #heapLimit = this.#gauge(
+    'loam_worker_heap_limit_bytes',
+    'Heap that the connection worker may have',
+  );
+  readonly #xdsConnected = this.#gauge(
+    'loam_xds_connected',
+    '1 while there is a connection to the control plane',
+  );
   readonly #ready = this.#gauge('loam_ready', '1 for each readiness gate that is open', ['gate']);
   readonly #certificateExpiry = this.#gauge(
     'loam_certificate_expiry_timestamp_seconds',
@@ -98,6 +110,8 @@ export class MetricsRegistry {
     this.#tunnels.set(status.tunnels);
     this.#tunnelStreams.set(status.tunnelStreams);
     this.#loopDelay.set(status.maxLoopDelayMs / 1000);
+    this.#heapUsed.set(status.heapUsed);
+    this.#heapLimit.set(status.heapLimit);
   }
 
   workerStalled(stalled: boolean): void {
@@ -120,6 +134,10 @@ export class MetricsRegistry {
   xdsDisconnected(): void {
     // Reasons are free text of the peer: kept to the log, so that the label stays bounded.
     this.#xdsTerminations.inc({ reason: 'Error' });
+  }
+
+  xdsConnected(connected: boolean): void {
+    this.#xdsConnected.set(connected ? 1 : 0);
   }
 
   gates(gates: readonly GateState[]): void {

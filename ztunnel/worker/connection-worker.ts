@@ -1,6 +1,7 @@
 /** Entry of the connection worker thread: it carries all connections, and has its own copy of the mesh's state. */
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { parentPort, workerData } from 'node:worker_threads';
+import { getHeapStatistics } from 'node:v8';
 import { assertNever } from '../../lib/assert-never.ts';
 import { FlowRecorder, type LiveFlow } from '../../lib/flow/recorder.ts';
 import { errorText } from '../../lib/loam-error.ts';
@@ -194,6 +195,7 @@ setInterval(() => {
   const { tunnels, streams } = mesh.pool.stats();
   const maxLoopDelayMs = loopDelay.max / 1e6;
   loopDelay.reset();
+  const heap = getHeapStatistics();
   outbox.post({
     type: 'status',
     status: {
@@ -202,6 +204,8 @@ setInterval(() => {
       tunnelStreams: streams,
       pods: pods.size,
       maxLoopDelayMs,
+      heapUsed: heap.used_heap_size,
+      heapLimit: heap.heap_size_limit,
     },
   });
 }, STATUS_INTERVAL_MS);

@@ -46,6 +46,9 @@ export interface WorkerStatus {
   readonly pods: number;
   /** Longest time since the last status for which the event loop was blocked, in milliseconds. */
   readonly maxLoopDelayMs: number;
+  /** Of the worker's own heap, in bytes: what is used, and what it may have. */
+  readonly heapUsed: number;
+  readonly heapLimit: number;
 }
 
 /** What only a ztunnel's worker is told. */

@@ -1,5 +1,5 @@
 import type { V1DaemonSet, V1ServiceAccount } from '@kubernetes/client-node';
-import { ZDS_SOCKET } from './agent.ts';
+import { AGENT_STATUS, ZDS_SOCKET } from './agent.ts';
 import { controllerAddress, scraped } from './controller.ts';
 import { meta, nameOf, podLabels, selectorOf, type Installation, type Manifest } from './manifest.ts';
 import {
@@ -69,6 +69,7 @@ function daemonSet({ namespace, values }: Installation): Manifest & V1DaemonSet 
                 'trust-domain': values.trustDomain,
                 'root-namespace': namespace,
                 zds: ZDS_SOCKET,
+                'agent-status': AGENT_STATUS,
                 'xds-address': controller,
                 'ca-address': controller,
                 'xds-root': ROOT_FILE,

@@ -27,13 +27,10 @@ describe('agent metrics', () => {
     ];
     const kernel = { recordsFull: 4, pods: 1 };
     const maps = { records: { entries: 5, capacity: 65536 } };
-    const lines = metricsOf({
-      pods,
-      kernel,
-      maps,
-      repairs: { pods: 2 },
-      earlierCut: 0,
-    } as unknown as Status).split('\n');
+    const proxies = [{ role: 'serving', loamHandover: true }];
+    const status = { ...{ pods, kernel, maps, proxies }, repairs: { pods: 2 }, earlierCut: 0 };
+    const gates = [{ name: 'redirection', ready: false, reason: 'a hook is gone' }];
+    const lines = metricsOf(status as unknown as Status, { gates }).split('\n');
     assert.deepEqual(
       lines.filter((line) => line !== '' && !line.startsWith('#')),
       [
@@ -42,6 +39,12 @@ describe('agent metrics', () => {
         'loam_agent_pod_guarded{namespace="shop",pod="a"} 1',
         'loam_agent_pod_guarded{namespace="shop",pod="b"} 0',
         'loam_agent_pod_guarded{namespace="shop",pod="c"} 0',
+        'loam_agent_pod_guard_wanted{namespace="shop",pod="a"} 1',
+        'loam_agent_pod_guard_wanted{namespace="shop",pod="b"} 0',
+        'loam_agent_pod_guard_wanted{namespace="shop",pod="c"} 1',
+        'loam_agent_pods{state="verified"} 3',
+        'loam_agent_ztunnel_connected 1',
+        'loam_ready{gate="redirection"} 0',
         'loam_agent_map_entries{map="records"} 5',
         'loam_agent_map_capacity{map="records"} 65536',
         'loam_agent_redirection_total{what="recordsFull"} 4',
@@ -56,9 +59,16 @@ describe('agent metrics', () => {
     const none = { mode: 'none', guarded: [], unguarded: [], dropped: {} } as const;
     const pods = [{ ...pod('a', none), earlier: { count: 3, connections: [] } }, pod('b', none)];
     const held = { passed: 5, refused: 1, heldMs: 1500 };
-    const kubernetes = { nri: { state: 'connecting' }, held };
-    const status = { pods, kernel: {}, maps: {}, repairs: {}, earlierCut: 2 } as unknown as Status;
-    const lines = metricsOf({ ...status, kubernetes } as Status).split('\n');
+    const kubernetes = { nri: { state: 'connecting' }, cni: { state: 'installed' }, held };
+    const status = {
+      pods,
+      kernel: {},
+      maps: {},
+      proxies: [],
+      repairs: {},
+      earlierCut: 2,
+    } as unknown as Status;
+    const lines = metricsOf({ ...status, kubernetes } as Status, { gates: [] }).split('\n');
     for (const line of [
       'loam_agent_earlier_connections 3',
       'loam_agent_earlier_connections_cut_total 2',
@@ -66,10 +76,12 @@ describe('agent metrics', () => {
       'loam_agent_pods_held_total{outcome="refused"} 1',
       'loam_agent_pods_held_seconds_total 1.5',
       'loam_agent_nri_connected 0',
+      'loam_agent_cni_holds 1',
+      'loam_agent_ztunnel_connected 0',
     ])
       assert.ok(lines.includes(line), line);
     assert.ok(
-      !metricsOf(status).includes('nri'),
+      !metricsOf(status, { gates: [] }).includes('nri'),
       'without Kubernetes there is no runtime to be connected with',
     );
   });

@@ -18,7 +18,12 @@ describe('status server', () => {
   let status: () => Status;
 
   async function listen(): Promise<void> {
-    server = await StatusServer.listen({ path, status: () => status(), readiness: () => readiness });
+    server = await StatusServer.listen({
+      path,
+      status: () => status(),
+      metrics: () => 'x 1\n',
+      readiness: () => readiness,
+    });
   }
 
   async function ask(url: string, method = 'GET'): Promise<[number | undefined, string]> {
@@ -45,6 +50,7 @@ describe('status server', () => {
     assert.equal(statSync(path).mode & 0o777, 0o600);
     assert.deepEqual(await ask('/status'), [200, '{"node":"node-a"}']);
     assert.equal((await ask('/healthz/ready'))[0], 200);
+    assert.deepEqual(await ask('/metrics'), [200, 'x 1']);
   });
 
   it('names the gate that blocks', async () => {
@@ -76,7 +82,7 @@ describe('status server', () => {
     ]);
     await listen();
     await assert.rejects(
-      StatusServer.listen({ path, status: () => status(), readiness: () => readiness }),
+      StatusServer.listen({ path, status: () => status(), metrics: () => '', readiness: () => readiness }),
       /another process listens/,
     );
     assert.equal((await ask('/status'))[0], 200);

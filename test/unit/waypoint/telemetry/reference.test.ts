@@ -29,7 +29,7 @@ describe('the reference of metrics, flags and fields', () => {
     });
     const inDoc = read('metrics.md')
       .split('\n## ')
-      .filter((section) => !section.startsWith('Agent'))
+      .filter((section) => !/^(Agent|Ztunnel)\n/.test(section))
       .flatMap((section) => {
         const own = section.includes('| labels |');
         const kind = section.startsWith('Requests') ? '(requests)' : '(connections)';

@@ -34,7 +34,7 @@ describe('waypoint/telemetry: counters, gauges and connections', () => {
     two.step('upstreamConnections', ['shop/b'], 1);
     registry.apply('1', batchOf(one));
     registry.apply('2', batchOf(two));
-    registry.workerStatus('1', 20);
+    registry.workerStatus('1', { maxLoopDelayMs: 20, heapUsed: 1, heapLimit: 2 });
     registry.workerGone('1');
     assert.doesNotMatch(await registry.text(), /shop\/a|worker="1"/);
     two.step('upstreamConnections', ['shop/b'], -1);
