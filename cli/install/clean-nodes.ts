@@ -19,6 +19,9 @@ import {
 import { nameOf, selectorOf, type Component } from './render/manifest.ts';
 import { FIELD_MANAGER, marked } from './roll-out.ts';
 
+/** What of the API is used. */
+export type NodesApi = Pick<ClusterApi, 'list' | 'apply' | 'delete'>;
+
 export interface NodeOptions {
   readonly namespace: string;
   readonly timeoutMs: number;
@@ -46,7 +49,7 @@ const STEPS: readonly { readonly step: CleanupStep; readonly text: string }[] = 
  *
  * @throws InstallError INSTALL_NOT_READY when a node does not become clean; ApiError
  */
-export async function cleanNodes(api: ClusterApi, image: CleanupImage, options: NodeOptions): Promise<void> {
+export async function cleanNodes(api: NodesApi, image: CleanupImage, options: NodeOptions): Promise<void> {
   const { namespace, say, timeoutMs } = options;
   await api.delete(`${collectionPath('apps/v1/DaemonSet', namespace)}/${nameOf('agent')}`);
   await endPods(api, namespace, 'agent', options);
@@ -86,7 +89,7 @@ function shortList(missing: readonly Missing[]): string {
 }
 
 async function begin(
-  api: ClusterApi,
+  api: NodesApi,
   image: CleanupImage,
   step: CleanupStep,
   { namespace }: NodeOptions,
@@ -102,7 +105,7 @@ async function begin(
  * @returns those that have not when the time is over
  */
 async function allAt(
-  api: ClusterApi,
+  api: NodesApi,
   step: CleanupStep,
   options: NodeOptions,
   waitMs: number,
@@ -125,7 +128,7 @@ async function allAt(
 
 /** A node has taken a step when the clean-up's pod of that step there is ready: it cannot be before the agent is gone, which holds the pins' lock. */
 async function nodesAt(
-  api: ClusterApi,
+  api: NodesApi,
   step: CleanupStep,
   { namespace, abandonNodes }: NodeOptions,
 ): Promise<{ done: number; missing: Missing[] }> {
@@ -163,7 +166,7 @@ function isReady(
 
 /** Waits for the pods of a program to end, within the grace that the user gives them. Nobody waits for those of nodes that are not ready. */
 export async function endPods(
-  api: ClusterApi,
+  api: NodesApi,
   namespace: string,
   component: Component,
   { timeoutMs, graceSeconds, say }: NodeOptions,
