@@ -6,7 +6,9 @@ import { parseAllDocuments } from 'yaml';
 import { hasStatus } from '../../lib/kubernetes/errors.ts';
 import { packageRoot } from '../../lib/package-root.ts';
 import { until as soon } from '../unit/controller/harness.ts';
+import { TestCluster } from './support/cluster.ts';
 import { type ClusterController, isReady, runClusterController, TestNamespace } from './support/control.ts';
+import { withoutControllers } from './support/installation.ts';
 
 const GATEWAYS = 'gateway.networking.k8s.io/v1';
 const APPLY = { fieldManager: 'loam-test', force: true };
@@ -53,7 +55,10 @@ describe('cluster: what the leading controller writes', function () {
   let shop: TestNamespace;
   let controllers: ClusterController[];
 
+  let giveBack: () => Promise<void>;
+
   before(async () => {
+    giveBack = await withoutControllers(TestCluster.open());
     system = await TestNamespace.create('loam-control');
     shop = await TestNamespace.create('loam-shop', {
       'loam.dev/dataplane-mode': 'ambient',
@@ -71,6 +76,7 @@ describe('cluster: what the leading controller writes', function () {
     for (const controller of controllers ?? []) await controller[Symbol.asyncDispose]();
     await system?.[Symbol.asyncDispose]();
     await shop?.[Symbol.asyncDispose]();
+    await giveBack?.();
   });
 
   async function find(path: string): Promise<Written | undefined> {

@@ -27,6 +27,29 @@ export async function installed(cluster: TestCluster): Promise<void> {
   await loam(cluster, 'install', '--timeout', String(TIMEOUT_S));
 }
 
+/**
+ * Ends the controllers of the installation, if there is one: two that do not know of each other undo each other's work.
+ *
+ * @returns starts them again
+ */
+export async function withoutControllers(cluster: TestCluster): Promise<() => Promise<void>> {
+  if (!(await isInstalled(cluster))) return () => Promise.resolve();
+  const path = `/apis/apps/v1/namespaces/${SYSTEM}/deployments/loam-controller/scale`;
+  const name = 'app.kubernetes.io/name=loam-controller';
+  const { spec } = await cluster.client.get<{ spec: { replicas: number } }>(path);
+  const scale = (replicas: number): Promise<unknown> =>
+    cluster.client.patch(path, { spec: { replicas } }, 'application/merge-patch+json');
+  await scale(0);
+  await cluster.until(
+    'the controllers are gone',
+    async () => (await cluster.pods(SYSTEM, name)).length === 0,
+  );
+  return async () => {
+    await scale(spec.replicas);
+    await cluster.readyPods(SYSTEM, name, spec.replicas);
+  };
+}
+
 export function isInstalled(cluster: TestCluster): Promise<boolean> {
   return cluster.client.get(`/apis/apps/v1/namespaces/${SYSTEM}/daemonsets/loam-agent`).then(
     () => true,
