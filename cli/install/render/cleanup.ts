@@ -20,7 +20,7 @@ const STAY = 'setInterval(() => {}, 2 ** 30)';
 /** The agent's `--cleanup-step`. */
 export type CleanupStep = 'takes-plaintext' | 'plain' | 'remove';
 /** Says of a pod which step it took. */
-export const STEP_LABEL = 'loam.dev/cleanup-step';
+export const STEP_LABEL = 'app.kubernetes.io/component';
 
 /**
  * On every node, takes everything out of the kernel that the agent there put into it, or prepares that. It is refused while an agent
