@@ -131,6 +131,7 @@ export async function startAgent(
     status: () => statusOf(parts),
     metrics: () => `${metricsOf(statusOf(parts), readinessOf(parts))}${self.text()}`,
     readiness: () => readinessOf(parts),
+    logging: { logLevel: () => log.level, setLogLevel: (level) => (log.level = level) },
   });
   started.defer(() => status.close());
 

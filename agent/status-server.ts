@@ -1,7 +1,9 @@
-/** Status by HTTP over a unix socket of mode 0600: GET /status, GET /metrics, GET /healthz/ready. */
+/** Status by HTTP over a unix socket of mode 0600: GET /status, /metrics, /healthz/ready and /logging, POST /logging. */
 import { lstatSync, unlinkSync } from 'node:fs';
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import { connect } from 'node:net';
+import type { Answer } from '../lib/admin/http-routes.ts';
+import { logLevelAnswer, setLogLevelAnswer, type LogLevelControl } from '../lib/admin/log-level.ts';
 import { errorText } from '../lib/loam-error.ts';
 import { listenPrivately } from './private-listener.ts';
 import type { Readiness, Status } from './status.ts';
@@ -12,6 +14,7 @@ export interface StatusServerOptions {
   /** The page of Prometheus. */
   metrics(): string;
   readiness(): Readiness;
+  readonly logging: LogLevelControl;
 }
 
 export class StatusServer {
@@ -48,8 +51,13 @@ export class StatusServer {
 }
 
 function answer(options: StatusServerOptions, method: string, url: string, response: ServerResponse): void {
-  if (method !== 'GET' && method !== 'HEAD') {
-    send(response, 405, { error: 'only GET' });
+  const [path = '', query = ''] = url.split('?', 2);
+  if (path === '/logging' && method === 'POST') {
+    sendText(response, setLogLevelAnswer(options.logging, new URLSearchParams(query)));
+  } else if (method !== 'GET' && method !== 'HEAD') {
+    send(response, 405, { error: 'only GET, and POST /logging' });
+  } else if (path === '/logging') {
+    sendText(response, logLevelAnswer(options.logging));
   } else if (url === '/status') {
     send(response, 200, options.status());
   } else if (url === '/metrics') {
@@ -61,7 +69,7 @@ function answer(options: StatusServerOptions, method: string, url: string, respo
     const readiness = options.readiness();
     send(response, readiness.ready ? 200 : 503, readiness);
   } else {
-    send(response, 404, { error: 'no such page; there are /status, /metrics and /healthz/ready' });
+    send(response, 404, { error: 'no such page; there are /status, /metrics, /logging and /healthz/ready' });
   }
 }
 
@@ -69,6 +77,12 @@ function send(response: ServerResponse, code: number, body: unknown): void {
   response.on('error', () => undefined);
   response.writeHead(code, { 'content-type': 'application/json' });
   response.end(`${JSON.stringify(body)}\n`);
+}
+
+function sendText(response: ServerResponse, { status, type, body }: Answer): void {
+  response.on('error', () => undefined);
+  response.writeHead(status, { 'content-type': type });
+  response.end(body);
 }
 
 async function removeStale(path: string): Promise<void> {

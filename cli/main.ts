@@ -2,6 +2,8 @@ import { Command } from 'commander';
 import { requireKernel } from '../lib/linux/bpf/kernel-check.ts';
 import { errorText, LoamError } from '../lib/loam-error.ts';
 import { benchCommand } from './commands/bench.ts';
+import { bugReportCommand } from './commands/bug-report.ts';
+import { completionCommand } from './commands/completion.ts';
 import { configCommand } from './commands/config.ts';
 import { dashboardCommand } from './commands/dashboard.ts';
 import { demoCommand } from './commands/demo.ts';
@@ -9,8 +11,10 @@ import { imageCommand } from './commands/image.ts';
 import { checkCommand, installCommand, uninstallCommand, upgradeCommand } from './commands/install.ts';
 import { graphCommand, tapCommand, topCommand } from './commands/live.ts';
 import { localCommand } from './commands/local.ts';
+import { logLevelCommand } from './commands/log-level.ts';
 import { certsCommand, connectionsCommand, describeCommand } from './commands/look.ts';
 import { offCommand, onCommand } from './commands/off.ts';
+import { policyCommand } from './commands/policy.ts';
 import { testCommand } from './commands/test.ts';
 import { verifyCommand } from './commands/verify.ts';
 import { ownVersion } from './version.ts';
@@ -34,7 +38,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   process.exit(1);
 });
 
-const program = new Command('loam')
+const program: Command = new Command('loam')
   .description('Loam, a sidecarless service mesh')
   .showHelpAfterError()
   .version(ownVersion())
@@ -49,6 +53,7 @@ const program = new Command('loam')
   .addCommand(connectionsCommand())
   .addCommand(certsCommand())
   .addCommand(configCommand())
+  .addCommand(policyCommand())
   .addCommand(tapCommand())
   .addCommand(topCommand())
   .addCommand(graphCommand())
@@ -61,6 +66,9 @@ const program = new Command('loam')
   .addCommand(localCommand())
   .addCommand(offCommand())
   .addCommand(onCommand())
+  .addCommand(logLevelCommand())
+  .addCommand(bugReportCommand())
+  .addCommand(completionCommand(() => program))
   .addCommand(imageCommand())
   .addCommand(testCommand())
   .addCommand(benchCommand());

@@ -8,6 +8,13 @@ export interface Absent {
   readonly absent: string;
 }
 
+/** What programs would go by, in place of what they do. */
+export interface Proposed {
+  readonly nodes: ReadonlyMap<string, NodeState>;
+  /** By instance, `namespace/name-0`. */
+  readonly waypoints: ReadonlyMap<string, WaypointState>;
+}
+
 /** All that the programs and the kernel hold, each read once. What it tells is of the moment of its first reading. */
 export class World {
   readonly inventory: MeshInventory;
@@ -17,9 +24,13 @@ export class World {
   readonly #waypoints = new Map<string, Promise<WaypointState | Absent>>();
   readonly #kernel = new Map<string, Promise<KernelPod>>();
 
-  constructor(reader: MeshReader, inventory: MeshInventory) {
+  /** @param proposed what counts in place of what programs hold */
+  constructor(reader: MeshReader, inventory: MeshInventory, proposed?: Proposed) {
     this.#reader = reader;
     this.inventory = inventory;
+    for (const [node, state] of proposed?.nodes ?? []) this.#nodes.set(node, Promise.resolve(state));
+    for (const [instance, state] of proposed?.waypoints ?? [])
+      this.#waypoints.set(instance, Promise.resolve(state));
     this.plainServices = reader.plainServices;
   }
 
@@ -43,7 +54,10 @@ export class World {
     );
     if (found === undefined)
       return Promise.resolve({ absent: `no waypoint is known at ${addresses.join(', ')}` });
-    const { instance } = found;
+    return this.waypointNamed(namespace, found.instance);
+  }
+
+  waypointNamed(namespace: string, instance: string): Promise<WaypointState | Absent> {
     return once(this.#waypoints, `${namespace}/${instance}`, () =>
       orAbsent(async () =>
         waypointState(

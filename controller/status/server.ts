@@ -2,6 +2,7 @@ import { chmodSync, lstatSync, rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { connect } from 'node:net';
 import type { Logger } from 'pino';
+import { logLevelAnswer, setLogLevelAnswer, type LogLevelControl } from '../../lib/admin/log-level.ts';
 import { ControllerError } from '../errors.ts';
 import type { Kind, KubeObject } from '../model/objects.ts';
 import type { ObjectSet, SourceGate } from '../sources/source.ts';
@@ -26,10 +27,13 @@ export class StatusServer {
   readonly #options: StatusServerOptions;
   readonly #server: Server;
   readonly #closed = new AbortController();
+  readonly #logging: LogLevelControl;
   #watchers = 0;
 
   constructor(options: StatusServerOptions) {
     this.#options = options;
+    const { log } = options;
+    this.#logging = { logLevel: () => log.level, setLogLevel: (level) => (log.level = level) };
     this.#server = createServer((request, response) => this.#serve(request, response));
     this.#server.on('connection', (socket) =>
       socket.on('error', (error) => options.log.debug({ reason: error.message }, 'status client')),
@@ -66,8 +70,17 @@ export class StatusServer {
   #serve(request: IncomingMessage, response: ServerResponse): void {
     response.on('error', (error) => this.#options.log.debug({ reason: error.message }, 'status client'));
     const url = new URL(request.url ?? '/', 'http://controller');
+    if (url.pathname === '/logging' && (request.method === 'GET' || request.method === 'POST')) {
+      const { status, type, body } =
+        request.method === 'GET'
+          ? logLevelAnswer(this.#logging)
+          : setLogLevelAnswer(this.#logging, url.searchParams);
+      response.writeHead(status, { 'content-type': type });
+      response.end(body);
+      return;
+    }
     if (request.method !== 'GET') {
-      reply(response, 405, { error: 'only GET is served' });
+      reply(response, 405, { error: 'only GET is served, and POST /logging' });
       return;
     }
     switch (url.pathname) {
@@ -86,7 +99,8 @@ export class StatusServer {
         return;
       default:
         reply(response, 404, {
-          error: 'allowed: /healthz/ready, /v1/status, /v1/objects, /v1/objects?all=1, /v1/objects?watch=1',
+          error:
+            'allowed: /healthz/ready, /logging, /v1/status, /v1/objects, /v1/objects?all=1, /v1/objects?watch=1',
         });
     }
   }

@@ -1,15 +1,11 @@
-import type { LogLevel } from '../mesh/log.ts';
 import { jsonAnswer, textAnswer, type Handler, type Routes } from './http-routes.ts';
+import { logLevelAnswer, setLogLevelAnswer, type LogLevelControl } from './log-level.ts';
 import type { ProcessMemory } from '../memory.ts';
 import type { Readiness } from './readiness.ts';
 
-const LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
-
 /** What the admin port of every program of the data plane can show and do. */
-export interface ProgramActions {
+export interface ProgramActions extends LogLevelControl {
   configDump(): object;
-  logLevel(): string;
-  setLogLevel(level: LogLevel): void;
   /** Begins a graceful end. */
   quit(): void;
   metrics(): Promise<string>;
@@ -42,14 +38,8 @@ export function programRoutes(actions: ProgramActions, readiness: Readiness, own
   const routes: Routes = {
     'GET /config_dump': () => jsonAnswer(actions.configDump()),
     ...own,
-    'GET /logging': () =>
-      textAnswer(`level: ${actions.logLevel()}; POST /logging?level=${LEVELS.join('|')} sets it`),
-    'POST /logging': (query) => {
-      const level = LEVELS.find((known) => known === query.get('level'));
-      if (level === undefined) return textAnswer(`level must be one of ${LEVELS.join(', ')}`, 400);
-      actions.setLogLevel(level);
-      return textAnswer(`level: ${level}`);
-    },
+    'GET /logging': () => logLevelAnswer(actions),
+    'POST /logging': (query) => setLogLevelAnswer(actions, query),
     'POST /quitquitquit': () => {
       actions.quit();
       return textAnswer('draining, then ending');

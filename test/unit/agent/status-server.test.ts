@@ -11,6 +11,8 @@ import { StatusServer } from '../../../agent/status-server.ts';
 import type { Readiness, Status } from '../../../agent/status.ts';
 
 describe('status server', () => {
+  let level = 'info';
+  const logging = { logLevel: () => level, setLogLevel: (next: string) => void (level = next) };
   let dir: string;
   let path: string;
   let server: StatusServer | undefined;
@@ -23,6 +25,7 @@ describe('status server', () => {
       status: () => status(),
       metrics: () => 'x 1\n',
       readiness: () => readiness,
+      logging,
     });
   }
 
@@ -82,9 +85,30 @@ describe('status server', () => {
     ]);
     await listen();
     await assert.rejects(
-      StatusServer.listen({ path, status: () => status(), metrics: () => '', readiness: () => readiness }),
+      StatusServer.listen({
+        path,
+        status: () => status(),
+        metrics: () => '',
+        readiness: () => readiness,
+        logging,
+      }),
       /another process listens/,
     );
     assert.equal((await ask('/status'))[0], 200);
+  });
+
+  it('changes the log level, and nothing by GET', async () => {
+    await listen();
+    assert.deepEqual(await ask('/logging?level=debug'), [
+      200,
+      'level: info; POST /logging?level=debug|info|warn|error sets it',
+    ]);
+    assert.deepEqual(await ask('/logging?level=debug', 'POST'), [200, 'level: debug']);
+    assert.deepEqual(await ask('/logging?level=loud', 'POST'), [
+      400,
+      'level must be one of debug, info, warn, error',
+    ]);
+    assert.equal(level, 'debug');
+    assert.equal((await ask('/status', 'POST'))[0], 405);
   });
 });

@@ -4,6 +4,7 @@ import { request } from 'node:http';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { describe, it } from 'mocha';
+import { ask } from '../../../../cli/local/http.ts';
 import { getJson, layOutShop, MANIFESTS, runController, temporaryDir, until } from '../harness.ts';
 
 describe('status/server', () => {
@@ -16,6 +17,17 @@ describe('status/server', () => {
     assert.equal((await controller.status('/nothing')).code, 404);
     assert.equal((await getJson(path, '/v1/status', 'POST')).code, 405);
     assert.equal((await controller.status('/healthz/ready')).code, 200);
+  });
+
+  it('changes its log level while it runs', async () => {
+    await using dir = await temporaryDir();
+    await layOutShop(dir.path);
+    await using _controller = await runController(dir.path);
+    const socketPath = join(dir.path, 'status.sock');
+    const post = (path: string) => ask({ socketPath }, path, 'POST');
+    assert.equal((await post('/logging?level=debug')).body, 'level: debug\n');
+    assert.equal((await post('/logging?level=loud')).status, 400);
+    assert.match((await ask({ socketPath }, '/logging')).body, /^level: debug; /);
   });
 
   it('streams a snapshot a line when the accepted set changes', async () => {
