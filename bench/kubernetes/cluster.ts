@@ -1,9 +1,9 @@
 /** The API server of a large cluster, in a process of its own, for bench/kubernetes/main.ts and controller.ts. */
 import { READ_KINDS } from '../../controller/sources/kubernetes/kinds.ts';
 import { FakeKubeApi, type FakeObject } from '../../test/support/fake-kube-api.ts';
+import { NAMESPACES } from './cluster-size.ts';
 import { StandIn } from './stand-in.ts';
 
-const NAMESPACES = 200;
 const NODES = 100;
 const [services = 10_000, pods = 20_000] = process.argv.slice(2).map(Number);
 

@@ -3,6 +3,9 @@
  * it is told, and from one pod's change at the API server to its receipt by every node. The API server is a stand-in (cluster.ts)
  * over real HTTPS, the nodes are light clients (nodes.ts) over real TLS. The controller is the built one (dist/) where there is one.
  *
+ * At the end three real ztunnels are started, one after the other: one that needs nothing, one that needs 200 Services, and one that
+ * follows the whole mesh. What is needed is told to it as the ztunnel before it would leave it, by a stand-in for the agent.
+ *
  * Everything shares one machine, and the clients stand for a hundred others. So beside each time stands the processor time that
  * the controller took meanwhile (of all its threads, and of its main thread alone, which is what others wait for), and what the
  * stand-ins took: on a machine that is short of processors a time says how long they waited for each other.
@@ -21,7 +24,9 @@ import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { KubeAccess } from '../../lib/kubernetes/access.ts';
+import { NAMESPACES } from './cluster-size.ts';
 import type { Connect, Told } from './nodes.ts';
+import { ztunnelMemory } from './ztunnels.ts';
 
 const [services = 10_000, pods = 20_000, nodes = 100, changes = 200] = process.argv.slice(2).map(Number);
 /** The first node has one of its own. */
@@ -30,6 +35,8 @@ const NODE_PROCESSES = 4;
 const PACE_MS = 100;
 const GIVE_UP_MS = 600_000;
 const SETTLE_MS = 3_000;
+/** Services that a node needs which asks for what it needs. */
+const NEEDED = 200;
 
 const dir = await mkdtemp(join(tmpdir(), 'loam-bench-'));
 const status = join(dir, 'controller.sock');
@@ -109,6 +116,15 @@ const atAll = [...byChange].map(
 );
 const rssChanged = rssMb();
 await sleep(SETTLE_MS);
+const rssEnd = rssMb();
+
+const ztunnel = { controller: `127.0.0.1:${port}`, rootPem };
+const needs = Array.from({ length: Math.min(NEEDED, services) }, (_, s) => `ns-${s % NAMESPACES}/svc-${s}`);
+const ztunnels = {
+  none: await ztunnelMemory({ ...ztunnel, onDemand: true, needs: [], until: 0 }),
+  needed: await ztunnelMemory({ ...ztunnel, onDemand: true, needs, until: needs.length }),
+  all: await ztunnelMemory({ ...ztunnel, onDemand: false, needs: [], until: services }),
+};
 
 const [first, ...others] = complete();
 console.log(
@@ -129,9 +145,10 @@ console.log(
       allConnected: rssAll,
       settled: rssSettled,
       changed: rssChanged,
-      end: rssMb(),
+      end: rssEnd,
       peak: statusField('VmHWM'),
     },
+    ztunnels,
   }),
 );
 const controllerEnded = once(controller, 'exit');

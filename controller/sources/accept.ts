@@ -1,10 +1,11 @@
 import { type KubeObject, namespaceOf, objectKey, type ObjectRef, refOf } from '../model/objects.ts';
 import { didYouMean } from '../schema/did-you-mean.ts';
 import { show } from '../schema/validate.ts';
+import { atOnce, type Steps, THINGS_A_STEP } from './in-steps.ts';
 import type { ReadDocument } from './read-object.ts';
 import { isMet, namesOf, referencesOf } from './references.ts';
 import type { AcceptedObject, Problem } from './source.ts';
-import { type WarningContext, warningsOf } from './warnings.ts';
+import { type WarningContext, warningSteps } from './warnings.ts';
 
 /** One manifest file as read: its documents, or why it could not be read. */
 export interface ReadFile {
@@ -41,15 +42,28 @@ export function accept(
   previous: ReadonlyMap<string, HeldObject>,
   context: WarningContext,
 ): Acceptance {
+  return atOnce(acceptSteps(files, previous, context));
+}
+
+/** The same, in steps: with tens of thousands of objects it takes a part of a second. */
+export function* acceptSteps(
+  files: readonly ReadFile[],
+  previous: ReadonlyMap<string, HeldObject>,
+  context: WarningContext,
+): Steps<Acceptance> {
   const problems: Problem[] = [];
   const objects = collect(files, previous, problems);
+  yield;
   const doubts = doubtsOf(files, previous, problems);
   retain(previous, objects, doubts);
+  yield;
   if (context.platform !== 'kubernetes') retainNamespaces(previous, objects, problems);
-  for (const file of checkReferences(previous, objects, problems, context)) doubts.files.add(file);
+  for (const file of yield* checkReferences(previous, objects, problems, context)) doubts.files.add(file);
   // What an object with a wrong reference was before its namespace was misspelt cannot be known either.
   retain(previous, objects, doubts);
-  problems.push(...warningsOf(objects, context));
+  yield;
+  for (const warning of yield* warningSteps(objects, context)) problems.push(warning);
+  yield;
   return { objects: new Map([...objects].sort(([a], [b]) => (a < b ? -1 : 1))), problems };
 }
 
@@ -193,17 +207,18 @@ function retainNamespaces(
 }
 
 /** Takes out or back what refers to something that does not exist; returns the files of what was taken out. */
-function checkReferences(
+function* checkReferences(
   previous: ReadonlyMap<string, HeldObject>,
   objects: Map<string, AcceptedObject>,
   problems: Problem[],
   context: WarningContext,
-): Set<string> {
+): Steps<Set<string>> {
   const dropped = new Set<string>();
   const exists = (to: ObjectRef): boolean => objects.has(objectKey(to));
   // Accounts before the pods that name them: whether an account is in force decides about the pod.
   const sorted = [...objects].sort(([, a], [, b]) => rank(a.object) - rank(b.object));
-  for (const [key, found] of sorted) {
+  for (const [at, [key, found]] of sorted.entries()) {
+    if (at % THINGS_A_STEP === 0) yield;
     for (const reference of referencesOf(found.object, { ...context, exists })) {
       if (isMet(reference, objects)) continue;
       const { spare = false } = reference;

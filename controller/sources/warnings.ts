@@ -20,6 +20,7 @@ import {
 } from '../model/objects.ts';
 import { didYouMean } from '../schema/did-you-mean.ts';
 import { show } from '../schema/validate.ts';
+import { type Steps, THINGS_A_STEP } from './in-steps.ts';
 import { classWarnings, routeWarnings, waypointWarnings } from './gateway-warnings.ts';
 import { egressWarnings } from './egress-warnings.ts';
 import { peerWarnings } from './peer-warnings.ts';
@@ -57,7 +58,10 @@ export interface WarningContext {
 type Pods = ReadonlyMap<string, readonly Pod[]>;
 
 /** All that is legal in a set of objects, and almost always a typing error. Pure. */
-export function warningsOf(objects: ReadonlyMap<string, AcceptedObject>, context: WarningContext): Problem[] {
+export function* warningSteps(
+  objects: ReadonlyMap<string, AcceptedObject>,
+  context: WarningContext,
+): Steps<Problem[]> {
   const pods = new Map<string, Pod[]>();
   for (const { object } of objects.values()) {
     if (object.kind !== 'Pod') continue;
@@ -66,19 +70,20 @@ export function warningsOf(objects: ReadonlyMap<string, AcceptedObject>, context
     list.push(object);
     pods.set(namespace, list);
   }
-  return [...objects.values()].flatMap(({ object, file, line }) =>
-    [
+  const warnings: Problem[] = [];
+  let seen = 0;
+  for (const { object, file, line } of objects.values()) {
+    if (seen % THINGS_A_STEP === 0) yield;
+    seen += 1;
+    const doubts = [
       ...labelDoubts(object),
       ...waypointWarnings(object, objects),
       ...kindDoubts(object, pods, objects, context),
-    ].map((doubt): Problem => ({
-      severity: 'warning',
-      file,
-      ...(line === undefined ? {} : { line }),
-      object: refOf(object),
-      ...doubt,
-    })),
-  );
+    ];
+    const place = { severity: 'warning', file, ...(line !== undefined && { line }) } as const;
+    for (const doubt of doubts) warnings.push({ ...place, object: refOf(object), ...doubt });
+  }
+  return warnings;
 }
 
 function kindDoubts(

@@ -13,7 +13,7 @@ import {
 import { type Delta, TypeSubscription } from './type-subscription.ts';
 import { refusedNames } from './refused-names.ts';
 import { inWaypointOrder } from './waypoint-order.ts';
-import { RESOURCE_OVERHEAD_BYTES } from './wildcard-progress.ts';
+import { MAX_RESPONSE_BYTES, RESOURCE_OVERHEAD_BYTES, type SharedWire } from './first-state.ts';
 
 /** How far one type of one node has come. */
 export interface TypeProgress {
@@ -33,6 +33,8 @@ export interface OutgoingResponse {
   readonly nonce: string;
   readonly systemVersionInfo: string;
   readonly resources: readonly VersionedResource[];
+  /** Set where others are sent the same resources. */
+  readonly shared?: SharedWire;
   /** Whether the client is told by what else it could have asked. */
   readonly withAliases: boolean;
   readonly removedResources: readonly string[];
@@ -43,8 +45,6 @@ export interface DeltaStreamOptions {
   readonly send: (response: OutgoingResponse) => void;
 }
 
-/** gRPC clients accept messages of 4 MiB unless told otherwise; less is encoded and held at once for each client. */
-const MAX_RESPONSE_BYTES = 512 * 1024;
 const NAME_OVERHEAD_BYTES = 8;
 const MAX_NACK_TEXT = 500;
 /** Of a refusal that is searched for names: our clients write half of it at most, and each name is searched for. */
@@ -210,6 +210,7 @@ export class DeltaStream {
       nonce,
       systemVersionInfo: String(this.#view.generation),
       resources: delta.upserts,
+      ...(delta.shared !== undefined && { shared: delta.shared }),
       withAliases: !state.subscription.wildcard,
       removedResources: delta.removed,
     });
@@ -246,6 +247,7 @@ function isEmpty(delta: Delta): boolean {
 
 /** As much as fits into one message; the rest follows after its answer. */
 function limit(delta: Delta): Delta {
+  if (delta.shared !== undefined) return delta;
   let bytes = 0;
   const fits: VersionedResource[] = [];
   for (const resource of delta.upserts) {

@@ -14,11 +14,16 @@ const MORE = 0x80;
 
 /** Encodes a response. Each resource is encoded once, however many clients get it; they share its bytes until they are on the wire. */
 export function encodeResponse(response: OutgoingResponse): Buffer {
-  const { typeUrl, nonce, systemVersionInfo, resources, removedResources, withAliases } = response;
+  const { typeUrl, nonce, systemVersionInfo, resources, removedResources, withAliases, shared } = response;
   const rest = create(DeltaDiscoveryResponseSchema, {
     ...{ typeUrl, nonce, systemVersionInfo },
     removedResources: [...removedResources],
   });
+  const end = toBinary(DeltaDiscoveryResponseSchema, rest);
+  if (shared !== undefined && !withAliases) {
+    shared.wire ??= encodeResources(typeUrl, resources);
+    return Buffer.concat([shared.wire, end]);
+  }
   const parts: Uint8Array[] = [];
   for (const resource of resources) {
     // The client of one address is told all others of what it finds there, and others are not.
@@ -28,8 +33,18 @@ export function encodeResponse(response: OutgoingResponse): Buffer {
     const bytes = encodedOnce(typeUrl, resource);
     parts.push(lengthPrefix(bytes.length + aliases.length), bytes, aliases);
   }
-  parts.push(toBinary(DeltaDiscoveryResponseSchema, rest));
+  parts.push(end);
   return Buffer.concat(parts);
+}
+
+/** Without aliases. Of what is kept for all together, each need not be kept too. */
+function encodeResources(typeUrl: string, resources: readonly VersionedResource[]): Uint8Array {
+  return Buffer.concat(
+    resources.flatMap((resource) => {
+      const bytes = resource.wire ?? encode(typeUrl, resource);
+      return [lengthPrefix(bytes.length), bytes];
+    }),
+  );
 }
 
 const NONE = new Uint8Array();
@@ -39,12 +54,12 @@ function aliasesOf({ aliases }: VersionedResource): Pick<Resource, 'aliases'> {
 }
 
 function encodedOnce(typeUrl: string, resource: VersionedResource): Uint8Array {
-  const { name, version, bytes: value } = resource;
-  resource.wire ??= toBinary(
-    ResourceSchema,
-    create(ResourceSchema, { name, version, resource: { typeUrl, value } }),
-  );
+  resource.wire ??= encode(typeUrl, resource);
   return resource.wire;
+}
+
+function encode(typeUrl: string, { name, version, bytes: value }: VersionedResource): Uint8Array {
+  return toBinary(ResourceSchema, create(ResourceSchema, { name, version, resource: { typeUrl, value } }));
 }
 
 /** Tag and length (protobuf's varint) of a resource. */

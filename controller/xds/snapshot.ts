@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Principal } from '../auth/principal.ts';
+import { FirstState } from './first-state.ts';
 import type { CompiledMesh, CompiledResource } from '../compile/mesh.ts';
 
 export const ADDRESS_TYPE = 'type.googleapis.com/istio.workload.Address';
@@ -39,7 +40,7 @@ export class TypeSnapshot {
   readonly serial = (lastSerial += 1);
   readonly resources: ReadonlyMap<string, VersionedResource>;
   readonly changes: TypeChanges | undefined;
-  #names: readonly string[] | undefined;
+  #first: FirstState | undefined;
   #index: ResourceIndex | undefined;
 
   constructor(resources: ReadonlyMap<string, VersionedResource>, changes?: TypeChanges) {
@@ -49,8 +50,13 @@ export class TypeSnapshot {
 
   /** Names of all resources, the same list for all who ask. */
   get names(): readonly string[] {
-    this.#names ??= [...this.resources.keys()];
-    return this.#names;
+    return this.first.names;
+  }
+
+  /** What clients that have nothing begin with. */
+  get first(): FirstState {
+    this.#first ??= new FirstState([...this.resources.keys()]);
+    return this.#first;
   }
 
   /**
@@ -77,6 +83,7 @@ export class TypeSnapshot {
     const resources = this.resources as Map<string, VersionedResource>;
     const names: string[] = [];
     const added = new Set<string>();
+    let removed = false;
     for (const [name, resource] of changes) {
       const old = resources.get(name);
       if (resource === undefined ? old === undefined : old !== undefined && sameBytes(old, resource))
@@ -85,6 +92,7 @@ export class TypeSnapshot {
       if (old !== undefined) this.#index?.remove(old);
       if (resource === undefined) {
         resources.delete(name);
+        removed = true;
         continue;
       }
       if (old === undefined) added.add(name);
@@ -94,6 +102,11 @@ export class TypeSnapshot {
     }
     if (names.length === 0) return this;
     const next = new TypeSnapshot(resources, { since: this.serial, names, added });
+    // Where none came and none went, who begins goes on in the same order.
+    if (added.size === 0 && !removed) {
+      this.#first?.changed(names);
+      next.#first = this.#first;
+    }
     next.#index = this.#index;
     this.#index = undefined;
     return next;

@@ -1,3 +1,4 @@
+import type { SharedWire } from './first-state.ts';
 import type { TypeSnapshot, VersionedResource } from './snapshot.ts';
 import { WildcardProgress } from './wildcard-progress.ts';
 
@@ -5,6 +6,8 @@ import { WildcardProgress } from './wildcard-progress.ts';
 export interface Delta {
   readonly upserts: readonly VersionedResource[];
   readonly removed: readonly string[];
+  /** Of what fits into one message, and others are sent too. */
+  readonly shared?: SharedWire;
 }
 
 /** The subscription part of a request. */

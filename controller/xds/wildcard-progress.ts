@@ -1,8 +1,6 @@
+import { type FirstPart, RESOURCE_OVERHEAD_BYTES } from './first-state.ts';
 import type { TypeSnapshot, VersionedResource } from './snapshot.ts';
 import type { Delta } from './type-subscription.ts';
-
-/** What a resource takes on the wire beside its bytes. */
-export const RESOURCE_OVERHEAD_BYTES = 256;
 
 /**
  * How far a client that follows all resources of a type is: what is left of the first state, and what has changed since. Holds
@@ -49,6 +47,9 @@ export class WildcardProgress {
    * @param maxBytes ends the list after the resource with which it has more
    */
   next(snapshot: TypeSnapshot, known: ReadonlyMap<string, string>, maxBytes: number): Delta {
+    // All who begin with nothing get the same. Whoever wants all of it at once sorts it.
+    if (known.size === 0 && this.isBeginning && snapshot.first.names === this.#first && maxBytes < Infinity)
+      return snapshot.first.partFrom(this.#at, snapshot.resources);
     const upserts: VersionedResource[] = [];
     let bytes = 0;
     const add = (resource: VersionedResource): boolean => {
@@ -78,8 +79,14 @@ export class WildcardProgress {
   }
 
   /** @param known as for {@link next} */
-  markSent({ upserts, removed }: Delta, known: ReadonlyMap<string, string>): void {
-    for (const { name } of upserts) this.#changed.delete(name);
+  markSent(delta: Delta | FirstPart, known: ReadonlyMap<string, string>): void {
+    const { upserts, removed } = delta;
+    if (this.#changed.size > 0) for (const { name } of upserts) this.#changed.delete(name);
+    if ('of' in delta && delta.of.names === this.#first) {
+      this.#at = delta.to;
+      if (!this.isBeginning) this.#first = [];
+      return;
+    }
     for (const name of removed) this.#changed.delete(name);
     if (this.#first.length === 0) return;
     const sent = new Set(upserts.map(({ name }) => name));

@@ -3,9 +3,11 @@ import type { Logger } from 'pino';
 import type { KubeClient } from '../../../lib/kubernetes/client.ts';
 import { Reflector, type ReflectorTimes } from '../../../lib/kubernetes/reflector.ts';
 import { type Kind, objectKey, type ObjectRef } from '../../model/objects.ts';
-import { accept, type ReadFile } from '../accept.ts';
+import { accept, acceptSteps, type ReadFile } from '../accept.ts';
 import { type Assignments, NO_ASSIGNMENTS } from '../assignments.ts';
+import { inSteps } from '../in-steps.ts';
 import type { AcceptedObject, ObjectSet, Problem, Source, SourceGate } from '../source.ts';
+import type { WarningContext } from '../warnings.ts';
 import { PlacesFeed } from './feed.ts';
 import { READ_KINDS, type ReadKind } from './kinds.ts';
 import { pick, type Picked, sameObject, samePlace } from './pick.ts';
@@ -28,6 +30,8 @@ export interface KubernetesSourceOptions {
 /** Changes within so long of the first are taken together: a rollout changes hundreds of pods at once. */
 const BATCH_MS = 30;
 const WARNINGS_DELAY_MS = 2_000;
+/** After so many checks that were overtaken by changes of pods, one is done at once. */
+const MAX_OVERTAKEN = 30;
 
 /**
  * The objects of a cluster, followed through its API. Nothing is told before every kind has been listed; afterwards what was
@@ -50,6 +54,8 @@ export class KubernetesSource implements Source {
   #servicesChanged = false;
   #held: ReadonlyMap<string, AcceptedObject> = new Map();
   #checking: NodeJS.Timeout | undefined;
+  /** How many checks in a row were overtaken by changes of pods. */
+  #overtaken = 0;
   #set: Omit<ObjectSet, 'files'> = { generation: 0, objects: new Map(), problems: [] };
   #assignments: Assignments = NO_ASSIGNMENTS;
   #batch: NodeJS.Timeout | undefined;
@@ -228,19 +234,49 @@ export class KubernetesSource implements Source {
     const objects = withChanges(this.#held, changes);
     this.#held = objects;
     this.#set = { ...this.#set, generation: this.#set.generation + 1, objects };
-    this.#checking ??= setTimeout(() => {
-      this.#acceptAll();
-      this.#events.emit('objects', this.current);
-    }, this.#options.warningsDelayMs ?? WARNINGS_DELAY_MS);
+    this.#checkLater();
+  }
+
+  #checkLater(): void {
+    this.#checking ??= setTimeout(
+      () => void this.#check(),
+      this.#options.warningsDelayMs ?? WARNINGS_DELAY_MS,
+    );
+  }
+
+  /** Accepts all in steps, so that no change of a pod waits for it. */
+  async #check(): Promise<void> {
+    const checking = this.#checking;
+    const held = this.#held;
+    const found = await inSteps(
+      acceptSteps(this.#ownFiles(), held, this.#acceptance),
+      () => this.#checking === checking && !this.#closed,
+    );
+    if (found === undefined) return;
+    this.#checking = undefined;
+    this.#overtaken = this.#held === held ? 0 : this.#overtaken + 1;
+    if (this.#overtaken > MAX_OVERTAKEN) this.#acceptAll();
+    else if (this.#overtaken === 0) this.#take(found);
+    else {
+      // Pods have changed meanwhile: what they say is in force, and what is wrong was so a moment ago.
+      this.#take({ objects: this.#held, problems: found.problems });
+      this.#checkLater();
+    }
+    this.#events.emit('objects', this.current);
   }
 
   #acceptAll(): void {
     clearTimeout(this.#checking);
     this.#checking = undefined;
-    const { objects, problems } = accept(this.#ownFiles(), this.#held, {
-      ...this.#options,
-      platform: 'kubernetes',
-    });
+    this.#overtaken = 0;
+    this.#take(accept(this.#ownFiles(), this.#held, this.#acceptance));
+  }
+
+  get #acceptance(): WarningContext {
+    return { ...this.#options, platform: 'kubernetes' };
+  }
+
+  #take({ objects, problems }: Pick<ObjectSet, 'objects' | 'problems'>): void {
     this.#report(problems);
     this.#held = objects;
     this.#set = { generation: this.#set.generation + 1, objects, problems };
