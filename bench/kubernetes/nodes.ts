@@ -50,8 +50,13 @@ function nowMs(): number {
   return performance.timeOrigin + performance.now();
 }
 
-/** The controller lets only so many of one address ask whose their tokens are at once: whoever is one too many comes again. */
-function follow(node: string, order: Connect): void {
+/** Of a node: the controller lets only so many strangers of one address ask at once whose their tokens are. */
+function addressOf(node: string): string {
+  const n = Number(/\d+$/.exec(node)?.[0] ?? 0);
+  return `127.0.${1 + (n >> 8)}.${n & 255}`;
+}
+
+function follow(node: string, order: Connect, token = nodeToken(node)): void {
   const { address, rootPem, addresses } = order;
   const began = performance.now();
   let has = 0;
@@ -60,13 +65,15 @@ function follow(node: string, order: Connect): void {
   const session = connect(`https://${address}`, {
     ca: rootPem,
     servername: 'loam-controller.loam-system.svc',
+    // Passed on to the socket; the types do not say so.
+    ...{ localAddress: addressOf(node) },
   });
   const ended = (reason: string): void => {
     if (isOver) return;
     isOver = true;
     session.destroy();
     if (has > 0) tell({ told: 'ended', node, reason });
-    else setTimeout(() => follow(node, order), RETRY_MS);
+    else setTimeout(() => follow(node, order, token), RETRY_MS);
   };
   session.on('error', (error: Error) => ended(error.message));
   session.on('close', () => ended('the connection was closed'));
@@ -75,7 +82,7 @@ function follow(node: string, order: Connect): void {
     ':path': DELTA_ADS_PATH,
     'content-type': 'application/grpc',
     te: 'trailers',
-    authorization: `Bearer ${nodeToken(node)}`,
+    authorization: `Bearer ${token}`,
   });
   const ask = (request: Partial<DeltaDiscoveryRequest>): void => {
     const { $typeName: _, ...fields } = request as DeltaDiscoveryRequest;
