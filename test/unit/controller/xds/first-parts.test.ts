@@ -85,7 +85,9 @@ class Client {
 }
 
 function contentOf(snapshot: Snapshot): Record<string, number> {
-  const all = [...snapshot.addresses.resources.values()].map(({ name, bytes }) => [name, bytes[0] ?? NaN] as const);
+  const all = [...snapshot.addresses.resources.values()].map(
+    ({ name, bytes }) => [name, bytes[0] ?? NaN] as const,
+  );
   return Object.fromEntries(all.sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
