@@ -4,7 +4,7 @@ import type { VersionedResource } from './snapshot.ts';
 export const RESOURCE_OVERHEAD_BYTES = 256;
 /** gRPC clients accept messages of 4 MiB unless told otherwise; less is encoded and held at once for each client. */
 export const MAX_RESPONSE_BYTES = 512 * 1024;
-/** Clients that begin together, as after a controller's start, are through within that. */
+/** After the last use: clients that begin together, as after a controller's start, go on sooner. */
 const KEPT_MS = 10_000;
 
 /** As much of a first state as one response holds. */
@@ -30,7 +30,7 @@ export interface SharedWire {
 export class FirstState {
   readonly names: readonly string[];
   readonly #parts = new Map<number, FirstPart>();
-  #willForget = false;
+  #timer: NodeJS.Timeout | undefined;
 
   constructor(names: readonly string[]) {
     this.names = names;
@@ -38,6 +38,8 @@ export class FirstState {
 
   /** @param resources as they are now: each of the names, no others */
   partFrom(from: number, resources: ReadonlyMap<string, VersionedResource>): FirstPart {
+    this.#timer ??= setTimeout(() => this.#forget(), KEPT_MS).unref();
+    this.#timer.refresh();
     const known = this.#parts.get(from);
     if (known !== undefined) return known;
     const upserts: VersionedResource[] = [];
@@ -52,8 +54,6 @@ export class FirstState {
     }
     const part: FirstPart = { of: this, to, upserts, removed: [], shared: {} };
     this.#parts.set(from, part);
-    if (!this.#willForget) setTimeout(() => this.#forget(), KEPT_MS).unref();
-    this.#willForget = true;
     return part;
   }
 
@@ -70,7 +70,7 @@ export class FirstState {
   }
 
   #forget(): void {
-    this.#willForget = false;
+    this.#timer = undefined;
     this.#parts.clear();
   }
 }
