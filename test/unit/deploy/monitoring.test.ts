@@ -41,7 +41,7 @@ describe('deploy/monitoring', () => {
       .map((file) => readFileSync(join(packageRoot(), 'docs', file), 'utf8'))
       .join('\n');
     const known = new Set(
-      [...docs.matchAll(/`((?:istio|loam|process|nodejs)_[a-z_]+)`/g)].map(([, name]) => name),
+      [...docs.matchAll(/`((?:istio|loam|process|nodejs)_[a-z_]+)`/g)].map(([, name = '']) => name),
     );
     const recorded = new Set(rules().map(({ record }) => record));
     for (const { where, expr } of [...panelQueries(), ...variableQueries(), ...ruleQueries()]) {
