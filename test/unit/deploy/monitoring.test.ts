@@ -61,7 +61,7 @@ describe('deploy/monitoring', () => {
     const tests = yamlFiles(join(MONITORING, 'rules', 'tests'))
       .map((file) => readFileSync(file, 'utf8'))
       .join('\n');
-    for (const { alert, record } of rules()) {
+    for (const { alert = '', record } of rules()) {
       if (record !== undefined)
         assert.ok(tests.includes(`expr: ${record}`) || record.includes('errors:rate'), record);
       else assert.ok(tests.includes(`ALERTS{alertname="${alert}", alertstate="firing"`), alert);
