@@ -10,6 +10,7 @@ import { FlowFeed } from '../observe/feed.ts';
 import { passesFilter, type FlowFilter } from '../observe/flow-filter.ts';
 import { Observatory } from '../observe/observatory.ts';
 import { coloursFor } from '../output/colours.ts';
+import { printableJson, printableLine } from '../output/printable.ts';
 import { FORMATS, print, withOutput, write, type Format, type OutputFlag } from '../output/print.ts';
 import { helpText, onMesh, openMesh, type MeshOptions } from './mesh-options.ts';
 
@@ -96,11 +97,11 @@ async function tap(flags: TapFlags): Promise<void> {
 function formatted(format: Format, event: FlowEvent, text: () => string): string {
   switch (format) {
     case 'text':
-      return text();
+      return printableLine(text());
     case 'json':
-      return JSON.stringify(event);
+      return printableJson(JSON.stringify(event));
     case 'yaml':
-      return `---\n${stringify(event).trimEnd()}`;
+      return `---\n${printableJson(stringify(event)).trimEnd()}`;
   }
 }
 
@@ -181,7 +182,9 @@ export function topCommand(): Command {
       const colours = coloursFor(process.stdout);
       const show = setInterval(() => {
         const title = `${reader.name}, the last ${windowMs / 1000} s, by ${flags.sort}; Ctrl-C ends it`;
-        void write(`${CLEAR}${[colours.bold(title), '', ...edgeLines(edges(), colours)].join('\n')}\n`);
+        void write(
+          `${CLEAR}${[colours.bold(title), '', ...edgeLines(edges(), colours)].map(printableLine).join('\n')}\n`,
+        );
       }, REFRESH_MS);
       if (!live) clearInterval(show);
       await whenAborted(signal);
@@ -245,9 +248,9 @@ export function graphCommand(): Command {
         const shown = { ...graph, edges };
         switch (flags.output) {
           case 'dot':
-            return write(`${dotLines(shown).join('\n')}\n`);
+            return write(`${dotLines(shown).map(printableLine).join('\n')}\n`);
           case 'mermaid':
-            return write(`${mermaidLines(shown).join('\n')}\n`);
+            return write(`${mermaidLines(shown).map(printableLine).join('\n')}\n`);
           case 'text':
           case 'json':
           case 'yaml':

@@ -1,5 +1,6 @@
 import { Option, type Command } from 'commander';
 import { stringify } from 'yaml';
+import { printableJson, printableLine } from './printable.ts';
 
 export const FORMATS = ['text', 'json', 'yaml'] as const;
 export type Format = (typeof FORMATS)[number];
@@ -24,18 +25,20 @@ export function write(text: string): Promise<void> {
   );
 }
 
-/** Tells a value in the form that was asked for. @param lines for people */
+/** Tells a value in the form that was asked for, without what would steer a terminal. @param lines for people */
 export function print(format: Format, value: unknown, lines: () => readonly string[]): Promise<void> {
   switch (format) {
     case 'json':
-      return write(`${JSON.stringify(value, undefined, 2)}\n`);
+      return write(`${printableJson(JSON.stringify(value, undefined, 2))}\n`);
     case 'yaml':
       // Without anchors, which scripts seldom read.
-      return write(stringify(JSON.parse(JSON.stringify(value)), { aliasDuplicateObjects: false }));
+      return write(
+        printableJson(stringify(JSON.parse(JSON.stringify(value)), { aliasDuplicateObjects: false })),
+      );
     case 'text':
       return write(
         lines()
-          .map((line) => `${line}\n`)
+          .map((line) => `${printableLine(line)}\n`)
           .join(''),
       );
   }
