@@ -49,7 +49,9 @@ async function dieOfStart(log: Log, error: unknown, what: string): Promise<never
 
 function cleanUp({ instance, bpffs, cleanupStep, cni }: AgentConfig, log: Log): never {
   try {
-    // First, since until then no new pod starts: nobody answers the plugin any more.
+    // While an agent runs, it is no uninstall that is wanted, and the plugin is the agent's.
+    Redirection.requireUnused(instance, bpffs);
+    // Then this, since until then no new pod starts: nobody answers the plugin any more.
     const hadPlugin = cni !== undefined && removeEntry(cni.folders);
     if (cleanupStep !== 'remove') Redirection.beginRemoval(instance, cleanupStep, bpffs);
     else Redirection.remove(instance, bpffs === undefined ? {} : { bpffs });

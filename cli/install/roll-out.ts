@@ -1,12 +1,13 @@
 /** Brings an installation into a cluster: first what is needed to understand it, then the controllers, then the nodes' programs. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ApiError, type ApiObject, type ClusterApi } from './cluster/api.ts';
-import { objectPath, objectText } from './cluster/kinds.ts';
+import { collectionPath, objectPath, objectText } from './cluster/kinds.ts';
 import { waitForRollout, type WaitOptions } from './cluster/rollout.ts';
 import { definitions, isOwn, type Definition } from './crds.ts';
 import { InstallError } from './errors.ts';
 import { partsOf } from './parts.ts';
 import type { Installation, Manifest } from './render/manifest.ts';
+import { CLEANUP_NAME, CLEANUP_SELECTOR } from './render/cleanup.ts';
 import { namespaceOf, objectsOf } from './render/objects.ts';
 
 export const FIELD_MANAGER = 'loam-install';
@@ -42,11 +43,43 @@ export async function rollOut(
   const first = objects.findIndex(({ kind }) => kind === 'DaemonSet');
   for (const object of objects.slice(0, first)) await applyObject(api, object);
   if (wait) await waitForRollout(api, installation.namespace, 'controller', options);
+  await endCleanup(api, installation.namespace, options);
   for (const object of objects.slice(first)) await applyObject(api, object);
   say(`applied ${objects.length} objects in namespace ${installation.namespace}`);
   if (!wait) return;
   await waitForRollout(api, installation.namespace, 'agent', options);
   await waitForRollout(api, installation.namespace, 'ztunnel', options);
+}
+
+/**
+ * Ends an uninstall that was begun and not ended: its pods would be started again with each node, or wait for an agent that ends to be
+ * upgraded, and would take that node out of the mesh.
+ *
+ * @throws InstallError INSTALL_NOT_READY when they do not go
+ */
+export async function endCleanup(
+  api: Pick<ClusterApi, 'find' | 'list' | 'delete'>,
+  namespace: string,
+  { timeoutMs, say }: WaitOptions,
+): Promise<void> {
+  const path = `${collectionPath('apps/v1/DaemonSet', namespace)}/${CLEANUP_NAME}`;
+  if ((await api.find(path)) === undefined) return;
+  await api.delete(path);
+  const labelSelector = Object.entries(CLEANUP_SELECTOR)
+    .map(([key, value]) => `${key}=${value}`)
+    .join();
+  const deadline = Date.now() + timeoutMs;
+  for (;;) {
+    const pods = await api.list(collectionPath('v1/Pod', namespace), { labelSelector });
+    if (pods.length === 0) break;
+    if (Date.now() > deadline)
+      throw new InstallError(
+        'INSTALL_NOT_READY',
+        `${pods.length} pods of ${CLEANUP_NAME}, of an uninstall that was begun, have not ended; delete those of nodes that are gone`,
+      );
+    await sleep(LOOK_MS);
+  }
+  say(`ended the uninstall that was begun: removed ${CLEANUP_NAME}`);
 }
 
 /** Makes all kinds known. Those of a standard are left alone where they are there: another may have brought a newer one. */

@@ -176,6 +176,7 @@ for (const method of KERNEL_METHODS) {
     });
 
     it('is not left to a removal that is refused, since the instance is in use', () => {
+      assert.throws(() => Redirection.requireUnused(mesh.instance), { code: 'BPF_INSTANCE_IN_USE' });
       for (const step of ['takes-plaintext', 'plain'] as const)
         assert.throws(() => Redirection.beginRemoval(mesh.instance, step), { code: 'BPF_INSTANCE_IN_USE' });
       assert.throws(() => Redirection.remove(mesh.instance), { code: 'BPF_INSTANCE_IN_USE' });

@@ -4,6 +4,7 @@ import type { V1ConfigMap, V1Lease, V1Node, V1Pod } from '@kubernetes/client-nod
 import { isDeepStrictEqual } from 'node:util';
 import { collectionPath, objectPath, objectText } from '../cluster/kinds.ts';
 import { PodReasons, reasonOf } from '../cluster/pod-reasons.ts';
+import { CLEANUP_NAME } from '../render/cleanup.ts';
 import { nameOf, selectorOf, type Manifest } from '../render/manifest.ts';
 import { objectsOf } from '../render/objects.ts';
 import { ROOT_CONFIG_MAP } from '../render/programs.ts';
@@ -40,6 +41,15 @@ export async function checkObjects(subject: CheckSubject): Promise<Finding[]> {
   const again = `bring it back: ${upgrade}`;
   const wanted = objectsOf({ namespace, values: valuesOf([installed?.values ?? {}]) });
   const findings: Finding[] = [];
+  const cleanup = `${collectionPath('apps/v1/DaemonSet', namespace)}/${CLEANUP_NAME}`;
+  if ((await api.find(cleanup)) !== undefined)
+    findings.push(
+      fail(
+        'uninstall',
+        `was begun and not ended: DaemonSet ${CLEANUP_NAME} takes nodes out of the mesh, and policy does not hold there`,
+        `end it, loam uninstall, or take it back: kubectl delete daemonset ${CLEANUP_NAME} --namespace ${namespace}, then ${upgrade}`,
+      ),
+    );
   const isSameVersion = installed?.version === ownVersion();
   if (!isSameVersion)
     findings.push(

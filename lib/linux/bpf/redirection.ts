@@ -292,6 +292,15 @@ export class Redirection {
   }
 
   /**
+   * Makes sure that no live process has an instance.
+   *
+   * @throws BpfError BPF_INSTANCE_IN_USE
+   */
+  static requireUnused(instance: string, bpffs = DEFAULT_BPFFS): void {
+    if (PinFolder.exists(instance, bpffs)) PinFolder.open(instance, bpffs).close();
+  }
+
+  /**
    * Prepares a removal: see {@link OffSwitches.beginNodeLeaving}. Nothing happens where nothing is in force, or only what an
    * interrupted removal left.
    *
