@@ -32,6 +32,11 @@ const IMPERSONATED = 'ImpersonatedIdentity';
 const MAX_IDENTITY_CHARS = 1024;
 /** A node may ask for many certificates at once after a restart; beyond that it waits its turn. */
 const MAX_IN_FLIGHT_PER_CALLER = 64;
+/**
+ * Of these, so many may wait for a pod: fewer than a node asks for at once (8), or names that never come to be, of pods that only ask,
+ * would keep the node's other pods from certificates.
+ */
+const MAX_WAITING_PER_CALLER = 4;
 /** For so long a node waits for an answer about a pod that is not known to run there, before it is refused. */
 const LATE_MS = 3_000;
 
@@ -69,6 +74,7 @@ class Refused extends Error {
 export class CaService {
   readonly #options: CaServiceOptions;
   readonly #inFlight = new Map<string, number>();
+  readonly #waiting = new Map<string, number>();
   readonly #logged = new LogBound();
   #issued = 0;
   #refused = 0;
@@ -121,16 +127,12 @@ export class CaService {
         'a bearer token of a node or gateway is needed (authorization: Bearer …)',
       );
     const who = principalText(principal);
-    const inFlight = this.#inFlight.get(who) ?? 0;
-    if (inFlight >= MAX_IN_FLIGHT_PER_CALLER)
+    if (!enter(this.#inFlight, who, MAX_IN_FLIGHT_PER_CALLER))
       throw new Refused(grpc.status.RESOURCE_EXHAUSTED, `too many requests of ${who} at once`);
-    this.#inFlight.set(who, inFlight + 1);
     try {
       return await this.#issue(principal, call.request);
     } finally {
-      const left = (this.#inFlight.get(who) ?? 1) - 1;
-      if (left === 0) this.#inFlight.delete(who);
-      else this.#inFlight.set(who, left);
+      leave(this.#inFlight, who);
     }
   }
 
@@ -154,16 +156,34 @@ export class CaService {
 
   /** Waits a moment for a pod of which the node may have heard first: both follow the API server, in no order. */
   async #authoriseSoon(principal: Principal, wanted: unknown): Promise<string> {
-    const { changed } = this.#options;
+    try {
+      return this.#authorise(principal, wanted);
+    } catch (error) {
+      const { changed } = this.#options;
+      const who = principalText(principal);
+      const mayWait = changed !== undefined && principal.kind === 'node' && isUnknown(error);
+      if (!mayWait || !enter(this.#waiting, who, MAX_WAITING_PER_CALLER)) throw error;
+      try {
+        return await this.#authoriseLater(principal, wanted, changed);
+      } finally {
+        leave(this.#waiting, who);
+      }
+    }
+  }
+
+  async #authoriseLater(
+    principal: Principal,
+    wanted: unknown,
+    changed: () => Promise<void>,
+  ): Promise<string> {
     const late = AbortSignal.timeout(LATE_MS);
     const isLate = once(late, 'abort');
     for (;;) {
+      await Promise.race([changed(), isLate]);
       try {
         return this.#authorise(principal, wanted);
       } catch (error) {
-        const isUnknown = error instanceof Refused && error.code === grpc.status.PERMISSION_DENIED;
-        if (!isUnknown || changed === undefined || principal.kind !== 'node' || late.aborted) throw error;
-        await Promise.race([changed(), isLate]);
+        if (!isUnknown(error) || late.aborted) throw error;
       }
     }
   }
@@ -200,4 +220,23 @@ export class CaService {
     }
     return wanted;
   }
+}
+
+/** Whether a name was refused that the caller may have heard of before us. */
+function isUnknown(error: unknown): boolean {
+  return error instanceof Refused && error.code === grpc.status.PERMISSION_DENIED;
+}
+
+/** @returns false where there are as many as may be */
+function enter(counts: Map<string, number>, who: string, most: number): boolean {
+  const count = counts.get(who) ?? 0;
+  if (count >= most) return false;
+  counts.set(who, count + 1);
+  return true;
+}
+
+function leave(counts: Map<string, number>, who: string): void {
+  const left = (counts.get(who) ?? 1) - 1;
+  if (left === 0) counts.delete(who);
+  else counts.set(who, left);
 }

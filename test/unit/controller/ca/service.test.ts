@@ -119,6 +119,29 @@ describe('ca/service', () => {
     assert('code' in never && never.code === grpcStatus.PERMISSION_DENIED);
   });
 
+  it('lets a few of a node wait, so that names of no pod do not keep its others from certificates', async () => {
+    const known = new Set([IDENTITY]);
+    let told = Promise.withResolvers<void>();
+    await using node = await setUp(
+      { kind: 'node', node: 'node-a' },
+      { identitiesOf: () => known, changed: () => told.promise },
+    );
+    const late = 'spiffe://cluster.local/ns/shop/sa/late';
+    const names = ['one', 'two', 'three'].map((name) => `spiffe://cluster.local/ns/shop/sa/${name}`);
+    const waiting = [late, ...names].map((name) => node.ask(name));
+    await new Promise(setImmediate);
+    const refused = await node.ask('spiffe://cluster.local/ns/shop/sa/five');
+    assert('code' in refused && refused.code === grpcStatus.PERMISSION_DENIED);
+    assert.equal(await node.counted('PERMISSION_DENIED'), 1, 'the four wait still');
+    assert('chain' in (await node.ask(IDENTITY)));
+    known.add(late);
+    const before = told;
+    told = Promise.withResolvers();
+    before.resolve();
+    assert('chain' in (await (waiting[0] as ReturnType<typeof node.ask>)));
+    await Promise.all(waiting);
+  });
+
   it('lets nobody fill the log with what is refused, and counts all of it', async () => {
     await using stranger = await setUp(undefined);
     for (let i = 0; i < 500; i += 1) {
