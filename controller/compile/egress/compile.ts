@@ -145,11 +145,12 @@ export class EgressCompiler {
       const resource = this.resourceOf(uid, rules);
       resources.set(resource.name, resource);
     }
-    for (const { key, policy } of this.#planned)
-      for (const resources of byNode.values()) {
-        const name = `policy/${key}`;
-        resources.set(name, encode(name, { case: 'policy', value: policy }));
-      }
+    // Encoded once for all nodes: there may be a thousand of each.
+    const policies = this.#planned.map(({ key, policy }) =>
+      encode(`policy/${key}`, { case: 'policy', value: policy }),
+    );
+    for (const resources of byNode.values())
+      for (const resource of policies) resources.set(resource.name, resource);
     for (const each of this.#planned) report(each, outcomes);
     if (settings !== undefined) {
       const refuses = outboundOfMesh(settings) === 'REGISTRY_ONLY';
