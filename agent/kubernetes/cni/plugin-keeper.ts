@@ -2,7 +2,7 @@
  * Keeps the CNI plugin on the host. Where the runtime has NRI, the agent holds pods by that, and the plugin holds them only while there
  * is no agent: after a reboot the runtime starts pods before anybody has told it of one.
  */
-import { renameSync, writeFileSync } from 'node:fs';
+import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { errorText } from '../../../lib/loam-error.ts';
 import type { Clock } from '../../clock.ts';
 import type { Log } from '../../log.ts';
@@ -39,7 +39,7 @@ export class PluginKeeper {
   #timer: Disposable | undefined;
   #state: CniState = { state: 'absent' };
   #told = '';
-  #outside = '';
+  #outside: string | undefined;
   #closed = false;
 
   constructor(options: PluginKeeperOptions) {
@@ -65,7 +65,6 @@ export class PluginKeeper {
   /** Compares what should be with what is, once. */
   look(): void {
     const { folders, entry, log, program } = this.#options;
-    this.#tellOutside();
     try {
       if (this.#options.mode !== 'never') {
         const { list, changed } = install(folders, entry, program);
@@ -79,6 +78,7 @@ export class PluginKeeper {
         }
         this.#state = { state: 'absent' };
       }
+      this.#tellOutside();
       this.#told = '';
     } catch (error) {
       const problem = errorText(error);
@@ -98,8 +98,15 @@ export class PluginKeeper {
       .map((name) => `${name}\n`)
       .join('');
     if (text === this.#outside) return;
-    writeFileSync(`${entry.outside}.new`, text, { mode: 0o600 });
-    renameSync(`${entry.outside}.new`, entry.outside);
-    this.#outside = text;
+    try {
+      writeFileSync(`${entry.outside}.new`, text, { mode: 0o600 });
+      renameSync(`${entry.outside}.new`, entry.outside);
+      this.#outside = text;
+    } catch (error) {
+      // On a full disk: rather none pass than those of a namespace that has joined since.
+      rmSync(entry.outside, { force: true });
+      this.#outside = undefined;
+      throw error;
+    }
   }
 }

@@ -114,12 +114,13 @@ export class CniServer {
     const { sandboxes, hold, isSpare, log, hostRoot } = this.#options;
     try {
       const request = parseRequest(text);
-      if (isSpare()) return 'ok';
       const { command, containerId, args, ips } = request;
+      // Also where it is spare now: it may have been added when it was not.
       if (command === 'DEL') {
         sandboxes.remove(containerId);
         return 'ok';
       }
+      if (isSpare()) return 'ok';
       const uid = args['K8S_POD_UID'] ?? '';
       const netns = hostPath(request.netns, hostRoot);
       const inode = inodeOf(netns);

@@ -133,6 +133,26 @@ describe('the network plugin on the host', () => {
     assert.deepEqual(readdirSync(folders.bin), []);
   });
 
+  it('goes on where word of the namespaces outside cannot be left, and leaves no old one', () => {
+    writeFileSync(entry.outside, 'shop\n');
+    // In the place of a full disk.
+    mkdirSync(`${entry.outside}.new`);
+    const [kept, clock] = keeper('auto', () => ['plain']);
+    assert.equal(kept.state.state, 'failed');
+    assert.equal(types().at(-1), 'loam-cni');
+    assert.equal(existsSync(entry.outside), false);
+    rmSync(`${entry.outside}.new`, { recursive: true });
+    clock.advance(2_000);
+    assert.equal(kept.state.state, 'installed');
+    assert.equal(readFileSync(entry.outside, 'utf8'), 'plain\n');
+  });
+
+  it('leaves no word of a former agent where all namespaces have joined', () => {
+    writeFileSync(entry.outside, 'shop\n');
+    keeper('auto', () => []);
+    assert.equal(readFileSync(entry.outside, 'utf8'), '');
+  });
+
   it('stays always, or comes never, as is asked for', () => {
     const [always] = keeper('always');
     assert.equal(always.state.state, 'installed');

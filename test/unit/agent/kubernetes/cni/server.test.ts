@@ -44,6 +44,12 @@ describe('the CNI plugin', () => {
     server = other = undefined;
   });
 
+  /** The plugin does not wait for an answer. */
+  async function untilRemoved(): Promise<void> {
+    for (let i = 0; i < 100 && removed.length === 0; i += 1)
+      await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+
   async function listen(isSpare = false): Promise<void> {
     server = await CniServer.listen({
       path: socket,
@@ -118,6 +124,9 @@ describe('the CNI plugin', () => {
     refusal = 'it may not';
     assert.deepEqual(await run('ADD'), { code: 0, said: RESULT });
     assert.deepEqual([held, sandboxes], [[], []]);
+    assert.equal((await run('DEL')).code, 0);
+    await untilRemoved();
+    assert.deepEqual(removed, ['c1'], 'it may have come when nobody else held it');
   });
 
   it('fails with the reason of the agent', async () => {
@@ -167,9 +176,7 @@ describe('the CNI plugin', () => {
       assert.equal((await run(command)).code, 0, command);
     await listen();
     assert.equal((await run('DEL')).code, 0);
-    // It does not wait for an answer.
-    for (let i = 0; i < 100 && removed.length === 0; i += 1)
-      await new Promise((resolve) => setTimeout(resolve, 20));
+    await untilRemoved();
     assert.deepEqual(removed, ['c1']);
   });
 
