@@ -3,6 +3,11 @@ import { textAnswer, type Answer, type Handler } from '../../lib/admin/http-rout
 import { errorText } from '../../lib/loam-error.ts';
 
 const TIMEOUT_MS = 4_000;
+/**
+ * An answer is given again for so long, and the agent is asked by one at a time: everybody may ask at this port, and the agent has pods
+ * to start meanwhile.
+ */
+const FRESH_MS = 1_000;
 /** More than the page of a node with as many pods as the kernel's maps hold. */
 const MAX_BYTES = 16 * 2 ** 20;
 
@@ -12,14 +17,25 @@ const MAX_BYTES = 16 * 2 ** 20;
  * @param socketPath of the agent's status
  * @returns 502 with the reason where the agent does not answer
  */
-export function agentMetricsRoute(socketPath: string): Handler {
-  return async () => {
-    try {
-      return await ask(socketPath);
-    } catch (error) {
-      return textAnswer(`the agent does not answer at ${socketPath}: ${errorText(error)}`, 502);
-    }
+export function agentMetricsRoute(socketPath: string, now = () => performance.now()): Handler {
+  let answer: Promise<Answer> | undefined;
+  let until = Infinity;
+  return () => {
+    if (answer !== undefined && now() < until) return answer;
+    until = Infinity;
+    answer = askOrSay(socketPath).finally(() => {
+      until = now() + FRESH_MS;
+    });
+    return answer;
   };
+}
+
+async function askOrSay(socketPath: string): Promise<Answer> {
+  try {
+    return await ask(socketPath);
+  } catch (error) {
+    return textAnswer(`the agent does not answer at ${socketPath}: ${errorText(error)}`, 502);
+  }
 }
 
 function ask(socketPath: string): Promise<Answer> {

@@ -67,4 +67,22 @@ describe("the agent's metrics by way of ztunnel", () => {
     assert.equal(answer.status, 502);
     assert.match(answer.body, /more than 16777216 bytes/);
   });
+
+  it('are asked for by one at a time, and once in a second: everybody may ask', async () => {
+    let asked = 0;
+    let now = 0;
+    await agent((_, response) => {
+      asked += 1;
+      setImmediate(() => response.end(`loam_agent_x ${asked}\n`));
+    });
+    const route = agentMetricsRoute(path, () => now);
+    const asking = async (): Promise<Answer> => (await route(new URLSearchParams())) as Answer;
+    const all = await Promise.all(Array.from({ length: 50 }, asking));
+    assert.ok(all.every(({ body }) => body === 'loam_agent_x 1\n'));
+    now = 900;
+    await asking();
+    assert.equal(asked, 1);
+    now = 1_000;
+    assert.equal((await asking()).body, 'loam_agent_x 2\n');
+  });
 });
