@@ -188,6 +188,57 @@ describe('ztunnel/pods/stand-ins', () => {
       workloads.apply({ upserts: [{ ...real, uid, name: 'behind', waypoint }], removed: [UID] });
       assert.match(standIn()?.standIn?.unsure ?? '', /a waypoint of its namespace/);
     });
+
+    for (const [text, namespace, unsure] of [
+      [
+        'nothing, where a waypoint runs in its namespace that nobody has named yet',
+        'shop',
+        /of its namespace/,
+      ],
+      [
+        'nothing, where there are waypoints, and nothing of its namespace is known',
+        'bank',
+        /nothing is known/,
+      ],
+    ] as const)
+      it(text, () => {
+        const made = standIn();
+        assert.ok(made);
+        const { standIn: _, ...real } = made;
+        const uid = `Kubernetes//Pod/${namespace}/gate-0`;
+        const gate = { ...real, uid, name: 'gate-0', namespace, nativeTunnel: true };
+        workloads.apply({ upserts: [gate], removed: [UID] });
+        assert.match(standIn()?.standIn?.unsure ?? '', unsure);
+        workloads.apply({
+          upserts: [{ ...real, uid: 'Kubernetes//Pod/shop/sibling', name: 'sibling' }],
+          removed: [UID],
+        });
+        assert.equal(standIn()?.standIn?.unsure === undefined, namespace === 'bank');
+      });
+  });
+
+  it('follows what a control plane tells that comes for a moment again and again', () => {
+    const all = make();
+    all.look();
+    now += 1_000;
+    all.look();
+    const made = workloads.byUid(UID);
+    policies.upsert(policy('shop/no', 'deny'));
+    tellEgressPolicy('shop/some');
+    all.look();
+    assert.deepEqual(workloads.byUid(UID)?.authorizationPolicies, ['shop/no']);
+    assert.equal(egress.applicable(UID), undefined);
+    policies.upsert(policy('shop/some', 'allow'));
+    all.look();
+    assert.ok(workloads.byUid(UID)?.standIn?.unsure);
+    assert.notEqual(workloads.byUid(UID), made);
+    tellEgress('late', 'refuse', ['shop/some']);
+    const told = egress.applicable(UID)?.workload;
+    all.look();
+    rows = [];
+    all.look();
+    assert.equal(workloads.byUid(UID), undefined);
+    assert.equal(egress.applicable(UID)?.workload, told, 'it is not ours');
   });
 
   describe('what it may call', () => {
@@ -196,6 +247,7 @@ describe('ztunnel/pods/stand-ins', () => {
       assert.deepEqual(egress.applicable(UID)?.workload.unknownDestinations, 'allow');
       tellEgressPolicy('bank/some');
       workloads.apply({ upserts: [], removed: [UID] });
+      egress.apply({ upserts: [], removed: [`workload/${UID}`] });
       tellEgress('sibling', 'refuse');
       standIn();
       assert.deepEqual(egress.applicable(UID)?.workload.unknownDestinations, 'refuse');
