@@ -7,12 +7,16 @@ import type { Authority } from '../../ca/root.ts';
 export const ROOT_CONFIG_MAP = 'loam-ca-root-cert';
 /** What ztunnels and waypoints mount: see cli/install/render. */
 export const ROOT_KEY = 'root-cert.pem';
+/** Whoever deletes or edits it finds it as it was, so much later at most: a ztunnel that starts meanwhile waits. */
+const RESYNC_MS = 30_000;
 const RETRY = { initialMs: 500, maxMs: 15_000 };
 
 export interface RootConfigMapOptions {
   readonly client: Pick<KubeClient, 'patch'>;
   readonly namespace: string;
   readonly log: Logger;
+  /** Other than the usual one for tests, which cannot wait so long. */
+  readonly resyncMs?: number;
 }
 
 /**
@@ -24,15 +28,24 @@ export class RootConfigMap {
   readonly #stop = new AbortController();
   #wanted: string | undefined;
   #running: Promise<void> = Promise.resolve();
+  #isWriting = false;
 
   constructor(options: RootConfigMapOptions) {
     this.#options = options;
+    const resync = setInterval(() => {
+      if (this.#wanted !== undefined && !this.#isWriting) this.publish({ rootsPem: this.#wanted });
+    }, options.resyncMs ?? RESYNC_MS);
+    this.#stop.signal.addEventListener('abort', () => clearInterval(resync));
   }
 
   /** Writes the roots, as often as it takes; of several the last one counts. */
   publish({ rootsPem }: Pick<Authority, 'rootsPem'>): void {
     this.#wanted = rootsPem;
-    this.#running = this.#running.then(() => this.#write(rootsPem));
+    this.#isWriting = true;
+    this.#running = this.#running.then(async () => {
+      await this.#write(rootsPem);
+      this.#isWriting = this.#wanted !== rootsPem;
+    });
   }
 
   /** Waits for what is being written, and for no more attempts. */

@@ -9,7 +9,7 @@ interface Applied {
 }
 
 describe('controller in Kubernetes: the roots as pods mount them', () => {
-  function setUp(refuse: number): { map: RootConfigMap; applied: [string, Applied][] } {
+  function setUp(refuse: number, resyncMs?: number): { map: RootConfigMap; applied: [string, Applied][] } {
     const applied: [string, Applied][] = [];
     let left = refuse;
     const patch = <T>(path: string, body: unknown): Promise<T> => {
@@ -18,7 +18,11 @@ describe('controller in Kubernetes: the roots as pods mount them', () => {
       return Promise.resolve(body as T);
     };
     const log = pino({ level: 'silent' });
-    return { map: new RootConfigMap({ client: { patch }, namespace: 'loam-system', log }), applied };
+    const resync = resyncMs !== undefined && { resyncMs };
+    return {
+      map: new RootConfigMap({ client: { patch }, namespace: 'loam-system', log, ...resync }),
+      applied,
+    };
   }
   const until = async (holds: () => boolean): Promise<void> => {
     while (!holds()) await new Promise((resolve) => setTimeout(resolve, 10));
@@ -39,6 +43,21 @@ describe('controller in Kubernetes: the roots as pods mount them', () => {
       applied.map(([, { data }]) => data),
       [{ 'root-cert.pem': 'first' }, { 'root-cert.pem': 'second' }],
     );
+  });
+
+  it('are applied again and again, for whoever deleted or edited them', async () => {
+    const { map, applied } = setUp(0, 5);
+    map.publish({ rootsPem: 'first' });
+    map.publish({ rootsPem: 'second' });
+    await until(() => applied.length >= 4);
+    await map.close();
+    assert.deepEqual(
+      new Set(applied.slice(-2).map(([, { data }]) => data['root-cert.pem'])),
+      new Set(['second']),
+    );
+    const { length } = applied;
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    assert.equal(applied.length, length);
   });
 
   it('are tried again while the API server is away, but not those that others have replaced, nor after the end', async () => {
