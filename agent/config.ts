@@ -57,7 +57,8 @@ export class ConfigError extends Error {}
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error'];
 
 const ABSOLUTE = { pattern: /^\/[^\0]*$/, allowed: 'an absolute path' };
-const FLAGS = {
+/** Which flags there are, and what each admits; docs/reference/flags.md is made of them. */
+export const FLAGS = {
   instance: { pattern: /^[a-z0-9-]{1,32}$/, allowed: '1 to 32 of a-z, 0-9 and -' },
   node: {
     pattern: /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/,
@@ -86,6 +87,17 @@ const FLAGS = {
 } as const;
 
 type Flag = keyof typeof FLAGS;
+
+export const DEFAULTS = {
+  'kubernetes-account': '/var/run/secrets/kubernetes.io/serviceaccount',
+  kubelet: 'kubelet',
+  nri: '/var/run/nri/nri.sock',
+  cni: 'auto',
+  'cni-exempt': 'kube-system',
+  'enrol-grace': '10m',
+  'cleanup-step': 'remove',
+  'log-level': 'info',
+} as const satisfies Partial<Record<Flag, string>>;
 
 /**
  * Reads `--flag value`, else the environment's `LOAM_FLAG`.
@@ -118,29 +130,29 @@ export function readConfig(
     node: required('node', !cleanup),
     pods,
     kubernetes: pods === undefined && !cleanup ? access(env, value) : undefined,
-    kubelet: value('kubelet') ?? 'kubelet',
+    kubelet: value('kubelet') ?? DEFAULTS.kubelet,
     cni: cniSettings(value),
-    nri: value('nri') ?? '/var/run/nri/nri.sock',
+    nri: value('nri') ?? DEFAULTS.nri,
     zds: required('zds', !cleanup),
     status: required('status', !cleanup),
     cgroup: value('cgroup'),
     bpffs: value('bpffs'),
     guard: value('guard') as AgentConfig['guard'],
-    enrolGraceMs: parseGrace(value('enrol-grace') ?? '10m') ?? 0,
-    logLevel: value('log-level') ?? 'info',
+    enrolGraceMs: parseGrace(value('enrol-grace') ?? DEFAULTS['enrol-grace']) ?? 0,
+    logLevel: value('log-level') ?? DEFAULTS['log-level'],
     cleanup,
-    cleanupStep: (value('cleanup-step') ?? 'remove') as CleanupStep,
+    cleanupStep: (value('cleanup-step') ?? DEFAULTS['cleanup-step']) as CleanupStep,
   };
 }
 
 /** Folders are given by whoever has them mounted; without them there is no plugin. */
 function cniSettings(value: (flag: Flag) => string | undefined): CniSettings | undefined {
   const [conf, bin] = [value('cni-conf'), value('cni-bin')];
-  const mode = (value('cni') ?? 'auto') as CniMode;
+  const mode = (value('cni') ?? DEFAULTS.cni) as CniMode;
   if (conf === undefined && bin === undefined) return undefined;
   if (conf === undefined || bin === undefined)
     throw new ConfigError('--cni-conf and --cni-bin: one is missing; allowed: both, or neither');
-  const exempt = (value('cni-exempt') ?? 'kube-system').split(',').filter((name) => name !== '');
+  const exempt = (value('cni-exempt') ?? DEFAULTS['cni-exempt']).split(',').filter((name) => name !== '');
   return { mode, folders: { conf, bin }, exempt };
 }
 
@@ -149,7 +161,7 @@ function access(
   env: Readonly<Record<string, string | undefined>>,
   value: (flag: Flag) => string | undefined,
 ): KubeAccess {
-  const account = value('kubernetes-account') ?? '/var/run/secrets/kubernetes.io/serviceaccount';
+  const account = value('kubernetes-account') ?? DEFAULTS['kubernetes-account'];
   const server = value('kubernetes-api');
   if (server !== undefined) return accountAccess(server, account);
   try {

@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
 import { ControllerError } from './errors.ts';
 
-interface Flag {
+export interface Flag {
   readonly name: string;
   readonly value: string;
   readonly help: string;
@@ -11,7 +11,8 @@ interface Flag {
   readonly optional?: true;
 }
 
-const FLAGS = [
+/** Which flags there are; docs/reference/flags.md is made of them. */
+export const FLAGS = [
   {
     name: 'manifests',
     value: 'DIR',

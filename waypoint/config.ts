@@ -46,7 +46,8 @@ export interface WaypointConfig {
 
 const LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
 
-const FLAGS = {
+/** Which flags there are, and what each admits; docs/reference/flags.md is made of them. */
+export const FLAGS = {
   gateway: {
     pattern: /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\/[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/,
     allowed: 'NAMESPACE/NAME of a Gateway',
@@ -75,7 +76,7 @@ const FLAGS = {
   'max-connections': NUMBER,
 } as const;
 
-const DEFAULTS: Partial<Record<keyof typeof FLAGS, string>> = {
+export const DEFAULTS: Partial<Record<keyof typeof FLAGS, string>> = {
   node: '',
   'cluster-id': 'Kubernetes',
   network: '',

@@ -61,7 +61,8 @@ export interface ZtunnelConfig {
 
 const LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
 
-const FLAGS = {
+/** Which flags there are, and what each admits; docs/reference/flags.md is made of them. */
+export const FLAGS = {
   node: NAME,
   'cluster-id': CLUSTER_ID,
   network: NETWORK,
@@ -95,7 +96,7 @@ const FLAGS = {
 
 type Flag = keyof typeof FLAGS;
 
-const DEFAULTS: Partial<Record<Flag, string>> = {
+export const DEFAULTS: Partial<Record<Flag, string>> = {
   'cluster-id': 'Kubernetes',
   network: '',
   'trust-domain': 'cluster.local',

@@ -19,8 +19,9 @@ export default defineConfig({
   themeConfig: {
     nav: [
       { text: 'Start', link: '/start' },
-      { text: 'Tasks', link: '/tasks/install' },
-      { text: 'Reference', link: '/response-flags' },
+      { text: 'Tasks', link: '/tasks/canary' },
+      { text: 'When something is wrong', link: '/troubleshooting' },
+      { text: 'Reference', link: '/reference/cli' },
     ],
     sidebar,
     search: { provider: 'local' },

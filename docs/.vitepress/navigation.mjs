@@ -1,34 +1,61 @@
-/** What stands in the site's sidebar, in order. test/unit/docs/pages.test.ts holds that no page is left out. */
+/** What stands in the site's sidebar, in order. */
 import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 
-const DOCS = new URL('../', import.meta.url);
+const DOCS = dirname(import.meta.dirname);
 
 const page = (text, link) => ({ text, link });
 
-/** All decisions, by their numbers. */
-function decisions() {
-  return readdirSync(new URL('decisions/', DOCS))
-    .filter((file) => file.endsWith('.md') && file !== 'index.md')
-    .sort()
-    .map((file) => {
-      const title = /^# (.*)$/m.exec(readFileSync(new URL(`decisions/${file}`, DOCS), 'utf8'))?.[1] ?? file;
-      return page(title, `/decisions/${file.slice(0, -'.md'.length)}`);
-    });
+function titleOf(file) {
+  return /^# (.*)$/m.exec(readFileSync(join(DOCS, file), 'utf8'))?.[1] ?? file;
 }
 
-export const sidebar = [
+/** All decisions, by their numbers. */
+function decisions() {
+  return readdirSync(join(DOCS, 'decisions'))
+    .filter((file) => file.endsWith('.md') && file !== 'index.md')
+    .sort()
+    .map((file) => page(titleOf(`decisions/${file}`), `/decisions/${file.slice(0, -'.md'.length)}`));
+}
+
+const named = [
   {
     text: 'First steps',
+    items: [page('Start in five minutes', '/start'), page('Install in a cluster', '/tasks/install')],
+  },
+  {
+    text: 'Concepts',
     items: [
-      page('Start in five minutes', '/start'),
-      page('Install in a cluster', '/tasks/install'),
       page('The mesh and its processes', '/concepts/'),
       page('The way of a connection', '/concepts/connection'),
     ],
   },
   {
+    text: 'Tasks',
+    items: [
+      page('Canary', '/tasks/canary'),
+      page('Retries and timeouts', '/tasks/retries'),
+      page('Fallback', '/tasks/fallback'),
+      page('Deny by default', '/tasks/default-deny'),
+      page('What a pod may call', '/tasks/egress'),
+      page('Your own authority, cert-manager', '/tasks/certificates'),
+      page('Upgrade', '/tasks/upgrade'),
+      page('Out of the mesh at once', '/tasks/off'),
+      page('Leave and remove', '/tasks/uninstall'),
+      page('From Istio ambient', '/tasks/from-istio'),
+      page('From Linkerd', '/tasks/from-linkerd'),
+    ],
+  },
+  { text: 'Help', items: [page('When something is wrong', '/troubleshooting')] },
+  {
     text: 'Reference',
     items: [
+      page('Commands', '/reference/cli'),
+      page('Kinds', '/reference/kinds'),
+      page('Labels and annotations', '/reference/labels'),
+      page('Values of an installation', '/reference/values'),
+      page('Flags of the programs', '/reference/flags'),
+      page('Ports', '/reference/ports'),
       page('TrafficPolicy', '/traffic-policy'),
       page('EgressPolicy and MeshSettings', '/egress-policy'),
       page('Policies at the waypoint', '/security-at-the-waypoint'),
@@ -37,6 +64,7 @@ export const sidebar = [
       page('Response flags', '/response-flags'),
       page('Metrics', '/metrics'),
       page('Metrics of the controller', '/metrics-controller'),
+      page('Monitoring with Prometheus', '/monitoring'),
       page('Access log and traces', '/telemetry'),
     ],
   },
@@ -55,3 +83,17 @@ export const sidebar = [
   },
   { text: 'Decisions', collapsed: true, items: decisions() },
 ];
+
+/** Pages that nobody has given a place yet: a new page is found all the same. */
+function others() {
+  const placed = new Set(named.flatMap(({ items }) => items.map(({ link }) => link)));
+  return readdirSync(DOCS, { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.md') && file !== 'index.md')
+    .map((file) => `/${file.slice(0, -'.md'.length).replace(/\/index$/, '/')}`)
+    .filter((link) => !placed.has(link))
+    .sort()
+    .map((link) => page(titleOf(`${link.slice(1)}.md`), link));
+}
+
+const rest = others();
+export const sidebar = rest.length === 0 ? named : [...named, { text: 'More', items: rest }];

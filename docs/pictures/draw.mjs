@@ -1,5 +1,6 @@
 /** Draws the two pictures of docs/concepts: `node docs/pictures/draw.mjs`. Boxes and arrows stand here, not in the SVG. */
 import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 
 const INK = '#1f2933';
 const FILLS = { pod: '#e8f1fb', mesh: '#e6f6ec', control: '#fdf1dd', kernel: '#eeecf8', plain: '#ffffff' };
@@ -192,5 +193,5 @@ const connection = svg(860, 430, 'The way of one connection from pod A to pod B'
   ]),
 ]);
 
-writeFileSync(new URL('processes.svg', import.meta.url), processes);
-writeFileSync(new URL('connection.svg', import.meta.url), connection);
+writeFileSync(join(import.meta.dirname, 'processes.svg'), processes);
+writeFileSync(join(import.meta.dirname, 'connection.svg'), connection);
