@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { idle, namespace } from '../support/apps.ts';
-import { TestCluster } from '../support/cluster.ts';
+import { TestCluster, type TestPod } from '../support/cluster.ts';
 import { AMBIENT, installed, SYSTEM } from '../support/installation.ts';
 import { echo, Load } from '../support/load.ts';
 
@@ -35,6 +35,7 @@ describe('the API server is away', function () {
       process.kill(pid, 'SIGCONT');
     }
     await load.stopWhole();
+    await settled(client);
   });
 
   it('while the controllers are killed: the new ones serve nobody until they know what is true, and nodes go on', async () => {
@@ -60,6 +61,7 @@ describe('the API server is away', function () {
       return again.every((pod) => (pod.status.containerStatuses?.[0]?.restartCount ?? 0) > 0);
     });
     await load.stopWhole();
+    await settled(client);
   });
 
   it('for as long as it takes to be started again after a kill, and no connection fails', async () => {
@@ -75,6 +77,27 @@ describe('the API server is away', function () {
     });
     await load.stopWhole();
   });
+
+  /**
+   * Kubernetes finds the nodes' leases expired and takes their pods for not ready, until it has heard of the nodes again: a
+   * Service has no endpoint then, with or without a mesh.
+   */
+  async function settled(client: TestPod): Promise<void> {
+    const since = Date.now();
+    const leases = '/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases';
+    await cluster.until('the nodes are heard of again', async () => {
+      const { items } = await cluster.client.get<{ items: { spec: { renewTime: string } }[] }>(leases);
+      return items.length > 0 && items.every(({ spec }) => Date.parse(spec.renewTime) > since);
+    });
+    // The node controller looks every five seconds.
+    await sleep(12_000);
+    await cluster.readyPods(ns, 'app=echo');
+    await cluster.until('connections succeed', async () => {
+      const load = await Load.start(cluster, client, `echo.${ns}`, { streams: 0, connections: 20 });
+      await load.enough();
+      return (await load.stop()).failed === 0;
+    });
+  }
 
   /** From a node, as a kubelet asks. */
   async function asked(node: string, url: string): Promise<{ code: number; body: string }> {

@@ -110,7 +110,8 @@ describe('a waypoint on the cluster', function () {
     assert.ok(pod && waypoint);
     const host = pod.status.podIP ?? '';
     await cluster.until('it stands before the pod', async () => {
-      const counts = await client.burst({ host, port: 8080, path: '/via', n: 1 });
+      // What it carried it says when the connection ends.
+      const counts = await client.burst({ host, port: 8080, path: '/via', n: 1, fresh: true });
       assert.match(JSON.stringify(counts), /200 alone/);
       // No Service says that the port's protocol is HTTP, so that its bytes are carried as they are.
       const carried = `"dst.workload":"${pod.metadata.name}"`;
