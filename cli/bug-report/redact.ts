@@ -12,16 +12,17 @@ const NO_SECRET_NAME = /(file|path|name|namespace|ref|refs|type|count|ttl|mode|p
 /** Private members of a JSON Web Key (RFC 7518 section 6). */
 const JWK_PRIVATE = new Set(['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k']);
 
+/** Each begins only where a word begins: a long word of a log would else be looked through once for each of its letters. */
 const PATTERNS: readonly [RegExp, string][] = [
   [/-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----[\s\S]*?(-----END [A-Z0-9 ]*PRIVATE KEY-----|$)/g, REDACTED],
   // JSON Web Tokens, service account tokens among them.
-  [/\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*/g, REDACTED],
+  [/(?<![A-Za-z0-9_-])(?=[A-Za-z0-9_-]*eyJ)[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*/g, REDACTED],
   [/\b(Bearer|Basic)\s+[A-Za-z0-9+/=._~-]{6,}/gi, `$1 ${REDACTED}`],
   // user:password@ of an address.
-  [/\b([a-z][a-z0-9+.-]*:\/\/)[^\s/:@]+:[^\s/@]+@/gi, `$1${REDACTED}@`],
+  [/(?<![a-z0-9+.-])([a-z0-9+.-]+:\/\/)[^\s/:@]+:[^\s/@]+@/gi, `$1${REDACTED}@`],
   // name=value and "name": "value", as command lines, environments and logs have them.
   [
-    /((?:["']?[A-Za-z0-9_.-]*(?:token|secret|password|passwd|passphrase|api[_-]?key|private[_-]?key|session[_-]?key|credential)s?["']?)\s*[=:]\s*)("(?:[^"\\]|\\.)*"|'[^']*'|[^\s,;&"'}]+)/gi,
+    /((?<![A-Za-z0-9_.-])(?:["']?[A-Za-z0-9_.-]*(?:token|secret|password|passwd|passphrase|api[_-]?key|private[_-]?key|session[_-]?key|credential)s?["']?)\s*[=:]\s*)("(?:[^"\\]|\\.)*"|'[^']*'|[^\s,;&"'}]+)/gi,
     `$1${REDACTED}`,
   ],
   // A token or key as so many hexadecimal digits; a digest of an image stays readable by its prefix.

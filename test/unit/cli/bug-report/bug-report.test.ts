@@ -23,6 +23,8 @@ describe('a bug report holds no secret', () => {
     ['a private key that is cut', `-----BEGIN EC PRIVATE KEY-----\n${PEM_MIDDLE}`, PEM_MIDDLE],
     ['a private key in a line of JSON', JSON.stringify({ msg: PEM }), PEM_MIDDLE],
     ['a JSON Web Token', `GET /?id=${JWT} 200`, JWT],
+    ['a JSON Web Token after a word', `x-${JWT}`, JWT],
+    ['a password in an address after a dash', '-postgres://me:hunter22@db', 'hunter22'],
     ['a bearer token', `authorization: Bearer ${TOKEN.slice(0, 20)}`, TOKEN.slice(0, 20)],
     ['a basic authorization', 'Authorization: Basic dXNlcjpwYXNzd29yZA==', 'dXNlcjpwYXNzd29yZA'],
     ['a password in an address', 'dial postgres://me:hunter22@db:5432/x failed', 'hunter22'],
@@ -92,6 +94,13 @@ spec:
     };
     assert.deepEqual(redactor.value(value), value);
     assert.equal(redactor.text('short'), 'short', 'too short to be told from chance');
+  });
+
+  it('also where a log has words of a megabyte, which take no longer than their length', () => {
+    for (const word of ['z', 'z.', 'eyJ-', 'b+c-']) {
+      const long = word.repeat(2 ** 20 / word.length);
+      assert.ok(redactor.text(`${long} ${TOKEN}`) === `${long} ${REDACTED}`, word);
+    }
   });
 
   it('and is an archive for its owner alone, which overwrites nothing', async () => {
