@@ -80,7 +80,7 @@ export class LocalReader implements MeshReader {
     const [report, objects] = await Promise.all([this.#report(), this.#objects()]);
     const labels = new Map(objects.pods.map(({ metadata }) => [keyOf(metadata), metadata.labels ?? {}]));
     return {
-      nodes: report.nodes.map(({ name }) => name),
+      nodes: report.nodes.map(({ name }) => name).sort(),
       pods: report.pods.map((pod) => ({
         ...{ namespace: pod.namespace, name: pod.name, node: pod.node, uid: pod.uid },
         ...{ account: pod.serviceAccount, ips: pod.ips, ready: pod.ready },
