@@ -36,6 +36,8 @@ export interface NodeOptions {
 
 const LOOK_MS = 500;
 const SAY_MS = 5_000;
+/** How much longer than its grace a pod may take that was told of it: its kubelet has to hear of it, and to report its end. */
+const END_MARGIN_MS = 60_000;
 /** For so long the others wait for a node before a step that it would not notice: its calls may fail then, not the uninstall. */
 const BARRIER_MS = 60_000;
 
@@ -175,7 +177,10 @@ export async function endPods(
     .map(([key, value]) => `${key}=${value}`)
     .join();
   const path = collectionPath('v1/Pod', namespace);
-  const deadline = Date.now() + timeoutMs;
+  const began = Date.now();
+  // A kubelet that ends a pod already hears of no shorter grace: one with more of it, as after an upgrade, nobody waits for.
+  const deadline = began + Math.min(timeoutMs, graceSeconds * 1_000 + END_MARGIN_MS);
+  let said = began;
   const told = new Set<string>();
   for (;;) {
     const pods = await api.list<ApiObject & V1Pod>(path, { labelSelector });
@@ -194,8 +199,14 @@ export async function endPods(
     );
     const ending = pods.filter(({ spec }) => spec?.nodeName === undefined || answers.has(spec.nodeName));
     if (ending.length === 0 || Date.now() > deadline) {
-      say(`${pods.length} pods of ${nameOf(component)} have not ended yet`);
+      say(
+        `${pods.length} pods of ${nameOf(component)} have not ended yet; they end with their last connection, or with the grace that they were given`,
+      );
       return;
+    }
+    if (Date.now() - said > SAY_MS) {
+      said = Date.now();
+      say(`waiting: ${ending.length} pods of ${nameOf(component)} end, within ${graceSeconds} s each`);
     }
     await sleep(LOOK_MS);
   }

@@ -87,7 +87,9 @@ async function removeObjects(api: ClusterApi, options: UninstallOptions): Promis
       ({ kind, metadata }) =>
         metadata.name === nameOf(component) && ['Deployment', 'DaemonSet'].includes(kind),
     );
-    if (workload !== undefined) await api.delete(objectPath(workload));
+    // Its pods are told to end by us alone: what Kubernetes tells them first is the long grace of a rollout, which cannot be shortened.
+    const how = component === 'ztunnel' ? { propagationPolicy: 'Orphan' } : {};
+    if (workload !== undefined) await api.delete(objectPath(workload), how);
     await endPods(api, namespace, component, options);
   }
   const waypoints = await removeWaypoints(api, graceSeconds);

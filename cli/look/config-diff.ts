@@ -47,7 +47,12 @@ export function dumpDifferences(left: Dump, right: Dump, common: boolean): Diffe
 }
 
 function byKey(dump: Dump, section: Section): Map<string, Json> {
-  return new Map((dump[section] ?? []).map((item) => [String(item[KEYS[section]]), item]));
+  return new Map(
+    (dump[section] ?? []).map((item) => {
+      const key = item[KEYS[section]];
+      return [typeof key === 'string' ? key : JSON.stringify(key), item];
+    }),
+  );
 }
 
 function fieldDifferences(

@@ -78,7 +78,10 @@ describe('an installation under load', function () {
     await cluster.apply(strict);
     await cluster.until('plaintext is refused', async () => (await fromOutside()) === 'refused');
     const during = await Load.start(cluster, client, `echo.${ns}`, { streams: 0 });
+    // What is open for long ends with its ztunnel, and does not keep it.
+    const open = await Load.start(cluster, client, `echo.${ns}`, { streams: 3, workers: 0 });
     await loam(cluster, 'uninstall');
+    assert.equal((await open.stop()).cut, 3);
     const { made } = await during.stopWhole();
     console.log(`      ${made} new connections, none failed`);
     assert.equal(await isInstalled(cluster), false);
