@@ -3,7 +3,7 @@
  * whatever kubeconfig the user has (certificates, tokens, exec plugins, OIDC, proxies; or a pod's account).
  */
 import { request, type RequestOptions } from 'node:https';
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http';
 import type { KubeConfig } from '@kubernetes/client-node';
 import { errorText } from '../../../lib/loam-error.ts';
 import { InstallError } from '../errors.ts';
@@ -237,7 +237,11 @@ function answerTo(
   return new Promise((resolve, reject) => {
     const fail = (cause: unknown): void =>
       reject(new ApiError(0, `the API server ${url.origin} does not answer: ${errorText(cause)}`, { cause }));
-    const sent = request(url, options, (response: IncomingMessage) => {
+    const text = body === undefined ? undefined : JSON.stringify(body);
+    // Without its length Node sends the body of a DELETE so that servers take it for none.
+    const length = text === undefined ? {} : { 'content-length': Buffer.byteLength(text) };
+    const headers = { ...(options.headers as OutgoingHttpHeaders), ...length };
+    const sent = request(url, { ...options, headers }, (response: IncomingMessage) => {
       const parts: Buffer[] = [];
       let bytes = 0;
       response.on('data', (part: Buffer) => {
@@ -253,6 +257,6 @@ function answerTo(
     });
     sent.on('timeout', () => sent.destroy(new Error(`nothing for ${TIMEOUT_MS / 1000} s`)));
     sent.on('error', fail);
-    sent.end(body === undefined ? undefined : JSON.stringify(body));
+    sent.end(text);
   });
 }
