@@ -11,7 +11,7 @@ export interface GateSources {
   readonly feed: () => StateFeed | undefined;
   /** What an earlier ztunnel left is in force, since no controller answered. */
   readonly heldInForce: () => boolean;
-  readonly zds: Pick<ZdsClient, 'status'>;
+  readonly zds: Pick<ZdsClient, 'status' | 'everLive'>;
   readonly pods: Pick<PodDirectory, 'rows'>;
   readonly takeover: Pick<Takeover, 'serving' | 'reason'>;
   readonly draining: () => boolean;
@@ -49,16 +49,20 @@ function xdsGate({ config, feed, heldInForce }: GateSources, typeUrl: string): G
   };
 }
 
+/**
+ * An agent that is away takes no pod away: those it told of are served on. A DaemonSet ends a former pod that is not ready as soon as
+ * a new one is there, though that may not serve yet: while agents are replaced too, the node's connections would have nobody.
+ */
 function zdsGate({ config, zds }: GateSources): Gate {
   return () => {
-    const { status } = zds;
+    const { status, everLive: ready } = zds;
     switch (status.state) {
       case 'live':
         return { ready: true, reason: 'connected to the agent' };
       case 'snapshot':
-        return { ready: false, reason: 'waiting for the rest of the snapshot' };
+        return { ready, reason: 'waiting for the rest of the snapshot' };
       case 'connecting':
-        return { ready: false, reason: `no agent at ${config.zds}: ${status.lastError ?? 'connecting'}` };
+        return { ready, reason: `no agent at ${config.zds}: ${status.lastError ?? 'connecting'}` };
     }
   };
 }
