@@ -45,7 +45,7 @@ function interopNeeds(): readonly string[] {
 }
 
 /**
- * What of the ring `cluster` CI runs: the scenarios that show most, some eight minutes on two cores. The programs of the cluster take a
+ * What of the ring `cluster` CI runs: the scenarios that show most, some five minutes on two cores. The programs of the cluster take a
  * quarter of an hour more where they were never built. `mesh/lifecycle` is not among them as long as its upgrade loses connections beside
  * other load, which nobody has explained yet.
  */

@@ -1,6 +1,6 @@
-import { spiffeUri, type Identity } from '../../spiffe.ts';
+import type { Identity } from '../../spiffe.ts';
 import { cidrContains } from '../state/ip.ts';
-import type { TextMatch } from '../state/model.ts';
+import { principalOf, textMatches } from '../state/text-match.ts';
 import type { EgressStore } from './egress-store.ts';
 import type { Block, EgressPolicy, EgressRule } from './model.ts';
 
@@ -36,8 +36,6 @@ export type EgressVerdict =
     }
   /** The controller has not told all that counts for the pod. */
   | { readonly verdict: 'wait' };
-
-const SPIFFE_SCHEME = 'spiffe://';
 
 /**
  * Whether a pod may make a connection (docs/egress-policy.md). No policy selects it: all that the mesh knows, and the
@@ -130,21 +128,4 @@ function inBlocks(blocks: readonly Block[], ip: readonly number[]): boolean {
   return blocks.some(
     ({ cidr, except }) => cidrContains(cidr, ip) && !except.some((part) => cidrContains(part, ip)),
   );
-}
-
-function principalOf(identity: Identity): string {
-  return spiffeUri(identity).slice(SPIFFE_SCHEME.length);
-}
-
-function textMatches(match: TextMatch, text: string): boolean {
-  switch (match.how) {
-    case 'exact':
-      return text === match.text;
-    case 'prefix':
-      return text.startsWith(match.text);
-    case 'suffix':
-      return text.endsWith(match.text);
-    case 'presence':
-      return true;
-  }
 }

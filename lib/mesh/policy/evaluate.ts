@@ -1,4 +1,4 @@
-import { spiffeUri, type Identity } from '../../spiffe.ts';
+import type { Identity } from '../../spiffe.ts';
 import { parseWaypointGuardName } from '../../waypoint-guard.ts';
 import { canonicalIp, cidrContains, ipToBytes, type Cidr } from '../state/ip.ts';
 import type {
@@ -11,6 +11,7 @@ import type {
   Workload,
 } from '../state/model.ts';
 import type { PolicyStore } from '../state/policy-store.ts';
+import { principalOf, textMatches } from '../state/text-match.ts';
 
 const STATIC_STRICT = 'istio_converted_static_strict';
 const CONVERTED_PREFIX = 'converted_peer_authentication_';
@@ -57,8 +58,6 @@ export interface EvaluateOptions {
   /** While the caller may still wait for policies to arrive (5 s, DESIGN §6); false turns 'wait' into 'deny'. */
   readonly mayWait: boolean;
 }
-
-const SPIFFE_SCHEME = 'spiffe://';
 
 /**
  * Whether a connection may be made, in Istio's order (ambient-facts C7): a DENY that matches denies; without ALLOW
@@ -168,7 +167,7 @@ function readFacts(connection: ConnectionFacts): Facts | undefined {
   const sourceIp = ipToBytes(canonicalIp(connection.sourceIp) ?? '');
   const destIp = ipToBytes(canonicalIp(connection.destIp) ?? '');
   if (!sourceIp || !destIp) return undefined;
-  const principal = identity && spiffeUri(identity).slice(SPIFFE_SCHEME.length);
+  const principal = identity && principalOf(identity);
   return { identity, principal, sourceIp, destIp, destPort };
 }
 
@@ -212,21 +211,6 @@ function matchMatches(match: Match, facts: Facts, unseen: boolean): boolean {
 
 function holds<T>(wanted: readonly T[], unwanted: readonly T[], test: (value: T) => boolean): boolean {
   return (wanted.length === 0 || wanted.some(test)) && !unwanted.some(test);
-}
-
-/** @param text undefined when the peer has no identity: nothing matches it, not even presence */
-function textMatches(match: TextMatch, text: string | undefined): boolean {
-  if (text === undefined) return false;
-  switch (match.how) {
-    case 'exact':
-      return text === match.text;
-    case 'prefix':
-      return text.startsWith(match.text);
-    case 'suffix':
-      return text.endsWith(match.text);
-    case 'presence':
-      return text !== '';
-  }
 }
 
 function isEmpty(match: Match): boolean {
