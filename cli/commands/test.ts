@@ -52,6 +52,8 @@ export function testCommand(): Command {
           await runRing(ring, [...grep, ...own.map((file) => file.replace(/^\.\//, ''))]),
         );
       }
+      // What failed stood far above, and who keeps only the end of a long output would not see it.
+      for (const text of tally.failures ?? []) console.log(`\n== failed in ${text}`);
       console.log(`\n${tally.passed} passed, ${tally.failed} failed`);
       process.exitCode = tally.failed === 0 && tally.passed > 0 ? 0 : 1;
     });

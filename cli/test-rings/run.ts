@@ -5,7 +5,7 @@ import { packageRoot } from '../../lib/package-root.ts';
 import { runClusterRing } from './cluster/ring.ts';
 import { runConformanceRing } from './conformance/ring.ts';
 import type { Check, Ring } from './rings.ts';
-import { addTallies, NO_TESTS, type Tally } from './tally.ts';
+import { addTallies, failuresOf, NO_TESTS, type Tally } from './tally.ts';
 import { runVmRing } from './vm/ring.ts';
 
 /**
@@ -53,7 +53,9 @@ async function runCheck(check: Check): Promise<Tally> {
   const good = code === 0;
   if (code === 127) console.log(output);
   console.log(`    ${good ? '✔' : '✗'} ${check.name}`);
-  return good ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 };
+  return good
+    ? { passed: 1, failed: 0 }
+    : { passed: 0, failed: 1, failures: [`${check.name}:\n${failuresOf(output)}`] };
 }
 
 /**
@@ -117,7 +119,8 @@ async function runMocha(
     ],
     env,
   );
-  return tallyOf(output, code);
+  const tally = tallyOf(output, code);
+  return tally.failed === 0 ? tally : { ...tally, failures: [`${folder}:\n${failuresOf(output)}`] };
 }
 
 function isTestFile(arg: string): boolean {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import { missingTestFiles, tallyOf } from '../../../cli/test-rings/run.ts';
+import { addTallies, failuresOf, NO_TESTS } from '../../../cli/test-rings/tally.ts';
 
 describe('loam test: the tally of a ring', () => {
   it('reads what mocha counted', () => {
@@ -17,5 +18,21 @@ describe('loam test: the tally of a ring', () => {
 
   it('knows the test files that do not exist before anything runs', () => {
     assert.deepEqual(missingTestFiles(['test/unit/no-such.test.ts']), ['test/unit/no-such.test.ts']);
+  });
+
+  it('keeps what failed for the end of the whole, ring by ring', () => {
+    const failed = { passed: 1, failed: 1, failures: ['unit: a'] };
+    const all = addTallies(addTallies(NO_TESTS, failed), { passed: 2, failed: 1, failures: ['mesh: b'] });
+    assert.deepEqual(all, { passed: 3, failed: 2, failures: ['unit: a', 'mesh: b'] });
+    assert.deepEqual(addTallies(NO_TESTS, { passed: 1, failed: 0 }), { passed: 1, failed: 0 });
+  });
+
+  it('says again what failed: mocha\u2019s list, or the last lines of a run that died, within bounds', () => {
+    const list = '  1 failing\n\n  1) a test:\n     AssertionError: 1 !== 2';
+    assert.equal(failuresOf(`    1) a test\n\n  2 passing (1s)\n${list}\n`), list);
+    assert.equal(failuresOf('one\ntwo\n'), 'one\ntwo');
+    const long = failuresOf(`  9 failing\n${'x'.repeat(1_000_000)}the end`);
+    assert.match(long, /^ {2}9 failing\nx+\n\[…\]\nx+the end$/);
+    assert.ok(long.length < 13_000);
   });
 });
