@@ -54,6 +54,8 @@ next=../test/support/next-layout
 mkdir -p "$out/$next"
 for source in *.bpf.c; do
   compile "${source%.c}.o" "$source"
+  # Observe mode's maps are no part of an upgrade: they begin empty (docs/decisions/0171).
+  [ "$source" != observe.bpf.c ] || continue
   compile "$next/${source%.c}.o" "$source" -I. -include "$next/next.h"
 done
 [ "$out" = . ] || [ "$failed" != 0 ] || say "the objects are what the sources compile to"

@@ -63,11 +63,13 @@ enum sk_action { SK_DROP = 0, SK_PASS = 1 };
 /* What a sockops program is called for; the others are of no interest here. */
 enum {
 	BPF_SOCK_OPS_TCP_CONNECT_CB = 3,
+	BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB = 4,
 	BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB = 5,
 	BPF_SOCK_OPS_STATE_CB = 10,
+	BPF_SOCK_OPS_RTT_CB = 12,
 };
-enum { BPF_SOCK_OPS_STATE_CB_FLAG = 4 };
-enum { BPF_TCP_CLOSE = 7 };
+enum { BPF_SOCK_OPS_STATE_CB_FLAG = 4, BPF_SOCK_OPS_RTT_CB_FLAG = 8 };
+enum { BPF_TCP_FIN_WAIT2 = 5, BPF_TCP_CLOSE = 7, BPF_TCP_LAST_ACK = 9, BPF_TCP_CLOSING = 11 };
 
 struct bpf_sock {
 	__u32 bound_dev_if;
@@ -237,6 +239,19 @@ struct task_struct {
 	__u64 start_boottime;
 	struct pid *thread_pid;
 } __attribute__((preserve_access_index));
+
+/* And for why a connection ended, which no context tells. */
+struct sock_common {
+	unsigned long skc_flags;
+} __attribute__((preserve_access_index));
+
+struct sock {
+	struct sock_common __sk_common;
+	int sk_err;
+	int sk_err_soft;
+} __attribute__((preserve_access_index));
+
+struct tcp_sock;
 
 /* What a tc program decides: drop, or leave it to the next one. The same numbers for a clsact filter and for tcx. */
 enum { TC_ACT_UNSPEC = -1, TC_ACT_SHOT = 2 };

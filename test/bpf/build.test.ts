@@ -56,7 +56,7 @@ describe('bpf: the prebuilt objects', () => {
   it('hold no path of the machine that built them, and BTF but no DWARF', () => {
     const folder = join(packageRoot(), 'bpf');
     const objects = readdirSync(folder).filter((name) => name.endsWith('.bpf.o'));
-    assert.deepEqual(objects.sort(), ['guard.bpf.o', 'redirect.bpf.o', 'sk_lookup.bpf.o']);
+    assert.deepEqual(objects.sort(), ['guard.bpf.o', 'observe.bpf.o', 'redirect.bpf.o', 'sk_lookup.bpf.o']);
     for (const name of objects) {
       const text = readFileSync(join(folder, name), 'latin1');
       assert.doesNotMatch(text, /\/(home|work|root|tmp|builds)\//);

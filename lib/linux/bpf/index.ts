@@ -17,4 +17,6 @@ export { OffSwitches, pinnedInstances, type SwitchedOff } from './off-switches.t
 export { markOwnSocket, originalDst } from './own-sockets.ts';
 export type { Fill } from './instance-maps.ts';
 export type { EnrolledPod, PodHandle, PodRequest } from './pod-store.ts';
+export { Observer } from './observer.ts';
+export type { ObservedConnection } from './observe-layout.ts';
 export { Redirection, type OpenOptions, type Problem, type Stats } from './redirection.ts';

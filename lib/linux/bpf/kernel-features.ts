@@ -143,6 +143,7 @@ export const KERNEL_FEATURES: readonly KernelFeature[] = [
   helper(sockOps, 59, 'bpf_sock_ops_cb_flags_set in sock_ops', '4.16', 'the end of a connection is heard of'),
   helper(sockOps, 107, 'bpf_sk_storage_get in sock_ops', '5.8', 'the original destination'),
   helper(sockOps, 122, 'bpf_get_netns_cookie in sock_ops', '5.15', 'whose connection it is'),
+  helper(sockOps, 137, 'bpf_skc_to_tcp_sock in sock_ops', '5.9', 'why a connection of an observed pod ended'),
   helper(skLookup, 86, 'bpf_sk_release in sk_lookup', '5.9', 'a listener is given back'),
   helper(skLookup, 124, 'bpf_sk_assign in sk_lookup', '5.9', 'a connection is given to a listener'),
   {

@@ -87,6 +87,22 @@ function bindAll(bind: Bind) {
     nextKey: bind<(fd: number, key: Bytes | null, next: Bytes) => number>(
       'int bpf_map_get_next_key(int fd, const void *key, void *next)',
     ),
+    lookupBatch: bind<
+      (
+        fd: number,
+        from: Bytes | null,
+        to: Bytes,
+        keys: Bytes,
+        values: Bytes,
+        count: Bytes,
+        opts: null,
+      ) => number
+    >(
+      'int bpf_map_lookup_batch(int fd, void *from, void *to, void *keys, void *values, void *count, const void *opts)',
+    ),
+    deleteBatch: bind<(fd: number, keys: Bytes, count: Bytes, opts: null) => number>(
+      'int bpf_map_delete_batch(int fd, const void *keys, void *count, const void *opts)',
+    ),
     pin: bind<(fd: number, path: string) => number>('int bpf_obj_pin(int fd, const char *path)'),
     openPin: bind<(path: string) => number>('int bpf_obj_get(const char *path)'),
     info: bind<(fd: number, info: Bytes, length: Bytes) => number>(

@@ -1,7 +1,7 @@
 /**
  * An instance's folder in the BPF file system: what is pinned there stays in force when its process is gone.
  *
- *     <bpffs>/loam/<instance>/v<shape>/{maps,links,pods,guards,filters}/<name>
+ *     <bpffs>/loam/<instance>/v<shape>/{maps,links,pods,guards,filters,observe}/<name>
  *
  * The shape is that of the folder itself. How a map is laid out is in its name (instance-layout.ts); links, programs and
  * what they are attached to know nothing of it.
@@ -192,7 +192,7 @@ export class PinFolder {
   }
 }
 
-const KINDS = ['maps', 'links', 'pods', 'guards', 'filters'] as const;
+const KINDS = ['maps', 'links', 'pods', 'guards', 'filters', 'observe'] as const;
 export type PinKind = (typeof KINDS)[number];
 /** Before `v4` all maps had one version together, in the folder's name. */
 export const SHAPE = 'v4';

@@ -16,6 +16,7 @@ import { allLinks, attach, attachedPrograms, detach, linkInfo, replaceProgram } 
 import { endNodeLeaving, OffSwitches, readSwitches, type SwitchedOff } from './off-switches.ts';
 import { checkMaps, dropSuperseded, fillFrom, supersededMaps } from './map-versions.ts';
 import { loadObject, programOf, type LoadedObject, type ObjectFile } from './object.ts';
+import { Observer, removeObserver } from './observer.ts';
 import { DEFAULT_BPFFS, PinFolder, SHAPE } from './pins.ts';
 import { unrouteSources } from './pod-sources.ts';
 import { PodPrograms } from './pod-programs.ts';
@@ -262,6 +263,11 @@ export class Redirection {
     endNodeLeaving(this.#maps.map('switched_off'));
   }
 
+  /** What sees the connections of pods that are observed, and does nothing to them. The caller's to close, before this. */
+  observer(): Observer {
+    return new Observer(this.#pins, this.#maps.map('switched_off').fd, this.#cgroupPath);
+  }
+
   /** What `loam off` switched off: read from the kernel, whoever wrote it. */
   switchedOff(): SwitchedOff {
     return readSwitches(this.#maps.map('switched_off'));
@@ -336,6 +342,7 @@ export class Redirection {
         closeFd(fd);
         pins.drop(kind, name, shape);
       };
+      removeObserver(pins, shape);
       // Guards would drop what is no longer redirected.
       removeGuards(pins, shape);
       // connect first: from then on nothing is redirected to listeners that are no longer steered to.
