@@ -4,12 +4,14 @@
  * as little as possible: bare HTTP/2, and of a message they read only how many resources it has.
  */
 import { connect } from 'node:http2';
+import { zstdDecompressSync } from 'node:zlib';
 import { create, toBinary } from '@bufbuild/protobuf';
 import {
   type DeltaDiscoveryRequest,
   DeltaDiscoveryRequestSchema,
 } from '../../proto/gen/envoy/discovery_pb.js';
 import { DELTA_ADS_PATH } from '../../lib/mesh/xds/delta-service.ts';
+import { ACCEPT_PACKED_HEADER, PACKED_BY } from '../../lib/mesh/xds/packed.ts';
 import { ADDRESS_TYPE, AUTHORIZATION_TYPE, EGRESS_TYPE } from '../../controller/xds/snapshot.ts';
 import { nodeToken } from './stand-in.ts';
 
@@ -34,6 +36,8 @@ const TYPES = [ADDRESS_TYPE, AUTHORIZATION_TYPE, EGRESS_TYPE];
 const RETRY_MS = 300;
 /** Of a gRPC message: whether it is compressed, and its length. */
 const PREFIX_BYTES = 5;
+/** Of a DeltaDiscoveryResponse: its resources, compressed. */
+const PACKED_FIELD = 15_001;
 /** The label of a pod that cluster.ts changed. */
 const CHANGED = /changed-\d+/g;
 
@@ -83,6 +87,7 @@ function follow(node: string, order: Connect, token = nodeToken(node)): void {
     'content-type': 'application/grpc',
     te: 'trailers',
     authorization: `Bearer ${token}`,
+    [ACCEPT_PACKED_HEADER]: PACKED_BY,
   });
   const ask = (request: Partial<DeltaDiscoveryRequest>): void => {
     const { $typeName: _, ...fields } = request as DeltaDiscoveryRequest;
@@ -147,8 +152,10 @@ function outline(bytes: Buffer): { typeUrl: string; nonce: string; resources: nu
     const tag = varint();
     if ((tag & 7) !== 2) throw new Error(`wire type ${tag & 7} in a DeltaDiscoveryResponse`);
     const length = varint();
-    const field = tag >> 3;
+    const field = tag >>> 3;
     if (field === 2) found.resources += 1;
+    else if (field === PACKED_FIELD)
+      found.resources += outline(zstdDecompressSync(bytes.subarray(at, at + length))).resources;
     else if (field === 4) found.typeUrl = bytes.toString('utf8', at, at + length);
     else if (field === 5) found.nonce = bytes.toString('utf8', at, at + length);
     at += length;

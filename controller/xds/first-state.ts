@@ -21,6 +21,8 @@ export interface FirstPart {
 export interface SharedWire {
   /** As it stands in a response; made when it is sent first (encode.ts). */
   wire?: Uint8Array;
+  /** The same compressed, for those who read that. */
+  packed?: Uint8Array | 'as it is';
 }
 
 /**

@@ -2,6 +2,7 @@ import type { Writable } from 'node:stream';
 import * as grpc from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import { errorText } from '../../lib/loam-error.ts';
+import { ACCEPT_PACKED_HEADER, PACKED_BY } from '../../lib/mesh/xds/packed.ts';
 import type { DeltaDiscoveryRequest, DeltaDiscoveryResponse } from '../../proto/gen/envoy/discovery_pb.js';
 import { AggregatedDiscoveryService } from '../../proto/gen/envoy/discovery_pb.js';
 import { type Authenticator, AuthenticationUnavailable } from '../auth/authenticator.ts';
@@ -233,10 +234,11 @@ export class XdsService {
       return;
     }
     this.#allowances.take(who, principal.kind === 'node' ? NODE_STREAM_BYTES : GATEWAY_STREAM_BYTES);
+    const packs = call.metadata.get(ACCEPT_PACKED_HEADER).includes(PACKED_BY);
     const stream = new DeltaStream(viewOf(this.#snapshot, principal), {
       send: (response) => {
         this.#options.metrics.pushes.inc({ type: shortType(response.typeUrl) });
-        const bytes = encodeResponse(response);
+        const bytes = encodeResponse(response, packs);
         if (bytes.length > LARGE_RESPONSE_BYTES) this.#budget.sent(connection, bytes.length);
         (call as unknown as Writable).write(bytes);
       },

@@ -122,11 +122,9 @@ export class TypeSubscription {
   markSent(delta: Delta): void {
     this.#delta = undefined;
     this.#progress?.markSent(delta, this.#sent);
-    for (const { name, version } of delta.upserts) {
-      // Who follows everything has by now what it said it had.
-      if (this.#wildcard) this.#sent.delete(name);
-      else this.#sent.set(name, version);
-    }
+    // Who follows everything has by now what it said it had; who said nothing has nothing to be forgotten.
+    if (!this.#wildcard) for (const { name, version } of delta.upserts) this.#sent.set(name, version);
+    else if (this.#sent.size > 0) for (const { name } of delta.upserts) this.#sent.delete(name);
     for (const name of delta.removed) {
       this.#sent.delete(name);
       if (this.#names.has(name)) this.#toldMissing.add(name);

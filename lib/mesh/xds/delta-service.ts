@@ -1,11 +1,11 @@
-import { fromBinary, toBinary } from '@bufbuild/protobuf';
+import { toBinary } from '@bufbuild/protobuf';
 import type { Client, ClientDuplexStream, Metadata } from '@grpc/grpc-js';
 import {
   DeltaDiscoveryRequestSchema,
-  DeltaDiscoveryResponseSchema,
   type DeltaDiscoveryRequest,
   type DeltaDiscoveryResponse,
 } from '../../../proto/gen/envoy/discovery_pb.js';
+import { ACCEPT_PACKED_HEADER, PACKED_BY, readResponse } from './packed.ts';
 
 /** The RPC of the incremental aggregated discovery service. */
 export const DELTA_ADS_PATH =
@@ -20,10 +20,12 @@ export type DeltaStream = ClientDuplexStream<DeltaDiscoveryRequest, DeltaDiscove
 
 /** Opens the discovery stream. Errors, of the connection too, come as the stream's 'error' event. */
 export function openDeltaStream(client: Client, metadata: Metadata): DeltaStream {
+  const headers = metadata.clone();
+  headers.set(ACCEPT_PACKED_HEADER, PACKED_BY);
   return client.makeBidiStreamRequest(
     DELTA_ADS_PATH,
     (request: DeltaDiscoveryRequest) => Buffer.from(toBinary(DeltaDiscoveryRequestSchema, request)),
-    (bytes: Buffer) => fromBinary(DeltaDiscoveryResponseSchema, bytes),
-    metadata,
+    readResponse,
+    headers,
   );
 }
