@@ -17,6 +17,7 @@ import {
   type Service,
   type ServiceAccount,
   type ServiceEntry,
+  type Telemetry,
   type TrafficPolicy,
 } from '../model/objects.ts';
 
@@ -35,6 +36,7 @@ export interface Objects {
   readonly egressPolicies: readonly EgressPolicy[];
   /** One at the most, since there is one name. */
   readonly meshSettings: readonly MeshSettings[];
+  readonly telemetries: readonly Telemetry[];
   readonly gateways: readonly Gateway[];
   readonly routes: readonly (HTTPRoute | GRPCRoute)[];
   readonly grants: readonly ReferenceGrant[];
@@ -55,6 +57,7 @@ export function group(all: Iterable<KubeObject>): Objects {
   const trafficPolicies: TrafficPolicy[] = [];
   const egressPolicies: EgressPolicy[] = [];
   const meshSettings: MeshSettings[] = [];
+  const telemetries: Telemetry[] = [];
   const gateways: Gateway[] = [];
   const routes: (HTTPRoute | GRPCRoute)[] = [];
   const grants: ReferenceGrant[] = [];
@@ -100,6 +103,9 @@ export function group(all: Iterable<KubeObject>): Objects {
       case 'MeshSettings':
         meshSettings.push(object);
         break;
+      case 'Telemetry':
+        telemetries.push(object);
+        break;
       case 'Gateway':
         gateways.push(object);
         break;
@@ -130,6 +136,7 @@ export function group(all: Iterable<KubeObject>): Objects {
     trafficPolicies,
     egressPolicies,
     meshSettings,
+    telemetries,
     gateways,
     routes,
     grants,

@@ -115,6 +115,10 @@ function changePods(
   const strict = pods.usesStaticStrict;
   const before = changed.map(({ key }) => pods.get(key));
   if (before.some(concernsOthers)) return undefined;
+  // A Telemetry that selects a pod says so in its status.
+  const isSelected = (pod: Pod | undefined): boolean => pod !== undefined && build.telemetry.selects(pod);
+  if (changed.some(({ pod }) => isSelected(pod)) || before.some((entry) => isSelected(entry?.pod)))
+    return undefined;
   // First all former addresses are free: pods may have exchanged them.
   for (const { key } of changed) pods.remove(key);
   const after = changed.map(({ key, pod }) =>

@@ -30,6 +30,7 @@ import {
   entryServices,
 } from './service-entries.ts';
 import { type CompiledEndpoint, compileSlice, type EndpointContext, SliceIndex } from './slices.ts';
+import { TelemetryPlanner } from './telemetry/plan.ts';
 import { planWaypoint } from './waypoints/address.ts';
 import { compileWaypoints, type WaypointResources } from './waypoints/compile.ts';
 import { gatewayConditions } from './waypoints/conditions.ts';
@@ -105,6 +106,7 @@ export interface Build {
   readonly claims: Claims;
   readonly pods: PodSet;
   readonly egress: EgressCompiler;
+  readonly telemetry: TelemetryPlanner;
   /** That of `mesh.egress`. */
   readonly egressByNode: Map<string, Map<string, CompiledResource>>;
 }
@@ -170,7 +172,13 @@ export function buildMesh(input: CompileInput, memos: Memos): Build {
   addServiceEntries(parts);
   const pods = addPods(parts, policies);
   addEndpoints(parts);
+  const telemetry = new TelemetryPlanner(world.objects, input.rootNamespace);
+  for (const { pod } of pods.placed()) telemetry.notePod(pod);
   const waypoints = compileWaypoints(world, outcomes);
+  for (const [gateway, services] of waypoints.served)
+    for (const service of services) telemetry.ofWaypoint(gateway, keyOf(service));
+  for (const gateway of world.waypoints.keys()) telemetry.ofWaypoint(gateway);
+  telemetry.report(outcomes);
   const egress = new EgressCompiler(world.objects, input.rootNamespace, memos.egress);
   const plan = egress.compile(pods.placed(), outcomes);
   const { addresses, authorizations, claims } = parts;
@@ -187,7 +195,7 @@ export function buildMesh(input: CompileInput, memos: Memos): Build {
     identities: pods.identities,
     waypointIdentities: new Map([...world.waypoints].map(([key, { identity }]) => [key, identity])),
   };
-  return { mesh, world, addresses, claims, pods, egress, egressByNode: plan.byNode };
+  return { mesh, world, addresses, claims, pods, egress, telemetry, egressByNode: plan.byNode };
 }
 
 function addGateways({ input, world, addresses, outcomes, claims }: Parts): void {

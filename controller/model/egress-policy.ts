@@ -1,5 +1,6 @@
 import type { Base } from './meta.ts';
 import type { Selector } from './objects.ts';
+import type { TelemetryProvider } from './telemetry.ts';
 
 // Every field and default: docs/egress-policy.md.
 
@@ -43,5 +44,8 @@ export const MESH_SETTINGS_NAME = 'mesh';
 
 /** loam.dev/v1: what counts for the mesh as a whole. */
 export interface MeshSettings extends Base<'MeshSettings'> {
-  readonly spec: { readonly outboundTrafficPolicy?: OutboundTrafficPolicy };
+  readonly spec: {
+    readonly outboundTrafficPolicy?: OutboundTrafficPolicy;
+    readonly telemetryProviders?: readonly TelemetryProvider[];
+  };
 }

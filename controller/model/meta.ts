@@ -18,6 +18,7 @@ export const KINDS = [
   'EgressPolicy',
   'MeshSettings',
   'ServiceEntry',
+  'Telemetry',
 ] as const;
 export type Kind = (typeof KINDS)[number];
 

@@ -9,6 +9,7 @@ import type { IpFamily, IpFamilyPolicy } from '../../lib/ip-families.ts';
 import type { Base, Kind, Labels } from './meta.ts';
 import type { RequestAuthentication } from './request-authentication.ts';
 import type { ServiceEntry } from './service-entry.ts';
+import type { Telemetry } from './telemetry.ts';
 import type { TrafficPolicy } from './traffic-policy.ts';
 
 export { KINDS } from './meta.ts';
@@ -18,6 +19,7 @@ export type { EndpointSlice, Node } from './discovery.ts';
 export type { EgressPolicy, MeshSettings } from './egress-policy.ts';
 export type { RequestAuthentication } from './request-authentication.ts';
 export type { ServiceEntry } from './service-entry.ts';
+export type { Telemetry } from './telemetry.ts';
 export type { TrafficPolicy } from './traffic-policy.ts';
 
 export type Namespace = Base<'Namespace'>;
@@ -167,7 +169,8 @@ export type KubeObject =
   | TrafficPolicy
   | EgressPolicy
   | MeshSettings
-  | ServiceEntry;
+  | ServiceEntry
+  | Telemetry;
 
 /** What names one object: kind, namespace (empty for a Namespace) and name. */
 export interface ObjectRef {

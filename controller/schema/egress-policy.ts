@@ -1,5 +1,5 @@
 import { metadata, PORT, topLevel } from './core.ts';
-import { list, OPAQUE, oneOf, record, type Schema, text } from './dsl.ts';
+import { list, OPAQUE, oneOf, record, type Schema, STRING, text } from './dsl.ts';
 import { MESH_SETTINGS_NAME, OUTBOUND_TRAFFIC_POLICIES } from '../model/egress-policy.ts';
 import { SELECTOR } from './security.ts';
 
@@ -8,6 +8,7 @@ import { SELECTOR } from './security.ts';
 
 const MAX_RULES = 64;
 const MAX_VALUES = 64;
+const MAX_PROVIDERS = 8;
 /** More would cost the API server more, by its own reckoning, than it lets the rule for a CRD's value cost. */
 const MAX_EXCEPTIONS = 32;
 
@@ -44,6 +45,11 @@ export const EGRESS_POLICY: Schema = topLevel(
 
 export const MESH_SETTINGS_SPEC = record({
   outboundTrafficPolicy: oneOf(...OUTBOUND_TRAFFIC_POLICIES),
+  telemetryProviders: upTo(
+    MAX_PROVIDERS,
+    record({ name: text('dns-label'), otlp: record({ endpoint: STRING }, ['endpoint']) }, ['name', 'otlp']),
+    0,
+  ),
 });
 
 const SETTINGS_METADATA = metadata('subdomain', false);

@@ -9,6 +9,7 @@ import { REQUEST_AUTHENTICATION } from './request-authentication.ts';
 import { GRPC_ROUTE, HTTP_ROUTE } from './routes.ts';
 import { AUTHORIZATION_POLICY, PEER_AUTHENTICATION } from './security.ts';
 import { SERVICE_ENTRY } from './service-entry.ts';
+import { TELEMETRY } from './telemetry.ts';
 import { TRAFFIC_POLICY } from './traffic-policy.ts';
 
 const CORE = ['v1'];
@@ -42,5 +43,9 @@ export const SCHEMAS: Readonly<
   ServiceEntry: {
     apiVersions: ['networking.istio.io/v1', 'networking.istio.io/v1beta1'],
     schema: SERVICE_ENTRY,
+  },
+  Telemetry: {
+    apiVersions: ['telemetry.istio.io/v1', 'telemetry.istio.io/v1alpha1'],
+    schema: TELEMETRY,
   },
 };

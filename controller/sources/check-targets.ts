@@ -4,6 +4,7 @@ import {
   namespaceOf,
   type RequestAuthentication,
   type TargetRef,
+  type Telemetry,
 } from '../model/objects.ts';
 import { type FieldProblem, show } from '../schema/validate.ts';
 import { notAllowed, type Path, problem } from './check-helpers.ts';
@@ -16,7 +17,7 @@ const TARGETS: ReadonlyMap<string, readonly string[]> = new Map([
   ['networking.istio.io', ['ServiceEntry']],
 ]);
 
-type Policy = AuthorizationPolicy | RequestAuthentication;
+type Policy = AuthorizationPolicy | RequestAuthentication | Telemetry;
 
 /** What is wrong with a policy's selector and targets. */
 export function checkAttachment(policy: Policy): FieldProblem[] {

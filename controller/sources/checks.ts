@@ -21,6 +21,7 @@ import { checkRequestAuthentication } from './check-request-authentication.ts';
 import { checkRoute } from './check-routes.ts';
 import { checkService } from './check-service.ts';
 import { checkServiceEntry } from './check-service-entry.ts';
+import { checkMeshSettings, checkTelemetry } from './check-telemetry.ts';
 import { checkTrafficPolicy } from './check-traffic-policy.ts';
 
 const OWN_ANNOTATIONS: ReadonlyMap<string, readonly string[]> = new Map<string, readonly string[]>([
@@ -67,6 +68,10 @@ function checkKind(object: KubeObject): FieldProblem[] {
       return checkServiceEntry(object);
     case 'EgressPolicy':
       return checkEgressPolicy(object);
+    case 'Telemetry':
+      return checkTelemetry(object);
+    case 'MeshSettings':
+      return checkMeshSettings(object);
     case 'Gateway':
       return checkGateway(object);
     case 'GatewayClass':
@@ -79,7 +84,6 @@ function checkKind(object: KubeObject): FieldProblem[] {
     case 'Namespace':
     case 'ServiceAccount':
     case 'Node':
-    case 'MeshSettings':
       return [];
   }
 }

@@ -40,7 +40,7 @@ export interface Place {
 }
 
 /** Kinds under these groups are ours to understand: one that we do not know must not be passed over in silence. */
-const OWN_GROUPS = ['security.istio.io/', 'loam.dev/'];
+const OWN_GROUPS = ['security.istio.io/', 'telemetry.istio.io/', 'loam.dev/'];
 /** Kinds of the Gateway API that somebody may rely on, and that are not to be taken for misspelt ones of ours. */
 const UNSUPPORTED = ['TCPRoute', 'TLSRoute', 'UDPRoute'];
 const API_VERSIONS = [...new Set(Object.values(SCHEMAS).flatMap(({ apiVersions }) => apiVersions))];
@@ -53,6 +53,7 @@ const NULL_MATTERS: readonly Kind[] = [
   'EgressPolicy',
   'MeshSettings',
   'ServiceEntry',
+  'Telemetry',
 ];
 const ORDINARY_KIND = /^[A-Za-z0-9]{1,63}$/;
 const NAME = FORMATS.find((format) => format.name === 'subdomain');

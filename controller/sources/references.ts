@@ -7,6 +7,7 @@ import {
   objectKey,
   type RequestAuthentication,
   type TargetRef,
+  type Telemetry,
 } from '../model/objects.ts';
 
 /** Namespaces that every cluster has without a manifest. */
@@ -52,14 +53,18 @@ export function referencesOf(
       found.push({ field: 'spec.serviceAccountName', to: { kind: 'ServiceAccount', namespace, name } });
     }
   }
-  if (object.kind === 'AuthorizationPolicy' || object.kind === 'RequestAuthentication')
+  if (
+    object.kind === 'AuthorizationPolicy' ||
+    object.kind === 'RequestAuthentication' ||
+    object.kind === 'Telemetry'
+  )
     found.push(...targetReferences(object, exists));
   return found;
 }
 
 /** Dropped for one target that is missing, a policy would open the others. */
 function targetReferences(
-  object: AuthorizationPolicy | RequestAuthentication,
+  object: AuthorizationPolicy | RequestAuthentication | Telemetry,
   exists: (to: ObjectRef) => boolean,
 ): Reference[] {
   const { targetRef, targetRefs } = object.spec ?? {};

@@ -54,6 +54,14 @@ export function standInFor(
         [...selected, {}].map((each) => ({ ...each, allow: [] })),
       );
     if (kind !== 'MeshSettings' || name !== MESH_SETTINGS_NAME) return undefined;
+    // What is broken about where telemetry goes closes nothing, where all the rest is right.
+    if (isRecord(spec) && spec['telemetryProviders'] !== undefined) {
+      const rest = Object.fromEntries(Object.entries(spec).filter(([key]) => key !== 'telemetryProviders'));
+      const spared = first('in force in its place, until it is right, is the same without providers', [
+        { apiVersion, kind, metadata: { name }, spec: rest },
+      ]);
+      if (spared !== undefined) return spared;
+    }
     return first('in force in its place, until it is right, is that unknown destinations are refused', [
       { apiVersion, kind, metadata: { name }, spec: { outboundTrafficPolicy: 'REGISTRY_ONLY' } },
     ]);

@@ -125,6 +125,7 @@ function kindDoubts(
     case 'ReferenceGrant':
     case 'MeshSettings':
     case 'ServiceEntry':
+    case 'Telemetry':
       return [];
   }
 }

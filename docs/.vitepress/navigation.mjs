@@ -38,6 +38,7 @@ const named = [
       page('Fallback', '/tasks/fallback'),
       page('Deny by default', '/tasks/default-deny'),
       page('What a pod may call', '/tasks/egress'),
+      page('Logs and traces: Telemetry', '/tasks/telemetry'),
       page('Your own authority, cert-manager', '/tasks/certificates'),
       page('Upgrade', '/tasks/upgrade'),
       page('Out of the mesh at once', '/tasks/off'),

@@ -234,6 +234,33 @@ export function describeCompliance(title: string, open: () => Promise<SourceBenc
       });
     });
 
+    it('reads a Telemetry, says what is wrong with one, and keeps the former meanwhile', async () => {
+      const ns = 'c-tele';
+      await using scenario = await begin(ns, 18);
+      const telemetry = (expression: string): Manifest => ({
+        apiVersion: 'telemetry.istio.io/v1',
+        kind: 'Telemetry',
+        metadata: { name: 'quiet', namespace: ns },
+        spec: { accessLogging: [{ providers: [{ name: 'text' }], filter: { expression } }] },
+      });
+      const expressionOf = (): string | undefined => {
+        const found = scenario.find('Telemetry', 'quiet')?.object;
+        return found?.kind === 'Telemetry' ? found.spec?.accessLogging?.[0]?.filter?.expression : undefined;
+      };
+      await scenario.put(telemetry('response.code >= 400'));
+      await until(() => expressionOf() === 'response.code >= 400');
+      await scenario.put(telemetry('response.cod >= 400'));
+      await until(() => scenario.errors().length > 0);
+      const [error] = scenario.errors();
+      assert.equal(error?.field, 'spec.accessLogging[0].filter.expression');
+      assert.match(error.message, /"response.cod" is no attribute; did you mean "response.code"\?/);
+      assert.equal(expressionOf(), 'response.code >= 400');
+      await scenario.put(telemetry('response.code >= 500'));
+      await until(() => expressionOf() === 'response.code >= 500' && scenario.errors().length === 0);
+      await scenario.remove(telemetry('response.code >= 500'));
+      await until(() => scenario.find('Telemetry', 'quiet') === undefined);
+    });
+
     it('says what a policy is attached to that does not exist, and puts it in force when it comes', async () => {
       const ns = 'c-missing';
       await using scenario = await begin(ns, 17);

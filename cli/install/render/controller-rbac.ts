@@ -28,6 +28,7 @@ const CLUSTER_RULES: readonly V1PolicyRule[] = [
     verbs: READ,
   },
   { apiGroups: ['networking.istio.io'], resources: ['serviceentries'], verbs: READ },
+  { apiGroups: ['telemetry.istio.io'], resources: ['telemetries'], verbs: READ },
   { apiGroups: ['loam.dev'], resources: ['egresspolicies', 'meshsettings', 'trafficpolicies'], verbs: READ },
   // Status of what was compiled, and nothing else of these objects.
   {
@@ -45,6 +46,7 @@ const CLUSTER_RULES: readonly V1PolicyRule[] = [
     verbs: ['patch', 'update'],
   },
   { apiGroups: ['networking.istio.io'], resources: ['serviceentries/status'], verbs: ['patch', 'update'] },
+  { apiGroups: ['telemetry.istio.io'], resources: ['telemetries/status'], verbs: ['patch', 'update'] },
   {
     apiGroups: ['loam.dev'],
     resources: ['egresspolicies/status', 'meshsettings/status', 'trafficpolicies/status'],

@@ -3,6 +3,7 @@ import { type Settings, SettingsSchema } from '../../../proto/gen/loam/waypoint/
 import type { Labels } from '../../model/objects.ts';
 import { didYouMean } from '../../schema/did-you-mean.ts';
 import { type FieldProblem, show } from '../../schema/validate.ts';
+import { isOtlpEndpoint, OTLP_ENDPOINT_ALLOWED } from '../telemetry/endpoint.ts';
 
 const OTLP = 'loam.dev/otlp-endpoint';
 const SAMPLING = 'loam.dev/trace-sampling';
@@ -24,7 +25,7 @@ interface Setting {
 }
 
 const SETTINGS: ReadonlyMap<string, Setting> = new Map([
-  [OTLP, { allowed: 'http://host:port of an OTLP/HTTP collector', check: isEndpoint }],
+  [OTLP, { allowed: OTLP_ENDPOINT_ALLOWED, check: isOtlpEndpoint }],
   [SAMPLING, { allowed: 'a number from 0 to 1, for example 0.1', check: isShare }],
   [REPLICAS_ANNOTATION, { allowed: `a whole number from 1 to ${MAX_REPLICAS}`, check: isReplicas }],
   [
@@ -48,16 +49,6 @@ function isReplicas(value: string): boolean {
 
 function isShare(value: string): boolean {
   return /^(0|1|0?\.\d{1,9}|0\.\d{1,9}|1\.0{1,9})$/.test(value);
-}
-
-function isEndpoint(value: string): boolean {
-  const url = URL.parse(value);
-  return (
-    url?.protocol === 'http:' &&
-    /^http:\/\/[^/?#@]+:\d{1,5}\/?$/.test(value) &&
-    url.username === '' &&
-    url.hostname !== ''
-  );
 }
 
 /** What is wrong with the annotations by which a Gateway sets up its waypoint. */

@@ -47,6 +47,7 @@ export const READ_KINDS: readonly ReadKind[] = [
   custom('EgressPolicy', LOAM, 'egresspolicies'),
   custom('MeshSettings', LOAM, 'meshsettings'),
   custom('ServiceEntry', 'networking.istio.io/v1', 'serviceentries'),
+  custom('Telemetry', 'telemetry.istio.io/v1', 'telemetries'),
 ];
 
 /** Kinds that the API server itself validates, and whose many fields Loam need not know. */

@@ -25,6 +25,7 @@ export const WRITTEN_KINDS: readonly Kind[] = [
   'EgressPolicy',
   'MeshSettings',
   'ServiceEntry',
+  'Telemetry',
 ];
 
 /**
@@ -56,6 +57,7 @@ export function statusOf(
     case 'EgressPolicy':
     case 'MeshSettings':
     case 'ServiceEntry':
+    case 'Telemetry':
       return policyStatus(input);
     default:
       return undefined;
