@@ -58,6 +58,7 @@ describe('mesh: kill -9 under load', function () {
   for (const [program, node] of VICTIMS)
     it(`${program}${node === undefined ? '' : ` of ${node}`}: the mesh recovers by itself`, async () => {
       const before = await mesh.program(program, node);
+      const began = Date.now();
       process.kill(before.pid, 'SIGKILL');
       // Dialled while it is down: they wait, and then succeed.
       const dialled = await Promise.all(
@@ -70,7 +71,8 @@ describe('mesh: kill -9 under load', function () {
         'another one to run',
         async () => (await mesh.program(program, node)).pid !== before.pid,
       );
-      for (const { stdout, stderr } of dialled) assert.equal(stdout, SECRET, stderr);
+      for (const { stdout, stderr } of dialled)
+        assert.equal(stdout, SECRET, `${stderr}\n${mesh.failures(began)}`);
       await eventually('all of the mesh to be well', async () => {
         const { readiness, report, enrolled } = await mesh.status();
         return (

@@ -21,7 +21,14 @@ export function whenConnected(socket: Socket, timeoutMs: number, target: HostPor
       );
     }, timeoutMs);
     const onError = (error: Error): void => {
-      fail(new ProxyError('CONNECT_FAILED', `cannot connect to ${hostPortText(target)}`, { cause: error }));
+      // Taken and let go at once, as by a peer that is killed; one that refuses would refuse again.
+      const unused = (error as NodeJS.ErrnoException).code === 'ECONNRESET';
+      fail(
+        new ProxyError('CONNECT_FAILED', `cannot connect to ${hostPortText(target)}`, {
+          cause: error,
+          unused,
+        }),
+      );
     };
     const onClose = (): void => onError(new Error('closed before it was connected'));
     const settle = (): void => {

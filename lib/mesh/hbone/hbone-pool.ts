@@ -54,8 +54,8 @@ export class HbonePool {
   }
 
   /**
-   * Opens a CONNECT stream, on a pooled connection where there is one with room. When the connection is lost or the
-   * stream refused before an answer, no byte was sent yet, and it is tried again on another connection.
+   * Opens a CONNECT stream, on a pooled connection where there is one with room. When the connection is lost, while it is
+   * made too, or the stream refused before an answer, no byte was sent yet, and it is tried again on another connection.
    *
    * @returns the stream, after status 200
    * @throws ProxyError
@@ -67,15 +67,16 @@ export class HbonePool {
   ): Promise<http2.ClientHttp2Stream> {
     let avoid: HboneTunnel | undefined;
     for (let attempt = 1; ; attempt += 1) {
-      const tunnel = await this.#checkout(key, source, avoid);
+      let tunnel: HboneTunnel | undefined;
       try {
+        tunnel = await this.#checkout(key, source, avoid);
         return await tunnel.open(headers);
       } catch (error) {
-        const again = error instanceof ProxyError && error.code === 'STREAM_REFUSED';
+        const again = error instanceof ProxyError && error.unused;
         if (!again || attempt === ATTEMPTS) throw error;
       }
-      tunnel.retire();
-      avoid = tunnel;
+      tunnel?.retire();
+      avoid = tunnel ?? avoid;
     }
   }
 

@@ -153,7 +153,8 @@ export class HboneTunnel {
  * Connects to a destination's HBONE port from inside the source pod.
  *
  * @returns after TLS is established, the peer's identity checked and its SETTINGS received
- * @throws ProxyError CONNECT_FAILED, MAYBE_NETWORK_POLICY, PEER_IDENTITY, TLS_FAILURE, H2_FAILURE
+ * @throws ProxyError CONNECT_FAILED, MAYBE_NETWORK_POLICY, PEER_IDENTITY, TLS_FAILURE, H2_FAILURE; `unused` where the
+ *   peer ended the connection without a word, as one that was killed does
  */
 export async function connectSession(
   sockets: Dialer,
@@ -199,10 +200,11 @@ export async function connectSession(
     if (cause instanceof MeshError && cause.code === 'PEER_IDENTITY') {
       throw new ProxyError('PEER_IDENTITY', `${where} is not who it should be`, { cause });
     }
+    const options = { cause, unused: isLoss(cause) };
     if (!secured || isTlsAlert(cause)) {
-      throw new ProxyError('TLS_FAILURE', `TLS with ${where} failed`, { cause });
+      throw new ProxyError('TLS_FAILURE', `TLS with ${where} failed`, options);
     }
-    throw new ProxyError('H2_FAILURE', `HTTP/2 with ${where} failed`, { cause });
+    throw new ProxyError('H2_FAILURE', `HTTP/2 with ${where} failed`, options);
   }
   return session;
 }
@@ -210,6 +212,15 @@ export async function connectSession(
 function isTlsAlert(error: unknown): boolean {
   const code = (error as NodeJS.ErrnoException | undefined)?.code;
   return code?.startsWith('ERR_SSL') === true;
+}
+
+class ConnectionClosed extends Error {}
+
+/** Whether the peer went away in place of an answer: no alert, no certificate that will not do, not silence. */
+function isLoss(error: unknown): boolean {
+  if (error instanceof ConnectionClosed) return true;
+  const code = (error as NodeJS.ErrnoException | undefined)?.code;
+  return code === 'ECONNRESET' || code === 'EPIPE';
 }
 
 function settingsReceived(
@@ -231,7 +242,7 @@ function settingsReceived(
     // Stay: errors of later life are handled by the tunnel, and one without any listener would end the process.
     session.on('error', fail);
     socket.on('error', fail);
-    const onClose = (): void => fail(new Error('the connection was closed'));
+    const onClose = (): void => fail(new ConnectionClosed('the connection was closed'));
     session.once('close', onClose);
     socket.once('close', onClose);
   });

@@ -50,20 +50,23 @@ export type ResponseFlag =
 
 /**
  * The error family of the data path. `policy` names the policy that denied, where one did; `status` is what the peer
- * answered a CONNECT with, where it was reached and said no.
+ * answered a CONNECT with, where it was reached and said no. `unused` tells that the connection was lost before anything
+ * of the application's went over it, so that another try is safe.
  */
 export class ProxyError extends LoamError<ProxyErrorCode> {
   readonly policy: string | undefined;
   readonly status: number | undefined;
+  readonly unused: boolean;
 
   constructor(
     code: ProxyErrorCode,
     message: string,
-    options?: { cause?: unknown; policy?: string; status?: number },
+    options?: { cause?: unknown; policy?: string; status?: number; unused?: boolean },
   ) {
     super(code, message, options);
     this.policy = options?.policy;
     this.status = options?.status;
+    this.unused = options?.unused ?? code === 'STREAM_REFUSED';
   }
 }
 

@@ -216,6 +216,21 @@ describe('ztunnel/proxy/hbone-pool', () => {
     assert.equal(peer.attempts, 2);
   });
 
+  it('makes another connection where the peer goes away while one is made, and gives up at the third', async () => {
+    const closed = new ProxyError('TLS_FAILURE', 'closed', { unused: true });
+    let failures = 2;
+    const flaky = new HbonePool(() => {
+      failures -= 1;
+      return failures < 0 ? peer.connect() : Promise.reject(closed);
+    });
+    await flaky.open(KEY, SOURCE, HEADERS);
+    assert.equal(peer.attempts, 1);
+    flaky.evictPod('pod-1');
+    failures = 3;
+    assert.equal(await codeOf(flaky.open(KEY, SOURCE, HEADERS)), 'TLS_FAILURE');
+    assert.deepEqual([failures, peer.attempts], [0, 1]);
+  });
+
   it('lets go of a workload that left: streams go on, new ones connect anew', async () => {
     const stream = await open();
     pool.evictWorkload(KEY.destinationUid);
