@@ -5,7 +5,8 @@ import { ClusterApi } from '../install/cluster/api.ts';
 import { definitions } from '../install/crds.ts';
 import { InstallError } from '../install/errors.ts';
 import { namespaceOf, objectsOf } from '../install/render/objects.ts';
-import { marked, prune, rollOut } from '../install/roll-out.ts';
+import { marked } from '../install/ownership.ts';
+import { prune, rollOut } from '../install/roll-out.ts';
 import { check, findingText } from '../install/check/check.ts';
 import { PodExec } from '../install/cluster/exec.ts';
 import { uninstall } from '../install/uninstall.ts';
@@ -108,7 +109,8 @@ async function remove(options: UninstallFlags): Promise<void> {
   const timeoutMs = timeoutOf(options);
   const api = await ClusterApi.open(options);
   const { abandonNodes = false, image } = options;
-  await uninstall(api, { namespace, timeoutMs, say, abandonNodes, graceSeconds, image });
+  const { cni } = valuesOf([]);
+  await uninstall(api, { namespace, timeoutMs, say, abandonNodes, graceSeconds, image, cni });
   say('Loam is uninstalled. Definitions of kinds stay, with the objects of their users.');
 }
 

@@ -1,17 +1,26 @@
 /** What Loam's image holds: Node, the libraries that it and the FFI need, the compiled programs. Nothing else, no shell. */
 import { existsSync, readFileSync } from 'node:fs';
-import { join, posix } from 'node:path';
+import { join, posix, relative } from 'node:path';
 import type { Architecture } from './elf.ts';
 import { file, folder, text, tree, type Entry } from './entries.ts';
 import { ImageError } from './errors.ts';
 import { librariesOf } from './libraries.ts';
-import { importedPackages, isNeeded, NPM_CPU, packagesOf, type NpmPackage } from './npm-packages.ts';
+import {
+  importedPackages,
+  isNeeded,
+  modulesIn,
+  NPM_CPU,
+  packagesOf,
+  withImports,
+  type NpmPackage,
+} from './npm-packages.ts';
 import { packagesOwning, type SystemPackage } from './system-packages.ts';
 
 export const NODE_PATH = '/usr/local/bin/node';
 export const APP = '/app';
-/** What of dist/ runs in a cluster; the command line is for people's machines. */
+/** What of dist/ runs in a cluster; the command line is for people's machines, but for what Helm runs when it uninstalls. */
 const MODULES = ['agent', 'controller', 'lib', 'proto', 'waypoint', 'ztunnel'] as const;
+const HELM_HOOK = 'cli/install/helm-hook/main.js';
 /** Opened at run time, by lib/linux/bpf. */
 const OPENED = ['libbpf.so.1'];
 /** The user of programs that need nothing of root's. The chart says which these are. */
@@ -52,7 +61,8 @@ export function contentsOf(sources: Sources): Contents {
 
   const lock = join(packageRoot, 'package-lock.json');
   const runtime = `node-linux-${NPM_CPU[architecture]}`;
-  const imported = importedPackages(MODULES.map((name) => join(dist, name)));
+  const hook = withImports(join(dist, HELM_HOOK)).filter((path) => path.startsWith(join(dist, 'cli/')));
+  const imported = importedPackages([...MODULES.flatMap((name) => modulesIn(join(dist, name))), ...hook]);
   const npm = packagesOf([...imported, runtime], lock, modules, architecture);
   const node = npm.find((one) => one.name === runtime);
   if (node === undefined) throw new ImageError('IMAGE_FILE', `${lock} has no ${runtime}`);
@@ -91,6 +101,9 @@ export function contentsOf(sources: Sources): Contents {
       ),
       file(`${APP}/LICENSE`, join(packageRoot, 'LICENSE')),
       ...MODULES.flatMap((name) => tree(`${APP}/dist/${name}`, join(dist, name))),
+      ...hook
+        .flatMap((path) => [path, ...[`${path}.map`].filter(existsSync)])
+        .map((path) => file(posix.join(APP, 'dist', relative(dist, path)), path)),
       ...tree(`${APP}/bpf`, join(packageRoot, 'bpf'), (path) => path.endsWith('.bpf.o')),
       file(`${APP}/cni/loam-cni.${architecture}`, join(packageRoot, 'cni', `loam-cni.${architecture}`)),
       ...packageEntries,

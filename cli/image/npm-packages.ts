@@ -1,6 +1,6 @@
 /** The packages of npm that the programs import, with what these import in their turn, as the lock file pins them. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { ImageError } from './errors.ts';
 import type { Architecture } from './elf.ts';
 
@@ -32,22 +32,39 @@ export const NPM_CPU: Readonly<Record<Architecture, string>> = { amd64: 'x64', a
 /** `import … from 'x'`, `export … from 'x'`, `import 'x'` and `import('x')`, as the TypeScript compiler prints them. */
 const IMPORT = /(?:\bfrom\s*|\bimport\s*\(?\s*)(['"])([^'"\n]+)\1/g;
 
+/** Compiled modules below a folder of this machine, as whole paths. */
+export function modulesIn(folder: string): string[] {
+  return readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.js'))
+    .map((file) => join(folder, file));
+}
+
 /**
- * The names of the packages that compiled modules import.
+ * A compiled module with all that it imports, and these in their turn, as whole paths.
  *
- * @param folders folders of this machine with the modules
+ * @throws ImageError IMAGE_FILE naming one that is missing
  */
-export function importedPackages(folders: readonly string[]): string[] {
-  const names = new Set<string>();
-  for (const dir of folders)
-    for (const file of readdirSync(dir, { recursive: true, encoding: 'utf8' })) {
-      if (!file.endsWith('.js')) continue;
-      for (const [, , specifier] of readFileSync(join(dir, file), 'utf8').matchAll(IMPORT)) {
-        const name = packageOf(specifier ?? '');
-        if (name !== undefined) names.add(name);
-      }
-    }
-  return [...names].sort();
+export function withImports(module: string): string[] {
+  const found = new Set<string>();
+  const visit = (path: string): void => {
+    if (found.has(path)) return;
+    if (!existsSync(path)) throw new ImageError('IMAGE_FILE', `${path} is missing, or is no file`);
+    found.add(path);
+    for (const specifier of specifiersOf(path))
+      if (specifier.startsWith('.')) visit(join(dirname(path), specifier));
+  };
+  visit(module);
+  return [...found].sort();
+}
+
+function specifiersOf(module: string): string[] {
+  return [...readFileSync(module, 'utf8').matchAll(IMPORT)].map(([, , specifier]) => specifier ?? '');
+}
+
+/** The names of the packages that compiled modules import. */
+export function importedPackages(modules: readonly string[]): string[] {
+  const names = modules.flatMap(specifiersOf).map(packageOf);
+  return [...new Set(names.filter((name) => name !== undefined))].sort();
 }
 
 /** undefined: a module of Node's, or a file. */

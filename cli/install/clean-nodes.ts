@@ -9,6 +9,7 @@ import { InstallError } from './errors.ts';
 import type { ApiObject, ClusterApi } from './cluster/api.ts';
 import { collectionPath, objectPath } from './cluster/kinds.ts';
 import { reasonOf } from './cluster/pod-reasons.ts';
+import { FIELD_MANAGER, marked } from './ownership.ts';
 import {
   cleanup,
   CLEANUP_SELECTOR,
@@ -17,7 +18,6 @@ import {
   type CleanupStep,
 } from './render/cleanup.ts';
 import { nameOf, selectorOf, type Component } from './render/manifest.ts';
-import { FIELD_MANAGER, marked } from './roll-out.ts';
 
 /** What of the API is used. */
 export type NodesApi = Pick<ClusterApi, 'list' | 'apply' | 'delete'>;

@@ -7,6 +7,8 @@ import { PART_OF, type Manifest } from './render/manifest.ts';
 const KINDS = [
   'apps/v1/Deployment',
   'apps/v1/DaemonSet',
+  // Of a `helm uninstall` that did not end.
+  'batch/v1/Job',
   'policy/v1/PodDisruptionBudget',
   'v1/Service',
   'v1/ConfigMap',
@@ -22,7 +24,7 @@ const KINDS = [
 export type Part = Manifest & ApiObject;
 
 /** Found by their label, in the namespace of the installation and beyond namespaces. @throws ApiError */
-export async function partsOf(api: ClusterApi, namespace: string): Promise<Part[]> {
+export async function partsOf(api: Pick<ClusterApi, 'list'>, namespace: string): Promise<Part[]> {
   const labelSelector = Object.entries(PART_OF)
     .map(([key, value]) => `${key}=${value}`)
     .join();

@@ -1,20 +1,15 @@
 /** Brings an installation into a cluster: first what is needed to understand it, then the controllers, then the nodes' programs. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ApiError, type ApiObject, type ClusterApi } from './cluster/api.ts';
+import { ApiError, type ClusterApi } from './cluster/api.ts';
 import { collectionPath, objectPath, objectText } from './cluster/kinds.ts';
 import { waitForRollout, type WaitOptions } from './cluster/rollout.ts';
 import { definitions, isOwn, type Definition } from './crds.ts';
 import { InstallError } from './errors.ts';
+import { FIELD_MANAGER, isOurs, marked } from './ownership.ts';
 import { partsOf } from './parts.ts';
 import type { Installation, Manifest } from './render/manifest.ts';
 import { CLEANUP_NAME, CLEANUP_SELECTOR } from './render/cleanup.ts';
 import { namespaceOf, objectsOf } from './render/objects.ts';
-
-export const FIELD_MANAGER = 'loam-install';
-const MANAGED_BY = 'app.kubernetes.io/managed-by';
-
-/** Marks what the command line keeps, as Helm marks what Helm does. */
-const OURS = { [MANAGED_BY]: 'loam' } as const;
 
 const ESTABLISH_MS = 30_000;
 const LOOK_MS = 100;
@@ -130,11 +125,6 @@ async function applyNamespace(api: ClusterApi, installation: Installation): Prom
   if (found === undefined || isOurs(found)) await applyObject(api, namespace);
 }
 
-/** Whether the command line made it. */
-export function isOurs({ metadata }: Pick<ApiObject, 'metadata'>): boolean {
-  return metadata.labels?.[MANAGED_BY] === OURS[MANAGED_BY];
-}
-
 async function applyObject(api: ClusterApi, object: Manifest): Promise<void> {
   try {
     await api.apply(objectPath(object), marked(object), FIELD_MANAGER);
@@ -144,11 +134,6 @@ async function applyObject(api: ClusterApi, object: Manifest): Promise<void> {
       cause: cause.cause,
     });
   }
-}
-
-/** As it is applied. */
-export function marked(object: Manifest): Manifest {
-  return { ...object, metadata: { ...object.metadata, labels: { ...object.metadata.labels, ...OURS } } };
 }
 
 /** Takes away what an earlier version, or other values, had and these have not. */

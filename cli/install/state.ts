@@ -2,7 +2,7 @@
 import type { ApiObject, ClusterApi } from './cluster/api.ts';
 import { collectionPath } from './cluster/kinds.ts';
 import { RECORD_NAME } from './render/record.ts';
-import { isOurs } from './roll-out.ts';
+import { isOurs } from './ownership.ts';
 
 /** An installation that is there. */
 export interface Installed {

@@ -8,16 +8,20 @@ import type { ApiObject, ClusterApi } from './cluster/api.ts';
 import { collectionPath, objectPath } from './cluster/kinds.ts';
 import { cleanNodes, endPods, type NodeOptions } from './clean-nodes.ts';
 import { InstallError } from './errors.ts';
+import { isOurs } from './ownership.ts';
 import { partsOf } from './parts.ts';
 import { CNI_VOLUMES, type CniFolders } from './render/agent.ts';
 import { CLEANUP_NAME, type CleanupImage } from './render/cleanup.ts';
-import { nameOf } from './render/manifest.ts';
-import { WAYPOINT_CLASS } from './render/objects.ts';
+import { nameOf, WAYPOINT_CLASS } from './render/manifest.ts';
 import { ROOT_CONFIG_MAP } from './render/programs.ts';
-import { valuesOf } from './values.ts';
-import { isOurs } from './roll-out.ts';
 
-export type UninstallOptions = NodeOptions;
+export interface UninstallOptions extends NodeOptions {
+  /** Where the nodes have their network plugins, unless the agents say otherwise. */
+  readonly cni: CniFolders;
+}
+
+/** What of the API is used. */
+export type UninstallApi = Pick<ClusterApi, 'find' | 'list' | 'apply' | 'delete'>;
 
 const LOOK_MS = 500;
 /** Made by the controllers, and useless without them. */
@@ -34,7 +38,7 @@ const LEASE = 'loam-controller-leader';
  * @throws InstallError INSTALL_STATE when nothing is installed; INSTALL_NOT_READY when a node does not become clean, and then nothing
  *   but the agents is gone; ApiError
  */
-export async function uninstall(api: ClusterApi, options: UninstallOptions): Promise<void> {
+export async function uninstall(api: UninstallApi, options: UninstallOptions): Promise<void> {
   const { namespace, say } = options;
   const image = await cleanupImage(api, options);
   if (image === undefined) {
@@ -45,10 +49,23 @@ export async function uninstall(api: ClusterApi, options: UninstallOptions): Pro
   await removeObjects(api, options);
 }
 
+/**
+ * All of it that Helm does not do: the nodes, and what was made while Loam ran. Helm removes what it brought afterwards.
+ *
+ * @throws as {@link uninstall}
+ */
+export async function uninstallBeforeHelm(api: UninstallApi, options: UninstallOptions): Promise<void> {
+  const image = await cleanupImage(api, options);
+  if (image !== undefined) await cleanNodes(api, image, options);
+  await endPrograms(api, options);
+  await removeMade(api, options);
+  await api.delete(`${collectionPath('apps/v1/DaemonSet', options.namespace)}/${CLEANUP_NAME}`);
+}
+
 /** Of the agents; of a clean-up that was interrupted; undefined where neither is. */
 async function cleanupImage(
-  api: ClusterApi,
-  { namespace, image }: UninstallOptions,
+  api: UninstallApi,
+  { namespace, image, cni }: UninstallOptions,
 ): Promise<CleanupImage | undefined> {
   for (const name of [nameOf('agent'), CLEANUP_NAME]) {
     const found = await api.find<V1DaemonSet>(`${collectionPath('apps/v1/DaemonSet', namespace)}/${name}`);
@@ -59,16 +76,15 @@ async function cleanupImage(
       image: image ?? container.image,
       imagePullPolicy: container.imagePullPolicy ?? 'IfNotPresent',
       imagePullSecrets: pod?.imagePullSecrets ?? [],
-      cni: cniFoldersOf(pod?.volumes ?? []),
+      cni: cniFoldersOf(pod?.volumes ?? [], cni),
     };
   }
   if (image === undefined) return undefined;
-  return { image, imagePullPolicy: 'IfNotPresent', imagePullSecrets: [], cni: cniFoldersOf([]) };
+  return { image, imagePullPolicy: 'IfNotPresent', imagePullSecrets: [], cni };
 }
 
 /** As they were mounted, else as they are by default. */
-function cniFoldersOf(volumes: readonly V1Volume[]): CniFolders {
-  const defaults = valuesOf([]).cni;
+function cniFoldersOf(volumes: readonly V1Volume[], defaults: CniFolders): CniFolders {
   const at = (wanted: string): string | undefined =>
     volumes.find(({ name }) => name === wanted)?.hostPath?.path;
   return {
@@ -77,23 +93,36 @@ function cniFoldersOf(volumes: readonly V1Volume[]): CniFolders {
   };
 }
 
-async function removeObjects(api: ClusterApi, options: UninstallOptions): Promise<void> {
-  const { namespace, say, graceSeconds } = options;
+async function removeObjects(api: UninstallApi, options: UninstallOptions): Promise<void> {
+  const { namespace, say } = options;
   const parts = await partsOf(api, namespace);
   const cleaning = parts.filter(({ metadata }) => metadata.name === CLEANUP_NAME);
-  // The controllers first, so that they make nothing anew of what goes after them.
-  for (const component of ['controller', 'ztunnel'] as const) {
-    const workload = parts.find(
-      ({ kind, metadata }) =>
-        metadata.name === nameOf(component) && ['Deployment', 'DaemonSet'].includes(kind),
-    );
-    // Its pods are told to end by us alone: what Kubernetes tells them first is the long grace of a rollout, which cannot be shortened.
-    const how = component === 'ztunnel' ? { propagationPolicy: 'Orphan' } : {};
-    if (workload !== undefined) await api.delete(objectPath(workload), how);
-    await endPods(api, namespace, component, options);
-  }
-  const waypoints = await removeWaypoints(api, graceSeconds);
+  await endPrograms(api, options);
+  await removeMade(api, options);
   for (const part of parts) if (!cleaning.includes(part)) await api.delete(objectPath(part));
+  for (const part of cleaning) await api.delete(objectPath(part));
+  say(`removed ${parts.length} objects`);
+  await removeNamespace(api, options);
+}
+
+/** The controllers first, so that they make nothing anew of what goes after them; then ztunnels, with what is open. */
+async function endPrograms(api: UninstallApi, options: UninstallOptions): Promise<void> {
+  const { namespace } = options;
+  await api.delete(`${collectionPath('apps/v1/Deployment', namespace)}/${nameOf('controller')}`);
+  await endPods(api, namespace, 'controller', options);
+  // Its pods are told to end by us alone: what Kubernetes tells them first is the long grace of a rollout, which cannot be shortened.
+  await api.delete(`${collectionPath('apps/v1/DaemonSet', namespace)}/${nameOf('ztunnel')}`, {
+    propagationPolicy: 'Orphan',
+  });
+  await endPods(api, namespace, 'ztunnel', options);
+}
+
+/** What the controllers made. */
+async function removeMade(
+  api: UninstallApi,
+  { namespace, graceSeconds, say }: UninstallOptions,
+): Promise<void> {
+  const waypoints = await removeWaypoints(api, graceSeconds);
   for (const name of SECRETS) await api.delete(`${collectionPath('v1/Secret', namespace)}/${name}`);
   await api.delete(`${collectionPath('coordination.k8s.io/v1/Lease', namespace)}/${LEASE}`);
   const roots = await api.list<ApiObject>(collectionPath('v1/ConfigMap'), {
@@ -101,9 +130,7 @@ async function removeObjects(api: ClusterApi, options: UninstallOptions): Promis
   });
   for (const { metadata } of roots)
     await api.delete(`${collectionPath('v1/ConfigMap', metadata.namespace)}/${metadata.name}`);
-  for (const part of cleaning) await api.delete(objectPath(part));
-  say(`removed ${parts.length} objects${waypoints === 0 ? '' : ` and ${waypoints} waypoints`}`);
-  await removeNamespace(api, options);
+  if (waypoints > 0) say(`removed ${waypoints} waypoints`);
 }
 
 type WithOwners = ApiObject & {
@@ -112,7 +139,7 @@ type WithOwners = ApiObject & {
 type GatewayObject = ApiObject & { readonly spec?: { readonly gatewayClassName?: string } };
 
 /** What the controllers made for Gateways, which are their users' and stay. Others' objects that are only named so stay too. */
-async function removeWaypoints(api: ClusterApi, graceSeconds: number): Promise<number> {
+async function removeWaypoints(api: UninstallApi, graceSeconds: number): Promise<number> {
   const gateways = await api.list<GatewayObject>(collectionPath('gateway.networking.k8s.io/v1/Gateway'));
   let waypoints = 0;
   for (const { metadata, spec } of gateways) {
@@ -130,7 +157,7 @@ async function removeWaypoints(api: ClusterApi, graceSeconds: number): Promise<n
 
 /** Only one that the installation made; and it takes its time. */
 async function removeNamespace(
-  api: ClusterApi,
+  api: UninstallApi,
   { namespace, timeoutMs, say }: UninstallOptions,
 ): Promise<void> {
   const path = `${collectionPath('v1/Namespace')}/${namespace}`;

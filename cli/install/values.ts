@@ -39,6 +39,12 @@ export interface Values {
     readonly onDemand: boolean;
     readonly resources: Resources;
   };
+  /** Of the chart's hook only. */
+  readonly uninstall: {
+    readonly deadlineSeconds: number;
+    readonly graceSeconds: number;
+    readonly abandonNodes: boolean;
+  };
 }
 
 type Tree = Readonly<Record<string, unknown>>;

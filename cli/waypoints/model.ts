@@ -1,7 +1,7 @@
 /** What the API server has of waypoints, as `loam waypoint` reads and writes it. */
 import type { ApiObject, ClusterApi } from '../install/cluster/api.ts';
 
-export { WAYPOINT_CLASS } from '../install/render/objects.ts';
+export { WAYPOINT_CLASS } from '../install/render/manifest.ts';
 
 /** On a Namespace, Service or Pod: the name of its waypoint's Gateway; `none` opts out of the namespace's. */
 export const USE_WAYPOINT_LABEL = 'loam.dev/use-waypoint';

@@ -14,6 +14,7 @@ const PLACES: Readonly<Record<string, KindPlace>> = {
   'apiextensions.k8s.io/v1/CustomResourceDefinition': ofCluster('customresourcedefinitions'),
   'apps/v1/DaemonSet': namespaced('daemonsets'),
   'apps/v1/Deployment': namespaced('deployments'),
+  'batch/v1/Job': namespaced('jobs'),
   'coordination.k8s.io/v1/Lease': namespaced('leases'),
   'gateway.networking.k8s.io/v1/Gateway': namespaced('gateways'),
   'gateway.networking.k8s.io/v1/HTTPRoute': namespaced('httproutes'),

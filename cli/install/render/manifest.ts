@@ -21,6 +21,9 @@ export interface Installation {
 
 export type Component = 'controller' | 'agent' | 'ztunnel' | 'waypoint';
 
+/** The GatewayClass of waypoints. */
+export const WAYPOINT_CLASS = 'loam-waypoint';
+
 /** Each object of an installation has it: by it they are found again. */
 export const PART_OF = { 'app.kubernetes.io/part-of': 'loam' } as const;
 

@@ -2,11 +2,10 @@ import type { V1Namespace } from '@kubernetes/client-node';
 import { agent } from './agent.ts';
 import { controllerRbac } from './controller-rbac.ts';
 import { controller } from './controller.ts';
-import { clusterMeta, PART_OF, type Installation, type Manifest } from './manifest.ts';
+import { clusterMeta, PART_OF, WAYPOINT_CLASS, type Installation, type Manifest } from './manifest.ts';
 import { record } from './record.ts';
 import { ztunnel } from './ztunnel.ts';
 
-export const WAYPOINT_CLASS = 'loam-waypoint';
 const WAYPOINT_CONTROLLER = 'loam.dev/waypoint';
 
 /** The objects of an installation, without its namespace and the CustomResourceDefinitions, in the order in which they are made. */

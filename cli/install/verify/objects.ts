@@ -1,7 +1,7 @@
 /** What a verification makes in a cluster; all of it is in one namespace, and goes with it. */
 import { confined } from '../render/programs.ts';
 import type { Manifest } from '../render/manifest.ts';
-import { WAYPOINT_CLASS } from '../render/objects.ts';
+import { WAYPOINT_CLASS } from '../render/manifest.ts';
 import { idleCommand, ROUTE_HEADER, serveCommand } from './pod-scripts.ts';
 
 /** On the namespace of each run, by which what a killed run left is found. */

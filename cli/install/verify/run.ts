@@ -7,7 +7,7 @@ import { collectionPath, objectPath } from '../cluster/kinds.ts';
 import { reasonOf, type PodAsker, PodReasons } from '../cluster/pod-reasons.ts';
 import { InstallError } from '../errors.ts';
 import { selectorOf, type Manifest } from '../render/manifest.ts';
-import { FIELD_MANAGER } from '../roll-out.ts';
+import { FIELD_MANAGER } from '../ownership.ts';
 import type { Role } from './objects.ts';
 import { dialCommand, lookUpCommand, showCommand, type Dialled } from './pod-scripts.ts';
 

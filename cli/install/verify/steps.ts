@@ -2,7 +2,7 @@
 import { fail, note, pass, type Finding } from '../check/finding.ts';
 import { collectionPath, objectPath } from '../cluster/kinds.ts';
 import type { Manifest } from '../render/manifest.ts';
-import { WAYPOINT_CLASS } from '../render/objects.ts';
+import { WAYPOINT_CLASS } from '../render/manifest.ts';
 import {
   allowAll,
   DENY,

@@ -57,6 +57,12 @@ class Installation {
       "import x from 'ffi';\nimport { y } from 'node:fs';\nimport './z.js';\n",
     );
     this.write('loam/dist/cli/main.js', "import x from 'only-for-people';\n");
+    this.write(
+      'loam/dist/cli/install/helm-hook/main.js',
+      "import { a } from '../a.js';\nimport '../../../lib/main.js';\n",
+    );
+    this.write('loam/dist/cli/install/a.js', "import './helm-hook/main.js';\nimport x from 'inner';\n");
+    this.write('loam/dist/cli/install/other.js', "import x from 'only-for-people';\n");
     this.package('loam', 'ffi', '1.0.0', {
       'index.js': '',
       'index.d.ts': '',
@@ -141,9 +147,10 @@ describe("the image's contents", () => {
       '/app/LICENSE',
       '/app/bpf/x.bpf.o',
       '/app/cni/loam-cni.arm64',
-      ...['agent', 'controller', 'lib', 'proto', 'waypoint', 'ztunnel'].map(
-        (name) => `/app/dist/${name}/main.js`,
-      ),
+      '/app/dist/agent/main.js',
+      '/app/dist/cli/install/a.js',
+      '/app/dist/cli/install/helm-hook/main.js',
+      ...['controller', 'lib', 'proto', 'waypoint', 'ztunnel'].map((name) => `/app/dist/${name}/main.js`),
       '/app/node_modules/ffi-arm64/ffi.node',
       '/app/node_modules/ffi-arm64/package.json',
       '/app/node_modules/ffi/LICENSE.md',
