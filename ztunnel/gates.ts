@@ -67,16 +67,21 @@ function zdsGate({ config, zds }: GateSources): Gate {
   };
 }
 
+/**
+ * Shut while pods wait for their first answer. One that cannot be served is said, and counted in metrics; the others are served all
+ * the same, and for them the node has to stay ready: a DaemonSet ends a former pod that is not ready before the new one serves. What
+ * another ztunnel serves and this one cannot the agent does not give to this one (agent/zds/takeover.ts).
+ */
 function listenersGate({ pods }: GateSources): Gate {
   return () => {
     const rows = pods.rows();
-    const waiting = rows.filter((pod) => pod.state.kind !== 'served');
-    const [first] = waiting;
-    if (first === undefined) return { ready: true, reason: `${rows.length} pods served` };
-    const why = first.state.kind === 'failed' ? first.state.error : first.state.kind;
-    return {
-      ready: false,
-      reason: `${waiting.length} pods not served, ${first.namespace}/${first.name}: ${why}`,
-    };
+    const starting = rows.find((pod) => pod.state.kind === 'starting');
+    if (starting !== undefined)
+      return { ready: false, reason: `${starting.namespace}/${starting.name} is about to be served` };
+    const failed = rows.filter((pod) => pod.state.kind === 'failed');
+    const [first] = failed;
+    if (first?.state.kind !== 'failed') return { ready: true, reason: `${rows.length} pods served` };
+    const why = `${failed.length} cannot be, ${first.namespace}/${first.name}: ${first.state.error}`;
+    return { ready: true, reason: `${rows.length - failed.length} pods served, ${why}` };
   };
 }

@@ -99,6 +99,7 @@ export class Session {
       ready: this.#ready,
       serving: this.#takeover ? this.#serving : this.live,
       leaving: this.#leaving,
+      pods: new Map([...this.#told].map(([uid, { answer }]) => [uid, answer === 'accepted'])),
     };
   }
 

@@ -18,6 +18,8 @@ interface AgentStatus {
     readonly state: string;
     readonly problem?: string;
     readonly off?: string;
+    readonly zds?: { readonly state: string; readonly message?: string };
+    readonly earlier?: { readonly count: number; readonly cutAt?: string };
   }[];
   readonly kubernetes?: {
     readonly nri?: { readonly state: string; readonly problem?: string };
@@ -100,6 +102,14 @@ export async function checkEnrolment(subject: CheckSubject): Promise<Finding[]> 
     for (const pod of status.pods ?? []) {
       if (pod.off !== undefined)
         findings.push(fail(`pod ${pod.pod}`, `was switched off on ${pod.off}`, 'loam on'));
+      if (pod.zds?.state === 'refused')
+        findings.push(
+          fail(
+            `pod ${pod.pod} on ${node}`,
+            `its connections are refused, since ztunnel cannot serve it: ${pod.zds.message ?? 'it does not say why'}`,
+            `kubectl logs --namespace ${subject.namespace} ${name}; ztunnel is asked again every few seconds`,
+          ),
+        );
       if (pod.state === 'verified') enrolled += 1;
       // On its way out, as its label says.
       else if (pod.state !== 'leaving')
@@ -111,6 +121,7 @@ export async function checkEnrolment(subject: CheckSubject): Promise<Finding[]> 
           ),
         );
     }
+    findings.push(...earlierConnections(node, status));
     for (const { pod, why } of status.source?.leftAlone ?? [])
       findings.push(note(`pod ${pod} on ${node}`, `is left alone: ${why}`));
   }
@@ -119,7 +130,34 @@ export async function checkEnrolment(subject: CheckSubject): Promise<Finding[]> 
   return shortened(findings);
 }
 
+/** Connections from before their pods came into the mesh, which policy does not reach. */
+function earlierConnections(node: string, { pods = [] }: AgentStatus): Finding[] {
+  const findings: Finding[] = [];
+  let all = 0;
+  for (const { pod, earlier } of pods) {
+    if (earlier === undefined || earlier.count === 0) continue;
+    all += earlier.count;
+    const until =
+      earlier.cutAt === undefined
+        ? 'are never cut (loam.dev/enrol-grace: never)'
+        : `are cut at ${earlier.cutAt}`;
+    findings.push(
+      note(
+        `pod ${pod} on ${node}`,
+        `${earlier.count} connections from before it came into the mesh go on in plaintext; they ${until}`,
+      ),
+    );
+  }
+  if (findings.length > 1)
+    findings.unshift(
+      note(`node ${node}`, `${all} connections from before go on in plaintext, of ${findings.length} pods`),
+    );
+  return findings;
+}
+
 function shortened(findings: Finding[]): Finding[] {
   if (findings.length <= MAX_PODS) return findings;
+  // What is wrong is never what is left out.
+  findings.sort((a, b) => Number(a.state !== 'fail') - Number(b.state !== 'fail'));
   return [...findings.slice(0, MAX_PODS), note('pods', `and ${findings.length - MAX_PODS} lines more`)];
 }

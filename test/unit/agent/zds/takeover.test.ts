@@ -3,7 +3,7 @@ import { describe, it } from 'mocha';
 import { rolesOf, type ProxyState } from '../../../../agent/zds/takeover.ts';
 
 const proxy = (changes: Partial<ProxyState>): ProxyState => ({
-  ...{ takeover: true, live: true, ready: true, serving: false, leaving: false },
+  ...{ takeover: true, live: true, ready: true, serving: false, leaving: false, pods: new Map() },
   ...changes,
 });
 const SERVING = proxy({ serving: true });
@@ -45,6 +45,22 @@ describe('ZDS: which proxy serves', () => {
     assert.deepEqual(rolesOf([leaving, GETTING_READY]), ['stay', 'serve']);
     assert.deepEqual(rolesOf([leaving, SERVING]), ['yield', 'serve']);
     assert.deepEqual(rolesOf([STANDING_BY, leaving]), ['serve', 'stay']);
+  });
+
+  it('the old one as long as it serves a pod that the young one cannot; not for a pod that neither can', () => {
+    const pods = (...served: boolean[]): ReadonlyMap<string, boolean> =>
+      new Map(served.map((is, i) => [`uid-${i}`, is]));
+    const old = proxy({ serving: true, pods: pods(true, true) });
+    const young = proxy({ pods: pods(true, false) });
+    assert.deepEqual(rolesOf([old, young]), ['serve', 'stay']);
+    assert.deepEqual(rolesOf([proxy({ serving: true, pods: pods(true, false) }), young]), ['stay', 'serve']);
+    assert.deepEqual(rolesOf([{ ...old, leaving: true }, young]), ['stay', 'serve']);
+    assert.deepEqual(
+      rolesOf([old, { ...young, serving: true }]),
+      ['yield', 'serve'],
+      'no going back and forth',
+    );
+    assert.deepEqual(rolesOf([young]), ['serve']);
   });
 
   it('beside a proxy that knows nothing of all this, as Istio has it: the latest', () => {

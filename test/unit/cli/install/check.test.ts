@@ -363,4 +363,37 @@ describe('loam check', () => {
       ),
     );
   });
+
+  it('counts connections from before their pods were in the mesh, and says until when they go on', async () => {
+    const cluster = new FakeCluster();
+    const pods = [
+      { pod: 'shop/web', state: 'verified', earlier: { count: 3, cutAt: '2026-01-01T10:00:00.000Z' } },
+      { pod: 'shop/db', state: 'verified', earlier: { count: 2 } },
+    ];
+    cluster.agents.set('agent-node1', { pods });
+    const { good, all } = await checked(cluster);
+    assert.equal(good, true);
+    const said = all.map((finding) => findingText(finding)).join('\n');
+    assert.match(said, /node node1: 5 connections from before go on in plaintext, of 2 pods/);
+    assert.match(said, /pod shop\/web on node1: 3 connections .* are cut at 2026-01-01T10:00:00\.000Z/);
+    assert.match(said, /pod shop\/db on node1: 2 connections .* are never cut/);
+  });
+
+  it('names a pod that ztunnel cannot serve, also among many notes', async () => {
+    const cluster = new FakeCluster();
+    const many = Array.from({ length: 30 }, (_, i) => ({
+      pod: `shop/old-${i}`,
+      state: 'verified',
+      earlier: { count: 1 },
+    }));
+    const refused = { pod: 'shop/web', state: 'verified', zds: { state: 'refused', message: 'ENOENT' } };
+    cluster.agents.set('agent-node1', { pods: many });
+    cluster.agents.set('agent-node2', { pods: [refused] });
+    const { good, failed } = await checked(cluster);
+    assert.equal(good, false);
+    assert.match(
+      failed.join('\n'),
+      /pod shop\/web on node2: its connections are refused, since ztunnel cannot serve it: ENOENT/,
+    );
+  });
 });
