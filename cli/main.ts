@@ -13,8 +13,10 @@ import { graphCommand, tapCommand, topCommand } from './commands/live.ts';
 import { localCommand } from './commands/local.ts';
 import { logLevelCommand } from './commands/log-level.ts';
 import { certsCommand, connectionsCommand, describeCommand } from './commands/look.ts';
+import { tellMissing } from './commands/mesh-options.ts';
 import { offCommand, onCommand } from './commands/off.ts';
 import { policyCommand } from './commands/policy.ts';
+import { statusCommand } from './commands/status.ts';
 import { testCommand } from './commands/test.ts';
 import { verifyCommand } from './commands/verify.ts';
 import { ownVersion } from './version.ts';
@@ -46,8 +48,10 @@ const program: Command = new Command('loam')
   .hook('preAction', (_program, command) => {
     if (NEED_KERNEL.has(command.name())) requireKernel();
   })
+  .hook('postAction', tellMissing)
   .addCommand(demoCommand())
   .addCommand(dashboardCommand())
+  .addCommand(statusCommand())
   .addCommand(whyCommand())
   .addCommand(describeCommand())
   .addCommand(connectionsCommand())

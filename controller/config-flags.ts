@@ -104,6 +104,12 @@ export const FLAGS = [
   },
   { name: 'listen', value: 'IP:PORT', help: 'where xDS and the certificate service listen (one TLS port)' },
   { name: 'status', value: 'PATH', help: 'unix socket of the status API' },
+  {
+    name: 'admin',
+    value: 'IP:PORT',
+    help: 'loopback address where the status API is served as well, for who may forward ports to this pod',
+    optional: true,
+  },
   { name: 'ready', value: 'IP:PORT', help: 'where /healthz/ready is served', optional: true },
   { name: 'metrics', value: 'IP:PORT', help: 'where /metrics is served', optional: true },
   { name: 'trust-domain', value: 'NAME', help: 'SPIFFE trust domain', default: 'cluster.local' },

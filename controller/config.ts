@@ -47,6 +47,8 @@ export interface Config {
   readonly platform: LocalConfig | KubernetesConfig;
   readonly status: string;
   readonly listen: ListenAddress;
+  /** Of loopback: whoever reaches it may do what the owner of the socket may. */
+  readonly admin?: ListenAddress;
   readonly ready?: ListenAddress;
   readonly metrics?: ListenAddress;
   /** DNS names by which clients come; at least one. */
@@ -71,7 +73,7 @@ export function readConfig(args: readonly string[], env: NodeJS.ProcessEnv = pro
   const { get, need } = flags;
   const platform = get('manifests') === undefined ? kubernetes(flags, env) : local(flags);
   const rootNamespace = get('root-namespace') ?? need('namespace');
-  const listenAt = (name: 'ready' | 'metrics'): Partial<Record<typeof name, ListenAddress>> => {
+  const listenAt = (name: 'admin' | 'ready' | 'metrics'): Partial<Record<typeof name, ListenAddress>> => {
     const value = get(name);
     return value === undefined ? {} : { [name]: listenAddress(name, value) };
   };
@@ -79,6 +81,7 @@ export function readConfig(args: readonly string[], env: NodeJS.ProcessEnv = pro
     platform,
     status: socketPath('status', need('status')),
     listen: listenAddress('listen', need('listen')),
+    ...loopbackOnly(listenAt('admin')),
     ...listenAt('ready'),
     ...listenAt('metrics'),
     servingNames: need('serving-names')
@@ -95,6 +98,13 @@ export function readConfig(args: readonly string[], env: NodeJS.ProcessEnv = pro
     certTtlMaxS: seconds('cert-ttl-max-s', need('cert-ttl-max-s')),
     logLevel: oneOf('log-level', need('log-level'), LOG_LEVELS),
   };
+}
+
+function loopbackOnly(given: { readonly admin?: ListenAddress }): { readonly admin?: ListenAddress } {
+  const { admin } = given;
+  if (admin !== undefined && admin.host !== '127.0.0.1' && admin.host !== '::1')
+    throw wrong('admin', `${admin.host}:${admin.port}`, '127.0.0.1:PORT or [::1]:PORT');
+  return given;
 }
 
 function local({ get, need }: FlagValues): LocalConfig {

@@ -84,6 +84,7 @@ export class Controller {
     });
     this.#status = new StatusServer({
       path: config.status,
+      admin: config.admin,
       gates: () => this.#gates(),
       report: () => this.#report(),
       objects: () => source.current,

@@ -154,7 +154,7 @@ export class Ztunnel {
     const actions = this.#actions();
     this.#ports = new AdminPorts(
       [
-        { address: config.admin, routes: adminRoutes(actions, this.#readiness) },
+        { address: config.admin, routes: adminRoutes(actions, this.#readiness, config.agentStatus) },
         { address: config.metrics, routes: metricsRoutes(actions, config.agentStatus) },
         { address: config.ready, routes: { 'GET /healthz/ready': readyRoute(this.#readiness) } },
       ],

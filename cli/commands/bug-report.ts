@@ -3,12 +3,13 @@ import { Command } from 'commander';
 import { collectReport } from '../bug-report/collect.ts';
 import { writeArchive } from '../bug-report/archive.ts';
 import { MeshError } from '../mesh/errors.ts';
+import { localMesh } from '../mesh/local-reader.ts';
 import { countText } from '../output/words.ts';
-import { helpText, onMesh, openMesh, type MeshOptions } from './mesh-options.ts';
+import { helpText, inNamespace, onMesh, openMesh, type MeshOptions } from './mesh-options.ts';
 
 /** `loam bug-report`: all that helps to understand a mesh, in one file, without secrets. */
 export function bugReportCommand(): Command {
-  return onMesh(new Command('bug-report'))
+  return inNamespace(onMesh(new Command('bug-report')))
     .description('status, configuration, logs and manifests of the mesh in one archive, without secrets')
     .option('--file <path>', 'where to; by default loam-bug-report-MESH-TIME.tar.gz here')
     .addHelpText(
@@ -27,10 +28,12 @@ export function bugReportCommand(): Command {
     )
     .action(async (flags: MeshOptions & { file?: string }) => {
       const stamp = new Date().toISOString().replaceAll(/[:-]|\.\d+/g, '');
-      const file = flags.file ?? `loam-bug-report-${flags.name}-${stamp}.tar.gz`;
+      const reader = await openMesh(flags);
+      const mesh = localMesh(reader, 'a bug report');
+      const file = flags.file ?? `loam-bug-report-${mesh}-${stamp}.tar.gz`;
       if (existsSync(file))
         throw new MeshError('MESH_INPUT', `${file} exists already: name another with --file`);
-      const files = await collectReport(flags.name, await openMesh(flags));
+      const files = await collectReport(mesh, reader);
       await writeArchive(file, files);
       console.log(
         `${file}: ${countText(files.length, 'file')}, without secrets. Look through it before you send it.`,

@@ -3,7 +3,8 @@ import type { Command } from 'commander';
 import type { ClusterChoice } from '../install/cluster/api.ts';
 import { InstallError } from '../install/errors.ts';
 
-const DEFAULT_NAMESPACE = 'loam-system';
+/** Where Loam runs, unless it is said otherwise. */
+export const DEFAULT_SYSTEM_NAMESPACE = 'loam-system';
 const NAMESPACE = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 
 export interface ClusterOptions extends ClusterChoice {
@@ -13,7 +14,7 @@ export interface ClusterOptions extends ClusterChoice {
 /** Adds what says which cluster, and which installation in it. */
 export function onCluster(command: Command): Command {
   return command
-    .option('-n, --namespace <name>', 'namespace of the installation', DEFAULT_NAMESPACE)
+    .option('-n, --namespace <name>', 'namespace of the installation', DEFAULT_SYSTEM_NAMESPACE)
     .option('--kubeconfig <file>', 'which cluster, and as whom; by default KUBECONFIG or ~/.kube/config')
     .option('--context <name>', 'context of the kubeconfig');
 }

@@ -12,7 +12,7 @@ import {
 import { programName, type MeshReader, type ProgramRef } from '../mesh/reader.ts';
 import { coloursFor } from '../output/colours.ts';
 import { print, withOutput, type Format, type OutputFlag } from '../output/print.ts';
-import { EXIT_NO, helpText, onMesh, openMesh, type MeshOptions } from './mesh-options.ts';
+import { EXIT_NO, helpText, inNamespace, onMesh, openMesh, type MeshOptions } from './mesh-options.ts';
 
 type Flags = MeshOptions & OutputFlag;
 
@@ -33,7 +33,7 @@ export function configCommand(): Command {
 }
 
 function dumpCommand(): Command {
-  return onMesh(new Command('dump'))
+  return inNamespace(onMesh(new Command('dump')))
     .description('all that one program knows; holds no key and no token')
     .argument('<program>', PROGRAMS)
     .option('--section <name>', 'only this part, such as workloads, services, policies, certificates, egress')
@@ -63,7 +63,7 @@ function dumpCommand(): Command {
 }
 
 function diffCommand(): Command {
-  return withOutput(onMesh(new Command('diff')))
+  return withOutput(inNamespace(onMesh(new Command('diff'))))
     .description(
       'what two programs hold otherwise; without names, each ztunnel and waypoint beside the first ztunnel',
     )

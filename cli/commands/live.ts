@@ -12,7 +12,7 @@ import { Observatory } from '../observe/observatory.ts';
 import { coloursFor } from '../output/colours.ts';
 import { printableJson, printableLine } from '../output/printable.ts';
 import { FORMATS, print, withOutput, write, type Format, type OutputFlag } from '../output/print.ts';
-import { helpText, onMesh, openMesh, type MeshOptions } from './mesh-options.ts';
+import { helpText, inNamespace, onMesh, openMesh, type MeshOptions } from './mesh-options.ts';
 
 const REFRESH_MS = 2_000;
 const CLEAR = '\u001b[H\u001b[2J';
@@ -23,7 +23,7 @@ function withFilter(command: Command): Command {
   return command
     .option('--from <party>', 'caller: a namespace, or NAMESPACE/NAME of pod, application or account')
     .option('--to <party>', 'called: the same, or a Service')
-    .option('--namespace <name>', 'at either end')
+    .option('-n, --namespace <name>', 'at either end')
     .addOption(
       new Option('--verdict <which>', 'notable: denied, failed or on trial').choices([
         'allowed',
@@ -150,7 +150,7 @@ interface TopFlags extends MeshOptions, OutputFlag {
 
 /** `loam top`: the busiest, slowest or most failing calls. */
 export function topCommand(): Command {
-  return withOutput(onMesh(new Command('top')))
+  return withOutput(inNamespace(onMesh(new Command('top'))))
     .description('who calls whom most, slowest, or with most failures; live in a terminal')
     .addOption(new Option('--sort <by>', 'what comes first').choices(SORTS).default('rate'))
     .option('--window <seconds>', 'time that the figures are of', '10')
@@ -204,7 +204,7 @@ export function graphCommand(): Command {
     .addOption(
       new Option('--by <what>', 'what a node stands for').choices(['app', 'workload']).default('app'),
     )
-    .option('--namespace <name>', 'at either end')
+    .option('-n, --namespace <name>', 'at either end')
     .addOption(
       new Option(
         '-o, --output <format>',

@@ -7,7 +7,7 @@ import { programWords, readProgram } from '../look/config-diff.ts';
 import { coloursFor } from '../output/colours.ts';
 import { print, withOutput, type OutputFlag } from '../output/print.ts';
 import { tableLines } from '../output/table.ts';
-import { helpText, onMesh, openMesh, type MeshOptions } from './mesh-options.ts';
+import { helpText, inNamespace, onMesh, openMesh, type MeshOptions } from './mesh-options.ts';
 
 interface Level {
   readonly program: string;
@@ -17,7 +17,7 @@ interface Level {
 
 /** `loam log-level`: how much programs say, changed while they run. */
 export function logLevelCommand(): Command {
-  return withOutput(onMesh(new Command('log-level')))
+  return withOutput(inNamespace(onMesh(new Command('log-level'))))
     .description(
       'how much the programs of the mesh say in their logs; changed while they run, and until their next start',
     )

@@ -9,7 +9,7 @@ import { podLines, serviceLines } from '../look/describe-text.ts';
 import { coloursFor } from '../output/colours.ts';
 import { print, withOutput, type OutputFlag } from '../output/print.ts';
 import { World } from '../why/world.ts';
-import { EXIT_NO, helpText, onMesh, openMesh, type MeshOptions } from './mesh-options.ts';
+import { EXIT_NO, helpText, inNamespace, onMesh, openMesh, wordIn, type MeshOptions } from './mesh-options.ts';
 
 type Flags = MeshOptions & OutputFlag;
 
@@ -22,7 +22,7 @@ export function describeCommand(): Command {
     'all about a pod or a Service, from those who serve it',
   );
   describe.addCommand(
-    withOutput(onMesh(new Command('pod')))
+    withOutput(inNamespace(onMesh(new Command('pod'))))
       .description('its place, identity, certificate, policies, and what the kernel says of it')
       .argument('<pod>', 'NAMESPACE/NAME, or a name that only one has')
       .addHelpText(
@@ -37,13 +37,13 @@ export function describeCommand(): Command {
       )
       .action(async (word: string, flags: Flags) => {
         const world = await World.read(await openMesh(flags));
-        const view = await describePod(world, findPod(world.inventory, word));
+        const view = await describePod(world, findPod(world.inventory, wordIn(flags, word)));
         await print(flags.output, view, () => podLines(view, coloursFor(process.stdout), Date.now()));
         process.exitCode = view.problems.length === 0 ? 0 : EXIT_NO;
       }),
   );
   describe.addCommand(
-    withOutput(onMesh(new Command('service')))
+    withOutput(inNamespace(onMesh(new Command('service'))))
       .description('its addresses, endpoints, waypoint, routes and policies')
       .argument('<service>', 'NAMESPACE/NAME, or a name that only one has')
       .addHelpText(
@@ -58,7 +58,7 @@ export function describeCommand(): Command {
       )
       .action(async (word: string, flags: Flags) => {
         const world = await World.read(await openMesh(flags));
-        const view = await describeService(world, findService(world.inventory, word));
+        const view = await describeService(world, findService(world.inventory, wordIn(flags, word)));
         await print(flags.output, view, () => serviceLines(view, coloursFor(process.stdout)));
         process.exitCode = view.problems.length === 0 ? 0 : EXIT_NO;
       }),
@@ -71,7 +71,7 @@ export function connectionsCommand(): Command {
   return withOutput(onMesh(new Command('connections')))
     .description('connections that are open now, as the nodes of their ends tell them')
     .option('--pod <name>', 'with this pod at either end')
-    .option('--namespace <name>', 'with this namespace at either end')
+    .option('-n, --namespace <name>', 'with this namespace at either end')
     .addOption(new Option('--direction <which>', 'as seen from the pod').choices(['inbound', 'outbound']))
     .addHelpText(
       'after',
@@ -99,7 +99,7 @@ export function connectionsCommand(): Command {
 
 /** `loam certs`: who holds which certificate, and until when. */
 export function certsCommand(): Command {
-  return withOutput(onMesh(new Command('certs')))
+  return withOutput(inNamespace(onMesh(new Command('certs'))))
     .description('certificates that nodes and waypoints hold, and until when; never a key')
     .option('--within <minutes>', 'that one ends so soon is not well', '0')
     .addHelpText(

@@ -1,24 +1,112 @@
-/** What all commands take that look at a mesh. */
+/** What all commands take that look at a mesh: a local one, or a cluster's. */
 import type { Command } from 'commander';
-import { DEFAULT_MESH } from '../local/names.ts';
+import { ClusterApi } from '../install/cluster/api.ts';
+import { InstallError } from '../install/errors.ts';
+import { checkMeshName, DEFAULT_MESH } from '../local/names.ts';
+import { runningMesh } from '../local/up.ts';
+import { ClusterReader } from '../mesh/cluster/reader.ts';
+import { MeshError } from '../mesh/errors.ts';
 import { LocalReader } from '../mesh/local-reader.ts';
 import type { MeshReader } from '../mesh/reader.ts';
+import { DEFAULT_SYSTEM_NAMESPACE } from './cluster-options.ts';
 
 /** What was found is not as one would have it: a connection is not allowed, a check does not hold. */
 export const EXIT_NO = 3;
 
 export interface MeshOptions {
-  readonly name: string;
+  /** Of a local mesh. */
+  readonly name?: string;
+  readonly kubeconfig?: string;
+  readonly context?: string;
+  readonly systemNamespace?: string;
+  /** Of a cluster: where to look when the user may not look everywhere. */
+  readonly namespace?: string;
 }
+
+/** Which mesh is asked. */
+export type MeshChoice =
+  | { readonly kind: 'local'; readonly mesh: string }
+  | { readonly kind: 'cluster'; readonly reader: ClusterReader };
+
+const opened: MeshReader[] = [];
 
 /** Adds what says which mesh. */
 export function onMesh(command: Command): Command {
-  return command.option('--name <mesh>', 'which mesh, where there are several', DEFAULT_MESH);
+  return command
+    .option('--name <mesh>', `which local mesh; by default ${DEFAULT_MESH} where it runs, else a cluster`)
+    .option('--kubeconfig <file>', 'which cluster, and as whom; by default KUBECONFIG or ~/.kube/config')
+    .option('--context <name>', 'context of the kubeconfig')
+    .option(
+      '--system-namespace <name>',
+      `where Loam runs in the cluster; by default ${DEFAULT_SYSTEM_NAMESPACE}`,
+    );
 }
 
-/** @throws MeshError MESH_STATE when it does not run */
-export function openMesh({ name }: MeshOptions): Promise<MeshReader> {
-  return LocalReader.open(name);
+/** Adds `-n`, as kubectl has it. */
+export function inNamespace(command: Command): Command {
+  return command.option(
+    '-n, --namespace <name>',
+    "of names without one; and where to look in a cluster when you may not look everywhere, by default the kubeconfig's",
+  );
+}
+
+/** A name that is given without a namespace, with that of `-n`. */
+export function wordIn({ namespace }: MeshOptions, word: string): string {
+  if (namespace === undefined) return word;
+  const [, kind = '', name] = /^((?:pods?|services?|svc)\/)?([a-z0-9-]+(?::\d+)?)$/.exec(word) ?? [];
+  return name === undefined ? word : `${kind}${namespace}/${name}`;
+}
+
+/**
+ * The local mesh that is named, or a cluster where one is named; else the local mesh where it runs, else the cluster of the kubeconfig.
+ *
+ * @throws MeshError MESH_INPUT, MESH_STATE; InstallError, ApiError
+ */
+export async function chooseMesh(options: MeshOptions): Promise<MeshChoice> {
+  const { name, kubeconfig, context, systemNamespace } = options;
+  const isCluster = kubeconfig !== undefined || context !== undefined || systemNamespace !== undefined;
+  if (name !== undefined && isCluster)
+    throw new MeshError(
+      'MESH_INPUT',
+      '--name is of a local mesh, --kubeconfig, --context and --system-namespace of a cluster: give one of both',
+    );
+  if (name !== undefined) return { kind: 'local', mesh: checkMeshName(name) };
+  if (!isCluster && (await runningMesh(DEFAULT_MESH)) !== undefined)
+    return { kind: 'local', mesh: DEFAULT_MESH };
+  const reader = await openCluster(options, isCluster);
+  opened.push(reader);
+  return { kind: 'cluster', reader };
+}
+
+async function openCluster(options: MeshOptions, isNamed: boolean): Promise<ClusterReader> {
+  const { kubeconfig, context, systemNamespace: system = DEFAULT_SYSTEM_NAMESPACE, namespace } = options;
+  const choice = {
+    ...(kubeconfig !== undefined && { kubeconfig }),
+    ...(context !== undefined && { context }),
+  };
+  if (!isNamed)
+    await ClusterApi.open(choice).catch((cause: unknown) => {
+      if (!(cause instanceof InstallError)) throw cause;
+      throw new MeshError(
+        'MESH_STATE',
+        `there is no mesh ${DEFAULT_MESH}, and no cluster: ${cause.message}; start one: loam local up DIR, or loam demo and here --name demo`,
+        { cause },
+      );
+    });
+  return ClusterReader.open({ ...choice, system, ...(namespace !== undefined && { namespace }) });
+}
+
+/** Opens what {@link chooseMesh} chooses. @throws MeshError MESH_STATE when it does not run */
+export async function openMesh(options: MeshOptions): Promise<MeshReader> {
+  const choice = await chooseMesh(options);
+  if (choice.kind === 'cluster') return choice.reader;
+  return LocalReader.open(choice.mesh);
+}
+
+/** Says on the error output what the answers left out for want of rights. */
+export function tellMissing(): void {
+  const lines = opened.flatMap((reader) => reader.missing());
+  for (const line of new Set(lines)) console.error(`loam: left out: ${line}`);
 }
 
 /** The one form of help: examples, then what the exit codes mean. */

@@ -6,6 +6,7 @@ import { openConnections } from '../look/connections.ts';
 import { secondsOf, untilEnded } from '../live/until.ts';
 import { isMainWord } from '../live/event-text.ts';
 import { MeshError } from '../mesh/errors.ts';
+import { localMesh } from '../mesh/local-reader.ts';
 import { coloursFor, type Colours } from '../output/colours.ts';
 import { print, withOutput, type OutputFlag } from '../output/print.ts';
 import { tableLines } from '../output/table.ts';
@@ -17,7 +18,7 @@ import { worldWith } from '../policy/trial-controller.ts';
 import { readObjectKey, type Proposal } from '../policy/trial-manifests.ts';
 import { World } from '../why/world.ts';
 import { follow } from './live.ts';
-import { EXIT_NO, helpText, onMesh, openMesh, type MeshOptions } from './mesh-options.ts';
+import { EXIT_NO, helpText, inNamespace, onMesh, openMesh, type MeshOptions } from './mesh-options.ts';
 
 type Flags = MeshOptions & OutputFlag;
 
@@ -32,7 +33,7 @@ export function policyCommand(): Command {
 }
 
 function testCommand(): Command {
-  return withOutput(onMesh(new Command('test')))
+  return withOutput(inNamespace(onMesh(new Command('test'))))
     .description('whether the mesh decides as a file expects, for CI; opens no connection')
     .argument('<file>', 'expectations, as YAML')
     .option('--with <manifest>', 'as if this were in force too; may be given again', collect, [])
@@ -63,7 +64,7 @@ async function test(file: string, flags: Flags & ProposalFlags): Promise<void> {
   const present = await World.read(reader);
   const proposal = { files: flags.with, without: flags.without.map(readObjectKey) };
   const isChanged = proposal.files.length + proposal.without.length > 0;
-  const world = isChanged ? await worldWith(flags.name, reader, present, proposal) : present;
+  const world = isChanged ? await worldWith(localMesh(reader, 'a proposal'), reader, present, proposal) : present;
   const results = await verifyAll(world, expectations);
   const failed = results.filter(({ holds }) => !holds).length;
   await print(flags.output, { good: failed === 0, results }, () =>
@@ -89,7 +90,7 @@ interface PreviewFlags extends Flags, ProposalFlags {
 }
 
 function previewCommand(): Command {
-  return withOutput(onMesh(new Command('preview')))
+  return withOutput(inNamespace(onMesh(new Command('preview'))))
     .description('what a proposed policy would have cut of the calls that are seen; changes nothing')
     .argument('[manifests...]', 'what is proposed: new objects, or others in place of those of the same name')
     .option('--without <object>', 'propose to remove KIND/NAMESPACE/NAME; may be given again', collect, [])
@@ -119,7 +120,7 @@ async function runPreview(files: readonly string[], flags: PreviewFlags): Promis
   const recorded = flags.flows === undefined ? undefined : readFlows(flags.flows);
   const reader = await openMesh(flags);
   const present = await World.read(reader);
-  const proposed = await worldWith(flags.name, reader, present, proposal);
+  const proposed = await worldWith(localMesh(reader, 'a proposal'), reader, present, proposal);
   const [node = ''] = present.inventory.nodes;
   const state = await present.node(node);
   const seen = new SeenFlows(present.inventory, 'absent' in state ? undefined : state);

@@ -7,7 +7,7 @@ import { explain } from '../why/explain.ts';
 import type { RequestAsked } from '../why/model.ts';
 import { whyLines } from '../why/text.ts';
 import { World } from '../why/world.ts';
-import { EXIT_NO, helpText, onMesh, openMesh, type MeshOptions } from './mesh-options.ts';
+import { EXIT_NO, helpText, inNamespace, onMesh, openMesh, wordIn, type MeshOptions } from './mesh-options.ts';
 
 const METHOD = /^[A-Za-z][A-Za-z0-9!#$%&'*+.^_`|~-]{0,31}$/;
 
@@ -26,8 +26,8 @@ async function why(
   const request = requestOf(method, path, flags);
   const reader = await openMesh(flags);
   const world = await World.read(reader);
-  const source = findPod(world.inventory, sourceWord);
-  const { target, port } = findTarget(world.inventory, destination);
+  const source = findPod(world.inventory, wordIn(flags, sourceWord));
+  const { target, port } = findTarget(world.inventory, wordIn(flags, destination));
   const explanation = await explain(world, {
     source,
     target,
@@ -87,7 +87,7 @@ function collect(value: string, before: readonly string[]): readonly string[] {
 
 /** `loam why`: whether a connection or request is allowed, by which rule, and where it goes. */
 export function whyCommand(): Command {
-  return withOutput(onMesh(new Command('why')))
+  return withOutput(inNamespace(onMesh(new Command('why'))))
     .description(
       'whether a pod may reach something, by which rule, on which path, and what the kernel says of both ends',
     )

@@ -1,16 +1,22 @@
 import { request, type IncomingMessage, type RequestOptions } from 'node:http';
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { connectInNetns } from '../../lib/linux/socket.ts';
 import { closeFd } from '../../lib/linux/libc.ts';
 import { openNetns } from '../../lib/linux/netns.ts';
+import { LoamError } from '../../lib/loam-error.ts';
 import { LocalMeshError } from './errors.ts';
 import { netnsPath } from './names.ts';
 
 const TIMEOUT_MS = 2_000;
 const ANSWER_MAX_BYTES = 64 << 20;
 
-/** Where an HTTP server of the mesh listens: a unix socket, or a port of 127.0.0.1 inside a network namespace. */
-export type Endpoint = { readonly socketPath: string } | { readonly netns: string; readonly port: number };
+/** Where an HTTP server of the mesh listens: a unix socket, or a port of 127.0.0.1 inside a network namespace or a pod. */
+export type Endpoint =
+  | { readonly socketPath: string }
+  | { readonly netns: string; readonly port: number }
+  /** By a stream of the caller's making, one for each request. @property where in words */
+  | { readonly connect: () => Duplex; readonly where: string };
 
 export interface HttpAnswer {
   readonly status: number;
@@ -20,6 +26,7 @@ export interface HttpAnswer {
 function target(endpoint: Endpoint): RequestOptions {
   // No agent: who asks again after some seconds must not meet a connection that the server has just closed.
   if ('socketPath' in endpoint) return { socketPath: endpoint.socketPath, agent: false };
+  if ('connect' in endpoint) return { host: '127.0.0.1', createConnection: endpoint.connect };
   const { netns, port } = endpoint;
   return {
     host: '127.0.0.1',
@@ -36,6 +43,7 @@ function target(endpoint: Endpoint): RequestOptions {
 }
 
 function whereText(endpoint: Endpoint, path: string): string {
+  if ('connect' in endpoint) return `${path} of ${endpoint.where}`;
   return 'socketPath' in endpoint
     ? `${endpoint.socketPath} ${path}`
     : `127.0.0.1:${endpoint.port}${path} in ${endpoint.netns}`;
@@ -52,6 +60,11 @@ export function ask(
     // For the whole of it: the request's own timeout is not set for a connection that we make, and starts anew with each byte.
     const signal = AbortSignal.timeout(timeoutMs);
     const fail = (error: Error): void => {
+      // Whoever made the stream says it better.
+      if (error instanceof LoamError) {
+        reject(error);
+        return;
+      }
       const why = signal.aborted ? `nothing whole within ${timeoutMs} ms` : error.message;
       reject(new LocalMeshError('LOCAL_MESH_ANSWER', `no answer from ${whereText(endpoint, path)}: ${why}`));
     };

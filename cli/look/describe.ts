@@ -38,6 +38,7 @@ export interface PodView {
 export async function describePod(world: World, pod: MeshPod): Promise<PodView> {
   const [kernel, state] = await Promise.all([world.kernel(pod), world.node(pod.node)]);
   const base = { pod, kernel, services: [], policies: [] };
+  if (kernel.unknown === true && 'absent' in state) return { ...base, problems: [state.absent] };
   if ('absent' in state)
     return { ...base, problems: [`the ztunnel of ${pod.node} does not answer: ${state.absent}`] };
   const workload = ownWorkload(state, pod);
@@ -180,7 +181,7 @@ export async function describeService(world: World, service: MeshService): Promi
     };
   }
   problems.push(
-    'no node knows it: is its namespace in the mesh, and the controller up? loam local status says',
+    'no node knows it: is its namespace in the mesh, and the controller up? loam status says',
   );
   return { service, problems };
 }

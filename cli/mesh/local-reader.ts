@@ -56,12 +56,12 @@ const REPORT_MS = 1_000;
 export class LocalReader implements MeshReader {
   readonly name: string;
   readonly plainServices = 'pods';
-  readonly #mesh: string;
+  readonly mesh: string;
   readonly #catalogs: () => Promise<Catalog>;
   #known: { readonly at: number; readonly report: Promise<SupervisorReport> } | undefined;
 
   private constructor(mesh: string) {
-    this.#mesh = mesh;
+    this.mesh = mesh;
     this.#catalogs = localCatalogs(mesh);
     this.name = `mesh ${mesh}`;
   }
@@ -111,6 +111,11 @@ export class LocalReader implements MeshReader {
     throw new MeshError('MESH_ANSWER', `${programName(program)} answers ${status}: ${body.trim()}`);
   }
 
+  /** Who may ask a local mesh at all sees all of it. */
+  missing(): readonly string[] {
+    return [];
+  }
+
   async kernel(pod: MeshPod): Promise<KernelPod> {
     const own = (await this.#report()).pods.find(({ uid }) => uid === pod.uid);
     const agent = await this.#agentPod(pod);
@@ -118,7 +123,7 @@ export class LocalReader implements MeshReader {
     const cookie = own && cookieOf(netnsPath(own.netns));
     if (cookie === undefined) return { enrolled: false, ...told, unread: 'its network namespace is gone' };
     try {
-      using maps = OffSwitches.open(agentInstance(this.#mesh, pod.node));
+      using maps = OffSwitches.open(agentInstance(this.mesh, pod.node));
       if (maps === undefined) return { enrolled: false, ...told, unread: 'the node has nothing pinned' };
       const entry = maps.entry(cookie);
       const off = maps.read();
@@ -136,7 +141,7 @@ export class LocalReader implements MeshReader {
   }
 
   producers(): Promise<readonly FlowProducer[]> {
-    return localProducers(this.#mesh);
+    return localProducers(this.mesh);
   }
 
   catalog(): Promise<Catalog> {
@@ -146,12 +151,12 @@ export class LocalReader implements MeshReader {
   #report(): Promise<SupervisorReport> {
     const now = Date.now();
     if (this.#known === undefined || now - this.#known.at > REPORT_MS)
-      this.#known = { at: now, report: supervisorReport(this.#mesh, TIMEOUT_MS) };
+      this.#known = { at: now, report: supervisorReport(this.mesh, TIMEOUT_MS) };
     return this.#known.report;
   }
 
   async #objects(): Promise<Objects> {
-    const socketPath = meshPaths(this.#mesh).controllerStatus;
+    const socketPath = meshPaths(this.mesh).controllerStatus;
     return (await askJson({ socketPath }, '/v1/objects?all=1', TIMEOUT_MS)) as Objects;
   }
 
@@ -166,7 +171,7 @@ export class LocalReader implements MeshReader {
   }
 
   async #endpoint(program: ProgramRef): Promise<Endpoint> {
-    const paths = meshPaths(this.#mesh);
+    const paths = meshPaths(this.mesh);
     switch (program.program) {
       case 'controller':
         return { socketPath: paths.controllerStatus };
@@ -201,4 +206,10 @@ function agentView(pod: AgentPod | undefined): Partial<KernelPod> {
 
 function keyOf({ namespace, name }: Meta): string {
   return `${namespace ?? 'default'}/${name}`;
+}
+
+/** The name of the local mesh that is asked. @throws MeshError MESH_STATE in a cluster */
+export function localMesh(reader: MeshReader, what: string): string {
+  if (reader instanceof LocalReader) return reader.mesh;
+  throw new MeshError('MESH_STATE', `${what} is for a local mesh (--name), not yet for a ${reader.name}`);
 }

@@ -17,6 +17,8 @@ export interface MeshPod {
 export interface MeshServicePort {
   readonly port: number;
   readonly name?: string;
+  /** At its pods, where another one than `port` is known. */
+  readonly targetPort?: number;
 }
 
 export interface MeshService {
@@ -69,6 +71,8 @@ export interface KernelPod {
   readonly problem?: string;
   /** The agent did not answer, or nothing can be read: `enrolled` is what the maps alone say. */
   readonly unread?: string;
+  /** Nothing at all could be read, and `enrolled` says nothing. */
+  readonly unknown?: true;
 }
 
 /** What a Service's name leads to for pods outside of the mesh. */
@@ -87,6 +91,9 @@ export interface MeshReader {
   get(program: ProgramRef, path: string): Promise<unknown>;
   /** `GET` or `POST`, as text. @throws LoamError when it does not answer, or not with 200 */
   text(program: ProgramRef, path: string, method?: 'GET' | 'POST'): Promise<string>;
+  /** What is left out since the user has no right to see it, a line for each right; asked for when all else was. */
+  missing(): readonly string[];
+  /** @throws MeshError when nobody who knows may be asked, or answers */
   kernel(pod: MeshPod): Promise<KernelPod>;
   /** All that tell flows now. */
   producers(): Promise<readonly FlowProducer[]>;

@@ -34,6 +34,8 @@ export async function explain(world: World, question: Question): Promise<Explana
   const { ways, dialled } = isInMesh(kernel)
     ? await fromMesh(world, question)
     : await fromOutside(world, question, kernel);
+  if (world.withheld.length > 0)
+    throw new MeshError('MESH_RIGHTS', `it cannot be told: ${world.withheld.join('; ')}`);
   const outcomes = new Set(ways.map(({ outcome }) => outcome));
   const [only] = outcomes;
   return {
@@ -94,8 +96,14 @@ function plainTargets(world: World, source: MeshPod, target: Target, port: numbe
     case 'service':
       return servedBy(world, target.service)
         .filter(({ ready }) => ready)
-        .map((pod) => ({ ip: addressFor(source, pod.ips), port }));
+        .map((pod) => ({ ip: addressFor(source, pod.ips), port: plainPort(world, target.service, port) }));
   }
+}
+
+/** Where somebody translates a Service's address, its port as well. */
+function plainPort({ plainServices }: World, { ports }: MeshService, port: number): number {
+  if (plainServices === 'pods') return port;
+  return ports.find((each) => each.port === port)?.targetPort ?? port;
 }
 
 function servedBy({ inventory }: World, { namespace, selector }: MeshService): MeshPod[] {
@@ -119,7 +127,7 @@ async function fromMesh(world: World, question: Question): Promise<Found> {
   const problem = whyNotServed(state, source);
   if (problem !== undefined) return fails(problem);
   const own = ownWorkload(state, source);
-  if (own === undefined) return fails('the control plane has not told its node of it: see loam local status');
+  if (own === undefined) return fails('the control plane has not told its node of it: see loam status');
   const dialled = { ip: dialledIp(state, source, question.target), port };
   const illegal = whyIllegal(dialled);
   if (illegal !== undefined) return fails(illegal, [dialled]);
@@ -241,7 +249,7 @@ function dialledIp(state: NodeState, source: MeshPod, target: Target): string {
       if (service === undefined)
         throw new MeshError(
           'MESH_STATE',
-          `the ztunnel of ${source.node} knows no Service ${namespace}/${name}${state.onDemand ? ' (it follows what its pods call, and none of them did)' : ': see loam local status'}`,
+          `the ztunnel of ${source.node} knows no Service ${namespace}/${name}${state.onDemand ? ' (it follows what its pods call, and none of them did)' : ': see loam status'}`,
         );
       const ips = service.addresses.filter(({ range }) => range === undefined).map(({ ip }) => ip);
       if (ips.length > 0) return addressFor(source, ips);

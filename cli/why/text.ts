@@ -120,6 +120,7 @@ function mark({ verdict }: Step, { good, bad, dim }: Colours): string {
 /** The maps of one pod in a line. */
 export function kernelText(kernel: KernelPod): string {
   const { enrolled, cookie, generation, ips, off, listeners, dropped, problem, unread } = kernel;
+  if (kernel.unknown === true) return `not known: ${unread ?? 'it could not be read'}`;
   const parts = [enrolled ? 'enrolled' : 'not enrolled'];
   if (off !== undefined) parts.push(`OFF since ${off}: plain networking`);
   if (generation !== undefined)

@@ -1,5 +1,6 @@
 import { errorText } from '../../lib/loam-error.ts';
 import type { Workload } from '../../lib/mesh/state/model.ts';
+import { MeshError } from '../mesh/errors.ts';
 import type { KernelPod, MeshInventory, MeshPod, MeshReader, PlainServices } from '../mesh/reader.ts';
 import { nodeState, waypointState, type NodeState, type WaypointState } from '../mesh/stores.ts';
 
@@ -23,6 +24,7 @@ export class World {
   readonly #nodes = new Map<string, Promise<NodeState | Absent>>();
   readonly #waypoints = new Map<string, Promise<WaypointState | Absent>>();
   readonly #kernel = new Map<string, Promise<KernelPod>>();
+  readonly #withheld = new Set<string>();
 
   /** @param proposed what counts in place of what programs hold */
   constructor(reader: MeshReader, inventory: MeshInventory, proposed?: Proposed) {
@@ -41,7 +43,7 @@ export class World {
   /** What the ztunnel of a node goes by. */
   node(node: string): Promise<NodeState | Absent> {
     return once(this.#nodes, node, () =>
-      orAbsent(async () =>
+      this.#orAbsent(async () =>
         nodeState(node, await this.#reader.get({ program: 'ztunnel', node }, '/config_dump')),
       ),
     );
@@ -59,7 +61,7 @@ export class World {
 
   waypointNamed(namespace: string, instance: string): Promise<WaypointState | Absent> {
     return once(this.#waypoints, `${namespace}/${instance}`, () =>
-      orAbsent(async () =>
+      this.#orAbsent(async () =>
         waypointState(
           `${namespace}/${instance}`,
           await this.#reader.get({ program: 'waypoint', namespace, instance }, '/config_dump'),
@@ -69,7 +71,30 @@ export class World {
   }
 
   kernel(pod: MeshPod): Promise<KernelPod> {
-    return once(this.#kernel, pod.uid, () => this.#reader.kernel(pod));
+    return once(this.#kernel, pod.uid, async () => {
+      try {
+        return await this.#reader.kernel(pod);
+      } catch (error) {
+        const unread = errorText(error);
+        this.#withheld.add(unread);
+        return { enrolled: false, unknown: true, unread };
+      }
+    });
+  }
+
+  /** What was asked for and could not be told, such as for want of a right: what follows from it is a guess. */
+  get withheld(): readonly string[] {
+    return [...this.#withheld];
+  }
+
+  async #orAbsent<T>(read: () => Promise<T>): Promise<T | Absent> {
+    try {
+      return await read();
+    } catch (error) {
+      const absent = errorText(error);
+      if (error instanceof MeshError && error.code === 'MESH_RIGHTS') this.#withheld.add(absent);
+      return { absent };
+    }
   }
 
   podAt(ip: string): MeshPod | undefined {
@@ -85,14 +110,6 @@ function once<V>(known: Map<string, Promise<V>>, key: string, make: () => Promis
   let value = known.get(key);
   if (value === undefined) known.set(key, (value = make()));
   return value;
-}
-
-async function orAbsent<T>(read: () => Promise<T>): Promise<T | Absent> {
-  try {
-    return await read();
-  } catch (error) {
-    return { absent: errorText(error) };
-  }
 }
 
 /** Pods whose traffic the kernel turns into the mesh, now. */

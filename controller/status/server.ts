@@ -2,6 +2,7 @@ import { chmodSync, lstatSync, rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { connect } from 'node:net';
 import type { Logger } from 'pino';
+import type { ListenAddress } from '../../lib/admin/listen-address.ts';
 import { logLevelAnswer, setLogLevelAnswer, type LogLevelControl } from '../../lib/admin/log-level.ts';
 import { ControllerError } from '../errors.ts';
 import type { Kind, KubeObject } from '../model/objects.ts';
@@ -10,6 +11,8 @@ import type { StatusReport } from './report.ts';
 
 export interface StatusServerOptions {
   readonly path: string;
+  /** A loopback address where the same is served, if anywhere: in a pod, for who may forward ports to it. */
+  readonly admin?: ListenAddress | undefined;
   readonly gates: () => readonly SourceGate[];
   readonly report: () => StatusReport;
   readonly objects: () => ObjectSet;
@@ -20,12 +23,14 @@ export interface StatusServerOptions {
 const SOCKET_MODE = 0o600;
 const OWNER_ONLY_UMASK = 0o177;
 const MAX_WATCHERS = 64;
+const MAX_ADMIN_CONNECTIONS = 64;
 const PROBE_TIMEOUT_MS = 1000;
 
-/** The status API: HTTP over a unix socket that only its owner may open. */
+/** The status API: HTTP over a unix socket that only its owner may open, and over loopback where that is asked for. */
 export class StatusServer {
   readonly #options: StatusServerOptions;
   readonly #server: Server;
+  readonly #admin: Server | undefined;
   readonly #closed = new AbortController();
   readonly #logging: LogLevelControl;
   #watchers = 0;
@@ -34,15 +39,22 @@ export class StatusServer {
     this.#options = options;
     const { log } = options;
     this.#logging = { logLevel: () => log.level, setLogLevel: (level) => (log.level = level) };
-    this.#server = createServer((request, response) => this.#serve(request, response));
-    this.#server.on('connection', (socket) =>
-      socket.on('error', (error) => options.log.debug({ reason: error.message }, 'status client')),
+    this.#server = this.#listener();
+    this.#admin = options.admin && this.#listener();
+    if (this.#admin !== undefined) this.#admin.maxConnections = MAX_ADMIN_CONNECTIONS;
+  }
+
+  #listener(): Server {
+    const server = createServer((request, response) => this.#serve(request, response));
+    server.on('connection', (socket) =>
+      socket.on('error', (error) => this.#options.log.debug({ reason: error.message }, 'status client')),
     );
+    return server;
   }
 
   /** @throws ControllerError LISTEN when the path is taken by another process or by something that is no socket */
   async start(): Promise<void> {
-    const { path } = this.#options;
+    const { path, admin } = this.#options;
     await clearStaleSocket(path);
     await new Promise<void>((resolve, reject) => {
       this.#server.once('error', (cause) =>
@@ -57,19 +69,38 @@ export class StatusServer {
       }
     });
     chmodSync(path, SOCKET_MODE);
+    if (admin !== undefined) await this.#listenAt(admin);
   }
 
   async close(): Promise<void> {
     this.#closed.abort();
-    await new Promise<void>((resolve) => {
-      this.#server.close(() => resolve());
-      this.#server.closeAllConnections();
+    for (const server of [this.#server, this.#admin]) {
+      if (server === undefined) continue;
+      await new Promise<void>((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      });
+    }
+  }
+
+  async #listenAt({ host, port }: ListenAddress): Promise<void> {
+    const server = this.#admin;
+    await new Promise<void>((resolve, reject) => {
+      server?.once('error', (cause) =>
+        reject(new ControllerError('LISTEN', `${host}:${port} cannot be listened on`, { cause })),
+      );
+      server?.listen(port, host, resolve);
     });
   }
 
   #serve(request: IncomingMessage, response: ServerResponse): void {
     response.on('error', (error) => this.#options.log.debug({ reason: error.message }, 'status client'));
     const url = new URL(request.url ?? '/', 'http://controller');
+    // A browser says where a request comes from; nothing here is meant for web pages.
+    if (request.method !== 'GET' && request.headers.origin !== undefined) {
+      reply(response, 403, { error: 'not for browsers' });
+      return;
+    }
     if (url.pathname === '/logging' && (request.method === 'GET' || request.method === 'POST')) {
       const { status, type, body } =
         request.method === 'GET'

@@ -29,7 +29,8 @@ export const ztunnelWords: Record<keyof typeof ZTUNNEL, string> = {
   ...CONNECTED,
   node: 'name of the node',
   zds: 'the agent’s unix socket, from which pods and listeners come',
-  'agent-status': 'the agent’s unix socket for status, whose metrics are shown at `/agent/metrics`',
+  'agent-status':
+    'the agent’s unix socket for status: its metrics are shown at `/agent/metrics` of the port of metrics, its status below `/agent` of admin',
   'root-namespace': 'policies of this namespace cover the whole mesh',
   'static-state': 'file with workloads, services and policies, in place of the controller; for tests',
   'static-certs': 'folder with certificates, in place of the controller; for tests',

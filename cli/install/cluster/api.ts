@@ -104,6 +104,11 @@ export class ClusterApi {
     return this.#server.href;
   }
 
+  /** What the user calls the cluster. */
+  get context(): string {
+    return this.#config.getCurrentContext();
+  }
+
   /** The namespace that the kubeconfig's context names; as for kubectl, `default` where it names none. */
   get namespace(): string {
     return this.#config.getContextObject(this.#config.getCurrentContext())?.namespace ?? 'default';

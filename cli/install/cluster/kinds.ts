@@ -19,8 +19,11 @@ const PLACES: Readonly<Record<string, KindPlace>> = {
   'gateway.networking.k8s.io/v1/Gateway': namespaced('gateways'),
   'gateway.networking.k8s.io/v1/HTTPRoute': namespaced('httproutes'),
   'gateway.networking.k8s.io/v1/GatewayClass': ofCluster('gatewayclasses'),
+  'gateway.networking.k8s.io/v1/GRPCRoute': namespaced('grpcroutes'),
   'loam.dev/v1/EgressPolicy': namespaced('egresspolicies'),
   'loam.dev/v1/MeshSettings': namespaced('meshsettings'),
+  'loam.dev/v1/TrafficPolicy': namespaced('trafficpolicies'),
+  'networking.istio.io/v1/ServiceEntry': namespaced('serviceentries'),
   'policy/v1/PodDisruptionBudget': namespaced('poddisruptionbudgets'),
   'rbac.authorization.k8s.io/v1/ClusterRole': ofCluster('clusterroles'),
   'rbac.authorization.k8s.io/v1/ClusterRoleBinding': ofCluster('clusterrolebindings'),
@@ -28,6 +31,7 @@ const PLACES: Readonly<Record<string, KindPlace>> = {
   'rbac.authorization.k8s.io/v1/RoleBinding': namespaced('rolebindings'),
   'security.istio.io/v1/AuthorizationPolicy': namespaced('authorizationpolicies'),
   'security.istio.io/v1/PeerAuthentication': namespaced('peerauthentications'),
+  'security.istio.io/v1/RequestAuthentication': namespaced('requestauthentications'),
   'v1/ConfigMap': namespaced('configmaps'),
   'v1/Event': namespaced('events'),
   'v1/Namespace': ofCluster('namespaces'),
@@ -45,8 +49,7 @@ const PLACES: Readonly<Record<string, KindPlace>> = {
  * @param namespace of a namespaced kind; without it, all namespaces
  */
 export function collectionPath(kind: string, namespace?: string): string {
-  const place = PLACES[kind];
-  if (place === undefined) throw new InstallError('INSTALL_API', `${kind} is no kind that loam knows`);
+  const place = placeOf(kind);
   const group = kind.slice(0, kind.lastIndexOf('/'));
   const root = group.includes('/') ? `/apis/${group}` : `/api/${group}`;
   const inside = place.namespaced && namespace !== undefined ? `/namespaces/${namespace}` : '';
@@ -61,4 +64,11 @@ export function objectPath({ apiVersion, kind, metadata }: Manifest): string {
 /** `Deployment loam-system/loam-controller`, for a person. */
 export function objectText({ kind, metadata }: Manifest): string {
   return `${kind} ${metadata.namespace === undefined ? '' : `${metadata.namespace}/`}${metadata.name}`;
+}
+
+/** What the API server calls a kind's collection. @param kind `apiVersion/kind` */
+export function placeOf(kind: string): KindPlace {
+  const place = PLACES[kind];
+  if (place === undefined) throw new InstallError('INSTALL_API', `${kind} is no kind that loam knows`);
+  return place;
 }

@@ -6,6 +6,7 @@ import type {
 } from '@kubernetes/client-node';
 import { meta, nameOf, podLabels, selectorOf, type Installation, type Manifest } from './manifest.ts';
 import {
+  ADMIN_PORT,
   confined,
   container,
   flags,
@@ -87,6 +88,7 @@ function deployment(installation: Installation): Manifest & V1Deployment {
                 'cluster-id': values.clusterId,
                 'root-namespace': namespace,
                 status: `${RUN_FOLDER}/controller.sock`,
+                admin: `127.0.0.1:${ADMIN_PORT}`,
                 ready: `[::]:${READY_PORT}`,
                 metrics: `[::]:${METRICS_PORT}`,
                 'log-level': values.logLevel,

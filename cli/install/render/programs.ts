@@ -5,6 +5,8 @@ import type { Component } from './manifest.ts';
 
 /** Where the controller serves xDS and certificates. */
 export const XDS_PORT = 15012;
+/** Of 127.0.0.1 in the pod's own network: who may forward ports to the pod may ask there (docs/decisions/0169). */
+export const ADMIN_PORT = 15000;
 export const METRICS_PORT = 15020;
 export const READY_PORT = 15021;
 

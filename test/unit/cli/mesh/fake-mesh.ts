@@ -58,6 +58,7 @@ export function fakeMesh(options: FakeMeshOptions): MeshReader {
         ? Promise.resolve(JSON.parse(JSON.stringify(dump)))
         : Promise.reject(new Error(`${program.program} does not answer`)),
     text: () => Promise.reject(new Error('no text')),
+    missing: () => [],
     kernel: ({ name }) =>
       Promise.resolve(options.pods.find((pod) => pod.name === name)?.kernel ?? { enrolled: true }),
     producers: () => Promise.resolve([]),

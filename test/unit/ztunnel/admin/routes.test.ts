@@ -36,9 +36,9 @@ describe('ztunnel/admin', () => {
         watch: () => undefined,
       }),
     };
-    server = await serveRoutes({ host: '127.0.0.1', port: 0 }, adminRoutes(actions, readiness));
+    server = await serveRoutes({ host: '127.0.0.1', port: 0 }, adminRoutes(actions, readiness, undefined));
     serveDiagnosing = () =>
-      serveRoutes({ host: '127.0.0.1', port: 0 }, adminRoutes({ ...actions, diagnostics: true }, readiness));
+      serveRoutes({ host: '127.0.0.1', port: 0 }, adminRoutes({ ...actions, diagnostics: true }, readiness, undefined));
   });
 
   afterEach(() => {

@@ -1,0 +1,164 @@
+/** Where the programs of an installation run, and how their admin is asked: port-forward to loopback of their pods. */
+import type { V1Pod } from '@kubernetes/client-node';
+import { assertNever } from '../../../lib/assert-never.ts';
+import type { ClusterApi } from '../../install/cluster/api.ts';
+import { selectorOf } from '../../install/render/manifest.ts';
+import { ADMIN_PORT } from '../../install/render/programs.ts';
+import { ask, askJson, followJsonLines, type Endpoint, type HttpAnswer } from '../../local/http.ts';
+import { GATEWAY_NAME_LABEL } from '../../waypoints/model.ts';
+import { MeshError } from '../errors.ts';
+import { programName, type MeshWaypoint, type ProgramRef } from '../reader.ts';
+import { PodStream } from './pod-stream.ts';
+
+/** By way of the API server, the kubelet and the runtime, on machines that may be busy. */
+const TIMEOUT_MS = 30_000;
+const NAME_LABEL = 'app.kubernetes.io/name';
+
+/** The pods of the programs, as the API server lists them. */
+export class ClusterPrograms {
+  readonly #api: Pick<ClusterApi, 'config'>;
+  readonly #system: string;
+  readonly #cluster: string;
+  readonly #pods: () => Promise<readonly V1Pod[]>;
+
+  /** @param pods all that the user may list */
+  constructor(
+    api: Pick<ClusterApi, 'config'>,
+    { system, cluster }: { readonly system: string; readonly cluster: string },
+    pods: () => Promise<readonly V1Pod[]>,
+  ) {
+    this.#api = api;
+    this.#system = system;
+    this.#cluster = cluster;
+    this.#pods = pods;
+  }
+
+  /** Pods of a program of the installation, those that can be asked first. */
+  async podsOf(program: 'controller' | 'agent' | 'ztunnel'): Promise<readonly V1Pod[]> {
+    const name = selectorOf(program)[NAME_LABEL];
+    const pods = await this.#pods();
+    return pods
+      .filter(
+        ({ metadata }) => metadata?.namespace === this.#system && metadata.labels?.[NAME_LABEL] === name,
+      )
+      .toSorted((a, b) => rank(b) - rank(a) || startOf(b) - startOf(a));
+  }
+
+  /** Nodes that have a ztunnel. */
+  async nodes(): Promise<readonly string[]> {
+    const nodes = (await this.podsOf('ztunnel')).flatMap(({ spec }) => spec?.nodeName ?? []);
+    return [...new Set(nodes)].sort();
+  }
+
+  async waypoints(): Promise<readonly MeshWaypoint[]> {
+    return (await this.waypointPods())
+      .map(({ metadata, spec, status }): MeshWaypoint => ({
+        namespace: metadata?.namespace ?? '',
+        gateway: metadata?.labels?.[GATEWAY_NAME_LABEL] ?? '',
+        instance: metadata?.name ?? '',
+        node: spec?.nodeName ?? '',
+        ips: (status?.podIPs ?? []).map(({ ip }) => ip),
+      }))
+      .sort((a, b) => (`${a.namespace}/${a.instance}` < `${b.namespace}/${b.instance}` ? -1 : 1));
+  }
+
+  async waypointPods(): Promise<readonly V1Pod[]> {
+    return (await this.#pods()).filter(isWaypoint);
+  }
+
+  /** Of one pod of a program. */
+  ask(pod: V1Pod, path: string): Promise<HttpAnswer> {
+    return ask(this.#endpoint(pod), path, 'GET', TIMEOUT_MS);
+  }
+
+  async get(program: ProgramRef, path: string): Promise<unknown> {
+    return this.#firstThatAnswers(program, (endpoint) => askJson(endpoint, pathAt(program, path), TIMEOUT_MS));
+  }
+
+  async text(program: ProgramRef, path: string, method: 'GET' | 'POST'): Promise<HttpAnswer> {
+    return this.#firstThatAnswers(program, (endpoint) =>
+      ask(endpoint, pathAt(program, path), method, TIMEOUT_MS),
+    );
+  }
+
+  /** Reads a stream of JSON lines until it ends or the signal fires. */
+  async follow(
+    program: ProgramRef,
+    path: string,
+    signal: AbortSignal,
+    onValue: (value: unknown) => void,
+  ): Promise<void> {
+    await this.#firstThatAnswers(program, (endpoint) => followJsonLines(endpoint, path, signal, onValue));
+  }
+
+  #endpoint({ metadata }: V1Pod): Endpoint {
+    const [namespace, pod] = [metadata?.namespace ?? '', metadata?.name ?? ''];
+    const { config } = this.#api;
+    return {
+      where: `pod ${namespace}/${pod}`,
+      connect: () => new PodStream(config, { namespace, pod, port: ADMIN_PORT }),
+    };
+  }
+
+  /** While one ztunnel takes over from another, only the one that serves can be asked. */
+  async #firstThatAnswers<T>(program: ProgramRef, ask: (endpoint: Endpoint) => Promise<T>): Promise<T> {
+    const pods = await this.#candidates(program);
+    let problem: unknown;
+    for (const pod of pods) {
+      try {
+        return await ask(this.#endpoint(pod));
+      } catch (error) {
+        if (error instanceof MeshError && error.code === 'MESH_RIGHTS') throw error;
+        problem ??= error;
+      }
+    }
+    throw problem ?? new MeshError('MESH_STATE', `${this.#cluster} has no ${programName(program)}`);
+  }
+
+  async #candidates(program: ProgramRef): Promise<readonly V1Pod[]> {
+    switch (program.program) {
+      case 'controller':
+        return this.podsOf('controller');
+      // The agent is on the node's network and opens no port: the node's ztunnel asks it for us (decision 0169).
+      case 'agent':
+      case 'ztunnel':
+        return (await this.podsOf('ztunnel')).filter(({ spec }) => spec?.nodeName === program.node);
+      case 'waypoint':
+        return (await this.waypointPods()).filter(
+          (pod) =>
+            pod.metadata?.namespace === program.namespace &&
+            pod.metadata.name === program.instance,
+        );
+      default:
+        return assertNever(program, 'program');
+    }
+  }
+}
+
+function pathAt({ program }: ProgramRef, path: string): string {
+  return program === 'agent' ? `/agent${path}` : path;
+}
+
+/** As the controller knows them: the label of the Gateway, and the account that only its waypoint has. */
+function isWaypoint({ metadata, spec }: V1Pod): boolean {
+  const { labels = {} } = metadata ?? {};
+  const gateway = labels[GATEWAY_NAME_LABEL];
+  return (
+    gateway !== undefined &&
+    spec?.serviceAccountName === gateway &&
+    metadata?.deletionTimestamp === undefined
+  );
+}
+
+export function isReady({ status }: V1Pod): boolean {
+  return (status?.conditions ?? []).some(({ type, status: is }) => type === 'Ready' && is === 'True');
+}
+
+function rank(pod: V1Pod): number {
+  return (pod.metadata?.deletionTimestamp === undefined ? 2 : 0) + (isReady(pod) ? 1 : 0);
+}
+
+/** As JSON it is text, whatever the client's types say. */
+function startOf({ metadata }: V1Pod): number {
+  return Date.parse(String(metadata?.creationTimestamp ?? '')) || 0;
+}

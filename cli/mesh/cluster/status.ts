@@ -1,0 +1,196 @@
+/** How a cluster's mesh is: its programs, and the pods that agents have in it. */
+import type { V1Pod } from '@kubernetes/client-node';
+import { reasonOf } from '../../install/cluster/pod-reasons.ts';
+import { shutGates, type ControllerStatus } from '../../local/status.ts';
+import { rejection, objectName } from '../../local/problem-text.ts';
+import { errorText } from '../../../lib/loam-error.ts';
+import type { ClusterReader } from './reader.ts';
+
+export interface ProgramStatus {
+  readonly program: 'controller' | 'agent' | 'ztunnel' | 'waypoint';
+  readonly namespace: string;
+  readonly pod: string;
+  readonly node: string;
+  readonly restarts: number;
+  /** Absent: it is ready. */
+  readonly problem?: string;
+}
+
+/** A pod that an agent has in the mesh, or should. */
+export interface EnrolledStatus {
+  readonly namespace: string;
+  readonly name: string;
+  readonly node: string;
+  /** Of its record at the agent; `left-alone`: its labels would have it in the mesh, and it cannot be. */
+  readonly state: 'waiting' | 'claimed' | 'verified' | 'leaving' | 'left-alone';
+  readonly off?: string;
+  readonly problem?: string;
+  readonly unguarded: readonly string[];
+}
+
+export interface ClusterStatus {
+  readonly cluster: string;
+  readonly system: string;
+  readonly programs: readonly ProgramStatus[];
+  readonly pods: readonly EnrolledStatus[];
+  readonly problems: readonly { readonly what: string; readonly why: string }[];
+}
+
+interface AgentAnswer {
+  readonly off?: string;
+  readonly problems: readonly string[];
+  readonly pods: readonly {
+    readonly pod: string;
+    readonly state: EnrolledStatus['state'];
+    readonly off?: string;
+    readonly problem?: string;
+    readonly guard: { readonly mode: string; readonly unguarded: readonly string[] };
+  }[];
+  readonly source: { readonly leftAlone: readonly { readonly pod: string; readonly why: string }[] };
+}
+
+/** Asks all programs of the installation that the user may ask. */
+export async function clusterStatus(reader: ClusterReader): Promise<ClusterStatus> {
+  const { programs, system } = reader;
+  const nodes = await programs.nodes();
+  const [own, waypoints, agents, controller] = await Promise.all([
+    Promise.all(
+      (['controller', 'agent', 'ztunnel'] as const).map(async (program) =>
+        Promise.all((await programs.podsOf(program)).map((pod) => statusOfProgram(reader, program, pod))),
+      ),
+    ),
+    programs.waypointPods().then((pods) =>
+      Promise.all(pods.map((pod) => statusOfProgram(reader, 'waypoint', pod))),
+    ),
+    Promise.all(nodes.map((node) => enrolledAt(reader, node))),
+    (reader.get({ program: 'controller' }, '/v1/status') as Promise<ControllerStatus>).catch(errorText),
+  ]);
+  const all = [...own.flat(), ...waypoints];
+  const pods = agents.flatMap((found) => found.pods);
+  return {
+    ...{ cluster: reader.name, system, programs: all, pods },
+    problems: [
+      ...all.flatMap(({ program, namespace, pod, node, problem }) =>
+        problem === undefined
+          ? []
+          : [{ what: `${program} ${namespace}/${pod}${node === '' ? '' : ` of ${node}`}`, why: problem }],
+      ),
+      ...uniqueProblems(agents.flatMap(({ problems }) => problems)),
+      ...pods.flatMap(podProblems),
+      ...(typeof controller === 'string'
+        ? [{ what: 'controller', why: `does not answer: ${controller}` }]
+        : controllerProblems(controller)),
+    ],
+  };
+}
+
+async function statusOfProgram(
+  reader: ClusterReader,
+  program: ProgramStatus['program'],
+  pod: V1Pod,
+): Promise<ProgramStatus> {
+  const { metadata, spec, status } = pod;
+  const reason = reasonOf(pod);
+  const why = reason === undefined ? undefined : `${reason}${await gatesOf(reader, program, pod)}`;
+  return {
+    program,
+    namespace: metadata?.namespace ?? '',
+    pod: metadata?.name ?? '',
+    node: spec?.nodeName ?? '',
+    restarts: (status?.containerStatuses ?? []).reduce((sum, { restartCount }) => sum + restartCount, 0),
+    ...(why !== undefined && { problem: why }),
+  };
+}
+
+/** What it waits for, by its own word; nothing where it cannot be asked. */
+async function gatesOf(reader: ClusterReader, program: ProgramStatus['program'], pod: V1Pod): Promise<string> {
+  if (program === 'agent' || pod.status?.phase !== 'Running') return '';
+  try {
+    const { body } = await reader.programs.ask(pod, '/healthz/ready');
+    const gates = shutGates(body);
+    return gates.length === 0 ? '' : `: ${gates.join('; ')}`;
+  } catch {
+    return '';
+  }
+}
+
+async function enrolledAt(
+  reader: ClusterReader,
+  node: string,
+): Promise<Pick<ClusterStatus, 'problems'> & { readonly pods: readonly EnrolledStatus[] }> {
+  const what = `agent of ${node}`;
+  try {
+    const { off, problems, pods, source } = (await reader.get(
+      { program: 'agent', node },
+      '/status',
+    )) as AgentAnswer;
+    const alone = source.leftAlone.map(({ pod, why }) => ({
+      ...nameOf(pod),
+      ...{ node, state: 'left-alone' as const, problem: why, unguarded: [] },
+    }));
+    return {
+      problems: [
+        ...problems.map((why) => ({ what, why })),
+        ...(off === undefined
+          ? []
+          : [{ what: `node ${node}`, why: `SWITCHED OFF since ${off}: plain networking, no mTLS and no policy` }]),
+      ],
+      pods: [
+        ...pods.map(({ pod, state, problem, guard, off: since }): EnrolledStatus => ({
+          ...nameOf(pod),
+          ...{ node, state, unguarded: guard.mode === 'none' ? ['all'] : guard.unguarded },
+          ...(since !== undefined && { off: since }),
+          ...(problem !== undefined && { problem }),
+        })),
+        ...alone,
+      ],
+    };
+  } catch (error) {
+    return { problems: [{ what, why: errorText(error) }], pods: [] };
+  }
+}
+
+/** One right that is missing is missing at each node. */
+function uniqueProblems(problems: ClusterStatus['problems']): ClusterStatus['problems'] {
+  return [...Map.groupBy(problems, ({ why }) => why)].flatMap(([why, same]) => {
+    const [first] = same;
+    return first === undefined || same.length === 1
+      ? same
+      : [{ what: `${first.what} and ${same.length - 1} more`, why }];
+  });
+}
+
+function podProblems({
+  namespace,
+  name,
+  state,
+  problem,
+  off,
+}: EnrolledStatus): { what: string; why: string }[] {
+  const what = `pod ${namespace}/${name}`;
+  if (off !== undefined)
+    return [{ what, why: `SWITCHED OFF since ${off}: plain networking, no mTLS and no policy` }];
+  if (problem !== undefined) return [{ what, why: problem }];
+  // One that comes or goes is so for a moment.
+  return state === 'claimed' ? [{ what, why: 'enrolled, and the kernel does not show all of it' }] : [];
+}
+
+function controllerProblems({
+  objects,
+  gateways = [],
+}: ControllerStatus): { what: string; why: string }[] {
+  return [
+    ...objects
+      .filter(({ state }) => state === 'rejected')
+      .map((object) => ({ what: objectName(object), why: rejection(object) })),
+    ...gateways.flatMap(({ gateway, nacks }) =>
+      nacks.map((nack) => ({ what: `waypoint ${gateway}`, why: `refuses its configuration: ${nack}` })),
+    ),
+  ];
+}
+
+function nameOf(text: string): { namespace: string; name: string } {
+  const [namespace = '', name = ''] = text.split('/');
+  return { namespace, name };
+}
+

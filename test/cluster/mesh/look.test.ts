@@ -1,0 +1,179 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { packageRoot } from '../../../lib/package-root.ts';
+import { deployment, idle, namespace, service } from '../support/apps.ts';
+import { TestCluster, type TestPod } from '../support/cluster.ts';
+import { AMBIENT, installed, SYSTEM } from '../support/installation.ts';
+import type { KubeObject } from '../support/resources.ts';
+
+interface Said {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+describe('the commands that look at a mesh, in a cluster', function () {
+  this.timeout(600_000);
+  const cluster = TestCluster.open();
+  const ns = 'look';
+  const folder = mkdtempSync(join(tmpdir(), 'loam-look-'));
+  const account: KubeObject = {
+    ...{ apiVersion: 'v1', kind: 'ServiceAccount' },
+    metadata: { name: 'viewer', namespace: ns },
+  };
+  /** May look at the objects of one namespace, and at no program. */
+  const rights: readonly KubeObject[] = [
+    {
+      ...{ apiVersion: 'rbac.authorization.k8s.io/v1', kind: 'Role' },
+      metadata: { name: 'viewer', namespace: ns },
+      rules: [{ apiGroups: [''], resources: ['pods', 'services'], verbs: ['get', 'list'] }],
+    },
+    {
+      ...{ apiVersion: 'rbac.authorization.k8s.io/v1', kind: 'RoleBinding' },
+      metadata: { name: 'viewer', namespace: ns },
+      roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'Role', name: 'viewer' },
+      subjects: [{ kind: 'ServiceAccount', name: 'viewer', namespace: ns }],
+    },
+  ];
+  const denied: KubeObject = {
+    ...{ apiVersion: 'security.istio.io/v1', kind: 'AuthorizationPolicy' },
+    metadata: { name: 'no-greeting', namespace: ns },
+    spec: {
+      selector: { matchLabels: { app: 'server' } },
+      action: 'DENY',
+      rules: [{ to: [{ operation: { ports: ['7000'] } }] }],
+    },
+  };
+  const objects = [
+    namespace(ns, AMBIENT),
+    account,
+    ...rights,
+    deployment(ns, 'server', { node: 'node2' }),
+    service(ns, 'server'),
+    idle(ns, 'client', { node: 'node1' }),
+    denied,
+  ];
+  let client: TestPod;
+  let server: TestPod;
+
+  before(async () => {
+    await installed(cluster);
+    await cluster.apply(...objects);
+    [[server], [client]] = (await Promise.all([
+      cluster.readyPods(ns, 'app=server'),
+      cluster.readyPods(ns, 'app=client'),
+    ])) as [[TestPod], [TestPod]];
+  });
+  after(async () => {
+    await cluster.remove(...objects);
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  function look(args: readonly string[], kubeconfig = cluster.kubeconfig): Promise<Said> {
+    const main = join(packageRoot(), 'dist', 'cli', 'main.js');
+    return new Promise((resolve) =>
+      execFile(
+        process.execPath,
+        [main, ...args, '--kubeconfig', kubeconfig],
+        { maxBuffer: 64 << 20 },
+        (error, out, err) => resolve({ code: typeof error?.code === 'number' ? error.code : 0, out, err }),
+      ),
+    );
+  }
+
+  async function json(...args: readonly string[]): Promise<Record<string, unknown>> {
+    const { out, err } = await look([...args, '-o', 'json']);
+    assert.notEqual(out, '', err);
+    return JSON.parse(out) as Record<string, unknown>;
+  }
+
+  const nameOf = ({ metadata }: TestPod): string => `${metadata.namespace}/${metadata.name}`;
+
+  /** What the connection itself does. */
+  async function reaches(port: number): Promise<boolean> {
+    const dial = `const s = require('node:net').connect({ host: 'server.${ns}', port: ${port} });
+      s.on('error', () => undefined).on('connect', () => s.write('GET / HTTP/1.0\\r\\n\\r\\n'));
+      s.once('data', () => { console.log('yes'); process.exit(0); });
+      s.on('close', () => { console.log('no'); process.exit(0); });`;
+    return (await cluster.inPod(client, ['/usr/local/bin/node', '-e', dial])).trim() === 'yes';
+  }
+
+  it('status tells the programs and the pods that are in the mesh', async () => {
+    const status = (await json('status')) as {
+      programs: { program: string; problem?: string }[];
+      pods: { namespace: string; name: string; state: string }[];
+    };
+    const programs = status.programs.filter(({ problem }) => problem === undefined);
+    for (const program of ['controller', 'agent', 'ztunnel'])
+      assert.ok(
+        programs.some((each) => each.program === program),
+        JSON.stringify(status),
+      );
+    const own = status.pods.filter((each) => each.namespace === ns);
+    assert.deepEqual(
+      own.map(({ name, state }) => `${ns}/${name} ${state}`).sort(),
+      [client, server].map((pod) => `${nameOf(pod)} verified`).sort(),
+    );
+    assert.match((await look(['status', '-n', ns])).out, new RegExp(`${client.metadata.name} .*verified`));
+  });
+
+  it('why agrees with what connections do', async () => {
+    for (const port of [80, 7000]) {
+      const expected = port === 80;
+      await cluster.until(`port ${port} is as the policy has it`, async () => (await reaches(port)) === expected);
+      const { code, out, err } = await look(['why', nameOf(client), `service/${ns}/server:${port}`]);
+      assert.equal(code, expected ? 0 : 3, `${out}${err}`);
+      if (!expected) assert.match(out, /no-greeting/);
+    }
+  });
+
+  it('describe pod tells its identity, and what the kernel says of it', async () => {
+    const { code, out, err } = await look(['describe', 'pod', server.metadata.name, '-n', ns]);
+    assert.equal(code, 0, `${out}${err}`);
+    assert.match(out, new RegExp(`spiffe://cluster.local/ns/${ns}/sa/default`));
+    assert.match(out, /enrolled/);
+    assert.match(out, /no-greeting/);
+  });
+
+  describe('asked with few rights', () => {
+    const kubeconfig = join(folder, 'viewer');
+
+    before(async () => {
+      const path = `/api/v1/namespaces/${ns}/serviceaccounts/viewer/token`;
+      const { status } = await cluster.client.post<{ status: { token: string } }>(path, {
+        ...{ apiVersion: 'authentication.k8s.io/v1', kind: 'TokenRequest' },
+        spec: { expirationSeconds: 3600 },
+      });
+      writeFileSync(
+        kubeconfig,
+        readFileSync(cluster.kubeconfig, 'utf8').replace(
+          /^users:[\s\S]*?(?=^\w|$(?![\s\S]))/m,
+          `users: [{ name: test, user: { token: ${status.token} } }]\n`,
+        ),
+        { mode: 0o600 },
+      );
+    });
+
+    it('say what is left out, and which right it needs', async () => {
+      const { code, out, err } = await look(['describe', 'pod', server.metadata.name, '-n', ns], kubeconfig);
+      assert.equal(code, 3, `${out}${err}`);
+      assert.match(err, /left out: you have no right to list pods in all namespaces: only those of look are shown/);
+      assert.match(out, new RegExp(nameOf(server)));
+    });
+
+    it('tell nothing for certain that they could not ask', async () => {
+      const { code, out, err } = await look(['why', nameOf(client), `service/${ns}/server:80`], kubeconfig);
+      assert.equal(code, 1, `${out}${err}`);
+      assert.match(err, new RegExp(`no right to list pods .*|forward ports to pods of namespace ${SYSTEM}`));
+    });
+  });
+
+  it('say what to do where there is no Loam', async () => {
+    const { code, err } = await look(['status', '--system-namespace', 'nowhere']);
+    assert.equal(code, 1);
+    assert.match(err, /no Loam in namespace nowhere .*loam install/);
+  });
+});
