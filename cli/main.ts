@@ -83,6 +83,7 @@ try {
   // What a person did or can mend is said in a line; anything else is a fault of ours and shows where.
   const expected = error instanceof LoamError;
   console.error(expected ? `loam: ${errorText(error)}` : error);
+  tellMissing();
   process.exitCode = expected && INPUT_ERRORS.has(String(error.code)) ? 2 : 1;
 }
 // Keep-alive connections and unfinished look-ups must not hold the command back.

@@ -9,7 +9,15 @@ import { podLines, serviceLines } from '../look/describe-text.ts';
 import { coloursFor } from '../output/colours.ts';
 import { print, withOutput, type OutputFlag } from '../output/print.ts';
 import { World } from '../why/world.ts';
-import { EXIT_NO, helpText, inNamespace, onMesh, openMesh, wordIn, type MeshOptions } from './mesh-options.ts';
+import {
+  EXIT_NO,
+  helpText,
+  inNamespace,
+  onMesh,
+  openMesh,
+  wordIn,
+  type MeshOptions,
+} from './mesh-options.ts';
 
 type Flags = MeshOptions & OutputFlag;
 
@@ -36,7 +44,7 @@ export function describeCommand(): Command {
         ),
       )
       .action(async (word: string, flags: Flags) => {
-        const world = await World.read(await openMesh(flags));
+        const world = await World.read(await openMesh(flags, [word]));
         const view = await describePod(world, findPod(world.inventory, wordIn(flags, word)));
         await print(flags.output, view, () => podLines(view, coloursFor(process.stdout), Date.now()));
         process.exitCode = view.problems.length === 0 ? 0 : EXIT_NO;
@@ -57,7 +65,7 @@ export function describeCommand(): Command {
         ),
       )
       .action(async (word: string, flags: Flags) => {
-        const world = await World.read(await openMesh(flags));
+        const world = await World.read(await openMesh(flags, [word]));
         const view = await describeService(world, findService(world.inventory, wordIn(flags, word)));
         await print(flags.output, view, () => serviceLines(view, coloursFor(process.stdout)));
         process.exitCode = view.problems.length === 0 ? 0 : EXIT_NO;

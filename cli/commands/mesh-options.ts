@@ -62,7 +62,7 @@ export function wordIn({ namespace }: MeshOptions, word: string): string {
  *
  * @throws MeshError MESH_INPUT, MESH_STATE; InstallError, ApiError
  */
-export async function chooseMesh(options: MeshOptions): Promise<MeshChoice> {
+export async function chooseMesh(options: MeshOptions, words: readonly string[] = []): Promise<MeshChoice> {
   const { name, kubeconfig, context, systemNamespace } = options;
   const isCluster = kubeconfig !== undefined || context !== undefined || systemNamespace !== undefined;
   if (name !== undefined && isCluster)
@@ -73,12 +73,16 @@ export async function chooseMesh(options: MeshOptions): Promise<MeshChoice> {
   if (name !== undefined) return { kind: 'local', mesh: checkMeshName(name) };
   if (!isCluster && (await runningMesh(DEFAULT_MESH)) !== undefined)
     return { kind: 'local', mesh: DEFAULT_MESH };
-  const reader = await openCluster(options, isCluster);
+  const reader = await openCluster(options, words, isCluster);
   opened.push(reader);
   return { kind: 'cluster', reader };
 }
 
-async function openCluster(options: MeshOptions, isNamed: boolean): Promise<ClusterReader> {
+async function openCluster(
+  options: MeshOptions,
+  words: readonly string[],
+  isNamed: boolean,
+): Promise<ClusterReader> {
   const { kubeconfig, context, systemNamespace: system = DEFAULT_SYSTEM_NAMESPACE, namespace } = options;
   const choice = {
     ...(kubeconfig !== undefined && { kubeconfig }),
@@ -93,12 +97,22 @@ async function openCluster(options: MeshOptions, isNamed: boolean): Promise<Clus
         { cause },
       );
     });
-  return ClusterReader.open({ ...choice, system, ...(namespace !== undefined && { namespace }) });
+  const spoken = words.flatMap((word) => /^(?:[a-z]+\/)?([a-z0-9-]+)\/[^/]+$/.exec(word)?.[1] ?? []);
+  return ClusterReader.open({
+    ...choice,
+    system,
+    namespaces: [...(namespace === undefined ? [] : [namespace]), ...spoken],
+  });
 }
 
-/** Opens what {@link chooseMesh} chooses. @throws MeshError MESH_STATE when it does not run */
-export async function openMesh(options: MeshOptions): Promise<MeshReader> {
-  const choice = await chooseMesh(options);
+/**
+ * Opens what {@link chooseMesh} chooses.
+ *
+ * @param words names that were given: their namespaces are looked at when the user may not look at all
+ * @throws MeshError MESH_STATE when it does not run
+ */
+export async function openMesh(options: MeshOptions, words: readonly string[] = []): Promise<MeshReader> {
+  const choice = await chooseMesh(options, words);
   if (choice.kind === 'cluster') return choice.reader;
   return LocalReader.open(choice.mesh);
 }

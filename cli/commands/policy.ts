@@ -64,7 +64,9 @@ async function test(file: string, flags: Flags & ProposalFlags): Promise<void> {
   const present = await World.read(reader);
   const proposal = { files: flags.with, without: flags.without.map(readObjectKey) };
   const isChanged = proposal.files.length + proposal.without.length > 0;
-  const world = isChanged ? await worldWith(localMesh(reader, 'a proposal'), reader, present, proposal) : present;
+  const world = isChanged
+    ? await worldWith(localMesh(reader, 'a proposal'), reader, present, proposal)
+    : present;
   const results = await verifyAll(world, expectations);
   const failed = results.filter(({ holds }) => !holds).length;
   await print(flags.output, { good: failed === 0, results }, () =>

@@ -38,8 +38,6 @@ async function status(flags: MeshOptions & OutputFlag): Promise<void> {
     return;
   }
   const all = await clusterStatus(chosen.reader);
-  await print(flags.output, all, () =>
-    clusterStatusLines(all, flags.namespace, coloursFor(process.stdout)),
-  );
+  await print(flags.output, all, () => clusterStatusLines(all, flags.namespace, coloursFor(process.stdout)));
   process.exitCode = all.problems.length === 0 ? 0 : EXIT_NO;
 }

@@ -7,7 +7,15 @@ import { explain } from '../why/explain.ts';
 import type { RequestAsked } from '../why/model.ts';
 import { whyLines } from '../why/text.ts';
 import { World } from '../why/world.ts';
-import { EXIT_NO, helpText, inNamespace, onMesh, openMesh, wordIn, type MeshOptions } from './mesh-options.ts';
+import {
+  EXIT_NO,
+  helpText,
+  inNamespace,
+  onMesh,
+  openMesh,
+  wordIn,
+  type MeshOptions,
+} from './mesh-options.ts';
 
 const METHOD = /^[A-Za-z][A-Za-z0-9!#$%&'*+.^_`|~-]{0,31}$/;
 
@@ -24,7 +32,7 @@ async function why(
   flags: WhyFlags,
 ): Promise<void> {
   const request = requestOf(method, path, flags);
-  const reader = await openMesh(flags);
+  const reader = await openMesh(flags, [sourceWord, destination]);
   const world = await World.read(reader);
   const source = findPod(world.inventory, wordIn(flags, sourceWord));
   const { target, port } = findTarget(world.inventory, wordIn(flags, destination));

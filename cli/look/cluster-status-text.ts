@@ -18,7 +18,11 @@ export function clusterStatusLines(
     bold(`${cluster}, Loam in namespace ${system}`),
     '',
     bold('PROGRAMS'),
-    ...tableLines(programs.map((program) => programRow(program, colours)), [], '  '),
+    ...tableLines(
+      programs.map((program) => programRow(program, colours)),
+      [],
+      '  ',
+    ),
     '',
     ...(namespace === undefined ? namespaceLines(pods, colours) : podLines(pods, namespace, colours)),
     '',
@@ -29,7 +33,10 @@ export function clusterStatusLines(
   ];
 }
 
-function programRow({ program, namespace, pod, node, restarts, problem }: ProgramStatus, colours: Colours): string[] {
+function programRow(
+  { program, namespace, pod, node, restarts, problem }: ProgramStatus,
+  colours: Colours,
+): string[] {
   return [
     program,
     `${namespace}/${pod}`,
@@ -58,7 +65,9 @@ function namespaceLines(pods: readonly EnrolledStatus[], colours: Colours): stri
 }
 
 function podLines(pods: readonly EnrolledStatus[], namespace: string, colours: Colours): string[] {
-  const own = pods.filter((pod) => pod.namespace === namespace).toSorted((a, b) => (a.name < b.name ? -1 : 1));
+  const own = pods
+    .filter((pod) => pod.namespace === namespace)
+    .toSorted((a, b) => (a.name < b.name ? -1 : 1));
   if (own.length === 0) return [`No pod of ${namespace} is in the mesh.`];
   const rows = own.map((pod) => [pod.name, pod.node, stateText(pod, colours)]);
   return [colours.bold(`PODS OF ${namespace}`), ...tableLines(rows, [], '  ')];

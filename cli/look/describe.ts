@@ -180,9 +180,7 @@ export async function describeService(world: World, service: MeshService): Promi
       ...(typeof waypoint === 'object' && { waypoint }),
     };
   }
-  problems.push(
-    'no node knows it: is its namespace in the mesh, and the controller up? loam status says',
-  );
+  problems.push('no node knows it: is its namespace in the mesh, and the controller up? loam status says');
   return { service, problems };
 }
 

@@ -1,37 +1,19 @@
 import { askJson } from '../local/http.ts';
 import { meshPaths } from '../local/paths.ts';
 import { problemsOf } from '../local/problems.ts';
-import { meshStatus, type MeshStatus, type ObjectStatus } from '../local/status.ts';
-import type {
-  Catalog,
-  CatalogPod,
-  CatalogPolicy,
-  CatalogRoute,
-  CatalogService,
-  CatalogWaypoint,
-} from '../../lib/flow/catalog.ts';
-import { policyInWords, type PolicyObject } from './policy-words.ts';
+import { meshStatus, type MeshStatus } from '../local/status.ts';
+import type { Catalog, CatalogPod, CatalogRoute, CatalogWaypoint } from '../../lib/flow/catalog.ts';
+import {
+  appOf,
+  nameOf,
+  policyOf,
+  serviceOf,
+  type Labels,
+  type Meta,
+  type ServiceObject,
+} from './catalog-objects.ts';
+import type { PolicyObject } from './policy-words.ts';
 import { routeOf, type RouteObject } from './route-words.ts';
-
-type Labels = Readonly<Record<string, string>>;
-
-interface Meta {
-  readonly name: string;
-  readonly namespace?: string;
-  readonly labels?: Labels;
-}
-
-interface ServiceObject {
-  readonly metadata: Meta;
-  readonly spec: {
-    readonly selector?: Labels;
-    readonly ports?: readonly {
-      readonly port: number;
-      readonly name?: string;
-      readonly appProtocol?: string;
-    }[];
-  };
-}
 
 interface Objects {
   readonly pods: readonly { readonly metadata: Meta }[];
@@ -41,15 +23,6 @@ interface Objects {
   readonly grpcRoutes?: readonly RouteObject[];
   readonly policies?: readonly PolicyObject[];
 }
-
-/** In this order: the first label that there is names the application or its version (Istio's canonical service). */
-const APP_LABELS = ['service.istio.io/canonical-name', 'app.kubernetes.io/name', 'app'] as const;
-const VERSION_LABELS = [
-  'service.istio.io/canonical-revision',
-  'app.kubernetes.io/version',
-  'version',
-] as const;
-const WAYPOINT_LABEL = 'loam.dev/use-waypoint';
 
 /**
  * What the objects of a local mesh say, asked anew by each call of what is returned. While the controller does not answer, its last
@@ -95,58 +68,14 @@ function podsOf({ report, enrolled }: MeshStatus, labels: ReadonlyMap<string, La
   return report.pods.map((pod) => {
     const own = labels.get(`${pod.namespace}/${pod.name}`) ?? {};
     const kernel = enrolled[pod.uid];
-    const version = first(own, VERSION_LABELS);
     return {
       ...{ namespace: pod.namespace, name: pod.name, node: pod.node, account: pod.serviceAccount },
-      app: first(own, APP_LABELS) ?? pod.name,
-      ...(version !== undefined && { version }),
+      ...appOf(pod.name, own),
       ...{ ips: pod.ips, ready: pod.ready },
       ...(kernel ? { enrolled: kernel.verified === true } : !pod.wantsEnrolment && { enrolled: false }),
       ...(kernel?.problem !== undefined && { problem: kernel.problem }),
     };
   });
-}
-
-function serviceOf(
-  { metadata, spec }: ServiceObject,
-  pods: readonly CatalogPod[],
-  labels: ReadonlyMap<string, Labels>,
-  namespaces: ReadonlyMap<string, Labels>,
-): CatalogService {
-  const namespace = metadata.namespace ?? 'default';
-  const selector = Object.entries(spec.selector ?? {});
-  const selected = pods.filter((pod) => {
-    const own = labels.get(`${pod.namespace}/${pod.name}`) ?? {};
-    return (
-      pod.namespace === namespace &&
-      selector.length > 0 &&
-      selector.every(([key, value]) => own[key] === value)
-    );
-  });
-  const waypoint = metadata.labels?.[WAYPOINT_LABEL] ?? namespaces.get(namespace)?.[WAYPOINT_LABEL];
-  return {
-    namespace,
-    name: metadata.name,
-    ports: (spec.ports ?? []).map(({ port, name, appProtocol }) =>
-      [String(port), appProtocol ?? name].filter(Boolean).join(' '),
-    ),
-    pods: selected.map((pod) => `${pod.namespace}/${pod.name}`),
-    ...(waypoint !== undefined && waypoint !== 'none' && { waypoint: `${namespace}/${waypoint}` }),
-  };
-}
-
-function policyOf(policy: PolicyObject, statuses: readonly ObjectStatus[]): CatalogPolicy {
-  const words = policyInWords(policy);
-  const status = statuses.find(
-    ({ kind, namespace, name }) =>
-      kind === words.kind && namespace === words.namespace && name === words.name,
-  );
-  return {
-    ...words,
-    state: status?.state ?? 'unknown',
-    ...(status?.message !== undefined && { message: status.message }),
-    compiledTo: status?.compiledTo ?? [],
-  };
 }
 
 function waypointsOf({ report, readiness, controller }: MeshStatus): CatalogWaypoint[] {
@@ -158,13 +87,4 @@ function waypointsOf({ report, readiness, controller }: MeshStatus): CatalogWayp
     })),
     serves: controller?.gateways?.find(({ gateway }) => gateway === `${namespace}/${name}`)?.serves ?? [],
   }));
-}
-
-function nameOf({ namespace, name }: Meta): string {
-  return `${namespace ?? 'default'}/${name}`;
-}
-
-function first(labels: Labels, names: readonly string[]): string | undefined {
-  for (const name of names) if (labels[name] !== undefined && labels[name] !== '') return labels[name];
-  return undefined;
 }

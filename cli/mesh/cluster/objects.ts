@@ -42,6 +42,11 @@ export class ClusterObjects {
     return [...this.#missing.values()];
   }
 
+  /** The line for one kind. */
+  missingFor(kind: string): string | undefined {
+    return this.#missing.get(kind);
+  }
+
   async #everywhere<T>(kind: string): Promise<readonly T[]> {
     const all = await this.#allowed<T>(kind);
     if (all !== undefined) {
@@ -64,7 +69,7 @@ export class ClusterObjects {
     this.#missing.set(
       kind,
       seen.length === 0
-        ? `you have no right to list ${plural}, neither in all namespaces nor in ${tried}`
+        ? `you have no right to list ${plural}, neither in all namespaces nor in ${tried}; another namespace: -n`
         : `you have no right to list ${plural} in all namespaces: only those of ${seen.join(' and ')} are shown`,
     );
     return found.flatMap(({ items = [] }) => [...items]);

@@ -120,7 +120,8 @@ export class PodStream extends Duplex {
   #failure(message = 'the connection to the API server failed'): MeshError {
     const { namespace, pod, port } = this.#at;
     if (FORBIDDEN.test(message)) return new MeshError('MESH_RIGHTS', portForwardRight(namespace));
-    if (GONE.test(message)) return new MeshError('MESH_ANSWER', `there is no pod ${namespace}/${pod} any more`);
+    if (GONE.test(message))
+      return new MeshError('MESH_ANSWER', `there is no pod ${namespace}/${pod} any more`);
     const why = message.trim().slice(0, 300);
     return new MeshError('MESH_ANSWER', `port ${port} of pod ${namespace}/${pod} cannot be reached: ${why}`);
   }

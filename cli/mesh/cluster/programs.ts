@@ -19,17 +19,23 @@ export class ClusterPrograms {
   readonly #api: Pick<ClusterApi, 'config'>;
   readonly #system: string;
   readonly #cluster: string;
+  readonly #missing: () => string | undefined;
   readonly #pods: () => Promise<readonly V1Pod[]>;
 
-  /** @param pods all that the user may list */
+  /** @param pods all that the user may list; `missing` says what of them is left out */
   constructor(
     api: Pick<ClusterApi, 'config'>,
-    { system, cluster }: { readonly system: string; readonly cluster: string },
+    where: {
+      readonly system: string;
+      readonly cluster: string;
+      readonly missing: () => string | undefined;
+    },
     pods: () => Promise<readonly V1Pod[]>,
   ) {
     this.#api = api;
-    this.#system = system;
-    this.#cluster = cluster;
+    this.#system = where.system;
+    this.#cluster = where.cluster;
+    this.#missing = where.missing;
     this.#pods = pods;
   }
 
@@ -72,7 +78,9 @@ export class ClusterPrograms {
   }
 
   async get(program: ProgramRef, path: string): Promise<unknown> {
-    return this.#firstThatAnswers(program, (endpoint) => askJson(endpoint, pathAt(program, path), TIMEOUT_MS));
+    return this.#firstThatAnswers(program, (endpoint) =>
+      askJson(endpoint, pathAt(program, path), TIMEOUT_MS),
+    );
   }
 
   async text(program: ProgramRef, path: string, method: 'GET' | 'POST'): Promise<HttpAnswer> {
@@ -112,6 +120,9 @@ export class ClusterPrograms {
         problem ??= error;
       }
     }
+    const missing = this.#missing();
+    if (problem === undefined && missing !== undefined)
+      throw new MeshError('MESH_RIGHTS', `${programName(program)} cannot be found: ${missing}`);
     throw problem ?? new MeshError('MESH_STATE', `${this.#cluster} has no ${programName(program)}`);
   }
 
@@ -125,9 +136,7 @@ export class ClusterPrograms {
         return (await this.podsOf('ztunnel')).filter(({ spec }) => spec?.nodeName === program.node);
       case 'waypoint':
         return (await this.waypointPods()).filter(
-          (pod) =>
-            pod.metadata?.namespace === program.namespace &&
-            pod.metadata.name === program.instance,
+          (pod) => pod.metadata?.namespace === program.namespace && pod.metadata.name === program.instance,
         );
       default:
         return assertNever(program, 'program');
@@ -144,9 +153,7 @@ function isWaypoint({ metadata, spec }: V1Pod): boolean {
   const { labels = {} } = metadata ?? {};
   const gateway = labels[GATEWAY_NAME_LABEL];
   return (
-    gateway !== undefined &&
-    spec?.serviceAccountName === gateway &&
-    metadata?.deletionTimestamp === undefined
+    gateway !== undefined && spec?.serviceAccountName === gateway && metadata?.deletionTimestamp === undefined
   );
 }
 

@@ -13,14 +13,15 @@ import {
   type MeshService,
   type ProgramRef,
 } from '../reader.ts';
+import { clusterCatalog } from './catalog.ts';
 import { ClusterObjects } from './objects.ts';
 import { ClusterPrograms, isReady } from './programs.ts';
 
 export interface ClusterPlace extends ClusterChoice {
   /** Where Loam runs. */
   readonly system: string;
-  /** Where to look when the user may not list objects of all namespaces. */
-  readonly namespace?: string;
+  /** Where to look when the user may not list objects of all namespaces; none: in the kubeconfig's. */
+  readonly namespaces: readonly string[];
 }
 
 interface AgentPod {
@@ -52,13 +53,18 @@ export class ClusterReader implements MeshReader {
   readonly system: string;
   readonly #agents = new Map<string, Promise<AgentStatus>>();
 
-  private constructor(api: ClusterApi, { system, namespace }: ClusterPlace) {
+  private constructor(api: ClusterApi, { system, namespaces }: ClusterPlace) {
     this.api = api;
     this.system = system;
     this.name = `cluster ${api.context}`;
-    this.objects = new ClusterObjects(api, [namespace ?? api.namespace, system]);
-    this.programs = new ClusterPrograms(api, { system, cluster: this.name }, () =>
-      this.objects.list<V1Pod>('v1/Pod'),
+    this.objects = new ClusterObjects(api, [
+      ...(namespaces.length === 0 ? [api.namespace] : namespaces),
+      system,
+    ]);
+    this.programs = new ClusterPrograms(
+      api,
+      { system, cluster: this.name, missing: () => this.objects.missingFor('v1/Pod') },
+      () => this.objects.list<V1Pod>('v1/Pod'),
     );
   }
 
@@ -70,7 +76,8 @@ export class ClusterReader implements MeshReader {
     const reader = new ClusterReader(await ClusterApi.open(place), place);
     const { system, name, objects } = reader;
     const pods = await objects.list<V1Pod>('v1/Pod');
-    const seesSystem = objects.missing.length === 0 || pods.some(({ metadata }) => metadata?.namespace === system);
+    const seesSystem =
+      objects.missing.length === 0 || pods.some(({ metadata }) => metadata?.namespace === system);
     if (seesSystem && (await reader.programs.nodes()).length === 0)
       throw new MeshError(
         'MESH_STATE',
@@ -112,7 +119,10 @@ export class ClusterReader implements MeshReader {
   async kernel({ node, uid }: MeshPod): Promise<KernelPod> {
     let asked = this.#agents.get(node);
     if (asked === undefined)
-      this.#agents.set(node, (asked = this.get({ program: 'agent', node }, '/status') as Promise<AgentStatus>));
+      this.#agents.set(
+        node,
+        (asked = this.get({ program: 'agent', node }, '/status') as Promise<AgentStatus>),
+      );
     const { pods, off } = await asked;
     const pod = pods.find((each) => each.uid === uid);
     if (pod === undefined) return { enrolled: false, ...(off !== undefined && { off }) };
@@ -145,12 +155,12 @@ export class ClusterReader implements MeshReader {
   }
 
   catalog(): Promise<Catalog> {
-    return Promise.reject(new MeshError('MESH_STATE', 'not yet in a cluster'));
+    return clusterCatalog(this);
   }
 }
 
 /** Has a place and an address of its own: one on the node's network is the node, to everybody else. */
-function isPresent({ spec, status }: V1Pod): boolean {
+export function isPresent({ spec, status }: V1Pod): boolean {
   return (
     spec?.nodeName !== undefined &&
     spec.hostNetwork !== true &&

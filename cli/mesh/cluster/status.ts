@@ -33,6 +33,8 @@ export interface ClusterStatus {
   readonly system: string;
   readonly programs: readonly ProgramStatus[];
   readonly pods: readonly EnrolledStatus[];
+  /** Nodes whose agent said which pods it has. */
+  readonly asked: readonly string[];
   readonly problems: readonly { readonly what: string; readonly why: string }[];
 }
 
@@ -59,9 +61,9 @@ export async function clusterStatus(reader: ClusterReader): Promise<ClusterStatu
         Promise.all((await programs.podsOf(program)).map((pod) => statusOfProgram(reader, program, pod))),
       ),
     ),
-    programs.waypointPods().then((pods) =>
-      Promise.all(pods.map((pod) => statusOfProgram(reader, 'waypoint', pod))),
-    ),
+    programs
+      .waypointPods()
+      .then((pods) => Promise.all(pods.map((pod) => statusOfProgram(reader, 'waypoint', pod)))),
     Promise.all(nodes.map((node) => enrolledAt(reader, node))),
     (reader.get({ program: 'controller' }, '/v1/status') as Promise<ControllerStatus>).catch(errorText),
   ]);
@@ -69,6 +71,7 @@ export async function clusterStatus(reader: ClusterReader): Promise<ClusterStatu
   const pods = agents.flatMap((found) => found.pods);
   return {
     ...{ cluster: reader.name, system, programs: all, pods },
+    asked: agents.flatMap(({ node, answered }) => (answered ? [node] : [])),
     problems: [
       ...all.flatMap(({ program, namespace, pod, node, problem }) =>
         problem === undefined
@@ -103,7 +106,11 @@ async function statusOfProgram(
 }
 
 /** What it waits for, by its own word; nothing where it cannot be asked. */
-async function gatesOf(reader: ClusterReader, program: ProgramStatus['program'], pod: V1Pod): Promise<string> {
+async function gatesOf(
+  reader: ClusterReader,
+  program: ProgramStatus['program'],
+  pod: V1Pod,
+): Promise<string> {
   if (program === 'agent' || pod.status?.phase !== 'Running') return '';
   try {
     const { body } = await reader.programs.ask(pod, '/healthz/ready');
@@ -117,7 +124,7 @@ async function gatesOf(reader: ClusterReader, program: ProgramStatus['program'],
 async function enrolledAt(
   reader: ClusterReader,
   node: string,
-): Promise<Pick<ClusterStatus, 'problems'> & { readonly pods: readonly EnrolledStatus[] }> {
+): Promise<Pick<ClusterStatus, 'problems' | 'pods'> & { readonly node: string; readonly answered: boolean }> {
   const what = `agent of ${node}`;
   try {
     const { off, problems, pods, source } = (await reader.get(
@@ -129,11 +136,17 @@ async function enrolledAt(
       ...{ node, state: 'left-alone' as const, problem: why, unguarded: [] },
     }));
     return {
+      ...{ node, answered: true },
       problems: [
         ...problems.map((why) => ({ what, why })),
         ...(off === undefined
           ? []
-          : [{ what: `node ${node}`, why: `SWITCHED OFF since ${off}: plain networking, no mTLS and no policy` }]),
+          : [
+              {
+                what: `node ${node}`,
+                why: `SWITCHED OFF since ${off}: plain networking, no mTLS and no policy`,
+              },
+            ]),
       ],
       pods: [
         ...pods.map(({ pod, state, problem, guard, off: since }): EnrolledStatus => ({
@@ -146,7 +159,7 @@ async function enrolledAt(
       ],
     };
   } catch (error) {
-    return { problems: [{ what, why: errorText(error) }], pods: [] };
+    return { node, answered: false, problems: [{ what, why: errorText(error) }], pods: [] };
   }
 }
 
@@ -175,10 +188,7 @@ function podProblems({
   return state === 'claimed' ? [{ what, why: 'enrolled, and the kernel does not show all of it' }] : [];
 }
 
-function controllerProblems({
-  objects,
-  gateways = [],
-}: ControllerStatus): { what: string; why: string }[] {
+function controllerProblems({ objects, gateways = [] }: ControllerStatus): { what: string; why: string }[] {
   return [
     ...objects
       .filter(({ state }) => state === 'rejected')
@@ -193,4 +203,3 @@ function nameOf(text: string): { namespace: string; name: string } {
   const [namespace = '', name = ''] = text.split('/');
   return { namespace, name };
 }
-

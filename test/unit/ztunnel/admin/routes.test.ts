@@ -38,7 +38,10 @@ describe('ztunnel/admin', () => {
     };
     server = await serveRoutes({ host: '127.0.0.1', port: 0 }, adminRoutes(actions, readiness, undefined));
     serveDiagnosing = () =>
-      serveRoutes({ host: '127.0.0.1', port: 0 }, adminRoutes({ ...actions, diagnostics: true }, readiness, undefined));
+      serveRoutes(
+        { host: '127.0.0.1', port: 0 },
+        adminRoutes({ ...actions, diagnostics: true }, readiness, undefined),
+      );
   });
 
   afterEach(() => {
