@@ -230,8 +230,10 @@ export class Controller {
 
   #compileNow(started: number): void {
     const { clusterId, trustDomain, rootNamespace } = this.#config;
+    const { objects, changes } = this.#platform.source.current;
     const { mesh, patch } = this.#compiler.compile({
-      objects: this.#platform.source.current.objects,
+      objects,
+      ...(changes !== undefined && { changes }),
       assignments: this.#platform.assignments.current,
       clusterId,
       trustDomain,

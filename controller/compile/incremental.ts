@@ -1,5 +1,6 @@
 import type { KubeObject, Pod } from '../model/objects.ts';
 import type { Assignments } from '../sources/assignments.ts';
+import type { ChangeLog } from '../sources/change-log.ts';
 import type { MeshPatch } from '../xds/snapshot.ts';
 import { type PlacedPod, type PodRules, egressName } from './egress/compile.ts';
 import { type Build, buildMesh, type CompiledMesh, type CompileInput, makeMemos } from './mesh.ts';
@@ -10,6 +11,8 @@ import type { CompiledResource } from './resources.ts';
 export interface MeshInput extends Omit<CompileInput, 'objects'> {
   /** By objectKey. */
   readonly objects: ReadonlyMap<string, { readonly object: KubeObject }>;
+  /** What has changed of objects and assignments; without it, all of them are looked at. */
+  readonly changes?: ChangeLog;
 }
 
 export interface MeshChange {
@@ -41,6 +44,8 @@ export class MeshCompiler {
   #build: Build | undefined;
   #input: MeshInput | undefined;
   #places = '';
+  /** Up to where the log of changes was read. */
+  #read = 0;
 
   compile(input: MeshInput): MeshChange {
     const places = JSON.stringify([input.assignments.services, input.assignments.gateways]);
@@ -48,6 +53,8 @@ export class MeshCompiler {
     const changed =
       build === undefined || places !== this.#places ? undefined : this.#changedPods(build, input);
     this.#input = input;
+    this.#read = input.changes?.position ?? 0;
+    input.changes?.forget(this.#read);
     this.#places = places;
     if (build !== undefined && changed !== undefined) {
       const patch = changePods(build, changed, input.assignments);
@@ -61,30 +68,58 @@ export class MeshCompiler {
   }
 
   /** The pods that have changed; undefined where anything else has. */
-  #changedPods({ pods }: Build, { objects, assignments, ...options }: MeshInput): PodChange[] | undefined {
+  #changedPods(build: Build, input: MeshInput): PodChange[] | undefined {
     const last = this.#input;
-    if (last?.sessionSecret !== options.sessionSecret) return undefined;
-    const changes: PodChange[] = [];
-    let stayed = 0;
-    for (const [name, { object }] of objects) {
-      const before = last?.objects.get(name)?.object;
-      if (before !== undefined) stayed += 1;
-      if (object.kind !== 'Pod') {
-        if (before !== object) return undefined;
-        continue;
-      }
-      const key = name.slice(POD_PREFIX.length);
-      if (before !== object || !isPlacedAs(pods.get(key), assignments.pods[key]))
-        changes.push({ key, pod: object });
-    }
-    if (last === undefined || stayed === last.objects.size) return changes;
-    for (const [name, { object }] of last.objects) {
-      if (objects.has(name)) continue;
-      if (object.kind !== 'Pod') return undefined;
-      changes.push({ key: name.slice(POD_PREFIX.length), pod: undefined });
-    }
-    return changes;
+    if (last?.sessionSecret !== input.sessionSecret) return undefined;
+    return input.changes === undefined
+      ? lookedFor(build, last?.objects, input)
+      : toldOf(build, input.changes.since(this.#read), input);
   }
+}
+
+/** The pods that have changed, of those that may have. */
+function toldOf(
+  { pods }: Build,
+  keys: ReadonlySet<string> | undefined,
+  { objects, assignments }: MeshInput,
+): PodChange[] | undefined {
+  if (keys === undefined) return undefined;
+  return [...keys].flatMap((name) => {
+    const key = name.slice(POD_PREFIX.length);
+    const object = objects.get(name)?.object;
+    const pod = object?.kind === 'Pod' ? object : undefined;
+    const entry = pods.get(key);
+    const isSame = pod === entry?.pod && isPlacedAs(entry, assignments.pods[key]);
+    return isSame ? [] : [{ key, pod }];
+  });
+}
+
+/** The pods that have changed, of all objects; undefined where anything else has. */
+function lookedFor(
+  { pods }: Build,
+  last: MeshInput['objects'] | undefined,
+  { objects, assignments }: MeshInput,
+): PodChange[] | undefined {
+  const changes: PodChange[] = [];
+  let stayed = 0;
+  for (const [name, { object }] of objects) {
+    const before = last?.get(name)?.object;
+    if (before !== undefined) stayed += 1;
+    if (object.kind !== 'Pod') {
+      if (before !== object) return undefined;
+      continue;
+    }
+    const key = name.slice(POD_PREFIX.length);
+    if (before !== object || !isPlacedAs(pods.get(key), assignments.pods[key]))
+      changes.push({ key, pod: object });
+  }
+  if (last === undefined || stayed === last.size) return changes;
+  for (const [name, { object }] of last) {
+    if (objects.has(name)) continue;
+    if (object.kind !== 'Pod') return undefined;
+    changes.push({ key: name.slice(POD_PREFIX.length), pod: undefined });
+  }
+  return changes;
 }
 
 function isPlacedAs(entry: PodEntry | undefined, now: Assignments['pods'][string] | undefined): boolean {

@@ -1,4 +1,6 @@
-import type { KubeObject, ObjectRef } from '../model/objects.ts';
+import type { Kind, KubeObject, ObjectRef } from '../model/objects.ts';
+import type { ChangeLog } from './change-log.ts';
+import { SortedMap } from './sorted-map.ts';
 
 /** Where something stands, for messages. `line` counts from 1. */
 export interface Location {
@@ -35,8 +37,10 @@ export interface AcceptedObject extends Location {
 /** Everything a source holds at one moment. `generation` grows with each change of `objects`. */
 export interface ObjectSet {
   readonly generation: number;
-  /** By objectKey, sorted by it. */
+  /** By objectKey, sorted by it. A source may change it in place. */
   readonly objects: ReadonlyMap<string, AcceptedObject>;
+  /** Of a source that changes in place: what has changed of the objects, and of where they are. For one reader. */
+  readonly changes?: ChangeLog;
   readonly problems: readonly Problem[];
   /** The files read, relative to the source, with the reason when one could not be read at all. */
   readonly files: readonly { readonly file: string; readonly error?: string }[];
@@ -61,4 +65,10 @@ export interface Source {
   /** Reads everything once; afterwards `current` is meaningful. */
   start(): Promise<void>;
   close(): Promise<void>;
+}
+
+/** The objects of one kind, by objectKey. */
+export function objectsOf({ objects }: ObjectSet, kind: Kind): ReadonlyMap<string, AcceptedObject> {
+  if (objects instanceof SortedMap) return objects.under(kind) as ReadonlyMap<string, AcceptedObject>;
+  return new Map([...objects].filter(([, { object }]) => object.kind === kind));
 }

@@ -1,7 +1,7 @@
 import type { Kind } from '../model/meta.ts';
 import { type ObjectRef, objectKey, refOf } from '../model/objects.ts';
 import type { Condition, Outcome } from '../compile/outcomes.ts';
-import type { AcceptedObject, ObjectSet, Problem, SourceGate } from '../sources/source.ts';
+import { type ObjectSet, objectsOf, type Problem, type SourceGate } from '../sources/source.ts';
 import type { GatewayReport, NodeReport, Refusals } from './clients.ts';
 
 /** Tells what became of every object of some kinds. */
@@ -66,8 +66,7 @@ export interface StatusReport {
 /** The part of a source's objects, and of what is wrong with them, that is of some kinds. */
 export function ofKinds(set: ObjectSet, kinds: readonly Kind[]): ObjectSet {
   const wanted = new Set<string>(kinds);
-  const objects = new Map<string, AcceptedObject>();
-  for (const [key, accepted] of set.objects) if (wanted.has(accepted.object.kind)) objects.set(key, accepted);
+  const objects = new Map([...wanted].sort().flatMap((kind) => [...objectsOf(set, kind as Kind)]));
   const problems = set.problems.filter(({ object }) => object !== undefined && wanted.has(object.kind));
   return { ...set, objects, problems };
 }

@@ -6,7 +6,7 @@ import type { ListenAddress } from '../../lib/admin/listen-address.ts';
 import { logLevelAnswer, setLogLevelAnswer, type LogLevelControl } from '../../lib/admin/log-level.ts';
 import { ControllerError } from '../errors.ts';
 import type { Kind, KubeObject } from '../model/objects.ts';
-import type { ObjectSet, SourceGate } from '../sources/source.ts';
+import { type ObjectSet, objectsOf, type SourceGate } from '../sources/source.ts';
 import type { StatusReport } from './report.ts';
 
 export interface StatusServerOptions {
@@ -183,8 +183,7 @@ const POLICIES: readonly Kind[] = [
 
 /** The accepted objects as `/v1/objects` gives them; `all`: those too that no pod is made of. */
 function objectsView(set: ObjectSet, all = false): Record<string, unknown> {
-  const of = (kind: Kind): KubeObject[] =>
-    [...set.objects.values()].filter(({ object }) => object.kind === kind).map(({ object }) => object);
+  const of = (kind: Kind): KubeObject[] => [...objectsOf(set, kind).values()].map(({ object }) => object);
   return {
     generation: set.generation,
     pods: of('Pod'),

@@ -32,6 +32,8 @@ export interface SharedWire {
 export class FirstState {
   readonly names: readonly string[];
   readonly #parts = new Map<number, FirstPart>();
+  /** Of each name, where something has changed while parts are kept. */
+  #places: Map<string, number> | undefined;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(names: readonly string[]) {
@@ -62,17 +64,16 @@ export class FirstState {
   /** Some of the resources are others from now on. */
   changed(names: readonly string[]): void {
     if (this.#parts.size === 0) return;
-    const others = new Set(names);
-    for (const [from, { to }] of this.#parts)
-      for (let at = from; at < to; at += 1)
-        if (others.has(this.names[at] ?? '')) {
-          this.#parts.delete(from);
-          break;
-        }
+    this.#places ??= new Map(this.names.map((name, at) => [name, at]));
+    for (const name of names) {
+      const at = this.#places.get(name) ?? -1;
+      for (const [from, { to }] of this.#parts) if (from <= at && at < to) this.#parts.delete(from);
+    }
   }
 
   #forget(): void {
     this.#timer = undefined;
     this.#parts.clear();
+    this.#places = undefined;
   }
 }

@@ -5,13 +5,14 @@ import { Reflector, type ReflectorTimes } from '../../../lib/kubernetes/reflecto
 import { type Kind, objectKey, type ObjectRef } from '../../model/objects.ts';
 import { accept, acceptSteps, type ReadFile } from '../accept.ts';
 import { type Assignments, NO_ASSIGNMENTS } from '../assignments.ts';
+import { ChangeLog } from '../change-log.ts';
 import { inSteps } from '../in-steps.ts';
+import { SortedMap } from '../sorted-map.ts';
 import type { AcceptedObject, ObjectSet, Problem, Source, SourceGate } from '../source.ts';
 import type { WarningContext } from '../warnings.ts';
 import { PlacesFeed } from './feed.ts';
 import { READ_KINDS, type ReadKind } from './kinds.ts';
 import { pick, type Picked, sameObject, samePlace } from './pick.ts';
-import { withChanges } from './merge.ts';
 import { Places } from './places.ts';
 import { readPicked } from './read.ts';
 
@@ -27,7 +28,7 @@ export interface KubernetesSourceOptions {
   readonly warningsDelayMs?: number;
 }
 
-/** Changes within so long of the first are taken together: a rollout changes hundreds of pods at once. */
+/** One change is taken at once, those of the time after it together: a rollout changes hundreds of pods. */
 const BATCH_MS = 30;
 const WARNINGS_DELAY_MS = 2_000;
 /** After so many checks that were overtaken by changes of pods, one is done at once. */
@@ -52,13 +53,16 @@ export class KubernetesSource implements Source {
   readonly #moved = new Set<string>();
   #gatewaysChanged = false;
   #servicesChanged = false;
-  #held: ReadonlyMap<string, AcceptedObject> = new Map();
+  /** Pods are changed in place: there are many, and of them one changes at a time. */
+  #held = new SortedMap<AcceptedObject>();
+  readonly #log = new ChangeLog();
   #checking: NodeJS.Timeout | undefined;
   /** How many checks in a row were overtaken by changes of pods. */
   #overtaken = 0;
-  #set: Omit<ObjectSet, 'files'> = { generation: 0, objects: new Map(), problems: [] };
+  #set: Omit<ObjectSet, 'files'> = { generation: 0, objects: this.#held, problems: [] };
   #assignments: Assignments = NO_ASSIGNMENTS;
   #batch: NodeJS.Timeout | undefined;
+  #restUntilMs = -Infinity;
   #closed = false;
   #started = false;
   readonly #synced = Promise.withResolvers<void>();
@@ -85,7 +89,7 @@ export class KubernetesSource implements Source {
       file: `${kind} objects`,
       ...(problem !== undefined && { error: problem }),
     }));
-    return { ...this.#set, files };
+    return { ...this.#set, files, changes: this.#log };
   }
 
   gate(): SourceGate {
@@ -163,10 +167,14 @@ export class KubernetesSource implements Source {
 
   #schedule(): void {
     if (this.#closed || this.#batch !== undefined) return;
-    this.#batch = setTimeout(() => {
-      this.#batch = undefined;
-      this.#apply();
-    }, BATCH_MS);
+    this.#batch = setTimeout(
+      () => {
+        this.#batch = undefined;
+        this.#apply();
+        this.#restUntilMs = performance.now() + BATCH_MS;
+      },
+      Math.max(0, this.#restUntilMs - performance.now()),
+    );
   }
 
   /** Takes over what has changed, once everything has been listed. */
@@ -188,6 +196,7 @@ export class KubernetesSource implements Source {
     const moved = this.#gatewaysChanged ? [...this.#moved, ...pods.keys()] : [...this.#moved];
     const isAny = moved.length > 0 || this.#gatewaysChanged || this.#servicesChanged;
     for (const key of moved) this.#places.update(key);
+    this.#log.pods(moved.map((key) => `Pod/${key}`));
     this.#moved.clear();
     this.#gatewaysChanged = false;
     this.#servicesChanged = false;
@@ -222,18 +231,17 @@ export class KubernetesSource implements Source {
    * at a little later: in a large cluster that takes longer than all else.
    */
   #acceptPods(keys: readonly string[]): void {
-    const changes = new Map<string, AcceptedObject | undefined>();
     for (const key of keys) {
       const read = this.#files.get(key);
       const [document] = read?.documents ?? [];
       const pod = this.resources('Pod').get(key.slice('Pod/'.length));
       const isHidden = pod === undefined || this.#places.waypointOfPod(pod) !== undefined;
       const isRead = !isHidden && document?.type === 'object' && read !== undefined;
-      changes.set(key, isRead ? { object: document.object, file: read.file, lastGood: false } : undefined);
+      if (isRead) this.#held.set(key, { object: document.object, file: read.file, lastGood: false });
+      else this.#held.delete(key);
     }
-    const objects = withChanges(this.#held, changes);
-    this.#held = objects;
-    this.#set = { ...this.#set, generation: this.#set.generation + 1, objects };
+    this.#log.pods(keys);
+    this.#set = { ...this.#set, generation: this.#set.generation + 1 };
     this.#checkLater();
   }
 
@@ -247,19 +255,19 @@ export class KubernetesSource implements Source {
   /** Accepts all in steps, so that no change of a pod waits for it. */
   async #check(): Promise<void> {
     const checking = this.#checking;
-    const held = this.#held;
+    const { generation } = this.#set;
     const found = await inSteps(
-      acceptSteps(this.#ownFiles(), held, this.#acceptance),
+      acceptSteps(this.#ownFiles(), this.#held, this.#acceptance),
       () => this.#checking === checking && !this.#closed,
     );
     if (found === undefined) return;
     this.#checking = undefined;
-    this.#overtaken = this.#held === held ? 0 : this.#overtaken + 1;
+    this.#overtaken = this.#set.generation === generation ? 0 : this.#overtaken + 1;
     if (this.#overtaken > MAX_OVERTAKEN) this.#acceptAll();
     else if (this.#overtaken === 0) this.#take(found);
     else {
       // Pods have changed meanwhile: what they say is in force, and what is wrong was so a moment ago.
-      this.#take({ objects: this.#held, problems: found.problems });
+      this.#takeProblems(found.problems);
       this.#checkLater();
     }
     this.#events.emit('objects', this.current);
@@ -277,9 +285,16 @@ export class KubernetesSource implements Source {
   }
 
   #take({ objects, problems }: Pick<ObjectSet, 'objects' | 'problems'>): void {
+    const others = differences(this.#held, objects);
+    if (others.every((key) => key.startsWith('Pod/'))) this.#log.pods(others);
+    else this.#log.anything();
+    this.#held = new SortedMap(objects);
+    this.#takeProblems(problems);
+  }
+
+  #takeProblems(problems: readonly Problem[]): void {
     this.#report(problems);
-    this.#held = objects;
-    this.#set = { generation: this.#set.generation + 1, objects, problems };
+    this.#set = { generation: this.#set.generation + 1, objects: this.#held, problems };
   }
 
   /** What was read, without what stands for waypoints. */
@@ -304,4 +319,16 @@ export class KubernetesSource implements Source {
       else this.#options.log.info({ problem }, 'object warning');
     }
   }
+}
+
+/** The keys under which another object is in force, or none. */
+function differences(
+  before: ReadonlyMap<string, AcceptedObject>,
+  after: ReadonlyMap<string, AcceptedObject>,
+): string[] {
+  const changed = [...after].flatMap(([key, { object }]) =>
+    before.get(key)?.object === object ? [] : [key],
+  );
+  const gone = [...before.keys()].filter((key) => !after.has(key));
+  return [...changed, ...gone];
 }

@@ -7,6 +7,7 @@ import type { KubeResource } from '../../../../lib/kubernetes/resource.ts';
 import { GATEWAY_NAME_LABEL, WAYPOINT_CLASS } from '../../../model/gateway-api.ts';
 import { objectKey } from '../../../model/objects.ts';
 import type { KubernetesSource } from '../../../sources/kubernetes/source.ts';
+import { objectsOf } from '../../../sources/source.ts';
 import type { ControllerMetrics } from '../../../telemetry/metrics.ts';
 import { RetryQueue } from '../retry-queue.ts';
 import { ROOT_CONFIG_MAP, ROOT_KEY } from '../root-config-map.ts';
@@ -122,7 +123,7 @@ export class WaypointDeployer {
 
   #gateways(): WaypointGateway[] {
     const { source } = this.#options;
-    return [...source.current.objects.values()].flatMap(({ object }) => {
+    return [...objectsOf(source.current, 'Gateway').values()].flatMap(({ object }) => {
       if (object.kind !== 'Gateway' || object.spec.gatewayClassName !== WAYPOINT_CLASS) return [];
       const { namespace = 'default', name, annotations = {} } = object.metadata;
       const { uid, deletionTimestamp } =

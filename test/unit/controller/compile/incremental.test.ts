@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { MeshCompiler } from '../../../../controller/compile/incremental.ts';
+import { MeshCompiler, type MeshInput } from '../../../../controller/compile/incremental.ts';
 import {
   compileMesh,
   type CompiledMesh,
   type CompiledResource,
 } from '../../../../controller/compile/mesh.ts';
+import { ChangeLog } from '../../../../controller/sources/change-log.ts';
 import {
   ADDRESS_TYPE,
   EGRESS_TYPE,
@@ -24,20 +25,30 @@ const STEPS = 200;
 describe('compile/incremental', () => {
   it('compiles by part what a whole compilation comes to, through thousands of random changes', () => {
     let byPart = 0;
+    let byLogAndPart = 0;
     for (const seed of SEEDS) {
       const mesh = new RandomMesh(new Random(seed));
       const compiler = new MeshCompiler();
+      const told = new MeshCompiler();
+      const changes = new ChangeLog();
+      let last: MeshInput | undefined;
       for (let step = 0; step < STEPS; step += 1) {
         const input = mesh.input;
         const { mesh: compiled, patch } = compiler.compile(input);
         if (patch !== undefined) byPart += 1;
         const objects = [...input.objects.values()].map(({ object }) => object);
-        const whole = compileMesh({ ...input, objects });
-        assert.deepEqual(plain(compiled), plain(whole), `seed ${seed}, step ${step}`);
+        const whole = plain(compileMesh({ ...input, objects }));
+        assert.deepEqual(plain(compiled), whole, `seed ${seed}, step ${step}`);
+        if (last === undefined || !note(changes, last, input)) changes.anything();
+        const byLog = told.compile({ ...input, changes });
+        if (byLog.patch !== undefined) byLogAndPart += 1;
+        assert.deepEqual(plain(byLog.mesh), whole, `by the log: seed ${seed}, step ${step}`);
+        last = input;
         mesh.step();
       }
     }
-    assert(byPart > (SEEDS.length * STEPS) / 5, `only ${byPart} changes were compiled by part`);
+    for (const some of [byPart, byLogAndPart])
+      assert(some > (SEEDS.length * STEPS) / 5, `only ${some} changes were compiled by part`);
   });
 
   it('tells clients of every kind exactly what has changed', () => {
@@ -72,6 +83,23 @@ describe('compile/incremental', () => {
     }
   });
 });
+
+/** Tells a log what has changed; false where it is not in pods alone. */
+function note(log: ChangeLog, before: MeshInput, after: MeshInput): boolean {
+  const keys = new Set([...before.objects.keys(), ...after.objects.keys()]);
+  const changed = [...keys].filter(
+    (key) => before.objects.get(key)?.object !== after.objects.get(key)?.object,
+  );
+  if (changed.some((key) => !key.startsWith('Pod/'))) return false;
+  const placed = new Set([...Object.keys(before.assignments.pods), ...Object.keys(after.assignments.pods)]);
+  log.pods(changed);
+  log.pods(
+    [...placed]
+      .filter((key) => before.assignments.pods[key] !== after.assignments.pods[key])
+      .map((key) => `Pod/${key}`),
+  );
+  return true;
+}
 
 function versions(
   snapshot: Snapshot,

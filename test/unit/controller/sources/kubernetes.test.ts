@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'mocha';
+import { type MeshChange, MeshCompiler } from '../../../../controller/compile/incremental.ts';
+import { type CompiledMesh, compileMesh } from '../../../../controller/compile/mesh.ts';
 import type { KubeObject } from '../../../../controller/model/objects.ts';
 import { READ_KINDS } from '../../../../controller/sources/kubernetes/kinds.ts';
 import { KubernetesSource } from '../../../../controller/sources/kubernetes/source.ts';
@@ -101,7 +103,20 @@ describe('sources/kubernetes', () => {
     await source.start();
     const warnings = (): string => source.current.problems.map(({ message }) => message).join('\n');
     assert.match(warnings(), /selects no Pod.*app=idle/);
-    for (const name of ['zz', 'aa', 'mm', 'payments-00']) put(pod('shop', name, 'payments', '198.18.4.1'));
+    const compiler = new MeshCompiler();
+    let byPart = 0;
+    let compiled: MeshChange | undefined;
+    const compile = (): void => {
+      const { objects, changes } = source.current;
+      assert(changes !== undefined);
+      const { current: assignments } = source.assignments;
+      compiled = compiler.compile({ objects, changes, assignments, clusterId: 'Kubernetes', ...MESH });
+      if (compiled.patch !== undefined) byPart += 1;
+    };
+    source.onChange(compile, end.signal);
+    compile();
+    for (const [i, name] of ['zz', 'aa', 'mm', 'payments-00'].entries())
+      put(pod('shop', name, 'payments', `198.18.4.${10 + i}`));
     await until(() => find('Pod/shop/payments-00') !== undefined);
     put(pod('shop', 'mm', 'idle', '198.18.4.2'));
     api.remove(pathOf('Pod'), 'shop/aa');
@@ -116,6 +131,18 @@ describe('sources/kubernetes', () => {
     assert.deepEqual([...source.current.objects], [...fresh.current.objects]);
     assert.deepEqual(source.current.problems, fresh.current.problems);
     assert.deepEqual({ ...source.assignments.current.pods }, { ...fresh.assignments.current.pods });
+    compile();
+    const whole = compileMesh({
+      objects: [...fresh.current.objects.values()].map(({ object }) => object),
+      ...{ assignments: fresh.assignments.current, clusterId: 'Kubernetes', ...MESH },
+    });
+    assert.deepEqual(compiled?.mesh.identities, whole.identities);
+    const bytes = (mesh: CompiledMesh | undefined): string[] =>
+      [...(mesh?.addresses ?? [])].map(
+        ([name, { bytes }]) => `${name} ${Buffer.from(bytes).toString('hex')}`,
+      );
+    assert.deepEqual(bytes(compiled?.mesh).sort(), bytes(whole).sort());
+    assert(byPart > 0, 'no change was compiled by part');
     await fresh.close();
   });
 
