@@ -11,7 +11,7 @@ mkdirSync(out, { recursive: true });
 await build({
   entryPoints: {
     app: join(here, 'src', 'main.tsx'),
-    layout: join(here, 'src', 'graph', 'layout-worker.ts'),
+    worker: join(here, 'src', 'graph', 'worker.ts'),
     style: join(here, 'src', 'style.css'),
   },
   outdir: out,

@@ -17,7 +17,12 @@ interface Step {
 interface Closed {
   readonly from: number;
   readonly edges: readonly EdgeWindow[];
+  /** What tells each of the edges from the others, in the same order. */
+  readonly keys: readonly string[];
 }
+
+/** Sums of so many times are kept: those that pages show now. */
+const SUMS = 4;
 
 /** All windows of all producers, of the last minutes. */
 export class GraphStore {
@@ -25,6 +30,8 @@ export class GraphStore {
   #open: { from: number; edges: Map<string, EdgeCounts> } | undefined;
   #firstAt: number | undefined;
   readonly #now: () => number;
+  /** Closed steps summed up, by the first and last of them: a page asks for the same ones until the next is closed. */
+  readonly #sums = new Map<string, readonly EdgeWindow[]>();
 
   /** @param now ms since the epoch */
   constructor(now: () => number = Date.now) {
@@ -64,12 +71,13 @@ export class GraphStore {
     const now = this.#now();
     const end = Math.min(until ?? now, now);
     const begin = end - ms;
-    const steps = [...this.#closed, ...(this.#open === undefined ? [] : [closed(this.#open)])].filter(
-      ({ from }) => from + STEP_MS > begin && (from < end || until === undefined),
-    );
-    const first = steps[0]?.from ?? end;
+    const isIn = ({ from }: { from: number }): boolean =>
+      from + STEP_MS > begin && (from < end || until === undefined);
+    const steps = this.#closed.filter(isIn);
+    const open = this.#open !== undefined && isIn(this.#open) ? closed(this.#open) : undefined;
+    const first = (steps[0] ?? open)?.from ?? end;
     const covered = end - Math.max(first, this.#firstAt ?? end);
-    return { edges: steps.flatMap(({ edges }) => edges), ms: Math.max(1_000, covered) };
+    return { edges: [...this.#sumOf(steps), ...(open?.edges ?? [])], ms: Math.max(1_000, covered) };
   }
 
   /** Each step of a time, the oldest first; for lines over time. */
@@ -84,6 +92,19 @@ export class GraphStore {
     );
   }
 
+  #sumOf(steps: readonly Closed[]): readonly EdgeWindow[] {
+    const [first, last] = [steps[0], steps.at(-1)];
+    if (first === undefined || last === undefined || first === last) return first?.edges ?? [];
+    const key = `${first.from} ${last.from}`;
+    let sum = this.#sums.get(key);
+    if (sum === undefined) {
+      sum = summedUp(steps);
+      if (this.#sums.size >= SUMS) this.#sums.delete(this.#sums.keys().next().value ?? '');
+      this.#sums.set(key, sum);
+    }
+    return sum;
+  }
+
   #stepAt(at: number): { from: number; edges: Map<string, EdgeCounts> } {
     const from = Math.floor(at / STEP_MS) * STEP_MS;
     if (this.#open !== undefined && this.#open.from === from) return this.#open;
@@ -95,7 +116,23 @@ export class GraphStore {
 }
 
 function closed({ from, edges }: Step): Closed {
-  return { from, edges: [...edges.values()].map((counts) => counts.toWindow()) };
+  return { from, edges: [...edges.values()].map((counts) => counts.toWindow()), keys: [...edges.keys()] };
+}
+
+/** Each edge once; as windows add up, with the most open connections of any (see {@link EdgeCounts.add}). */
+function summedUp(steps: readonly Closed[]): EdgeWindow[] {
+  const sums = new Map<string, EdgeCounts>();
+  for (const { edges, keys } of steps)
+    edges.forEach((edge, n) => {
+      const key = keys[n] ?? '';
+      let sum = sums.get(key);
+      if (sum === undefined) {
+        sum = new EdgeCounts(edge.layer, factsOf(edge));
+        sums.set(key, sum);
+      }
+      sum.add(edge);
+    });
+  return [...sums.values()].map((sum) => sum.toWindow());
 }
 
 function factsOf(edge: EdgeWindow): EdgeCounts['facts'] {

@@ -1,4 +1,4 @@
-import dagre from '@dagrejs/dagre';
+import { layers } from './layers.ts';
 
 export const NODE_WIDTH = 184;
 export const NODE_HEIGHT = 62;
@@ -37,8 +37,8 @@ interface Placed {
 }
 
 /**
- * Lays out each group by itself, callers left of whom they call, and then the groups by what goes between them. Two steps of small graphs
- * take milliseconds where one of all would take seconds, and a group keeps its form whatever happens in the others.
+ * Lays out each group by itself, callers left of whom they call, and then the groups by what goes between them. A group keeps its form
+ * whatever happens in the others.
  */
 export function layOut({ nodes, edges }: LayoutInput): Layout {
   const groupOf = new Map(nodes.map(({ id, group }) => [id, group]));
@@ -74,18 +74,13 @@ function placeGroup(id: string, ids: readonly string[], edges: LayoutInput['edge
   const nodes = new Map<string, { x: number; y: number }>();
   let [width, height] = [0, 0];
   if (joined.size > 0) {
-    const graph = new dagre.graphlib.Graph();
-    graph.setGraph({ rankdir: 'LR', nodesep: 26, ranksep: 150, marginx: 0, marginy: 0 });
-    graph.setDefaultEdgeLabel(() => ({}));
-    for (const each of ids)
-      if (joined.has(each)) graph.setNode(each, { width: NODE_WIDTH, height: NODE_HEIGHT });
-    for (const [from, to] of edges) if (from !== to) graph.setEdge(from, to);
-    dagre.layout(graph);
-    for (const each of graph.nodes()) {
-      const { x, y } = graph.node(each) as { x: number; y: number };
-      nodes.set(each, { x: x - NODE_WIDTH / 2, y: y - NODE_HEIGHT / 2 });
-      width = Math.max(width, x + NODE_WIDTH / 2);
-      height = Math.max(height, y + NODE_HEIGHT / 2);
+    const boxes = ids
+      .filter((each) => joined.has(each))
+      .map((each) => ({ id: each, width: NODE_WIDTH, height: NODE_HEIGHT }));
+    for (const [each, at] of layers(boxes, edges, { layer: 150, node: 26 })) {
+      nodes.set(each, at);
+      width = Math.max(width, at.x + NODE_WIDTH);
+      height = Math.max(height, at.y + NODE_HEIGHT);
     }
   }
   // Who talks to nobody of its group stands below, in rows.
@@ -112,21 +107,11 @@ function placeGroup(id: string, ids: readonly string[], edges: LayoutInput['edge
 type Corners = ReadonlyMap<string, { readonly x: number; readonly y: number }>;
 
 function rank(groups: readonly Placed[], between: ReadonlyMap<string, number>): Corners {
-  const graph = new dagre.graphlib.Graph();
-  graph.setGraph({ rankdir: 'LR', nodesep: GROUP_GAP / 2, ranksep: GROUP_GAP });
-  graph.setDefaultEdgeLabel(() => ({}));
-  for (const { id, width, height } of groups) graph.setNode(id, { width, height });
-  for (const [key, weight] of between) {
+  const edges = [...between.keys()].map((key): [string, string] => {
     const [from = '', to = ''] = key.split('\n');
-    graph.setEdge(from, to, { weight });
-  }
-  dagre.layout(graph);
-  return new Map(
-    groups.map(({ id, width, height }) => {
-      const { x, y } = graph.node(id) as { x: number; y: number };
-      return [id, { x: x - width / 2, y: y - height / 2 }];
-    }),
-  );
+    return [from, to];
+  });
+  return layers(groups, edges, { layer: GROUP_GAP, node: GROUP_GAP / 2 });
 }
 
 /** In rows of a page's form; those that call stand before those that are called. */

@@ -1,5 +1,7 @@
 import { percent, rate } from '../format.ts';
+import { selection } from '../state.ts';
 import type { GraphNode } from '../types.ts';
+import { factsOf } from './drawn.ts';
 import { HEALTH_WORDS, healthOf } from './health.ts';
 
 interface Props {
@@ -8,14 +10,13 @@ interface Props {
   readonly y: number;
   readonly selected: boolean;
   readonly pale: boolean;
-  readonly first: boolean;
+  /** The tab key leads to it. */
+  readonly reached: boolean;
   readonly calls: boolean;
-  readonly onSelect: (id: string) => void;
-  readonly onHover: (id: string | undefined) => void;
 }
 
 /** A node of the graph: a button, so that keyboard and screen reader have it as well. */
-export function NodeCard({ node, x, y, selected, pale, first, calls, onSelect, onHover }: Props) {
+export function NodeCard({ node, x, y, selected, pale, reached, calls }: Props) {
   const health = healthOf(node.inbound);
   return (
     <button
@@ -23,12 +24,10 @@ export function NodeCard({ node, x, y, selected, pale, first, calls, onSelect, o
       class={`node ${node.kind} ${health}${selected ? ' selected' : ''}${pale ? ' pale' : ''}`}
       style={{ transform: `translate(${x}px, ${y}px)` }}
       data-id={node.id}
-      tabIndex={selected || first ? 0 : -1}
+      tabIndex={reached ? 0 : -1}
       aria-pressed={selected}
       aria-label={inWords(node)}
-      onClick={() => onSelect(node.id)}
-      onPointerEnter={() => onHover(node.id)}
-      onPointerLeave={() => onHover(undefined)}
+      onClick={() => (selection.value = { kind: 'node', id: node.id })}
     >
       <span class="ring" style={{ '--share': `${(node.inbound?.success ?? 1) * 100}%` }} aria-hidden="true">
         <Glyph kind={node.kind} />
@@ -45,15 +44,6 @@ export function NodeCard({ node, x, y, selected, pale, first, calls, onSelect, o
       )}
     </button>
   );
-}
-
-function factsOf({ inbound, versions, kind }: GraphNode, calls: boolean): string {
-  if (kind === 'outside')
-    return inbound === undefined ? 'outside the mesh' : `outside · ${rate(inbound.rate)}`;
-  if (inbound === undefined || (inbound.ended === 0 && inbound.active === 0))
-    return versions.length > 0 ? versions.join(', ') : calls ? 'calls others' : 'nothing lately';
-  const share = inbound.success === undefined ? 'all denied' : percent(inbound.success);
-  return `${rate(inbound.rate)} · ${share}`;
 }
 
 /** All that the card shows, for who hears it. */

@@ -1,130 +1,93 @@
-/** Draws the edges. A canvas takes hundreds of them in a few milliseconds, where elements of a page would not. */
-import { ms, rate } from '../format.ts';
-import type { GraphEdge } from '../types.ts';
+/** Draws the graph on a canvas, which takes hundreds of edges in a few milliseconds, where elements of a page would not. */
+import type { Camera, Size } from './camera.ts';
+import { isInFocus, type Drawn, type DrawnEdge, type Focus } from './drawn.ts';
 import { pointAt, type Curve } from './geometry.ts';
-import { healthOf, type Health } from './health.ts';
-
-export interface DrawnEdge {
-  readonly edge: GraphEdge;
-  readonly curve: Curve;
-}
-
-export interface Camera {
-  readonly x: number;
-  readonly y: number;
-  readonly scale: number;
-}
-
-export interface Palette {
-  readonly line: Readonly<Record<Health, string>>;
-  readonly label: string;
-  readonly labelText: string;
-  readonly labelEdge: string;
-  readonly accent: string;
-  readonly lock: string;
-  readonly plain: string;
-}
+import { paintGroups, paintNodes } from './paint-nodes.ts';
+import { diamond, FONT_FAMILY, type Context } from './pen.ts';
+import type { Palette } from './palette.ts';
 
 export interface Scene {
-  readonly edges: readonly DrawnEdge[];
-  readonly camera: Camera;
+  readonly drawn: Drawn;
   readonly palette: Palette;
-  /** Edges of this node or this edge are in front, the others pale. */
-  readonly focus: ((edge: GraphEdge) => boolean) | undefined;
+  /** Nodes as well; else they are elements above. */
+  readonly withNodes: boolean;
+}
+
+/** From where, onto how much, in pixels of the style sheet; `ratio` of the screen's own to one of them. */
+export interface View {
+  readonly camera: Camera;
+  readonly size: Size;
+  readonly ratio: number;
+  /** It is in front, the rest pale. */
+  readonly focus: Focus | undefined;
   /** ms, for what moves; undefined: nothing moves. */
-  readonly time: number | undefined;
+  readonly time?: number | undefined;
 }
 
 /** Labels show from this scale on. */
-export const LABEL_SCALE = 0.62;
-const FONT = '500 11px ui-sans-serif, system-ui, sans-serif';
+const LABEL_SCALE = 0.62;
+const MAX_LABELS = 250;
 
-/** Reads the colours out of the style sheet, so that there is one place for them. */
-export function paletteOf(element: HTMLElement): Palette {
-  // A canvas knows no light-dark(): an element tells what comes of it.
-  const probe = document.createElement('span');
-  element.append(probe);
-  const of = (name: string): string => {
-    probe.style.color = `var(${name})`;
-    return getComputedStyle(probe).color;
-  };
-  const palette = {
-    line: {
-      idle: of('--edge-idle'),
-      good: of('--edge'),
-      warn: of('--warn'),
-      bad: of('--bad'),
-      denied: of('--bad'),
-    },
-    label: of('--surface'),
-    labelText: of('--text'),
-    labelEdge: of('--border'),
-    accent: of('--accent'),
-    lock: of('--good'),
-    plain: of('--warn'),
-  };
-  probe.remove();
-  return palette;
-}
-
-export function paint(context: CanvasRenderingContext2D, scene: Scene, ratio: number): void {
-  const { canvas } = context;
-  const { camera } = scene;
+export function paint(context: Context, scene: Scene, view: View): void {
+  const { camera, size, ratio, focus } = view;
   context.setTransform(1, 0, 0, 1, 0, 0);
-  context.clearRect(0, 0, canvas.width, canvas.height);
+  context.clearRect(0, 0, context.canvas.width, context.canvas.height);
   context.setTransform(ratio * camera.scale, 0, 0, ratio * camera.scale, ratio * camera.x, ratio * camera.y);
   const [left, top] = [-camera.x / camera.scale, -camera.y / camera.scale];
-  const right = left + canvas.width / ratio / camera.scale;
-  const bottom = top + canvas.height / ratio / camera.scale;
-  const seen = scene.edges.filter(({ curve }) => {
-    const xs = curve.map(({ x }) => x);
-    const ys = curve.map(({ y }) => y);
-    return (
-      Math.max(...xs) >= left &&
-      Math.min(...xs) <= right &&
-      Math.max(...ys) >= top &&
-      Math.min(...ys) <= bottom
-    );
-  });
-  const { focus } = scene;
-  const back = focus === undefined ? [] : seen.filter(({ edge }) => !focus(edge));
-  const front = focus === undefined ? seen : seen.filter(({ edge }) => focus(edge));
+  const [right, bottom] = [left + size.width / camera.scale, top + size.height / camera.scale];
+  const { drawn, palette } = scene;
+  paintGroups(context, drawn.groups, palette, camera.scale);
+  const seen = drawn.edges.filter(
+    ({ reach: [l, t, r, b] }) => r >= left && l <= right && b >= top && t <= bottom,
+  );
+  const back = focus === undefined ? [] : seen.filter((edge) => !isInFocus(focus, edge));
+  const front = focus === undefined ? seen : seen.filter((edge) => isInFocus(focus, edge));
   context.globalAlpha = 0.14;
-  for (const each of back) line(context, each, scene);
+  for (const each of back) line(context, each, palette, view);
   context.globalAlpha = 1;
-  for (const each of front) line(context, each, scene);
-  if (camera.scale < LABEL_SCALE && focus === undefined) return;
-  const taken: { x: number; y: number; width: number }[] = [];
-  context.font = FONT;
-  context.textBaseline = 'middle';
-  for (const each of front.slice(0, 250)) label(context, each, scene, taken);
+  for (const each of front) line(context, each, palette, view);
+  if (camera.scale >= LABEL_SCALE || focus !== undefined) {
+    const taken: { x: number; y: number; width: number }[] = [];
+    context.font = `500 11px ${FONT_FAMILY}`;
+    context.textBaseline = 'middle';
+    for (const each of front.slice(0, MAX_LABELS)) label(context, each, palette, taken);
+  }
+  if (!scene.withNodes) return;
+  const near =
+    focus === undefined
+      ? undefined
+      : new Set(drawn.edges.filter((edge) => isInFocus(focus, edge)).flatMap(({ from, to }) => [from, to]));
+  if (near !== undefined && focus !== undefined && 'node' in focus) near.add(focus.node);
+  const nodes = drawn.nodes.filter(
+    ({ x, y }) => x + 190 >= left && x <= right && y + 70 >= top && y <= bottom,
+  );
+  paintNodes(context, nodes, palette, { scale: camera.scale, near });
 }
 
-function line(context: CanvasRenderingContext2D, { edge, curve }: DrawnEdge, scene: Scene): void {
-  const health = healthOf(edge);
+function line(context: Context, edge: DrawnEdge, palette: Palette, { camera, time }: View): void {
+  const { health, curve } = edge;
   const [a, b, c, d] = curve;
-  const color = scene.palette.line[health];
-  const scale = Math.max(0.35, Math.min(1, scene.camera.scale));
+  const color = palette.line[health];
+  const scale = Math.max(0.35, Math.min(1, camera.scale));
   const width =
     (health === 'idle' ? 1 : Math.min(5, 1.3 + Math.log2(1 + edge.rate) * 0.55)) / Math.sqrt(scale);
   context.strokeStyle = color;
   context.lineWidth = width;
-  context.setLineDash(
-    health === 'denied' ? [5, 5] : (edge.mtls ?? 1) < 0.5 && health !== 'idle' ? [2, 4] : [],
-  );
+  context.setLineDash(health === 'denied' ? [5, 5] : !edge.secure && health !== 'idle' ? [2, 4] : []);
   context.lineDashOffset = 0;
   context.beginPath();
   context.moveTo(a.x, a.y);
   context.bezierCurveTo(b.x, b.y, c.x, c.y, d.x, d.y);
   context.stroke();
   context.setLineDash([]);
-  head(context, c, d, color, 5 + width);
-  if (scene.time !== undefined && edge.rate > 0 && health !== 'denied')
-    pulses(context, edge, curve, color, width, scene.time);
+  // Far out, a head is less than a pixel.
+  if (camera.scale > 0.16) head(context, c, d, color, 5 + width);
+  if (time !== undefined && edge.rate > 0 && health !== 'denied')
+    pulses(context, edge, curve, color, width, time);
 }
 
 function head(
-  context: CanvasRenderingContext2D,
+  context: Context,
   from: { x: number; y: number },
   tip: { x: number; y: number },
   color: string,
@@ -141,8 +104,8 @@ function head(
 
 /** Dots that go the way of the calls; more of them where there are more. */
 function pulses(
-  context: CanvasRenderingContext2D,
-  edge: GraphEdge,
+  context: Context,
+  edge: DrawnEdge,
   curve: Curve,
   color: string,
   width: number,
@@ -160,26 +123,16 @@ function pulses(
   }
 }
 
-/** What stands on an edge: lock or open lock, waypoint, rate, p50. */
-export function labelText(edge: GraphEdge): string {
-  const health = healthOf(edge);
-  if (health === 'idle') return '';
-  if (health === 'denied') return `denied ${rate(edge.rate)}`;
-  const parts = [rate(edge.rate)];
-  if (edge.p50 !== undefined) parts.push(ms(edge.p50));
-  return parts.join(' · ');
-}
-
+/** A lock, open or closed, a waypoint's sign, and the numbers. */
 function label(
-  context: CanvasRenderingContext2D,
-  { edge, curve }: DrawnEdge,
-  scene: Scene,
+  context: Context,
+  { label: text, curve, health, secure, waypoint }: DrawnEdge,
+  palette: Palette,
   taken: { x: number; y: number; width: number }[],
 ): void {
-  const text = labelText(edge);
   if (text === '') return;
-  const health = healthOf(edge);
-  const width = context.measureText(text).width + 30;
+  const signs = waypoint && health !== 'denied' ? 34 : 22;
+  const width = context.measureText(text).width + signs + 8;
   // Where another label is in the way, along the line a little.
   const place = [0.5, 0.38, 0.62, 0.28, 0.72]
     .map((t) => pointAt(curve, t))
@@ -190,27 +143,22 @@ function label(
   if (place === undefined) return;
   taken.push({ ...place, width });
   const { x, y } = place;
-  context.fillStyle = scene.palette.label;
-  context.strokeStyle = health === 'good' ? scene.palette.labelEdge : scene.palette.line[health];
+  const left = x - width / 2;
+  context.fillStyle = palette.label;
+  context.strokeStyle = health === 'good' ? palette.border : palette.line[health];
   context.lineWidth = 1;
   context.beginPath();
-  context.roundRect(x - width / 2, y - 10, width, 20, 10);
+  context.roundRect(left, y - 10, width, 20, 10);
   context.fill();
   context.stroke();
-  if (health === 'denied') stop(context, x - width / 2 + 13, y, scene.palette.line.denied);
-  else
-    lock(
-      context,
-      x - width / 2 + 13,
-      y,
-      (edge.mtls ?? 1) >= 0.5,
-      (edge.mtls ?? 1) >= 0.5 ? scene.palette.lock : scene.palette.plain,
-    );
-  context.fillStyle = health === 'good' ? scene.palette.labelText : scene.palette.line[health];
-  context.fillText(text, x - width / 2 + 22, y + 0.5);
+  if (health === 'denied') stop(context, left + 13, y, palette.line.denied);
+  else lock(context, left + 13, y, secure, secure ? palette.lock : palette.plain);
+  if (signs > 22) diamond(context, left + 26, y, palette.accent);
+  context.fillStyle = health === 'good' ? palette.text : palette.line[health];
+  context.fillText(text, left + signs, y + 0.5);
 }
 
-function lock(context: CanvasRenderingContext2D, x: number, y: number, closed: boolean, color: string): void {
+function lock(context: Context, x: number, y: number, closed: boolean, color: string): void {
   context.strokeStyle = color;
   context.fillStyle = color;
   context.lineWidth = 1.4;
@@ -223,7 +171,7 @@ function lock(context: CanvasRenderingContext2D, x: number, y: number, closed: b
   context.stroke();
 }
 
-function stop(context: CanvasRenderingContext2D, x: number, y: number, color: string): void {
+function stop(context: Context, x: number, y: number, color: string): void {
   context.strokeStyle = color;
   context.lineWidth = 1.5;
   context.beginPath();

@@ -1,23 +1,12 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { GraphEdge, GraphNode } from '../types.ts';
+import { onWorker, tellWorker } from './graph-worker.ts';
 import { layOut, type Layout, type LayoutInput } from './layout.ts';
 
 /** So few are laid out at once, in less time than a worker takes to start. */
 const AT_ONCE = 80;
 
-/** The one text that may become the address of a script. */
-const scripts = (
-  globalThis as {
-    trustedTypes?: { createPolicy(name: string, rules: object): { createScriptURL(url: string): string } };
-  }
-).trustedTypes?.createPolicy('loam', { createScriptURL: (url: string) => (url === '/layout.js' ? url : '') });
-
-let worker: Worker | undefined;
 let lastId = 0;
-
-function layoutWorker(): Worker {
-  return (worker ??= new Worker(scripts?.createScriptURL('/layout.js') ?? '/layout.js', { type: 'module' }));
-}
 
 /** The layout of nodes and edges, made anew only when there are others. */
 export function useLayout(nodes: readonly GraphNode[], edges: readonly GraphEdge[]): Layout | undefined {
@@ -44,15 +33,13 @@ export function useLayout(nodes: readonly GraphNode[], edges: readonly GraphEdge
       return;
     }
     const id = (lastId += 1);
-    const target = layoutWorker();
-    const onMessage = ({ data }: MessageEvent<{ id: number; layout: Layout }>): void => {
-      if (data.id !== id) return;
-      target.removeEventListener('message', onMessage);
+    const end = onWorker((message) => {
+      if (message.kind !== 'layout' || message.id !== id) return;
+      end();
       // One that was overtaken is dropped.
-      if (id === lastId) setLayout(data.layout);
-    };
-    target.addEventListener('message', onMessage);
-    target.postMessage({ id, input });
+      if (id === lastId) setLayout(message.layout);
+    });
+    tellWorker({ kind: 'layout', id, input });
   }, [form]);
   return layout;
 }
