@@ -36,6 +36,7 @@ import { PolicyStore } from '../lib/mesh/state/policy-store.ts';
 import { WorkloadStore } from '../lib/mesh/state/workload-store.ts';
 import { MetricsRegistry } from './telemetry/metrics-registry.ts';
 import type { LogLevel } from '../lib/mesh/log.ts';
+import { untilAgentHolds } from './leaving.ts';
 import { STARTED_NS, Takeover } from './takeover.ts';
 import { startWorker, type ConnectionWorker } from './worker/worker-host.ts';
 
@@ -45,6 +46,8 @@ const STATE_WAIT_MS = 5_000;
 const HELD_GRACE_MS = 2_000;
 /** A scrape does not wait longer than this for the worker's newest counts. */
 const SCRAPE_WAIT_MS = 500;
+/** So long it waits at its end for an agent that is being replaced. */
+const AGENT_WAIT_MS = 20_000;
 
 /** The node's tunnel: the main thread's parts, and the connection worker. */
 export class Ztunnel {
@@ -288,10 +291,19 @@ export class Ztunnel {
 
   async #drain(): Promise<void> {
     const deadlineMs = this.#config.drainDeadlineMs;
-    this.#log.info({ deadlineMs }, 'draining');
+    const began = performance.now();
+    this.#log.info({ deadlineMs, agent: this.#zds.status.state }, 'draining');
+    await untilAgentHolds(
+      {
+        serving: () => this.#takeover.serving,
+        agentHolds: () => this.#zds.status.state === 'live',
+        pods: () => this.#pods.rows().length,
+      },
+      Math.min(AGENT_WAIT_MS, deadlineMs / 2),
+    );
     this.#takeover.leave();
     this.#zds.leave();
-    const cut = await this.#worker.drain(deadlineMs);
+    const cut = await this.#worker.drain(Math.max(0, deadlineMs - (performance.now() - began)));
     this.#log.info({ cut }, 'drained');
     this.#zds.stop();
     this.#standIns.stop();

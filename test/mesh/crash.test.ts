@@ -9,8 +9,8 @@ import { PATIENCE } from '../support/patience.ts';
 const SECRET = 'never-in-the-clear-whatever-dies';
 
 /**
- * A connection to a ztunnel that is down waits in a backlog, for the ten seconds that a tunnel may take to be made. An emulated
- * machine needs longer than that to start another ztunnel: there the call is made again until it is answered.
+ * A connection to a ztunnel that is down waits in a backlog, for the 25 seconds that a tunnel may take to be made. An emulated
+ * machine may need longer than that to start another ztunnel: there the call is made again until it is answered.
  */
 const WAIT =
   PATIENCE > 1
@@ -85,6 +85,27 @@ describe('mesh: kill -9 under load', function () {
       const { stdout, stderr } = await mesh.exec('client', 'curl', '-sS', '--data', SECRET, 'http://server/');
       assert.equal(stdout, SECRET, stderr);
     });
+
+  it('an agent dies while its ztunnel is asked to end: nothing is refused between the two that follow', async () => {
+    const [agent, ztunnel] = [await mesh.program('agent', 'node-b'), await mesh.program('ztunnel', 'node-b')];
+    const began = Date.now();
+    process.kill(agent.pid, 'SIGKILL');
+    process.kill(ztunnel.pid, 'SIGTERM');
+    let isAnother = false;
+    while (!isAnother) {
+      const { stdout, stderr } = await mesh.exec(
+        'client',
+        'curl',
+        '-sS',
+        ...WAIT,
+        '--data',
+        SECRET,
+        'http://server/',
+      );
+      assert.equal(stdout, SECRET, `${stderr}\n${mesh.failures(began)}`);
+      isAnother = (await mesh.program('ztunnel', 'node-b')).pid !== ztunnel.pid;
+    }
+  });
 
   it('an edit takes effect after all of that', async () => {
     mesh.write('near-policy.yaml', allowOnly('near', 'client', 'other'));

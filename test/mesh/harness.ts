@@ -212,7 +212,7 @@ export class Mesh {
     const lines = readdirSync(this.paths.logs)
       .filter((file) => /^(ztunnel|waypoint)-/.test(file))
       .flatMap((file) => readFileSync(join(this.paths.logs, file), 'utf8').split('\n'))
-      .filter((line) => line.includes('"error"'));
+      .filter((line) => line.includes('"error"') && !line.includes('"response_flags":"DENY"'));
     const at = (line: string): number => Date.parse(/"time":"([^"]+)"/.exec(line)?.[1] ?? '');
     return lines
       .filter((line) => !(at(line) < since))

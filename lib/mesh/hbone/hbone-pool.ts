@@ -11,7 +11,7 @@ const FAILURE_BACKOFF = { initialMs: 50, maxMs: 1_000 };
 /** A connection that ends sooner than this counts as failed: a peer that closes each new one must not be hammered. */
 const SHORT_LIFE_MS = 1_000;
 /** For so long one caller may find all places of new connections taken, or these gone, before it gives up. */
-const MAX_WAIT_MS = 20_000;
+const MAX_WAIT_MS = 30_000;
 
 /** Which connections may share a tunnel: same pod and identity at this end, same workload behind the same address at the other. */
 export interface TunnelKey extends TunnelTarget {

@@ -11,6 +11,11 @@ import { sendReset } from './stream-reset.ts';
 import { CLIENT_SESSION_OPTIONS, CONNECTION_WINDOW_BYTES, keepSessionAlive } from './h2-settings.ts';
 
 const CONNECT_TIMEOUT_MS = 10_000;
+/**
+ * From the TCP connection to the peer's SETTINGS. One that nobody takes waits at a listener for the next ztunnel, which the kubelet
+ * starts again after 10 s where it ended twice in a row.
+ */
+const HANDSHAKE_TIMEOUT_MS = 25_000;
 /** The other end may wait 5 s for its policies and 10 s for its application before it answers. */
 const RESPONSE_TIMEOUT_MS = 20_000;
 /** A connection is left alone beyond so many streams, even when the peer would take more (ambient-facts C2). */
@@ -160,12 +165,11 @@ export async function connectSession(
   sockets: Dialer,
   target: TunnelTarget,
   certificate: Certificate,
-  timeoutMs: number = CONNECT_TIMEOUT_MS,
+  timeouts = { connectMs: CONNECT_TIMEOUT_MS, handshakeMs: HANDSHAKE_TIMEOUT_MS },
 ): Promise<http2.ClientHttp2Session> {
-  const deadline = performance.now() + timeoutMs;
   const raw = sockets.dialRemote(target.address);
   try {
-    await whenConnected(raw, timeoutMs, target.address);
+    await whenConnected(raw, timeouts.connectMs, target.address);
   } catch (error) {
     if (!(error instanceof ProxyError) || error.code !== 'CONNECT_TIMEOUT') throw error;
     throw new ProxyError(
@@ -192,7 +196,7 @@ export async function connectSession(
     session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
   });
   try {
-    await settingsReceived(session, tlsSocket, Math.max(1, deadline - performance.now()));
+    await settingsReceived(session, tlsSocket, timeouts.handshakeMs);
   } catch (cause) {
     session.destroy();
     raw.destroy();
