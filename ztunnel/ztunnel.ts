@@ -34,6 +34,7 @@ import type { Log } from './proxy/mesh.ts';
 import { EgressStore } from '../lib/mesh/egress/egress-store.ts';
 import { PolicyStore } from '../lib/mesh/state/policy-store.ts';
 import { WorkloadStore } from '../lib/mesh/state/workload-store.ts';
+import { AccessLog } from '../lib/mesh/telemetry/access-log.ts';
 import { MetricsRegistry } from './telemetry/metrics-registry.ts';
 import type { LogLevel } from '../lib/mesh/log.ts';
 import { untilAgentHolds } from './leaving.ts';
@@ -317,7 +318,7 @@ export class Ztunnel {
   #startWorker(): ConnectionWorker {
     const { clusterId, trustDomain, logLevel, connectionsPerPod, tunnelsPerPod } = this.#config;
     const { workerHeapMb, memoryLimitMb } = this.#config;
-    const access = this.#log.child({ scope: 'access' });
+    const access = new AccessLog(this.#log);
     return startWorker(
       {
         clusterId,
@@ -336,7 +337,7 @@ export class Ztunnel {
           'addresses-unwanted': ({ names }) => this.#demand?.forget(names),
           flows: ({ batch }) => this.#flows.apply(batch),
           access: ({ records }) => {
-            for (const { level, message, fields } of records) access[level](fields, message);
+            for (const record of records) access.write(record);
           },
         },
         status: (status) => this.#metrics.workerStatus(status),

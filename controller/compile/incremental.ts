@@ -3,6 +3,7 @@ import type { Assignments } from '../sources/assignments.ts';
 import type { ChangeLog } from '../sources/change-log.ts';
 import type { MeshPatch } from '../xds/snapshot.ts';
 import { type PlacedPod, type PodRules, egressName } from './egress/compile.ts';
+import { podTelemetry, telemetryName } from './telemetry/pods.ts';
 import { type Build, buildMesh, type CompiledMesh, type CompileInput, makeMemos } from './mesh.ts';
 import { type PodEntry, placedPod } from './pod-set.ts';
 import type { CompiledResource } from './resources.ts';
@@ -182,7 +183,7 @@ function placedOf(entry: PodEntry | undefined): PlacedPod | undefined {
 
 /** @returns false where it concerns others: policies that select the pod say so in their status, and nodes enforce them */
 function changeEgress(
-  { egress, egressByNode }: Build,
+  { egress, egressByNode, telemetry }: Build,
   before: PlacedPod | undefined,
   after: PlacedPod | undefined,
   changes: Map<string, Changes>,
@@ -201,10 +202,15 @@ function changeEgress(
     const ofNode = changes.get(node) ?? new Map<string, CompiledResource | undefined>();
     changes.set(node, ofNode.set(name, resource));
   };
-  if (before !== undefined) put(before.node, egressName(before.uid), undefined);
+  if (before !== undefined) {
+    put(before.node, egressName(before.uid), undefined);
+    put(before.node, telemetryName(before.uid), undefined);
+  }
   if (before !== undefined && after === undefined) egress.forget(before.uid);
   if (after !== undefined && now !== undefined)
     put(after.node, egressName(after.uid), egress.resourceOf(after.uid, now));
+  const told = after && podTelemetry(after, telemetry);
+  if (after !== undefined && told !== undefined) put(after.node, told.name, told);
   return true;
 }
 

@@ -30,6 +30,7 @@ import {
   entryServices,
 } from './service-entries.ts';
 import { type CompiledEndpoint, compileSlice, type EndpointContext, SliceIndex } from './slices.ts';
+import { podTelemetry } from './telemetry/pods.ts';
 import { TelemetryPlanner } from './telemetry/plan.ts';
 import { planWaypoint } from './waypoints/address.ts';
 import { compileWaypoints, type WaypointResources } from './waypoints/compile.ts';
@@ -173,14 +174,15 @@ export function buildMesh(input: CompileInput, memos: Memos): Build {
   const pods = addPods(parts, policies);
   addEndpoints(parts);
   const telemetry = new TelemetryPlanner(world.objects, input.rootNamespace);
-  for (const { pod } of pods.placed()) telemetry.notePod(pod);
-  const waypoints = compileWaypoints(world, outcomes);
-  for (const [gateway, services] of waypoints.served)
-    for (const service of services) telemetry.ofWaypoint(gateway, keyOf(service));
-  for (const gateway of world.waypoints.keys()) telemetry.ofWaypoint(gateway);
-  telemetry.report(outcomes);
+  const waypoints = compileWaypoints(world, outcomes, telemetry);
   const egress = new EgressCompiler(world.objects, input.rootNamespace, memos.egress);
   const plan = egress.compile(pods.placed(), outcomes);
+  for (const placed of pods.placed()) {
+    telemetry.notePod(placed.pod);
+    const resource = podTelemetry(placed, telemetry);
+    if (resource !== undefined) plan.byNode.get(placed.node)?.set(resource.name, resource);
+  }
+  telemetry.report(outcomes);
   const { addresses, authorizations, claims } = parts;
   const mesh: CompiledMesh = {
     addresses,

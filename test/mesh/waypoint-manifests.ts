@@ -68,9 +68,11 @@ export function object(
       ? 'loam.dev/v1'
       : kind === 'AuthorizationPolicy' || kind === 'RequestAuthentication'
         ? 'security.istio.io/v1'
-        : kind === 'ReferenceGrant'
-          ? 'gateway.networking.k8s.io/v1beta1'
-          : 'gateway.networking.k8s.io/v1';
+        : kind === 'Telemetry'
+          ? 'telemetry.istio.io/v1'
+          : kind === 'ReferenceGrant'
+            ? 'gateway.networking.k8s.io/v1beta1'
+            : 'gateway.networking.k8s.io/v1';
   const { namespace = 'm', annotations = {} } = more;
   return `${JSON.stringify({ apiVersion, kind, metadata: { name, namespace, annotations }, spec }, undefined, 2)}\n`;
 }

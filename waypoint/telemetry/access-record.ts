@@ -1,16 +1,10 @@
 import { hostPortText } from '../../lib/mesh/hbone/host-port.ts';
+import type { AccessRecord } from '../../lib/mesh/telemetry/access-log.ts';
 import { spiffeUri } from '../../lib/spiffe.ts';
 import type { Source } from '../../lib/mesh/waypoint/request.ts';
 import type { ConnectionRecord, RequestRecord, ServiceName, UpstreamEndpoint } from './request-record.ts';
 import type { WaypointFlag } from './response-flags.ts';
 import { printable } from './text.ts';
-
-/** One line of the access log, named as ztunnel's where it means the same; `undefined` fields are not written. */
-export interface AccessRecord {
-  readonly level: 'info' | 'warn' | 'error' | 'debug';
-  readonly message: string;
-  readonly fields: Readonly<Record<string, string | number | undefined>>;
-}
 
 const MAX_METHOD = 32;
 const MAX_AUTHORITY = 256;

@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import { AccessLog } from '../../lib/mesh/telemetry/access-log.ts';
 import { MetricsRegistry } from './metrics-registry.ts';
 import { TraceExport } from './trace-export.ts';
 import type { TelemetryBatch } from './worker-telemetry.ts';
@@ -24,14 +25,14 @@ export interface TelemetryHubOptions {
 export class TelemetryHub {
   readonly metrics: MetricsRegistry;
   readonly #log: Logger;
-  readonly #access: Logger;
+  readonly #access: AccessLog;
   readonly #traces: TraceExport;
 
   constructor(options: TelemetryHubOptions) {
     const { log, version, gateway, node } = options;
     this.metrics = new MetricsRegistry(version);
     this.#log = log;
-    this.#access = log.child({ scope: 'access' });
+    this.#access = new AccessLog(log);
     const [namespace = '', name = ''] = gateway.split('/');
     this.#traces = new TraceExport({
       resource: {
@@ -53,7 +54,7 @@ export class TelemetryHub {
   /** Takes over what a worker handed over. */
   apply(worker: string, batch: TelemetryBatch): void {
     this.metrics.apply(worker, batch.metrics);
-    for (const { level, message, fields } of batch.access) this.#access[level](fields, message);
+    for (const record of batch.access) this.#access.write(record);
     this.#traces.add(batch.spans);
     if (batch.lostSpans > 0) this.metrics.spans('dropped', batch.lostSpans);
     if (batch.lostAccess > 0) {

@@ -1,10 +1,15 @@
 import type { FlowRecorder } from '../../lib/flow/recorder.ts';
 import type { Headers } from '../../lib/mesh/waypoint/request.ts';
-import { connectionLine, lineLevel, requestLine, type AccessRecord } from './access-record.ts';
+import { type AccessRecord, inForms } from '../../lib/mesh/telemetry/access-log.ts';
+import type { Lookup } from '../../lib/mesh/telemetry/expression.ts';
+import { formsOf } from '../../lib/mesh/telemetry/lines.ts';
+import type { SideTelemetry } from '../../lib/mesh/telemetry/model.ts';
+import { connectionLine, lineLevel, requestLine } from './access-record.ts';
+import { connectionAttributes, requestAttributes } from './attributes.ts';
 import { tellConnection, tellRequest } from './request-flows.ts';
 import { ConnectionMetrics } from './connection-metrics.ts';
 import type { MetricsBatch } from './metrics-registry.ts';
-import type { ConnectionRecord, RequestRecord } from './request-record.ts';
+import type { ConnectionRecord, RequestRecord, ServiceName } from './request-record.ts';
 import { RequestMetrics } from './request-metrics.ts';
 import { RequestTrace, type TracingSettings } from './request-trace.ts';
 import { RuntimeMetrics } from './runtime-metrics.ts';
@@ -25,6 +30,8 @@ export interface WorkerTelemetryOptions {
   readonly post: (batch: TelemetryBatch) => void;
   /** Lines below it are not made. */
   readonly accessLevel?: AccessRecord['level'];
+  /** What is said of the telemetry of a Service, and of what is for none; undefined: nothing. */
+  readonly told?: (service: ServiceName | undefined) => SideTelemetry | undefined;
   /** The flow stream, where there is one. */
   readonly flows?: FlowRecorder;
 }
@@ -46,6 +53,7 @@ export class WorkerTelemetry {
   readonly runtime = new RuntimeMetrics();
   readonly #post: (batch: TelemetryBatch) => void;
   readonly #flows: FlowRecorder | undefined;
+  readonly #told: (service: ServiceName | undefined) => SideTelemetry | undefined;
   #accessLevel: AccessRecord['level'];
   #tracing: TracingSettings = { enabled: false, ratio: 0 };
   #access: AccessRecord[] = [];
@@ -58,6 +66,7 @@ export class WorkerTelemetry {
   constructor(options: WorkerTelemetryOptions) {
     this.#post = options.post;
     this.#flows = options.flows;
+    this.#told = options.told ?? (() => undefined);
     this.#accessLevel = options.accessLevel ?? 'info';
   }
 
@@ -79,7 +88,7 @@ export class WorkerTelemetry {
   requestEnded(record: RequestRecord): void {
     this.requests.record(record);
     if (this.#flows !== undefined && this.#flows.level !== 'off') tellRequest(this.#flows, record);
-    this.#line(record, requestLine);
+    this.#line(record, requestLine, requestAttributes);
     for (const span of spansOf(record)) {
       if (this.#spans.length >= MAX_SPANS) this.#lostSpans += 1;
       else this.#spans.push(span);
@@ -90,7 +99,7 @@ export class WorkerTelemetry {
   /** The log line of an opaque TCP connection; its metrics go by {@link connections}. */
   connectionEnded(record: ConnectionRecord): void {
     if (this.#flows !== undefined && this.#flows.level !== 'off') tellConnection(this.#flows, record);
-    this.#line(record, connectionLine);
+    this.#line(record, connectionLine, connectionAttributes);
     this.wake();
   }
 
@@ -123,10 +132,16 @@ export class WorkerTelemetry {
     if (!isEmpty(batch)) this.#post(batch);
   }
 
-  #line<R extends RequestRecord | ConnectionRecord>(record: R, make: (record: R) => AccessRecord): void {
+  #line<R extends RequestRecord | ConnectionRecord>(
+    record: R,
+    make: (record: R) => AccessRecord,
+    attributes: (record: R) => Lookup,
+  ): void {
     if (RANK[lineLevel(record)] < RANK[this.#accessLevel]) return;
-    if (this.#access.length >= MAX_LINES) this.#lostAccess += 1;
-    else this.#access.push(make(record));
+    const forms = formsOf(this.#told(record.requested), attributes(record));
+    if (forms.length === 0) return;
+    if (this.#access.length + forms.length > MAX_LINES) this.#lostAccess += 1;
+    else this.#access.push(...inForms(make(record), forms));
   }
 }
 

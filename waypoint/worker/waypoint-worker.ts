@@ -27,6 +27,7 @@ import { JwksCache } from '../security/jwks-cache.ts';
 import { ConfigStore } from '../../lib/mesh/waypoint/config-store.ts';
 import { SharedBuckets } from '../resilience/shared-buckets.ts';
 import { RuntimeStore } from '../state/service-runtime.ts';
+import { ToldTelemetry } from '../telemetry/told.ts';
 import { WorkerTelemetry } from '../telemetry/worker-telemetry.ts';
 import { ClusterStore } from '../upstream/cluster-store.ts';
 import { EndpointDialer } from '../upstream/endpoint-connector.ts';
@@ -81,8 +82,10 @@ export function createWaypointWorker(
   const certificates = new CertificateStore((identity) => post({ type: 'certificate-wanted', identity }));
   const pool = new HbonePool();
   const flows = new FlowRecorder((batch) => post({ type: 'flows', batch }));
+  const told = new ToldTelemetry(config);
   const telemetry = new WorkerTelemetry({
     flows,
+    told: (service) => told.of(service),
     post: (batch) => post({ type: 'telemetry', batch }),
     accessLevel: level,
   });

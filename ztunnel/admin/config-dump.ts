@@ -37,6 +37,7 @@ export function configDump(sources: DumpSources): object {
     services: [...sources.workloads.services()],
     policies: [...sources.policies.policies()],
     egress: { workloads: [...sources.egress.workloads()], policies: [...sources.egress.policies()] },
+    telemetry: [...sources.egress.telemetry()],
     certificates: sources.certificates.snapshot(),
   };
 }

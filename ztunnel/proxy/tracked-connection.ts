@@ -1,15 +1,15 @@
 import type { Duplex } from 'node:stream';
 import type { Verdict } from '../../lib/flow/event.ts';
 import { errorText } from '../../lib/loam-error.ts';
-import {
-  completionRecord,
-  openRecord,
-  type AccessFacts,
-  type AccessRecord,
-} from '../telemetry/access-record.ts';
+import { completionRecord, openRecord, type AccessFacts } from '../telemetry/access-record.ts';
+import { attributesOf } from '../telemetry/attributes.ts';
 import type { ConnectionFlows } from '../telemetry/connection-flows.ts';
 import type { Flow } from '../telemetry/flow-labels.ts';
 import type { FlowHandle, FlowMetrics } from '../telemetry/flow-metrics.ts';
+import type { PodTelemetry } from '../../lib/mesh/egress/model.ts';
+import { type AccessRecord, inForms } from '../../lib/mesh/telemetry/access-log.ts';
+import { formsOf, openForms } from '../../lib/mesh/telemetry/lines.ts';
+import type { LogFormat, SideTelemetry } from '../../lib/mesh/telemetry/model.ts';
 import { CONNECTION_BYTES } from './memory-relief.ts';
 import type { ConnectionRegistry, ConnectionRow, Direction, LiveConnection } from './connection-registry.ts';
 import { hostPortText, type HostPort } from '../../lib/mesh/hbone/host-port.ts';
@@ -21,6 +21,8 @@ export interface Telemetry {
   readonly registry: ConnectionRegistry;
   readonly metrics: FlowMetrics;
   readonly access: (record: AccessRecord) => void;
+  /** What is said of a workload's telemetry; undefined: nothing. */
+  readonly told?: (uid: string) => PodTelemetry | undefined;
   /** The flow stream, where there is one. */
   readonly flows?: ConnectionFlows;
 }
@@ -100,7 +102,7 @@ export class TrackedConnection implements LiveConnection {
     this.#countedAsMutual = this.flow.mutualTls;
     this.#handle = this.#telemetry.metrics.handle(this.flow);
     this.#handle.opened();
-    this.#telemetry.access(openRecord(this.#facts()));
+    this.#write(openRecord(this.#facts()), openForms(this.#side()));
     this.#telemetry.flows?.opened(this);
   }
 
@@ -198,6 +200,18 @@ export class TrackedConnection implements LiveConnection {
     };
   }
 
+  /** What is said of the telemetry of this node's pod. */
+  #side(): SideTelemetry | undefined {
+    const { flow } = this;
+    const uid = flow.reporter === 'source' ? flow.source?.uid : flow.destination?.uid;
+    const told = uid === undefined ? undefined : this.#telemetry.told?.(uid);
+    return flow.reporter === 'source' ? told?.client : told?.server;
+  }
+
+  #write(record: AccessRecord, forms: readonly LogFormat[]): void {
+    for (const each of inForms(record, forms)) this.#telemetry.access(each);
+  }
+
   #finish(error: ProxyError | undefined): void {
     if (this.#ended) return;
     this.#ended = true;
@@ -211,20 +225,14 @@ export class TrackedConnection implements LiveConnection {
       (this.#handle ?? this.#telemetry.metrics.handle(this.flow)).failed(flag);
     const [bytesSent, bytesReceived] = this.#bytes();
     const durationMs = performance.now() - this.#clock;
-    this.#telemetry.access(
-      completionRecord(
-        this.#facts(),
-        {
-          bytesSent,
-          bytesReceived,
-          durationMs,
-          flag,
-          error: error && errorText(error),
-          policy: error?.policy,
-        },
-        opened,
-      ),
-    );
+    const facts = this.#facts();
+    const outcome = {
+      ...{ bytesSent, bytesReceived, durationMs, flag },
+      error: error && errorText(error),
+      policy: error?.policy,
+    };
+    const forms = formsOf(this.#side(), attributesOf(facts, outcome));
+    if (forms.length > 0) this.#write(completionRecord(facts, outcome, opened), forms);
     this.#telemetry.flows?.ended(this, {
       ...{ opened, durationMs, flag, up: this.#forward, down: this.#backward },
       growth: this.takeGrowth(),

@@ -1,14 +1,8 @@
+import type { AccessRecord } from '../../lib/mesh/telemetry/access-log.ts';
 import type { Workload } from '../../lib/mesh/state/model.ts';
 import type { Flow } from './flow-labels.ts';
 import type { ResponseFlag } from '../../lib/mesh/hbone/proxy-error.ts';
 import type { Direction } from '../proxy/connection-registry.ts';
-
-/** One line of the access log, with Istio's field names (ambient-facts C12); `undefined` fields are not written. */
-export interface AccessRecord {
-  readonly level: 'info' | 'warn' | 'error' | 'debug';
-  readonly message: string;
-  readonly fields: Readonly<Record<string, string | number | undefined>>;
-}
 
 export interface AccessFacts {
   readonly direction: Direction;
@@ -31,7 +25,7 @@ export interface AccessOutcome {
 /** Flags of what a rule forbids; the others stand for what failed. */
 const DENIALS: ReadonlySet<ResponseFlag> = new Set(['DENY', 'EGRESS', 'REGISTRY_ONLY']);
 
-/** The line for a connection that ended. Identities appear only where mutual TLS proved them. */
+/** The line for a connection that ended, with Istio's field names (ambient-facts C12). Identities appear only where mutual TLS proved them. */
 export function completionRecord(facts: AccessFacts, outcome: AccessOutcome, opened: boolean): AccessRecord {
   const failed = outcome.error !== undefined;
   return {

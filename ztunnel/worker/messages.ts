@@ -2,7 +2,7 @@ import type { AddressDelta, PolicyDelta } from '../../lib/mesh/state/model.ts';
 import type { EgressDelta } from '../../lib/mesh/egress/model.ts';
 import type { FlowBatch, WatchLevel } from '../../lib/flow/recorder.ts';
 import type { ThreadMemory } from '../../lib/memory.ts';
-import type { AccessRecord } from '../telemetry/access-record.ts';
+import type { AccessRecord } from '../../lib/mesh/telemetry/access-log.ts';
 import type { MetricsBatch } from '../telemetry/flow-metrics.ts';
 import type { LogLevel } from '../../lib/mesh/log.ts';
 import type { CommonFromWorker, CommonToWorker } from '../../lib/mesh/worker/messages.ts';

@@ -1,5 +1,5 @@
 import type { MessagePort } from 'node:worker_threads';
-import type { AccessRecord } from '../telemetry/access-record.ts';
+import type { AccessRecord } from '../../lib/mesh/telemetry/access-log.ts';
 import type { Log } from '../proxy/mesh.ts';
 import type { LogLevel } from '../../lib/mesh/log.ts';
 import type { FromWorker } from './messages.ts';

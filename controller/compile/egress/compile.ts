@@ -123,7 +123,7 @@ export class EgressCompiler {
   compile(
     pods: Iterable<PlacedPod>,
     outcomes: Outcomes,
-  ): EgressPlan & { readonly byNode: Map<string, Map<string, CompiledResource>> } {
+  ): Omit<EgressPlan, 'byNode'> & { readonly byNode: Map<string, Map<string, CompiledResource>> } {
     const byNode = new Map<string, Map<string, CompiledResource>>();
     const enforcers = new Map<string, Set<string>>();
     const enforce = (object: KubeObject, node: string): void => {

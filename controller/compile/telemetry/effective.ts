@@ -31,8 +31,6 @@ export interface SidePlan {
   readonly logs: readonly LogOutput[] | undefined;
   /** Undefined: no spans. */
   readonly tracing: TracingPlan | undefined;
-  /** Whether anything is said about spans, so that what else would ask for them does not count. */
-  readonly saysTracing: boolean;
 }
 
 export interface TelemetryPlan {
@@ -51,11 +49,17 @@ type Side = 'CLIENT' | 'SERVER';
 /**
  * What Telemetries come to, of which each is more specific than the one before: of the mesh, of a namespace, of a workload or target
  * (Istio: Telemetry API). Pure. A provider that does not exist counts as not named.
+ *
+ * @param base what is traced where nothing is said
  */
-export function effective(levels: readonly Telemetry[], providers: Providers): TelemetryPlan {
+export function effective(
+  levels: readonly Telemetry[],
+  providers: Providers,
+  base?: TracingPlan,
+): TelemetryPlan {
   const of = (side: Side): SidePlan => ({
     logs: logsOf(levels, side),
-    ...tracingOf(levels, side, providers),
+    tracing: tracingOf(levels, side, providers, base),
   });
   return { client: of('CLIENT'), server: of('SERVER') };
 }
@@ -112,26 +116,21 @@ function tracingOf(
   levels: readonly Telemetry[],
   side: Side,
   providers: Providers,
-): Pick<SidePlan, 'tracing' | 'saysTracing'> {
-  let provider: TelemetryProvider | undefined;
-  let sampling = DEFAULT_SAMPLING;
+  base: TracingPlan | undefined,
+): TracingPlan | undefined {
+  let endpoint = base?.endpoint;
+  let sampling = base?.sampling ?? DEFAULT_SAMPLING;
   let disabled = false;
   let tags: Readonly<Record<string, string>> = {};
-  let saysTracing = false;
   for (const entry of levels.flatMap(({ spec }) => spec?.tracing ?? [])) {
     if (!isFor(side, entry)) continue;
-    saysTracing = true;
     const [named] = entry.providers ?? [];
-    provider = (named && providers.get(named.name)) ?? provider;
+    endpoint = (named && providers.get(named.name))?.otlp.endpoint.replace(/\/$/, '') ?? endpoint;
     if (entry.randomSamplingPercentage !== undefined) sampling = entry.randomSamplingPercentage / 100;
     disabled = entry.disableSpanReporting ?? disabled;
     if (entry.customTags !== undefined) tags = literalTags(entry.customTags);
   }
-  const tracing =
-    provider === undefined || disabled
-      ? undefined
-      : { endpoint: provider.otlp.endpoint.replace(/\/$/, ''), sampling, tags };
-  return { tracing, saysTracing };
+  return endpoint === undefined || disabled ? undefined : { endpoint, sampling, tags };
 }
 
 function literalTags(tags: NonNullable<Tracing['customTags']>): Record<string, string> {

@@ -1,10 +1,10 @@
 import { WAYPOINT_CLASS } from '../../model/gateway-api.ts';
 import { hasSelector, labelsMatch } from '../../model/labels.ts';
-import { isService, namespaceOf, type Pod, type Telemetry } from '../../model/objects.ts';
+import { isService, namespaceOf, type Pod, type Service, type Telemetry } from '../../model/objects.ts';
 import type { Objects } from '../group.ts';
 import type { Condition, Outcomes } from '../outcomes.ts';
 import { accepted, enforced, notAccepted, notEnforced } from '../policy-conditions.ts';
-import { effective, type Providers, type TelemetryPlan } from './effective.ts';
+import { effective, type Providers, type TelemetryPlan, type TracingPlan } from './effective.ts';
 import { unknownProviders, unsupportedFields } from './unsupported.ts';
 
 const MAX_NAMES = 5;
@@ -50,6 +50,11 @@ export class TelemetryPlanner {
     return this.#plan([this.#mesh, this.#byNamespace.get(namespaceOf(pod)), selected]);
   }
 
+  /** Whether any Telemetry is attached to a Service. */
+  isOwn(service: Service): boolean {
+    return this.#byTarget.has(`Service ${namespaceOf(service)}/${service.metadata.name}`);
+  }
+
   /** Notes that a pod is there. */
   notePod(pod: Pod): void {
     const [winner, ...others] = this.#selected(pod);
@@ -64,20 +69,22 @@ export class TelemetryPlanner {
    *
    * @param gateway `<namespace>/<name>`
    * @param service the one that a request is for; undefined: for what is none
+   * @param base what the Gateway itself says of spans
    */
-  ofWaypoint(gateway: string, service?: string): TelemetryPlan | undefined {
+  ofWaypoint(gateway: string, service?: string, base?: TracingPlan): TelemetryPlan | undefined {
     const at = (target: string): Telemetry | undefined => {
       const found = this.#byTarget.get(target);
       if (found !== undefined) this.#use(found, target);
       return found;
     };
-    return this.#plan([
+    const levels = [
       this.#mesh,
       at(`GatewayClass ${WAYPOINT_CLASS}`),
       this.#byNamespace.get(gateway.slice(0, gateway.indexOf('/'))),
       at(`Gateway ${gateway}`),
       service === undefined ? undefined : at(`Service ${service}`),
-    ]);
+    ];
+    return this.#plan(levels, base);
   }
 
   /** Says of each Telemetry what came of it, when all pods and waypoints were asked for. */
@@ -85,10 +92,10 @@ export class TelemetryPlanner {
     for (const telemetry of this.#all) outcomes.add(telemetry, this.#outcome(telemetry));
   }
 
-  #plan(levels: readonly (Telemetry | undefined)[]): TelemetryPlan | undefined {
+  #plan(levels: readonly (Telemetry | undefined)[], base?: TracingPlan): TelemetryPlan | undefined {
     const present = levels.filter((each) => each !== undefined);
     if (present.length === 0) return undefined;
-    return effective(present, this.#providers);
+    return effective(present, this.#providers, base);
   }
 
   #place(telemetry: Telemetry, rootNamespace: string): void {

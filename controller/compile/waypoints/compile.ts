@@ -9,9 +9,11 @@ import { type ServiceWaypoints, serviceWaypoints } from './parents.ts';
 import { encodeResource, resourceLabel } from './part.ts';
 import { type AttachedRoute, attachRoutes, compileRoutes } from './routes.ts';
 import { compileWaypointService } from './services.ts';
-import { compileSettings } from './settings.ts';
+import { compileSettings, tracingOfGateway } from './settings.ts';
 import { settleTargets } from './targets.ts';
 import { TrafficPolicies } from './traffic-policy.ts';
+import type { SidePlan } from '../telemetry/effective.ts';
+import type { TelemetryPlanner } from '../telemetry/plan.ts';
 import { keyOf, type Waypoint, type World } from './world.ts';
 
 /** The resources of each waypoint (`<namespace>/<name>` of its Gateway), by their name in the stream. */
@@ -21,6 +23,7 @@ export type WaypointResources = ReadonlyMap<string, ReadonlyMap<string, Compiled
 export function compileWaypoints(
   world: World,
   outcomes: Outcomes,
+  telemetry: TelemetryPlanner,
 ): { readonly resources: WaypointResources; readonly served: ReadonlyMap<string, readonly Service[]> } {
   const waypointOf = serviceWaypoints(world);
   for (const policy of world.objects.policies) settleTargets(policy, true, world, outcomes);
@@ -46,6 +49,7 @@ export function compileWaypoints(
         waypointOf,
         policies,
         outcomes,
+        telemetry,
       }),
     ]),
   );
@@ -77,17 +81,23 @@ function compileWaypoint(
     waypointOf,
     policies,
     outcomes,
+    telemetry,
   }: {
     readonly attached: readonly AttachedRoute[];
     readonly waypointOf: ServiceWaypoints;
     readonly policies: TrafficPolicies;
     readonly outcomes: Outcomes;
+    readonly telemetry: TelemetryPlanner;
   },
 ): Map<string, CompiledResource> {
   const resources = new Map<string, CompiledResource>();
   const add = (name: string, bytes: Uint8Array): void =>
     void resources.set(name, { name, bytes, aliases: [], members: [] });
-  const settings = compileSettings(waypoint.gateway.metadata.annotations ?? {}, sessionKey(world, waypoint));
+  const annotations = waypoint.gateway.metadata.annotations ?? {};
+  // A waypoint stands before what is called, and tells what a server tells.
+  const told = (service?: Service): SidePlan | undefined =>
+    telemetry.ofWaypoint(waypoint.key, service && keyOf(service), tracingOfGateway(annotations))?.server;
+  const settings = compileSettings(annotations, sessionKey(world, waypoint), told());
   add('settings', encodeResource({ case: 'settings', value: settings }));
   const authorization = compileAuthorizations(world, waypoint, served, outcomes);
   const authentication = compileAuthentications(world, waypoint, served, outcomes);
@@ -101,6 +111,7 @@ function compileWaypoint(
       authorization: isServed ? authorization.forService(service) : [],
       authentication: isServed ? authentication.forService(service) : [],
       trafficPolicy: traffic.forService(service, isServed),
+      telemetry: isServed && telemetry.isOwn(service) ? told(service) : undefined,
     });
     add(name, bytes);
     outcomes.add(service, { compiledTo: [resourceLabel(waypoint.key, name)] });

@@ -2,6 +2,8 @@ import { create } from '@bufbuild/protobuf';
 import { ServiceSchema } from '../../../proto/gen/loam/waypoint/v1/waypoint_pb.js';
 import { namespaceOf, type Service } from '../../model/objects.ts';
 import { hostnameOf, tcpPorts } from '../services.ts';
+import type { SidePlan } from '../telemetry/effective.ts';
+import { sideMessage } from '../telemetry/message.ts';
 import { encodeResource } from './part.ts';
 import { protocolOf } from './protocol.ts';
 
@@ -10,6 +12,8 @@ export interface AppliedPolicies {
   readonly authorization: readonly string[];
   readonly authentication: readonly string[];
   readonly trafficPolicy: string;
+  /** Where something else holds than for the waypoint. */
+  readonly telemetry?: SidePlan | undefined;
 }
 
 /** `<namespace>/<hostname>`, by which routes and the mesh name a Service. */
@@ -22,7 +26,7 @@ export function waypointServiceKey(service: Service): string {
 export function compileWaypointService(
   service: Service,
   served: boolean,
-  { authorization, authentication, trafficPolicy }: AppliedPolicies,
+  { authorization, authentication, trafficPolicy, telemetry }: AppliedPolicies,
 ): { readonly name: string; readonly bytes: Uint8Array } {
   const key = waypointServiceKey(service);
   const value = create(ServiceSchema, {
@@ -34,6 +38,7 @@ export function compileWaypointService(
     authorization: [...authorization],
     authentication: [...authentication],
     trafficPolicy,
+    ...(telemetry !== undefined && { telemetry: sideMessage(telemetry) ?? {} }),
   });
   return { name: `service/${key}`, bytes: encodeResource({ case: 'service', value }) };
 }

@@ -1,8 +1,10 @@
-import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { create } from '@bufbuild/protobuf';
 import { type Settings, SettingsSchema } from '../../../proto/gen/loam/waypoint/v1/waypoint_pb.js';
 import type { Labels } from '../../model/objects.ts';
 import { didYouMean } from '../../schema/did-you-mean.ts';
 import { type FieldProblem, show } from '../../schema/validate.ts';
+import { DEFAULT_SAMPLING, type SidePlan, type TracingPlan } from '../telemetry/effective.ts';
+import { sideMessage } from '../telemetry/message.ts';
 import { isOtlpEndpoint, OTLP_ENDPOINT_ALLOWED } from '../telemetry/endpoint.ts';
 
 const OTLP = 'loam.dev/otlp-endpoint';
@@ -16,8 +18,6 @@ export const REPLICAS_ANNOTATION = 'loam.dev/replicas';
 const PREFIX = 'loam.dev/';
 const MAX_REPLICAS = 32;
 const MAX_HOPS = 32;
-/** As OpenTelemetry's own default would be too much for a mesh: a hundredth. */
-const DEFAULT_SAMPLING = 0.01;
 
 interface Setting {
   readonly allowed: string;
@@ -77,12 +77,24 @@ export function settingProblems(annotations: Labels): FieldProblem[] {
   });
 }
 
-/** Compiles annotations that have passed {@link settingProblems}. */
-export function compileSettings(annotations: Labels, sessionKey: Uint8Array): Settings {
-  const endpoint = annotations[OTLP] ?? '';
-  const tracing: MessageInitShape<typeof SettingsSchema>['tracing'] = {
-    otlpEndpoint: endpoint.replace(/\/$/, ''),
-    sampling: Number(annotations[SAMPLING] ?? DEFAULT_SAMPLING),
-  };
-  return create(SettingsSchema, { tracing, trustedHops: Number(annotations[HOPS] ?? 0), sessionKey });
+/** What a Gateway itself says of spans; undefined: nothing. Of annotations that have passed {@link settingProblems}. */
+export function tracingOfGateway(annotations: Labels): TracingPlan | undefined {
+  const endpoint = annotations[OTLP]?.replace(/\/$/, '');
+  if (endpoint === undefined) return undefined;
+  return { endpoint, sampling: Number(annotations[SAMPLING] ?? DEFAULT_SAMPLING), tags: {} };
+}
+
+/**
+ * Compiles annotations that have passed {@link settingProblems}.
+ *
+ * @param told what Telemetries come to for the waypoint, the annotations with them; undefined: there is none
+ */
+export function compileSettings(annotations: Labels, sessionKey: Uint8Array, told?: SidePlan): Settings {
+  const tracing = told === undefined ? tracingOfGateway(annotations) : told.tracing;
+  const telemetry = told && sideMessage(told);
+  return create(SettingsSchema, {
+    ...{ trustedHops: Number(annotations[HOPS] ?? 0), sessionKey },
+    tracing: { otlpEndpoint: tracing?.endpoint ?? '', sampling: tracing?.sampling ?? DEFAULT_SAMPLING },
+    ...(telemetry !== undefined && { telemetry }),
+  });
 }

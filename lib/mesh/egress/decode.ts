@@ -3,6 +3,7 @@ import { errorText } from '../../loam-error.ts';
 import {
   type Block as WireBlock,
   type Cidr as WireCidr,
+  type PodTelemetry as WireTelemetry,
   type Policy as WirePolicy,
   type PortRange as WirePortRange,
   type Principal as WirePrincipal,
@@ -17,7 +18,16 @@ import {
 import { cidrFromBytes, type Cidr } from '../state/ip.ts';
 import type { ServiceAccountMatch, TextMatch } from '../state/model.ts';
 import { ResourceError } from '../state/resource-error.ts';
-import type { Block, EgressPolicy, EgressResource, EgressRule, EgressWorkload, PortRange } from './model.ts';
+import { decodeSide } from '../telemetry/decode.ts';
+import type {
+  Block,
+  EgressPolicy,
+  EgressResource,
+  EgressRule,
+  EgressWorkload,
+  PodTelemetry,
+  PortRange,
+} from './model.ts';
 
 const MAX_PORT = 65535;
 const MAX_NAME_CHARS = 1024;
@@ -46,8 +56,10 @@ export function decodeEgress(resourceName: string, bytes: Uint8Array): EgressRes
       return decoder.workload(wire.kind.value);
     case 'policy':
       return decoder.policy(wire.kind.value);
+    case 'telemetry':
+      return decoder.telemetry(wire.kind.value);
     case undefined:
-      throw new ResourceError(resourceName, 'kind', 'unset', 'workload or policy');
+      throw new ResourceError(resourceName, 'kind', 'unset', 'workload, policy or telemetry');
   }
 }
 
@@ -72,6 +84,16 @@ class EgressDecoder {
       // What a later version may send beside these two is treated like the strictest.
       unknownDestinations: wire.unknownDestinations === UnknownDestinations.ALLOW ? 'allow' : 'refuse',
       ...newer(wire),
+    };
+  }
+
+  telemetry({ uid, client, server }: WireTelemetry): PodTelemetry {
+    this.#requireName(`telemetry/${uid}`, 'uid');
+    return {
+      kind: 'telemetry',
+      uid: this.#text('uid', uid),
+      client: client && decodeSide(client),
+      server: server && decodeSide(server),
     };
   }
 

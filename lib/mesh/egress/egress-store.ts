@@ -1,4 +1,10 @@
-import { egressResourceName, type EgressDelta, type EgressPolicy, type EgressWorkload } from './model.ts';
+import {
+  egressResourceName,
+  type EgressDelta,
+  type EgressPolicy,
+  type EgressWorkload,
+  type PodTelemetry,
+} from './model.ts';
 
 /** What counts for one workload: its own resource, the policies that select it, and those of them that are not known. */
 export interface ApplicableEgress {
@@ -11,6 +17,7 @@ export interface ApplicableEgress {
 export class EgressStore {
   readonly #workloads = new Map<string, EgressWorkload>();
   readonly #policies = new Map<string, EgressPolicy>();
+  readonly #telemetry = new Map<string, PodTelemetry>();
   readonly #listeners = new Set<(delta: EgressDelta) => void>();
 
   /** Applies upserts, then removals; names that are not known are ignored. */
@@ -18,11 +25,13 @@ export class EgressStore {
     for (const resource of delta.upserts) {
       const name = egressResourceName(resource);
       if (resource.kind === 'policy') this.#policies.set(name, resource);
+      else if (resource.kind === 'telemetry') this.#telemetry.set(name, resource);
       else this.#workloads.set(name, resource);
     }
     for (const name of delta.removed) {
       this.#policies.delete(name);
       this.#workloads.delete(name);
+      this.#telemetry.delete(name);
     }
     for (const listener of this.#listeners) listener(delta);
   }
@@ -45,6 +54,16 @@ export class EgressStore {
       else policies.push(policy);
     }
     return { workload, policies, missing };
+  }
+
+  /** What is told of a workload's connections; undefined: nothing is said about it. */
+  telemetryOf(uid: string): PodTelemetry | undefined {
+    return this.#telemetry.get(`telemetry/${uid}`);
+  }
+
+  /** For all workloads about which something is said. */
+  telemetry(): Iterable<PodTelemetry> {
+    return this.#telemetry.values();
   }
 
   workloads(): Iterable<EgressWorkload> {

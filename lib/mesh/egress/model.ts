@@ -1,5 +1,6 @@
 /** What the pods of this node may call, as the controller tells it (proto/loam/egress/v1): plain immutable data. */
 import type { Cidr } from '../state/ip.ts';
+import type { SideTelemetry } from '../telemetry/model.ts';
 import type { Delta, ServiceAccountMatch, TextMatch } from '../state/model.ts';
 
 /** Both ends belong to it. */
@@ -51,10 +52,20 @@ export interface EgressWorkload {
   readonly unsupported?: string;
 }
 
-export type EgressResource = EgressPolicy | EgressWorkload;
+/** What is told of the connections of one pod of this node; without one, the default. */
+export interface PodTelemetry {
+  readonly kind: 'telemetry';
+  readonly uid: string;
+  /** Of connections that it makes. */
+  readonly client: SideTelemetry | undefined;
+  /** Of connections to it. */
+  readonly server: SideTelemetry | undefined;
+}
+
+export type EgressResource = EgressPolicy | EgressWorkload | PodTelemetry;
 export type EgressDelta = Delta<EgressResource>;
 
 /** The xDS name of a resource. */
 export function egressResourceName(resource: EgressResource): string {
-  return resource.kind === 'policy' ? `policy/${resource.key}` : `workload/${resource.uid}`;
+  return resource.kind === 'policy' ? `policy/${resource.key}` : `${resource.kind}/${resource.uid}`;
 }

@@ -90,6 +90,7 @@ export class RandomMesh {
       () => this.#policy(),
       () => this.#peerAuthentication(),
       () => this.#egress(),
+      () => this.#telemetry(),
       () => this.#gateway(),
       () => this.#node(),
       () => this.#slice(),
@@ -225,6 +226,19 @@ export class RandomMesh {
       kind: 'EgressPolicy',
       metadata: { namespace: random.of(NAMESPACES), name: `e${random.below(2)}` },
       spec: { selector: { matchLabels: { app: random.of(APPS) } }, allow: [{ namespaces: ['a'] }] },
+    });
+  }
+
+  #telemetry(): void {
+    const random = this.#random;
+    this.#put({
+      apiVersion: 'telemetry.istio.io/v1',
+      kind: 'Telemetry',
+      metadata: { namespace: random.of(NAMESPACES), name: `t${random.below(2)}` },
+      spec: {
+        accessLogging: [{ disabled: random.chance(0.5) }],
+        ...(random.chance(0.3) && { selector: { matchLabels: { app: random.of(APPS) } } }),
+      },
     });
   }
 

@@ -20,7 +20,7 @@ import type { Match, Policy, Workload } from '../../../../lib/mesh/state/model.t
 import { FirstState } from '../../../../lib/mesh/state/first-state.ts';
 import { PolicyStore } from '../../../../lib/mesh/state/policy-store.ts';
 import { WorkloadStore } from '../../../../lib/mesh/state/workload-store.ts';
-import type { AccessRecord } from '../../../../ztunnel/telemetry/access-record.ts';
+import type { AccessRecord } from '../../../../lib/mesh/telemetry/access-log.ts';
 import { FlowMetrics } from '../../../../ztunnel/telemetry/flow-metrics.ts';
 import type { TestCa } from './certificates.ts';
 

@@ -8,6 +8,7 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
+import type { Side } from "../../telemetry/v1/telemetry_pb.js";
 
 /**
  * Describes the file loam/egress/v1/egress.proto.
@@ -37,6 +38,14 @@ export declare type Resource = Message<"loam.egress.v1.Resource"> & {
      */
     value: Policy;
     case: "policy";
+  } | {
+    /**
+     * telemetry/<uid>
+     *
+     * @generated from field: loam.egress.v1.PodTelemetry telemetry = 3;
+     */
+    value: PodTelemetry;
+    case: "telemetry";
   } | { case: undefined; value?: undefined };
 };
 
@@ -302,6 +311,41 @@ export declare type PortRange = Message<"loam.egress.v1.PortRange"> & {
  * Use `create(PortRangeSchema)` to create a new message.
  */
 export declare const PortRangeSchema: GenMessage<PortRange>;
+
+/**
+ * What is told of the connections of one pod of the node; there is none where the default holds. It comes by this type because it
+ * goes to the same nodes for the same pods: a ztunnel that does not know it refuses it by name, and goes on.
+ *
+ * @generated from message loam.egress.v1.PodTelemetry
+ */
+export declare type PodTelemetry = Message<"loam.egress.v1.PodTelemetry"> & {
+  /**
+   * as in istio.workload.Workload
+   *
+   * @generated from field: string uid = 1;
+   */
+  uid: string;
+
+  /**
+   * of connections that it makes
+   *
+   * @generated from field: loam.telemetry.v1.Side client = 2;
+   */
+  client?: Side | undefined;
+
+  /**
+   * of connections to it
+   *
+   * @generated from field: loam.telemetry.v1.Side server = 3;
+   */
+  server?: Side | undefined;
+};
+
+/**
+ * Describes the message loam.egress.v1.PodTelemetry.
+ * Use `create(PodTelemetrySchema)` to create a new message.
+ */
+export declare const PodTelemetrySchema: GenMessage<PodTelemetry>;
 
 /**
  * What becomes of calls to addresses of which the mesh knows nothing.

@@ -12,6 +12,7 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
+import type { Side } from "../../telemetry/v1/telemetry_pb.js";
 
 /**
  * Describes the file loam/waypoint/v1/waypoint.proto.
@@ -106,6 +107,13 @@ export declare type Settings = Message<"loam.waypoint.v1.Settings"> & {
    * @generated from field: bytes session_key = 3;
    */
   sessionKey: Uint8Array;
+
+  /**
+   * What is told of requests and connections; absent: the default. Its tracing is the one above, with tags.
+   *
+   * @generated from field: loam.telemetry.v1.Side telemetry = 4;
+   */
+  telemetry?: Side | undefined;
 };
 
 /**
@@ -192,6 +200,13 @@ export declare type Service = Message<"loam.waypoint.v1.Service"> & {
    * @generated from field: string traffic_policy = 8;
    */
   trafficPolicy: string;
+
+  /**
+   * Present where something else holds for it than the settings say.
+   *
+   * @generated from field: loam.telemetry.v1.Side telemetry = 9;
+   */
+  telemetry?: Side | undefined;
 };
 
 /**
