@@ -36,7 +36,8 @@ function atNode(mesh: CompiledMesh): PodTelemetry | undefined {
   const name = `telemetry/${UID}`;
   const found = mesh.egress.byNode.get('node-b')?.get(name);
   const decoded = found && decodeEgress(name, found.bytes);
-  assert(decoded === undefined || decoded.kind === 'telemetry');
+  if (decoded === undefined) return undefined;
+  assert(decoded.kind === 'telemetry');
   return decoded;
 }
 function atWaypoint(mesh: CompiledMesh) {
