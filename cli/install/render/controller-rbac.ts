@@ -58,6 +58,8 @@ const CLUSTER_RULES: readonly V1PolicyRule[] = [
   { apiGroups: ['policy'], resources: ['poddisruptionbudgets'], verbs: [...READ, ...APPLY] },
   { apiGroups: [''], resources: ['serviceaccounts', 'services'], verbs: APPLY },
   { apiGroups: ['gateway.networking.k8s.io'], resources: ['gateways/finalizers'], verbs: ['update'] },
+  // The taint loam.dev/agent-not-ready, off nodes whose agent is ready.
+  { apiGroups: [''], resources: ['nodes'], verbs: ['patch'] },
   // The root certificate, where waypoints are.
   {
     apiGroups: [''],
@@ -83,6 +85,14 @@ const ownRules = ({ values }: Installation): readonly V1PolicyRule[] => [
     resourceNames: ['loam-controller-leader'],
     verbs: ['get', 'patch', 'update'],
   },
+  // What an uninstall left that was begun and not ended.
+  {
+    apiGroups: ['apps'],
+    resources: ['daemonsets'],
+    resourceNames: ['loam-agent', 'loam-cleanup'],
+    verbs: ['get'],
+  },
+  { apiGroups: ['apps'], resources: ['daemonsets'], resourceNames: ['loam-cleanup'], verbs: ['delete'] },
 ];
 
 /** Roles of the controllers in the cluster and in their own namespace, and their bindings. */

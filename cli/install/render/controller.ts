@@ -59,7 +59,11 @@ function deployment(installation: Installation): Manifest & V1Deployment {
           priorityClassName: 'system-cluster-critical',
           ...pullSecrets(values),
           nodeSelector: { 'kubernetes.io/os': 'linux', ...values.controller.nodeSelector },
-          tolerations: [...values.controller.tolerations],
+          // It is who takes the taint off: it must not wait for that itself.
+          tolerations: [
+            { key: 'loam.dev/agent-not-ready', operator: 'Exists' },
+            ...values.controller.tolerations,
+          ],
           affinity: {
             podAntiAffinity: {
               preferredDuringSchedulingIgnoredDuringExecution: [

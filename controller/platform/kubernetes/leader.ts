@@ -4,7 +4,9 @@ import type { Config, KubernetesConfig } from '../../config.ts';
 import type { KubernetesSource } from '../../sources/kubernetes/source.ts';
 import type { ReportOf } from '../../status/report.ts';
 import type { ControllerMetrics } from '../../telemetry/metrics.ts';
+import { EndedCleanup } from './ended-cleanup.ts';
 import { LeaderElection } from './leader-election.ts';
+import { NodeTaints } from './node-taints.ts';
 import { StatusWriter } from './status/writer.ts';
 import type { WatchedAuthority } from './watched-authority.ts';
 import { WaypointDeployer } from './waypoints/deployer.ts';
@@ -22,7 +24,7 @@ export interface LeaderOptions {
 
 export const LEADER_LEASE = 'loam-controller-leader';
 
-/** What one of all replicas does: waypoints, roots and status are written by it alone. Every replica serves. */
+/** What one of all replicas does: waypoints, roots, status and nodes' taints are written by it alone. Every replica serves. */
 export class Leader {
   readonly #options: LeaderOptions;
   #election: LeaderElection | undefined;
@@ -56,6 +58,8 @@ export class Leader {
       rootsPem: () => authority.rootsPem,
     });
     deployer.run(signal, (listener, until) => authority.onChange(listener, until));
+    new NodeTaints({ client, namespace: config.namespace, metrics, log }).run(signal);
+    new EndedCleanup({ client, namespace: config.namespace, log }).run(signal);
     const waypointProblem = (gateway: string): string | undefined => deployer.problems.get(gateway);
     new StatusWriter({ client, source, report, waypointProblem, metrics, log }).run(signal);
   }

@@ -106,7 +106,10 @@ describe('the objects of an installation', () => {
       .filter(({ verbs }) => verbs.some((verb) => verb.startsWith('delete')))
       .map(({ resources, resourceNames }) => ({ resources, resourceNames }));
     // Waypoints go with their Gateways, by the garbage collector.
-    assert.deepEqual(deletable, [{ resources: ['configmaps'], resourceNames: ['loam-ca-root-cert'] }]);
+    assert.deepEqual(deletable, [
+      { resources: ['configmaps'], resourceNames: ['loam-ca-root-cert'] },
+      { resources: ['daemonsets'], resourceNames: ['loam-cleanup'] },
+    ]);
     const agent = rulesOf('ClusterRole', 'loam-agent').flatMap(({ resources = [], verbs }) =>
       resources.map((resource) => `${resource}: ${verbs.join()}`),
     );
