@@ -15,6 +15,8 @@ import { LocalPodSource } from './local-pod-source.ts';
 import { KubernetesSide } from './kubernetes/kubernetes-side.ts';
 import { MapWatch } from './map-watch.ts';
 import { metricsOf } from './metrics.ts';
+import { ObserveFeed } from './observe/observe-feed.ts';
+import { ObserveKeeper } from './observe/observe-keeper.ts';
 import { OffWatch } from './off-watch.ts';
 import type { PodRecord } from './pod-record.ts';
 import { problemText } from './pod-source.ts';
@@ -79,6 +81,14 @@ export async function startAgent(
   started.defer(() => kubernetes?.close());
   const source = kubernetes?.source ?? new LocalPodSource(config.pods ?? '');
   const node = new LinuxNode(redirection.cgroupPath);
+  const observer = redirection.observer();
+  started.defer(() => observer[Symbol.dispose]());
+  const observed = new ObserveKeeper({ source, port: observer, node, log });
+  const observations = new ObserveFeed({
+    ...{ node: config.node, port: observer, clock, log },
+    pods: () => observed.pods,
+  });
+  started.defer(() => observations.close());
   const offWatch = new OffWatch(redirection, log);
   const mapWatch = new MapWatch(redirection, log);
   const spares = new SparePrograms(redirection, clock);
@@ -97,6 +107,7 @@ export async function startAgent(
     mapWatch.look(clock.now());
     earlier.look(records);
     kubernetes?.look(records);
+    observed.look();
     spares.passed();
   };
   const reconciler = new Reconciler({
@@ -123,6 +134,7 @@ export async function startAgent(
     zds,
     earlier,
     kubernetes,
+    observe: { keeper: observed, feed: observations, port: observer },
   };
   const self = new SelfMetrics(packageVersion());
   started.defer(() => self.close());
@@ -131,6 +143,7 @@ export async function startAgent(
     status: () => statusOf(parts),
     metrics: () => `${metricsOf(statusOf(parts), readinessOf(parts))}${self.text()}`,
     readiness: () => readinessOf(parts),
+    observe: (response) => observations.serve(response),
     logging: { logLevel: () => log.level, setLogLevel: (level) => (log.level = level) },
   });
   started.defer(() => status.close());

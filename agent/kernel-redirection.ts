@@ -1,5 +1,11 @@
 /** {@link RedirectionPort} by lib/linux/bpf. */
-import { cgroup2Root, Redirection, type GuardMethod, type Kubelet } from '../lib/linux/bpf/index.ts';
+import {
+  cgroup2Root,
+  Redirection,
+  type Observer,
+  type GuardMethod,
+  type Kubelet,
+} from '../lib/linux/bpf/index.ts';
 import type { Layout } from '../lib/linux/bpf/instance-layout.ts';
 import type {
   Enrolment,
@@ -52,6 +58,11 @@ export class KernelRedirection implements RedirectionPort {
 
   get originalDstMapFd(): number {
     return this.#redirection.originalDstMapFd;
+  }
+
+  /** Observe mode's part of the kernel; to be disposed of before {@link close}. */
+  observer(): Observer {
+    return this.#redirection.observer();
   }
 
   enrol({ netnsFd, cookie, ips, listeners, guard }: Enrolment): void {

@@ -1,4 +1,5 @@
 /** The agent's counters in the text format of Prometheus; the few that it has need no library in a process of root. */
+import { observeMetrics } from './observe/observe-status.ts';
 import type { Readiness, Status } from './status.ts';
 
 /** The page. Values of labels are names of Kubernetes or our own, which need no escaping. */
@@ -87,6 +88,7 @@ export function metricsOf(status: Status, { gates }: Pick<Readiness, 'gates'>): 
     '# TYPE loam_agent_earlier_connections_cut_total counter',
     `loam_agent_earlier_connections_cut_total ${status.earlierCut}`,
   );
+  lines.push(...observeMetrics(status.observe));
   if (status.kubernetes !== undefined) {
     const { passed, refused, heldMs } = status.kubernetes.held;
     lines.push(

@@ -1,4 +1,4 @@
-/** Status by HTTP over a unix socket of mode 0600: GET /status, /metrics, /healthz/ready and /logging, POST /logging. */
+/** Status by HTTP over a unix socket of mode 0600: GET /status, /metrics, /observe, /healthz/ready and /logging, POST /logging. */
 import { lstatSync, unlinkSync } from 'node:fs';
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import { connect } from 'node:net';
@@ -14,6 +14,8 @@ export interface StatusServerOptions {
   /** The page of Prometheus. */
   metrics(): string;
   readiness(): Readiness;
+  /** Begins to tell what is observed; false, with nothing written: to too many already. */
+  observe(response: ServerResponse): boolean;
   readonly logging: LogLevelControl;
 }
 
@@ -65,11 +67,15 @@ function answer(options: StatusServerOptions, method: string, url: string, respo
     response.on('error', () => undefined);
     response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' });
     response.end(page);
+  } else if (url === '/observe') {
+    if (!options.observe(response)) send(response, 503, { error: 'others follow already, as many as may' });
   } else if (url === '/healthz/ready') {
     const readiness = options.readiness();
     send(response, readiness.ready ? 200 : 503, readiness);
   } else {
-    send(response, 404, { error: 'no such page; there are /status, /metrics, /logging and /healthz/ready' });
+    send(response, 404, {
+      error: 'no such page; there are /status, /metrics, /logging, /observe and /healthz/ready',
+    });
   }
 }
 

@@ -5,6 +5,7 @@ import { errorText } from '../lib/loam-error.ts';
 import type { EarlierConnections, EarlierStatus } from './earlier-connections.ts';
 import type { KubernetesStatus } from './kubernetes/kubernetes-side.ts';
 import { podName, type PodRecord } from './pod-record.ts';
+import { observeStatusOf, type ObserveParts, type ObserveStatus } from './observe/observe-status.ts';
 import type { LeftAlone, PodSource, SourceProblem } from './pod-source.ts';
 import type { Reconciler } from './reconciler.ts';
 import type { KernelPod, MapFill, RedirectionPort } from './redirection-port.ts';
@@ -81,6 +82,7 @@ export interface Status {
   readonly earlierCut: number;
   /** Where the pods come from the Kubernetes API. */
   readonly kubernetes?: KubernetesStatus;
+  readonly observe: ObserveStatus;
 }
 
 export interface StatusParts {
@@ -92,10 +94,11 @@ export interface StatusParts {
   readonly zds: ZdsServer;
   readonly earlier: Pick<EarlierConnections, 'of' | 'cut'>;
   readonly kubernetes?: { readonly status: KubernetesStatus } | undefined;
+  readonly observe: ObserveParts;
 }
 
 export function statusOf(parts: StatusParts): Status {
-  const { node, instance, source, reconciler, redirection, zds, earlier, kubernetes } = parts;
+  const { node, instance, source, reconciler, redirection, zds, earlier, kubernetes, observe } = parts;
   const drops = guardDrops(redirection);
   const off = switchedOff(redirection);
   return {
@@ -112,10 +115,11 @@ export function statusOf(parts: StatusParts): Status {
     problems: reconciler.problems,
     proxies: zds.describe(),
     kernel: kernelStats(redirection),
-    maps: fill(redirection),
+    maps: { ...fill(redirection), ...fill(observe.port) },
     repairs: reconciler.repairs,
     earlierCut: earlier.cut,
     ...(kubernetes && { kubernetes: kubernetes.status }),
+    observe: observeStatusOf(observe),
   };
 }
 
@@ -199,7 +203,7 @@ function switchedOff(redirection: RedirectionPort): ReturnType<RedirectionPort['
   }
 }
 
-function fill(redirection: RedirectionPort): Status['maps'] {
+function fill(redirection: Pick<RedirectionPort, 'fill'>): Status['maps'] {
   try {
     return redirection.fill();
   } catch {

@@ -2,7 +2,7 @@
  * The pods of this node as the Kubernetes API has them, each with the network namespace that its processes are in.
  * While the API is away, what was known last holds.
  */
-import { DATAPLANE_MODE_LABEL, isEnrolled, type Labels } from '../../lib/enrolment.ts';
+import { DATAPLANE_MODE_LABEL, isEnrolled, isObserved, type Labels } from '../../lib/enrolment.ts';
 import { Backoff } from '../../lib/backoff.ts';
 import type { Clock } from '../clock.ts';
 import type { LeftAlone, PodSource, PodSpec, SourceProblem, SourceState } from '../pod-source.ts';
@@ -171,7 +171,7 @@ export class KubernetesPodSource implements PodSource {
       const namespace = this.#namespaceOf(uid, pod);
       if (namespace === undefined) complete = false;
       // One that has left the mesh is told of until it ends: what it has open through the mesh is not to be cut.
-      else if (isEnrolled(pod.labels, namespace.labels) || this.#entries.has(uid))
+      else if (isWanted(pod.labels, namespace.labels) || this.#entries.has(uid))
         wanted.set(uid, [pod, namespace]);
     }
     const searched = new Map<string, number | undefined>();
@@ -189,8 +189,9 @@ export class KubernetesPodSource implements PodSource {
     for (const [uid, [pod, namespace]] of wanted) {
       const netns = finder.of(pod.cgroupUid);
       if ((pod.ended || pod.leaving) && !(netns?.inhabited ?? false)) continue;
-      const isWanted = isEnrolled(pod.labels, namespace.labels);
-      const why = isWanted ? whyLeftAlone(pod, netns, finder.processesOf(pod.cgroupUid)) : undefined;
+      const why = isWanted(pod.labels, namespace.labels)
+        ? whyLeftAlone(pod, netns, finder.processesOf(pod.cgroupUid))
+        : undefined;
       if (why !== undefined) leftAlone.push({ uid, pod: nameOf(pod), why });
       // The runtime knows the address before the API does, also that of a new sandbox.
       const told = sandboxes.ofPod(pod.cgroupUid)?.ips ?? [];
@@ -232,6 +233,11 @@ export class KubernetesPodSource implements PodSource {
       message === undefined ? [] : [{ where: 'Kubernetes API', message }],
     );
   }
+}
+
+/** In the mesh, or observed: of these the reconciler and the observer are told. */
+function isWanted(labels: Labels, namespaceLabels: Labels): boolean {
+  return isEnrolled(labels, namespaceLabels) || isObserved(labels, namespaceLabels);
 }
 
 function nameOf({ metadata: { namespace, name } }: NodePod): string {

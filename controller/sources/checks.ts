@@ -38,7 +38,7 @@ const OWN_LABEL_NAMES = [
 ];
 /** The labels that take certain values alone. */
 const LABEL_VALUES: ReadonlyMap<string, readonly string[]> = new Map([
-  [DATAPLANE_MODE_LABEL, ['ambient', 'none']],
+  [DATAPLANE_MODE_LABEL, ['ambient', 'observe', 'none']],
   [WAYPOINT_FOR_LABEL, WAYPOINT_FOR_VALUES],
   [OUTBOUND_LABEL, OUTBOUND_LABEL_VALUES],
 ]);

@@ -80,7 +80,11 @@ export class TypeSnapshot {
    * changes cost, whatever the size of the whole.
    */
   patched(changes: ReadonlyMap<string, CompiledResource | undefined>): TypeSnapshot {
-    const resources = this.resources as Map<string, VersionedResource>;
+    // The empty state is the first one of several types.
+    const resources =
+      this.resources.size === 0
+        ? new Map<string, VersionedResource>()
+        : (this.resources as Map<string, VersionedResource>);
     const names: string[] = [];
     const added = new Set<string>();
     let removed = false;

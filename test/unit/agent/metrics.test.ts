@@ -17,6 +17,8 @@ function pod(name: string, guard: PodStatus['guard']): PodStatus {
   };
 }
 
+const NOTHING = { pods: [], problems: [] };
+
 describe('agent metrics', () => {
   it('count what guards dropped, and say who is not guarded', () => {
     const guarded = [{ name: 'eth0', by: 'tcx' }];
@@ -28,7 +30,7 @@ describe('agent metrics', () => {
     const kernel = { recordsFull: 4, pods: 1 };
     const maps = { records: { entries: 5, capacity: 65536 } };
     const proxies = [{ role: 'serving', loamHandover: true }];
-    const status = { ...{ pods, kernel, maps, proxies }, repairs: { pods: 2 }, earlierCut: 0 };
+    const status = { ...{ pods, kernel, maps, proxies }, repairs: { pods: 2 }, earlierCut: 0, observe: NOTHING };
     const gates = [{ name: 'redirection', ready: false, reason: 'a hook is gone' }];
     const lines = metricsOf(status as unknown as Status, { gates }).split('\n');
     assert.deepEqual(
@@ -67,6 +69,7 @@ describe('agent metrics', () => {
       proxies: [],
       repairs: {},
       earlierCut: 2,
+      observe: NOTHING,
     } as unknown as Status;
     const lines = metricsOf({ ...status, kubernetes } as Status, { gates: [] }).split('\n');
     for (const line of [

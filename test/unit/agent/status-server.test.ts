@@ -25,6 +25,7 @@ describe('status server', () => {
       status: () => status(),
       metrics: () => 'x 1\n',
       readiness: () => readiness,
+      observe: () => false,
       logging,
     });
   }
@@ -90,6 +91,7 @@ describe('status server', () => {
         status: () => status(),
         metrics: () => '',
         readiness: () => readiness,
+        observe: () => false,
         logging,
       }),
       /another process listens/,
