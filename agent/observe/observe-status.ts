@@ -84,8 +84,9 @@ export function observeStatusOf({ keeper, feed, port }: ObserveParts): ObserveSt
   return { pods, problems };
 }
 
-/** Of the agent's own part, in the text format of Prometheus. */
+/** Of the agent's own part, in the text format of Prometheus; nothing on a node without observed pods. */
 export function observeMetrics({ pods, problems }: ObserveStatus): string[] {
+  if (pods.length === 0 && problems.length === 0) return [];
   const observed = pods.filter(({ state }) => state === 'observed').length;
   return [
     '# HELP loam_observe_pods Pods of the node that are observed, or are to be.',
