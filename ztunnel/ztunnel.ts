@@ -27,6 +27,7 @@ import { NodeDemand } from './on-demand/node-demand.ts';
 import { ADDRESS_TYPE } from '../lib/mesh/xds/delta-service.ts';
 import type { EgressDelta } from '../lib/mesh/egress/model.ts';
 import type { AddressDelta } from '../lib/mesh/state/model.ts';
+import { ObserveFollower } from './observe/follower.ts';
 import { PodDirectory } from './pods/pod-directory.ts';
 import { StandIns } from './pods/stand-ins.ts';
 import { ZdsClient } from './pods/zds-client.ts';
@@ -72,6 +73,8 @@ export class Ztunnel {
   readonly #takeover: Takeover;
   readonly #received: ReceivedState;
   readonly #keeper: HeldStateKeeper;
+  /** Where an agent is asked about observed pods. */
+  readonly #observe: ObserveFollower | undefined;
   /** No controller has answered, and what the agent held is gone by. */
   #heldInForce = false;
   /** Where the node does not follow the whole mesh. */
@@ -100,7 +103,10 @@ export class Ztunnel {
     this.#worker = this.#startWorker();
     this.#flows = new FlowHub({
       hello: { program: 'ztunnel', version, node: config.node },
-      watch: (level) => this.#worker.post({ type: 'watch-flows', level }),
+      watch: (level) => {
+        this.#worker.post({ type: 'watch-flows', level });
+        this.#observe?.watch(level);
+      },
     });
     const worker = this.#worker;
     this.#keeper = new HeldStateKeeper({
@@ -155,6 +161,7 @@ export class Ztunnel {
       config.trustDomain,
     );
     this.#demand = isOnDemand(config) ? this.#makeDemand() : undefined;
+    this.#observe = this.#makeObserve(config.agentStatus);
     const actions = this.#actions();
     this.#ports = new AdminPorts(
       [
@@ -224,6 +231,7 @@ export class Ztunnel {
     if (held !== undefined) this.#fallBackOn(held);
     this.#takeover.start();
     this.#standIns.start();
+    this.#observe?.start();
   }
 
   #applyEgress(delta: EgressDelta): void {
@@ -234,6 +242,20 @@ export class Ztunnel {
   #applyAddresses(delta: AddressDelta): void {
     this.#workloads.apply(delta);
     this.#worker.post({ type: 'addresses', delta });
+  }
+
+  #makeObserve(socketPath: string | undefined): ObserveFollower | undefined {
+    if (socketPath === undefined) return undefined;
+    const demand = this.#demand;
+    return new ObserveFollower({
+      ...{ socketPath, clusterId: this.#config.clusterId, workloads: this.#workloads },
+      isServing: () => this.#takeover.serving,
+      ask: demand && ((names) => demand.ask(names)),
+      count: (batch) => this.#metrics.apply(batch),
+      more: this.#metrics.observe,
+      tell: (batch) => this.#flows.apply(batch),
+      log: fieldsLast(this.#log),
+    });
   }
 
   #makeStandIns(): StandIns {
@@ -306,6 +328,7 @@ export class Ztunnel {
     this.#zds.leave();
     const cut = await this.#worker.drain(Math.max(0, deadlineMs - (performance.now() - began)));
     this.#log.info({ cut }, 'drained');
+    this.#observe?.stop();
     this.#zds.stop();
     this.#standIns.stop();
     await this.#feed?.stop();

@@ -47,6 +47,8 @@ export function edgeLines(edges: readonly GraphEdge[], colours: Colours): string
     'OPEN',
     'UP/S',
     'DOWN/S',
+    // Of observed edges alone.
+    ...(edges.some(({ observed }) => observed !== undefined) ? ['RTT P50', 'RETRANS'] : []),
   ];
   const rows = edges.map((edge) => [
     edge.from,
@@ -62,11 +64,18 @@ export function edgeLines(edges: readonly GraphEdge[], colours: Colours): string
     String(edge.active),
     bytesText(edge.up),
     bytesText(edge.down),
+    ...(edge.observed === undefined
+      ? []
+      : [
+          edge.observed.rtt50 === undefined ? '' : durationText(edge.observed.rtt50),
+          String(edge.observed.retransmits),
+        ]),
   ]);
-  return tableLines([head.map((name) => colours.dim(name)), ...rows], [4, 5, 6, 7, 8, 9, 10, 11, 12]);
+  return tableLines([head.map((name) => colours.dim(name)), ...rows], [4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14]);
 }
 
-function mtlsText({ mtls }: GraphEdge, { good, odd }: Colours): string {
+function mtlsText({ mtls, observed }: GraphEdge, { good, odd, dim }: Colours): string {
+  if (observed !== undefined && (mtls ?? 0) <= 0) return dim('observed');
   if (mtls === undefined) return '';
   if (mtls >= 1) return good('mTLS');
   return odd(mtls <= 0 ? 'plain' : `${percentText(mtls)} mTLS`);

@@ -23,7 +23,7 @@ export function eventLine(event: FlowEvent, colours: Colours): string {
   const parts = [
     dim(new Date(event.at).toISOString().slice(11, 23)),
     `${from} → ${to}${service !== undefined && service !== to ? dim(` (${service})`) : ''}`,
-    event.mtls ? good('mTLS') : odd('plain'),
+    event.mtls ? good('mTLS') : event.observed === true ? dim('observed') : odd('plain'),
   ];
   if (event.via !== undefined) parts.push(dim(`via ${event.via}`));
   switch (event.kind) {
@@ -34,6 +34,8 @@ export function eventLine(event: FlowEvent, colours: Colours): string {
       parts.push(
         event.opened ? `ended after ${durationText(event.durationMs)}` : bad('not opened'),
         `${bytesText(event.up)} up, ${bytesText(event.down)} down`,
+        ...(event.rttMs === undefined ? [] : [`RTT ${durationText(event.rttMs)}`]),
+        ...((event.retransmits ?? 0) === 0 ? [] : [odd(`${event.retransmits} retransmitted`)]),
       );
       break;
     case 'request': {

@@ -136,7 +136,7 @@ function summedUp(steps: readonly Closed[]): EdgeWindow[] {
 }
 
 function factsOf(edge: EdgeWindow): EdgeCounts['facts'] {
-  const { side, source, destination, service, backend, route, mtls, via, viaIdentity } = edge;
+  const { side, source, destination, service, backend, route, mtls, via, viaIdentity, observed } = edge;
   return {
     ...{ side, source, destination, mtls },
     ...(service !== undefined && { service }),
@@ -144,5 +144,6 @@ function factsOf(edge: EdgeWindow): EdgeCounts['facts'] {
     ...(route !== undefined && { route }),
     ...(via !== undefined && { via }),
     ...(viaIdentity !== undefined && { viaIdentity }),
+    ...(observed === true && { observed }),
   };
 }

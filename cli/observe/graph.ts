@@ -1,3 +1,4 @@
+import { addObserved, observedOf, type ObservedSum } from './observed-edges.ts';
 import { EdgeCounts, Names } from '../../lib/flow/edge-counts.ts';
 import type { EdgeWindow, Party } from '../../lib/flow/event.ts';
 import type { Graph, GraphEdge, GraphNode, NodeKind, Traffic } from '../../lib/flow/view.ts';
@@ -19,6 +20,7 @@ interface Sum {
   readonly identities: Map<string, readonly [string, string]>;
   readonly via: Set<string>;
   readonly services: Set<string>;
+  observed?: ObservedSum;
 }
 
 interface Seen {
@@ -139,6 +141,7 @@ export function buildGraph(
     addTo(sum, edge, counted);
   }
 
+  for (const { observed, connections } of sums.values()) if (observed) observed.into(connections);
   const seconds = windowMs / 1000;
   const shown = [...sums.values()].map((sum) => edgeOf(sum, seconds));
   addCatalog(seen, catalog, by);
@@ -163,8 +166,9 @@ function counts(edge: EdgeWindow, naming: Naming): EdgeWindow | undefined {
 }
 
 function addTo(sum: Sum, edge: EdgeWindow, counted: EdgeWindow): void {
+  if (edge.observed === true) sum.observed = addObserved(sum.observed, counted);
   const into = edge.layer === 'request' ? sum.requests : sum.connections;
-  into.add(counted);
+  if (edge.observed !== true) into.add(counted);
   // What was denied, or failed before TLS stood, is no call in plaintext.
   const weight = Math.max(0, counted.ended - total(counted.denied) - counted.failed) + counted.active;
   if (edge.mtls) sum.mtls += weight;
@@ -192,6 +196,7 @@ function edgeOf(sum: Sum, seconds: number): GraphEdge {
     flags: main.flags.toRecord() ?? {},
     deniedBy: main.denied.toRecord() ?? {},
     allowedBy: main.allowed.toRecord() ?? {},
+    ...(sum.observed && { observed: observedOf(sum.observed) }),
   };
 }
 

@@ -15,11 +15,13 @@ export class EdgeCounts {
   down = 0;
   failed = 0;
   retries = 0;
+  retransmits = 0;
   readonly denied = new Names();
   readonly allowed = new Names();
   readonly flags = new Names();
   readonly codes = new Names();
   readonly durations = new Histogram();
+  readonly rtt = new Histogram();
 
   constructor(layer: EdgeWindow['layer'], facts: FlowFacts) {
     this.layer = layer;
@@ -40,6 +42,8 @@ export class EdgeCounts {
     this.flags.merge(window.flags);
     this.codes.merge(window.codes);
     this.durations.merge(window.durations);
+    this.retransmits += window.retransmits ?? 0;
+    if (window.rtt !== undefined) this.rtt.merge(window.rtt);
   }
 
   /** Adds what another one counted, open connections as well. */
@@ -62,6 +66,7 @@ export class EdgeCounts {
       ...(flags && { flags }),
       ...(codes && { codes }),
       durations: this.durations.toDurations(),
+      ...(this.facts.observed && { retransmits: this.retransmits, rtt: this.rtt.toDurations() }),
     };
   }
 }
@@ -111,7 +116,7 @@ export function edgeKey(layer: EdgeWindow['layer'], facts: FlowFacts): string {
     facts.service,
     facts.backend,
     facts.route,
-    facts.mtls ? 'mtls' : '',
+    facts.mtls ? 'mtls' : facts.observed === true ? 'observed' : '',
     facts.via,
     facts.viaIdentity,
   ].join('\n');

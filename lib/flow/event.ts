@@ -58,6 +58,8 @@ export interface FlowFacts {
   /** The waypoint through which it goes or came, `namespace/name`. */
   readonly via?: string;
   readonly viaIdentity?: string;
+  /** It was seen beside its path, at an end that is not in the mesh (observe mode): no mTLS, no policy. */
+  readonly observed?: true;
 }
 
 /** First line of each stream. */
@@ -102,6 +104,9 @@ export interface ConnectionEnded extends FlowFacts {
   /** Istio's response flag, see docs/response-flags.md; absent: an ordinary end. */
   readonly flag?: string;
   readonly error?: string;
+  /** Of an observed one: segments that its teller's end sent again, and the smoothed round-trip time at its end. */
+  readonly retransmits?: number;
+  readonly rttMs?: number;
 }
 
 /** A request ended, whichever way. */
@@ -160,6 +165,9 @@ export interface EdgeWindow extends FlowFacts {
   readonly retries: number;
   /** Of those that were neither denied nor failed to begin. */
   readonly durations: Durations;
+  /** Of observed connections: segments that the teller's end sent again, and round-trip times as they were seen. */
+  readonly retransmits?: number;
+  readonly rtt?: Durations;
 }
 
 export interface FlowWindow {

@@ -61,6 +61,14 @@ export interface GraphEdge extends Traffic {
   readonly flags: Readonly<Record<string, number>>;
   readonly deniedBy: Readonly<Record<string, number>>;
   readonly allowedBy: Readonly<Record<string, number>>;
+  /** Seen in observe mode, beside the path: no mTLS, no policy. Some of it, where both are. */
+  readonly observed?: {
+    /** Segments that were sent again, by both ends as far as they are observed. */
+    readonly retransmits: number;
+    /** Round-trip times in ms; absent: none was measured. */
+    readonly rtt50?: number;
+    readonly rtt95?: number;
+  };
 }
 
 export interface Graph {

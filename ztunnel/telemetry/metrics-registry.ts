@@ -2,11 +2,14 @@ import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client';
 import type { WorkerStatus } from '../worker/messages.ts';
 import type { GateState } from '../../lib/admin/readiness.ts';
 import { FLOW_LABELS } from './flow-labels.ts';
+import { ObserveMetrics } from '../observe/observe-metrics.ts';
 import type { MetricsBatch } from './flow-metrics.ts';
 
 /** All metrics of the program. Istio's names where it has them (ambient-facts C12), else `loam_…`. */
 export class MetricsRegistry {
   readonly #registry = new Registry();
+  /** Of pods in observe mode; see ObserveFollower. */
+  readonly observe = new ObserveMetrics(this.#registry);
   readonly #opened = this.#flow('istio_tcp_connections_opened_total', 'TCP connections opened');
   readonly #closed = this.#flow('istio_tcp_connections_closed_total', 'TCP connections closed');
   readonly #failed = this.#flow(

@@ -14,6 +14,12 @@ export function EdgePanel({ edge }: { readonly edge: GraphEdge }) {
       kind={edge.of === 'requests' ? 'Requests' : 'Connections'}
     >
       <p class="badges">
+        {edge.observed === undefined ? null : (
+          <Badge kind="">
+            observed{edge.observed.rtt50 === undefined ? '' : `, round trip ${edge.observed.rtt50.toFixed(2)} ms`}
+            {edge.observed.retransmits > 0 ? `, ${edge.observed.retransmits} retransmitted` : ''}
+          </Badge>
+        )}
         {edge.mtls === undefined ? (
           <Badge kind="">nothing got through</Badge>
         ) : (
