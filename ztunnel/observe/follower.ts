@@ -119,7 +119,9 @@ export class ObserveFollower {
       if (line.kind !== 'batch') return;
       this.#queue = this.#queue
         .then(() => this.#take(line))
-        .catch((error: unknown) => log.warn('what was observed could not be counted', { error: errorText(error) }));
+        .catch((error: unknown) =>
+          log.warn('what was observed could not be counted', { error: errorText(error) }),
+        );
     } catch (error) {
       log.warn('a line of the agent cannot be read', { error: errorText(error) });
     }

@@ -12,6 +12,13 @@ const LABELS = [
 ];
 const RTT_BUCKETS = [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3];
 
+interface Pair {
+  readonly values: readonly string[];
+  usedMs: number;
+  /** For which it has a series of its own. */
+  readonly reasons: Set<string>;
+}
+
 /** What observed connections tell beyond Istio's metrics of TCP. */
 export class ObserveMetrics {
   readonly #retransmits: Counter;
@@ -20,7 +27,7 @@ export class ObserveMetrics {
   readonly #rtt: Histogram;
   readonly #connect: Histogram;
   readonly #missed: Counter;
-  readonly #pairs = new Map<string, { readonly values: readonly string[]; usedMs: number; readonly reasons: Set<string> }>();
+  readonly #pairs = new Map<string, Pair>();
 
   constructor(registry: Registry) {
     const registers = [registry];
@@ -78,32 +85,32 @@ export class ObserveMetrics {
     for (const [key, { values, usedMs, reasons }] of this.#pairs) {
       if (now - usedMs < IDLE_MS) continue;
       this.#pairs.delete(key);
-      for (const metric of [this.#retransmits, this.#segments, this.#rtt, this.#connect]) metric.remove(...values);
+      for (const metric of [this.#retransmits, this.#segments, this.#rtt, this.#connect])
+        metric.remove(...values);
       for (const reason of reasons) this.#failed.remove(...values, reason);
     }
   }
 
-  #pair(flow: Flow): { readonly values: readonly string[]; readonly reasons: Set<string> } {
+  #pair(flow: Flow): Pair {
     const { source, destination, service } = flow;
     const values = [
       flow.reporter,
       ...[source, destination].flatMap((end) => [end?.workloadName || UNKNOWN, end?.namespace || UNKNOWN]),
       service?.hostname || UNKNOWN,
     ];
-    const known = this.#find(values);
-    if (known !== undefined) return known;
-    return this.#find(LABELS.map((label) => (label === 'reporter' ? flow.reporter : UNKNOWN)), true) as never;
+    const key = values.join('\n');
+    const known = this.#pairs.get(key);
+    const isFull = known === undefined && this.#pairs.size >= MAX_PAIRS;
+    return isFull
+      ? this.#use(LABELS.map((label) => (label === 'reporter' ? flow.reporter : UNKNOWN)))
+      : this.#use(values);
   }
 
-  #find(values: readonly string[], always = false) {
+  #use(values: readonly string[]): Pair {
     const key = values.join('\n');
-    let pair = this.#pairs.get(key);
-    if (pair === undefined) {
-      if (this.#pairs.size >= MAX_PAIRS && !always) return undefined;
-      pair = { values, usedMs: 0, reasons: new Set() };
-      this.#pairs.set(key, pair);
-    }
+    const pair: Pair = this.#pairs.get(key) ?? { values, usedMs: 0, reasons: new Set() };
     pair.usedMs = performance.now();
+    this.#pairs.set(key, pair);
     return pair;
   }
 }

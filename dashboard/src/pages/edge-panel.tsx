@@ -16,7 +16,8 @@ export function EdgePanel({ edge }: { readonly edge: GraphEdge }) {
       <p class="badges">
         {edge.observed === undefined ? null : (
           <Badge kind="">
-            observed{edge.observed.rtt50 === undefined ? '' : `, round trip ${edge.observed.rtt50.toFixed(2)} ms`}
+            observed
+            {edge.observed.rtt50 === undefined ? '' : `, round trip ${edge.observed.rtt50.toFixed(2)} ms`}
             {edge.observed.retransmits > 0 ? `, ${edge.observed.retransmits} retransmitted` : ''}
           </Badge>
         )}
