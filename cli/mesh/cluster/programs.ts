@@ -84,6 +84,12 @@ export class ClusterPrograms {
   }
 
   async text(program: ProgramRef, path: string, method: 'GET' | 'POST'): Promise<HttpAnswer> {
+    // What is changed is changed in each of its replicas.
+    if (program.program === 'controller' && method === 'POST') {
+      const [first, ...others] = await this.podsOf('controller');
+      for (const pod of others) await ask(this.#endpoint(pod), path, method, TIMEOUT_MS);
+      if (first !== undefined) return ask(this.#endpoint(first), path, method, TIMEOUT_MS);
+    }
     return this.#firstThatAnswers(program, (endpoint) =>
       ask(endpoint, pathAt(program, path), method, TIMEOUT_MS),
     );

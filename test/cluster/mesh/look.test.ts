@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,6 +8,8 @@ import { deployment, idle, namespace, service } from '../support/apps.ts';
 import { TestCluster, type TestPod } from '../support/cluster.ts';
 import { AMBIENT, installed, SYSTEM } from '../support/installation.ts';
 import type { KubeObject } from '../support/resources.ts';
+
+const MAIN = join(packageRoot(), 'dist', 'cli', 'main.js');
 
 interface Said {
   readonly code: number;
@@ -73,11 +75,10 @@ describe('the commands that look at a mesh, in a cluster', function () {
   });
 
   function look(args: readonly string[], kubeconfig = cluster.kubeconfig): Promise<Said> {
-    const main = join(packageRoot(), 'dist', 'cli', 'main.js');
     return new Promise((resolve) =>
       execFile(
         process.execPath,
-        [main, ...args, '--kubeconfig', kubeconfig],
+        [MAIN, ...args, '--kubeconfig', kubeconfig],
         { maxBuffer: 64 << 20 },
         (error, out, err) => resolve({ code: typeof error?.code === 'number' ? error.code : 0, out, err }),
       ),
@@ -139,6 +140,121 @@ describe('the commands that look at a mesh, in a cluster', function () {
     assert.match(out, new RegExp(`cluster.local/ns/${ns}/sa/default`));
     assert.match(out, /enrolled/);
     assert.match(out, /no-greeting/);
+  });
+
+  describe('while a connection is open', () => {
+    let open: ReturnType<TestCluster['startInPod']>;
+
+    before(async () => {
+      const hold = `const s = require('node:net').connect({ host: 'server.${ns}', port: 80 });
+        const ask = () => s.write('POST / HTTP/1.1\\r\\nHost: server\\r\\nContent-Length: 2\\r\\n\\r\\nhi');
+        s.on('connect', () => setInterval(ask, 200));`;
+      open = cluster.startInPod(client, ['/usr/local/bin/node', '-e', hold]);
+      await cluster.until('both nodes tell it', async () => (await connections()).length >= 2);
+    });
+    after(() => open.kill());
+
+    /** What the page asks for, with the token of its address. */
+    async function stateOf({ origin, hash }: URL): Promise<string> {
+      const headers = { authorization: `Bearer ${hash.replace('#token=', '')}` };
+      const answers = await Promise.all(
+        ['state', 'catalog'].map((name) => fetch(`${origin}/api/${name}`, { headers })),
+      );
+      assert.deepEqual(
+        answers.map(({ status }) => status),
+        [200, 200],
+      );
+      return (await Promise.all(answers.map((answer) => answer.text()))).join('\n');
+    }
+
+    async function connections(): Promise<{ direction: string; node: string }[]> {
+      const found = await json('connections', '--pod', nameOf(server));
+      return found['connections'] as { direction: string; node: string }[];
+    }
+
+    it('connections tells it, once by the node of each end', async () => {
+      assert.deepEqual((await connections()).map(({ direction, node }) => `${direction} ${node}`).sort(), [
+        'inbound node2',
+        'outbound node1',
+      ]);
+    });
+
+    it('certs tells who holds which certificate', async () => {
+      const { certificates } = (await json('certs')) as {
+        certificates: { holder: string; identity: string; state: string }[];
+      };
+      const own = certificates.filter(({ identity }) => identity.includes(`/ns/${ns}/`));
+      assert.deepEqual(own.map(({ holder, state }) => `${holder} ${state}`).sort(), [
+        'ztunnel of node1 valid',
+        'ztunnel of node2 valid',
+      ]);
+    });
+
+    it('config dump tells what a node goes by, and diff that nodes are of one mind', async () => {
+      const { out } = await look(['config', 'dump', 'ztunnel/node2', '--section', 'policies']);
+      assert.match(out, /no-greeting/);
+      await cluster.until(
+        'nodes hold the same',
+        async () => (await look(['config', 'diff', 'ztunnel/node1', 'ztunnel/node2'])).code === 0,
+      );
+    });
+
+    it('tap tells a denial as it happens, and its policy', async () => {
+      const told = look(['tap', '-n', ns, '--verdict', 'denied', '--count', '1', '-o', 'json']);
+      let ended = false;
+      void told.then(() => (ended = true));
+      await cluster.until('it was told', async () => {
+        await reaches(7000);
+        return ended;
+      });
+      const { code, out, err } = await told;
+      assert.equal(code, 0, err);
+      const event = JSON.parse(out) as { destination: { workload?: string } };
+      assert.match(JSON.stringify(event), /no-greeting/);
+    });
+
+    it('graph and top tell who calls whom', async () => {
+      for (const command of [
+        ['graph', '--for', '10', '-n', ns, '-o', 'json'],
+        ['top', '--once', '-o', 'json'],
+      ]) {
+        const { out, err } = await look(command);
+        const { edges } = JSON.parse(out) as { edges: { from: string; to: string }[] };
+        assert.ok(
+          edges.some(({ from, to }) => from.startsWith(`${ns}/client`) && to.startsWith(`${ns}/server`)),
+          `${out}${err}`,
+        );
+      }
+    });
+
+    it('log-level changes it in a program of each kind, by the way that there is to it', async () => {
+      for (const program of ['controller', 'agent/node1', 'ztunnel/node1']) {
+        assert.match((await look(['log-level', program, 'debug'])).out, /debug/);
+        assert.match((await look(['log-level', program])).out, /debug/);
+        assert.match((await look(['log-level', program, 'info'])).out, /info/);
+      }
+    });
+
+    it('dashboard serves on this machine what the user may see', async () => {
+      const dashboard = spawn(process.execPath, [MAIN, 'dashboard', '--kubeconfig', cluster.kubeconfig]);
+      try {
+        let said = '';
+        dashboard.stdout.on('data', (part: Buffer) => (said += part.toString()));
+        dashboard.stderr.on('data', (part: Buffer) => (said += part.toString()));
+        const address = (): string | undefined => /http:\/\/\S+/.exec(said)?.[0];
+        await cluster.until(`it says where: ${said}`, () => address() !== undefined);
+        const page = new URL(address() ?? '');
+        assert.equal(page.hostname, '127.0.0.1');
+        await cluster.until('it shows the call', async () => {
+          const state = await stateOf(page);
+          return (
+            state.includes(`${ns}/client`) && state.includes(`${ns}/server`) && state.includes('no-greeting')
+          );
+        });
+      } finally {
+        dashboard.kill();
+      }
+    });
   });
 
   describe('asked with few rights', () => {
