@@ -60,8 +60,7 @@ export function eventLine(event: FlowEvent, colours: Colours): string {
 function verdictParts(event: FlowEvent, { bad, odd, dim }: Colours): string[] {
   const { verdict } = event;
   const parts: string[] = [];
-  if (!verdict.allowed)
-    parts.push(bad(`DENIED by ${verdict.policy ?? 'no named policy'}: ${verdict.reason ?? ''}`.trimEnd()));
+  if (!verdict.allowed) parts.push(bad(deniedText(verdict)));
   else if (verdict.policy !== undefined) parts.push(dim(`by ${verdict.policy}`));
   for (const { policy, action } of verdict.trial ?? [])
     parts.push(odd(`${policy}, on trial, would ${action} it`));
@@ -69,6 +68,15 @@ function verdictParts(event: FlowEvent, { bad, odd, dim }: Colours): string[] {
   if (event.kind === 'request') parts.push(...(event.flags ?? []).map((flag) => bad(flag)));
   if (event.kind !== 'opened' && event.error !== undefined && verdict.allowed) parts.push(bad(event.error));
   return parts;
+}
+
+/** A reason that says no more than that it is denied, or by which policy, is not said twice. */
+function deniedText({ policy, reason = '' }: FlowEvent['verdict']): string {
+  const by = policy === undefined ? 'DENIED' : `DENIED by ${policy}`;
+  const more = reason.replace(/^denied(: |$)/i, '').trim();
+  return more === '' || more === `by ${policy}` || more === `denied by policy ${policy}`
+    ? by
+    : `${by}: ${more}`;
 }
 
 function partyText({ namespace, workload, ip, port }: Party): string {

@@ -156,12 +156,13 @@ async function byUpstream(
   if (state.egress !== undefined && !own.addresses.includes(dialled.ip)) {
     const { facts } = readDialled(state.workloads, own, dialled, upstream);
     const verdict = evaluateEgress(state.egress, own.uid, facts, false);
-    if (verdict.verdict === 'deny') return [trail.denied(where, verdict.reason, verdict.policy)];
+    if (verdict.verdict === 'deny')
+      return [trail.denied(where, verdict.reason, verdict.policy, undefined, 'EgressPolicy')];
     const policy = verdict.verdict === 'allow' ? verdict.policy : undefined;
     trail =
       policy === undefined
         ? trail.passes(where, 'no rule at the source restricts it')
-        : trail.passes(where, `may call it by EgressPolicy ${policy}`, policy);
+        : trail.passes(where, `may call it by EgressPolicy ${policy}`, policy, 'EgressPolicy');
   }
   const sourceIp = (to: string): string => ownAddress(source, to) ?? own.addresses[0] ?? '';
   switch (upstream.kind) {

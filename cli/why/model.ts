@@ -1,4 +1,5 @@
 /** What `loam why` finds out, in the order in which a connection meets it. */
+import { isOfPeerAuthentication } from '../../lib/mesh/policy/evaluate.ts';
 import type { KernelPod } from '../mesh/reader.ts';
 
 /**
@@ -40,9 +41,13 @@ export interface Way {
   readonly status?: number;
   /** The rule that decided last; of what is allowed, the one that allowed it. */
   readonly policy?: string;
+  /** Of what that rule is made: the kind of object that a person would look for. */
+  readonly policyKind?: PolicyKind;
   /** Why not. */
   readonly reason?: string;
 }
+
+export type PolicyKind = 'AuthorizationPolicy' | 'EgressPolicy' | 'PeerAuthentication';
 
 export interface RequestAsked {
   readonly method: string;
@@ -68,7 +73,7 @@ export interface Explanation {
 export class Trail {
   readonly steps: readonly Step[];
   readonly hops: readonly Hop[];
-  readonly facts: Partial<Pick<Way, 'endpoint' | 'address' | 'route' | 'backend' | 'policy'>>;
+  readonly facts: Partial<Pick<Way, 'endpoint' | 'address' | 'route' | 'backend' | 'policy' | 'policyKind'>>;
 
   constructor(steps: readonly Step[] = [], hops: readonly Hop[] = [], facts: Trail['facts'] = {}) {
     this.steps = steps;
@@ -76,11 +81,11 @@ export class Trail {
     this.facts = facts;
   }
 
-  passes(where: string, text: string, policy?: string): Trail {
+  passes(where: string, text: string, policy?: string, kind = kindOf(policy)): Trail {
     const step: Step = { where, text, verdict: 'passes', ...(policy !== undefined && { policy }) };
     return new Trail([...this.steps, step], this.hops, {
       ...this.facts,
-      ...(policy !== undefined && { policy }),
+      ...(policy !== undefined && { policy, policyKind: kind }),
     });
   }
 
@@ -100,12 +105,18 @@ export class Trail {
     return { outcome: 'allowed', steps: this.steps, hops: this.hops, ...this.facts };
   }
 
-  denied(where: string, reason: string, policy: string | undefined, status?: number): Way {
-    return this.#end('denied', where, reason, policy, status);
+  denied(
+    where: string,
+    reason: string,
+    policy: string | undefined,
+    status?: number,
+    kind = kindOf(policy),
+  ): Way {
+    return this.#end('denied', where, reason, policy, status, kind);
   }
 
   unreachable(where: string, reason: string, status?: number): Way {
-    return this.#end('unreachable', where, reason, undefined, status);
+    return this.#end('unreachable', where, reason, undefined, status, kindOf(undefined));
   }
 
   #end(
@@ -114,8 +125,9 @@ export class Trail {
     reason: string,
     policy: string | undefined,
     status: number | undefined,
+    kind: PolicyKind,
   ): Way {
-    const { policy: _, ...facts } = this.facts;
+    const { policy: _policy, policyKind: _kind, ...facts } = this.facts;
     const named = policy === undefined || policy === '' ? {} : { policy };
     const verdict = outcome === 'denied' ? 'denied' : 'fails';
     return {
@@ -124,8 +136,16 @@ export class Trail {
       hops: this.hops,
       ...facts,
       ...named,
+      ...('policy' in named && { policyKind: kind }),
       reason,
       ...(status !== undefined && { status }),
     };
   }
+}
+
+/** Of a rule that is no EgressPolicy: what a PeerAuthentication becomes has names of its own (ambient-facts C7). */
+function kindOf(policy: string | undefined): PolicyKind {
+  return policy !== undefined && isOfPeerAuthentication(policy)
+    ? 'PeerAuthentication'
+    : 'AuthorizationPolicy';
 }

@@ -62,10 +62,10 @@ function grouped(ways: readonly Way[]): Group[] {
 }
 
 function wayLines({ way, endpoints }: Group, several: boolean, colours: Colours): string[] {
-  const { hops, route, backend, policy, reason, status } = way;
+  const { hops, route, backend, policy, policyKind = '', reason, status } = way;
   const facts: [string, string][] = [];
   if (several) facts.push(['outcome', outcomeText(way, colours)]);
-  if (policy !== undefined) facts.push(['rule', policy]);
+  if (policy !== undefined) facts.push(['rule', `${policyKind} ${policy}`.trim()]);
   if (reason !== undefined)
     facts.push(['because', status === undefined ? reason : `${reason} (the client gets ${status})`]);
   facts.push(['path', pathText(way)]);

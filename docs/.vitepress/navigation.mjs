@@ -33,6 +33,7 @@ const named = [
   {
     text: 'Tasks',
     items: [
+      page('Look at a cluster', '/tasks/look'),
       page('Canary', '/tasks/canary'),
       page('Retries and timeouts', '/tasks/retries'),
       page('Fallback', '/tasks/fallback'),

@@ -132,6 +132,12 @@ function isGuard(key: string): boolean {
   return parseWaypointGuardName(key.slice(key.indexOf('/') + 1)) !== undefined;
 }
 
+/** Whether a policy by its key is what a PeerAuthentication becomes on the wire. */
+export function isOfPeerAuthentication(key: string): boolean {
+  const name = key.slice(key.indexOf('/') + 1);
+  return name === STATIC_STRICT || name.startsWith(CONVERTED_PREFIX);
+}
+
 /**
  * What a PeerAuthentication becomes on the wire has Istio's names (ambient-facts C7), and what keeps a port to waypoints
  * one of Loam's; nobody wrote either: the reason leads to what was written. No AuthorizationPolicy can have these names,

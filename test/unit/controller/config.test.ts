@@ -55,6 +55,13 @@ describe('config', () => {
   const IN_CLUSTER = { KUBERNETES_SERVICE_HOST: 'fd00::1', KUBERNETES_SERVICE_PORT: '443' };
   const KUBERNETES = { status: '/tmp/x.sock', listen: '0.0.0.0:15012', ready: '[::]:15021' };
 
+  it('serves its status over loopback alone', () => {
+    const at = (admin: string): unknown => readConfig(args({ ...KUBERNETES, admin }), IN_CLUSTER).admin;
+    assert.deepEqual(at('127.0.0.1:15000'), { host: '127.0.0.1', port: 15000 });
+    for (const open of ['0.0.0.0:15000', '[::]:15000', '10.0.0.1:15000'])
+      assert.throws(() => at(open), /--admin.*allowed: 127\.0\.0\.1:PORT/);
+  });
+
   it('takes Kubernetes for its source without --manifests', () => {
     const config = readConfig(
       args({ ...KUBERNETES, namespace: 'mesh', 'serving-names': 'a.b.svc,c' }),

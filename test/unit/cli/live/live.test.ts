@@ -36,6 +36,16 @@ describe('tap', () => {
     );
     const denied = { ...ended, opened: false, verdict: { allowed: false, policy: 's/p', reason: 'because' } };
     assert.match(eventLine(denied, NO_COLOURS), /not opened .* DENIED by s\/p: because$/);
+    const told = (reason: string, policy?: string): string | undefined =>
+      / {2}(DENIED.*)$/.exec(
+        eventLine(
+          { ...denied, verdict: { allowed: false, reason, ...(policy !== undefined && { policy }) } },
+          NO_COLOURS,
+        ),
+      )?.[1];
+    assert.equal(told('denied', 's/p'), 'DENIED by s/p');
+    assert.equal(told('denied by policy s/p', 's/p'), 'DENIED by s/p');
+    assert.equal(told('denied: no certificate'), 'DENIED: no certificate');
   });
 
   it('tells a connection once, by the end that knows best', () => {

@@ -7,6 +7,7 @@ import { explain } from '../../../../cli/why/explain.ts';
 import type { Explanation } from '../../../../cli/why/model.ts';
 import { whyLines } from '../../../../cli/why/text.ts';
 import { World } from '../../../../cli/why/world.ts';
+import { MeshError } from '../../../../cli/mesh/errors.ts';
 import { fakeMesh, portPolicy, type FakeMeshOptions } from '../mesh/fake-mesh.ts';
 
 async function ask(reader: MeshReader, from: string, to: string): Promise<Explanation> {
@@ -44,6 +45,19 @@ describe('why', () => {
   it('names the policy that denies', async () => {
     const { outcome, ways } = await ask(fakeMesh(MESH), 'a', 'pod/b2:8080');
     assert.deepEqual([outcome, ways[0]?.policy, ways[0]?.endpoint], ['denied', 'm/no-8080', 'pod m/b2']);
+    assert.equal(ways[0]?.policyKind, 'AuthorizationPolicy');
+  });
+
+  it('says neither yes nor no where it could not ask somebody on the way', async () => {
+    const mesh = fakeMesh(MESH);
+    const unasked = {
+      ...mesh,
+      kernel: () => Promise.reject(new MeshError('MESH_RIGHTS', 'you have no right')),
+    };
+    await assert.rejects(ask(unasked, 'a', 'pod/b2:8080'), {
+      code: 'MESH_RIGHTS',
+      message: 'it cannot be told: you have no right',
+    });
   });
 
   it('looks at each endpoint that may be chosen, and says that it depends', async () => {
@@ -123,6 +137,7 @@ describe('why', () => {
     assert.equal((await ask(mesh, 'a', 'service/b:80')).outcome, 'allowed');
     const { outcome, ways } = await ask(mesh, 'a', 'pod/b1:8080');
     assert.deepEqual([outcome, ways[0]?.policy, ways[0]?.hops], ['denied', 'm/only-b', []]);
+    assert.equal(ways[0]?.policyKind, 'EgressPolicy');
     assert.match((await ask(mesh, 'b1', 'pod/a:80')).ways[0]?.reason ?? '', /not known/);
   });
 
