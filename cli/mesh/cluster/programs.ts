@@ -117,13 +117,13 @@ export class ClusterPrograms {
   /** While one ztunnel takes over from another, only the one that serves can be asked. */
   async #firstThatAnswers<T>(program: ProgramRef, ask: (endpoint: Endpoint) => Promise<T>): Promise<T> {
     const pods = await this.#candidates(program);
-    let problem: unknown;
+    let problem: Error | undefined;
     for (const pod of pods) {
       try {
         return await ask(this.#endpoint(pod));
       } catch (error) {
         if (error instanceof MeshError && error.code === 'MESH_RIGHTS') throw error;
-        problem ??= error;
+        problem ??= error as Error;
       }
     }
     const missing = this.#missing();
