@@ -41,6 +41,27 @@ export async function collectReport(mesh: string, reader: MeshReader): Promise<R
     const status = await meshStatus(mesh);
     return json({ ...status, problems: problemsOf(status) });
   });
+  await collectCommon(reader, redactor, { add, json });
+  for (const [path, file] of logsOf(mesh)) await add(`log/${path}`, () => redactor.text(tailOf(file)));
+  for (const [path, file] of await manifestsOf(mesh))
+    await add(`manifests/${path}`, () => manifestText(redactor, readFileSync(file, 'utf8')));
+  return files;
+}
+
+/** Where a report is gathered. */
+export interface Collected {
+  /** What cannot be made says so in its place. */
+  readonly add: (path: string, make: () => Promise<string> | string) => Promise<void>;
+  /** Without secrets. */
+  readonly json: (value: unknown) => string;
+}
+
+/** What programs and kernel tell, in any mesh. */
+export async function collectCommon(
+  reader: MeshReader,
+  redactor: Redactor,
+  { add, json }: Collected,
+): Promise<void> {
   const inventory = await inventoryOrNone(reader);
   await add('inventory.json', () => json(inventory));
   for (const program of programs(inventory)) {
@@ -61,16 +82,16 @@ export async function collectReport(mesh: string, reader: MeshReader): Promise<R
       Object.fromEntries(
         await Promise.all(
           inventory.pods.map(
-            async (pod) => [`${pod.namespace}/${pod.name}`, await reader.kernel(pod)] as const,
+            async (pod) =>
+              [
+                `${pod.namespace}/${pod.name}`,
+                await reader.kernel(pod).catch((error: unknown) => ({ unread: errorText(error) })),
+              ] as const,
           ),
         ),
       ),
     ),
   );
-  for (const [path, file] of logsOf(mesh)) await add(`log/${path}`, () => redactor.text(tailOf(file)));
-  for (const [path, file] of await manifestsOf(mesh))
-    await add(`manifests/${path}`, () => manifestText(redactor, readFileSync(file, 'utf8')));
-  return files;
 }
 
 function programs(inventory: MeshInventory): ProgramRef[] {
@@ -92,7 +113,7 @@ async function inventoryOrNone(reader: MeshReader): Promise<MeshInventory> {
   }
 }
 
-function machine(): object {
+export function machine(): object {
   return {
     loam: ownVersion(),
     node: process.version,

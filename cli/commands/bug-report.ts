@@ -1,11 +1,12 @@
 import { existsSync } from 'node:fs';
 import { Command } from 'commander';
 import { collectReport } from '../bug-report/collect.ts';
+import { collectClusterReport } from '../bug-report/collect-cluster.ts';
 import { writeArchive } from '../bug-report/archive.ts';
 import { MeshError } from '../mesh/errors.ts';
-import { localMesh } from '../mesh/local-reader.ts';
+import { LocalReader } from '../mesh/local-reader.ts';
 import { countText } from '../output/words.ts';
-import { helpText, inNamespace, onMesh, openMesh, type MeshOptions } from './mesh-options.ts';
+import { helpText, inNamespace, onMesh, chooseMesh, type MeshOptions } from './mesh-options.ts';
 
 /** `loam bug-report`: all that helps to understand a mesh, in one file, without secrets. */
 export function bugReportCommand(): Command {
@@ -17,6 +18,7 @@ export function bugReportCommand(): Command {
       helpText(
         [
           ['loam bug-report', ''],
+          ['loam bug-report --context staging', 'of a cluster, as far as your own rights let you see it'],
           [
             'loam bug-report --file /tmp/report.tar.gz && tar tzf /tmp/report.tar.gz',
             'look before you send it',
@@ -28,12 +30,16 @@ export function bugReportCommand(): Command {
     )
     .action(async (flags: MeshOptions & { file?: string }) => {
       const stamp = new Date().toISOString().replaceAll(/[:-]|\.\d+/g, '');
-      const reader = await openMesh(flags);
-      const mesh = localMesh(reader, 'a bug report');
+      const choice = await chooseMesh(flags);
+      const mesh =
+        choice.kind === 'local' ? choice.mesh : choice.reader.api.context.replaceAll(/[^\w.-]+/g, '_');
       const file = flags.file ?? `loam-bug-report-${mesh}-${stamp}.tar.gz`;
       if (existsSync(file))
         throw new MeshError('MESH_INPUT', `${file} exists already: name another with --file`);
-      const files = await collectReport(mesh, reader);
+      const files =
+        choice.kind === 'local'
+          ? await collectReport(mesh, await LocalReader.open(mesh))
+          : await collectClusterReport(choice.reader);
       await writeArchive(file, files);
       console.log(
         `${file}: ${countText(files.length, 'file')}, without secrets. Look through it before you send it.`,

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import { execFile, spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFile, execFileSync, spawn } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { packageRoot } from '../../../lib/package-root.ts';
@@ -310,6 +310,31 @@ describe('the commands that look at a mesh, in a cluster', function () {
         await cluster.remove(...more([]));
       }
     });
+  });
+
+  it('bug-report holds what helps, and no key of the authority', async () => {
+    const file = join(folder, 'report.tar.gz');
+    const { code, err } = await look(['bug-report', '--file', file]);
+    assert.equal(code, 0, err);
+    execFileSync('tar', ['xzf', file, '-C', folder]);
+    const read = (path: string): string => readFileSync(join(folder, path), 'utf8');
+    assert.match(read('status.txt'), new RegExp(`Loam in namespace ${SYSTEM}`));
+    assert.match(read('objects/AuthorizationPolicy.yaml'), /name: no-greeting/);
+    assert.match(read('programs/ztunnel-of-node2.json'), /no-greeting/);
+    const [controller] = await cluster.pods(SYSTEM, 'app.kubernetes.io/name=loam-controller');
+    assert.match(read(`log/${SYSTEM}/${controller?.metadata.name ?? ''}.log`), /"msg":/);
+    const { data } = await cluster.client.get<{ data: Record<string, string> }>(
+      `/api/v1/namespaces/${SYSTEM}/secrets/loam-ca`,
+    );
+    const key = Buffer.from(data['ca-key.pem'] ?? '', 'base64').toString();
+    const [, body = ''] = key.split('\n');
+    assert.ok(body.length > 40);
+    const all = readdirSync(folder, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile() && !entry.name.endsWith('.gz'))
+      .map((entry) => readFileSync(join(entry.parentPath, entry.name), 'utf8'))
+      .join('\n');
+    for (const secret of [body, data['ca-key.pem'] ?? '', 'PRIVATE KEY-----'])
+      assert.ok(!all.includes(secret), 'a key of the authority is in it');
   });
 
   it('say what to do where there is no Loam', async () => {

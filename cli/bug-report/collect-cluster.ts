@@ -1,0 +1,128 @@
+/** What a bug report of a cluster holds, as far as the user may see it. */
+import type { V1Pod } from '@kubernetes/client-node';
+import { stringify } from 'yaml';
+import { errorText } from '../../lib/loam-error.ts';
+import { collectionPath } from '../install/cluster/kinds.ts';
+import { clusterStatusLines } from '../look/cluster-status-text.ts';
+import type { ClusterReader } from '../mesh/cluster/reader.ts';
+import { clusterStatus } from '../mesh/cluster/status.ts';
+import { NO_COLOURS } from '../output/colours.ts';
+import type { ReportFile } from './archive.ts';
+import { collectCommon, machine, type Collected } from './collect.ts';
+import { Redactor } from './redact.ts';
+
+/** Of each log, the end. */
+const LOG_BYTES = String(1 << 20);
+const LOG_LINES = '5000';
+/** Those that decide what the mesh does; never Secrets, and no ConfigMap, which may hold anything. */
+const KINDS = [
+  'v1/Namespace',
+  'v1/Service',
+  'gateway.networking.k8s.io/v1/Gateway',
+  'gateway.networking.k8s.io/v1/HTTPRoute',
+  'gateway.networking.k8s.io/v1/GRPCRoute',
+  'security.istio.io/v1/AuthorizationPolicy',
+  'security.istio.io/v1/PeerAuthentication',
+  'security.istio.io/v1/RequestAuthentication',
+  'networking.istio.io/v1/ServiceEntry',
+  'loam.dev/v1/EgressPolicy',
+  'loam.dev/v1/TrafficPolicy',
+  'loam.dev/v1/MeshSettings',
+] as const;
+
+interface AnyObject {
+  readonly metadata?: object | undefined;
+}
+
+/** Everything of a cluster's mesh that helps to understand it, without secrets. What cannot be had says so in its place. */
+export async function collectClusterReport(reader: ClusterReader): Promise<ReportFile[]> {
+  const redactor = new Redactor([]);
+  const files: ReportFile[] = [];
+  const add: Collected['add'] = async (path, make) => {
+    let content: string;
+    try {
+      content = await make();
+    } catch (error) {
+      content = `not to be had: ${redactor.text(errorText(error))}\n`;
+    }
+    files.push({ path, content });
+  };
+  const json = (value: unknown): string => `${JSON.stringify(redactor.value(value), undefined, 2)}\n`;
+  await add('machine.json', () => json(machine()));
+  const status = clusterStatus(reader);
+  await add('status.txt', async () =>
+    redactor.text(`${clusterStatusLines(await status, undefined, NO_COLOURS).join('\n')}\n`),
+  );
+  await add('status.json', async () => json(await status));
+  await collectCommon(reader, redactor, { add, json });
+  const own = await ownPods(reader);
+  for (const pod of own) {
+    const { namespace = '', name = '' } = pod.metadata ?? {};
+    await add(`pods/${namespace}/${name}.yaml`, () => stringify(redactor.manifest(withoutManaged(pod))));
+    for (const previous of [false, true]) {
+      if (previous && !hasEndedBefore(pod)) continue;
+      await add(`log/${namespace}/${name}${previous ? '.previous' : ''}.log`, async () =>
+        redactor.text(
+          wholeLines(
+            await reader.api.text(`${collectionPath('v1/Pod', namespace)}/${name}/log`, {
+              tailLines: LOG_LINES,
+              limitBytes: LOG_BYTES,
+              ...(previous && { previous: 'true' }),
+            }),
+          ),
+        ),
+      );
+    }
+  }
+  for (const kind of KINDS)
+    await add(`objects/${kind.slice(kind.lastIndexOf('/') + 1)}.yaml`, async () =>
+      (await reader.objects.list<AnyObject>(kind))
+        .map((object) => stringify(redactor.manifest(withoutManaged(object))))
+        .join('---\n'),
+    );
+  await add('left-out.txt', () =>
+    reader
+      .missing()
+      .map((line) => `${line}\n`)
+      .join(''),
+  );
+  return files;
+}
+
+/** Pods of the programs of the mesh, waypoints among them. */
+async function ownPods({ programs }: ClusterReader): Promise<readonly V1Pod[]> {
+  try {
+    const found = await Promise.all([
+      ...(['controller', 'agent', 'ztunnel'] as const).map((program) => programs.podsOf(program)),
+      programs.waypointPods(),
+    ]);
+    return found.flat();
+  } catch {
+    return []; // The status says why.
+  }
+}
+
+function hasEndedBefore({ status }: V1Pod): boolean {
+  return (status?.containerStatuses ?? []).some(({ restartCount }) => restartCount > 0);
+}
+
+/** Who last wrote which field, and a copy of the whole as it was applied: long, and of no use in a report. */
+function withoutManaged(object: AnyObject): object {
+  const {
+    managedFields: _,
+    annotations,
+    ...metadata
+  } = (object.metadata ?? {}) as Readonly<Record<string, unknown>>;
+  const kept = Object.entries((annotations ?? {}) as Readonly<Record<string, unknown>>).filter(
+    ([name]) => name !== 'kubectl.kubernetes.io/last-applied-configuration',
+  );
+  return {
+    ...object,
+    metadata: { ...metadata, ...(kept.length > 0 && { annotations: Object.fromEntries(kept) }) },
+  };
+}
+
+/** A secret that is cut in half is not known any more: a log that was cut at its end loses its last line. */
+function wholeLines(text: string): string {
+  return text.endsWith('\n') ? text : text.slice(0, text.lastIndexOf('\n') + 1);
+}
