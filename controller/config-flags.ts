@@ -126,6 +126,12 @@ export const FLAGS = [
     help: 'longest life of a workload certificate',
     default: '86400',
   },
+  {
+    name: 'dns-servers',
+    value: 'IP[:PORT],...',
+    help: "who is asked for the names of ServiceEntries, in place of /etc/resolv.conf's",
+    optional: true,
+  },
   { name: 'log-level', value: 'LEVEL', help: 'fatal, error, warn, info, debug, trace', default: 'info' },
 ] as const satisfies readonly Flag[];
 export type FlagName = (typeof FLAGS)[number]['name'];

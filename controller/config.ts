@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
@@ -57,6 +58,8 @@ export interface Config {
   readonly clusterId: string;
   readonly rootNamespace: string;
   readonly certTtlMaxS: number;
+  /** In place of those of /etc/resolv.conf, for the names of ServiceEntries. */
+  readonly dnsServers?: readonly string[];
   readonly logLevel: string;
 }
 
@@ -96,6 +99,7 @@ export function readConfig(args: readonly string[], env: NodeJS.ProcessEnv = pro
     ),
     rootNamespace: formatted('root-namespace', rootNamespace, 'dns-label'),
     certTtlMaxS: seconds('cert-ttl-max-s', need('cert-ttl-max-s')),
+    ...dnsServers(get('dns-servers')),
     logLevel: oneOf('log-level', need('log-level'), LOG_LEVELS),
   };
 }
@@ -105,6 +109,20 @@ function loopbackOnly(given: { readonly admin?: ListenAddress }): { readonly adm
   if (admin !== undefined && admin.host !== '127.0.0.1' && admin.host !== '::1')
     throw wrong('admin', `${admin.host}:${admin.port}`, '127.0.0.1:PORT or [::1]:PORT');
   return given;
+}
+
+/** As node:dns takes them. */
+function dnsServers(value: string | undefined): Pick<Config, 'dnsServers'> {
+  if (value === undefined) return {};
+  const servers = value.split(',').map((server) => {
+    const host =
+      /^\[(.+)\](?::\d{1,5})?$/.exec(server)?.[1] ??
+      (isIP(server) === 0 ? server.replace(/:\d{1,5}$/, '') : server);
+    if (isIP(host) === 0)
+      throw wrong('dns-servers', server, 'IPV4, IPV4:PORT, IPV6 or [IPV6]:PORT, separated by commas');
+    return server;
+  });
+  return { dnsServers: servers };
 }
 
 function local({ get, need }: FlagValues): LocalConfig {

@@ -10,6 +10,8 @@ import type { CompiledMesh } from './compile/mesh.ts';
 import type { Config } from './config.ts';
 import { ControllerError } from './errors.ts';
 import type { Kind } from './model/meta.ts';
+import { dnsLookUp } from './names/look-up.ts';
+import { NameResolver } from './names/resolver.ts';
 import type { Platform } from './platform/platform.ts';
 import type { SourceGate } from './sources/source.ts';
 import { refusalsOf, reportGateways, reportNodes } from './status/clients.ts';
@@ -46,6 +48,7 @@ const NOTHING: CompiledMesh = {
   served: new Map(),
   egress: NO_EGRESS,
   waypointIdentities: new Map(),
+  names: new Set(),
 };
 
 /** The whole program: sources → compiler → xDS, with the certificate service and the status beside it. */
@@ -62,6 +65,7 @@ export class Controller {
   #grpc: grpc.Server | undefined;
   #http: readonly Server[] = [];
   readonly #compiler = new MeshCompiler();
+  readonly #names: NameResolver;
   #mesh: CompiledMesh = NOTHING;
   /** Resolved by the next compilation. */
   #recompiled = Promise.withResolvers<void>();
@@ -77,6 +81,11 @@ export class Controller {
     this.#metrics = metrics;
     this.#log = log;
     const { source, authenticator } = platform;
+    this.#names = new NameResolver({
+      lookUp: dnsLookUp(config.dnsServers),
+      onChange: () => this.#changed(),
+      log,
+    });
     this.#xds = new XdsService({
       authenticate: (metadata, peer) => authenticator.authenticate(metadata, peer),
       metrics,
@@ -153,6 +162,7 @@ export class Controller {
   async stop(): Promise<void> {
     this.#stop.abort();
     clearTimeout(this.#compiling);
+    this.#names.close();
     this.#serving?.[Symbol.dispose]();
     // Another one may write from now on.
     await this.#platform.end();
@@ -233,6 +243,7 @@ export class Controller {
     const { objects, changes } = this.#platform.source.current;
     const { mesh, patch } = this.#compiler.compile({
       objects,
+      names: this.#names.current,
       ...(changes !== undefined && { changes }),
       assignments: this.#platform.assignments.current,
       clusterId,
@@ -241,10 +252,11 @@ export class Controller {
       ...(this.#sessionSecret !== undefined && { sessionSecret: this.#sessionSecret }),
     });
     this.#mesh = mesh;
+    this.#names.want(mesh.names);
     this.#recompiled.resolve();
     this.#recompiled = Promise.withResolvers();
     // Until it is known what is true, nodes keep what they have: an incomplete picture would take things away.
-    if (!this.#knowsPods()) {
+    if (!this.#knowsPods() || !this.#names.settled) {
       this.#unpublished = true;
       return;
     }

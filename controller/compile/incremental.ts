@@ -71,7 +71,7 @@ export class MeshCompiler {
   /** The pods that have changed; undefined where anything else has. */
   #changedPods(build: Build, input: MeshInput): PodChange[] | undefined {
     const last = this.#input;
-    if (last?.sessionSecret !== input.sessionSecret) return undefined;
+    if (last?.sessionSecret !== input.sessionSecret || last?.names !== input.names) return undefined;
     return input.changes === undefined
       ? lookedFor(build, last?.objects, input)
       : toldOf(build, input.changes.since(this.#read), input);

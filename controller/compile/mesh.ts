@@ -7,6 +7,7 @@ import { compileAuthorization } from './authorization.ts';
 import { EgressCompiler, EgressMemo, type EgressPlan } from './egress/compile.ts';
 import { group } from './group.ts';
 import { nodeAddresses } from './localities.ts';
+import type { ResolvedNames } from '../names/resolver.ts';
 import { Memo, sameItems } from './memo.ts';
 import { type Outcome, Outcomes } from './outcomes.ts';
 import { planPeerAuthentication } from './peer-authentication.ts';
@@ -24,6 +25,7 @@ import {
 import {
   compileEntryEndpoints,
   entryConditions,
+  entryNames,
   EntryIndex,
   entryProblem,
   type EntryService,
@@ -47,6 +49,8 @@ export interface CompileInput {
   readonly clusterId: string;
   readonly trustDomain: string;
   readonly rootNamespace: string;
+  /** Addresses of the names that ServiceEntries lead to; another map whenever one has changed. */
+  readonly names?: ResolvedNames;
   /** What the keys of sessions at waypoints are derived from; absent: each instance has a key of its own. */
   readonly sessionSecret?: Uint8Array;
 }
@@ -67,6 +71,8 @@ export interface CompiledMesh {
   readonly identities: ReadonlyMap<string, ReadonlySet<string>>;
   /** By Gateway: the identity of its waypoint. */
   readonly waypointIdentities: ReadonlyMap<string, string>;
+  /** Those that ServiceEntries lead to. */
+  readonly names: ReadonlySet<string>;
 }
 
 /** What was encoded by earlier compilations of the same mesh. */
@@ -196,6 +202,7 @@ export function buildMesh(input: CompileInput, memos: Memos): Build {
     },
     identities: pods.identities,
     waypointIdentities: new Map([...world.waypoints].map(([key, { identity }]) => [key, identity])),
+    names: new Set(world.objects.serviceEntries.flatMap(entryNames)),
   };
   return { mesh, world, addresses, claims, pods, egress, telemetry, egressByNode: plan.byNode };
 }
@@ -293,7 +300,7 @@ function addPods(parts: Parts, policies: readonly PolicyAtPods[]): PodSet {
 }
 
 /** After the Services: what they have is theirs. */
-function addServiceEntries({ world, entries, addresses, outcomes, claims }: Parts): void {
+function addServiceEntries({ input, world, entries, addresses, outcomes, claims }: Parts): void {
   for (const entry of world.objects.serviceEntries) {
     const problem = entryProblem(entry);
     const services = problem === undefined ? entryServices(entry) : [];
@@ -305,7 +312,7 @@ function addServiceEntries({ world, entries, addresses, outcomes, claims }: Part
         : `its host ${taken.service.hostname} is another object's already`;
     const pending = problem ?? conflict;
     outcomes.add(entry, {
-      conditions: entryConditions(entry, conflict),
+      conditions: entryConditions(entry, input.names, conflict),
       ...(pending !== undefined && { pending }),
     });
     if (pending !== undefined) continue;
@@ -328,6 +335,7 @@ function addEndpoints({ input, world, slices, entries, addresses, outcomes, clai
     clusterId: input.clusterId,
     localities: world.localities,
     isPod: (address) => claims.ownerOf(address)?.startsWith('Pod ') === true,
+    isOfCluster: (address) => ofNodes.has(address) || /^(?:Pod|Service) /.test(claims.ownerOf(address) ?? ''),
     claim: (address) => !ofNodes.has(address) && claims.claim([address], refText(object)) === undefined,
   });
   const add = (object: KubeObject, endpoints: readonly CompiledEndpoint[]): void => {
@@ -339,7 +347,7 @@ function addEndpoints({ input, world, slices, entries, addresses, outcomes, clai
   };
   for (const each of slices.served) add(each.slice, compileSlice(each, contextOf(each.slice)));
   for (const [entry, services] of Map.groupBy(entries, (each) => each.entry))
-    add(entry, compileEntryEndpoints(services, contextOf(entry)));
+    add(entry, compileEntryEndpoints(services, contextOf(entry), input.names));
 }
 
 /** An assigned address is known to be true, one in a manifest only claimed: the former are served first. */

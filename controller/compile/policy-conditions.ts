@@ -14,7 +14,8 @@ export type PolicyReason =
   | 'RequiresWaypoint'
   | 'WaypointUnavailable'
   | 'DryRun'
-  | 'UnsupportedValue';
+  | 'UnsupportedValue'
+  | 'NotResolved';
 
 export function accepted(message = ''): Condition {
   return { type: 'Accepted', status: 'True', reason: 'Accepted', message };

@@ -13,10 +13,12 @@ import {
   WorkloadStatus,
   WorkloadType,
 } from '../../proto/gen/istio/workload/workload_pb.js';
+import { isIP } from 'node:net';
 import { familyOf } from '../../lib/ip-families.ts';
 import { labelsMatch } from '../model/labels.ts';
 import { namespaceOf, type Pod, type ServiceEntry } from '../model/objects.ts';
 import type { EntryEndpoint } from '../model/service-entry.ts';
+import type { ResolvedNames } from '../names/resolver.ts';
 import { addressBytes, blockOf, canonicalAddress } from './addresses.ts';
 import type { Condition } from './outcomes.ts';
 import { accepted, enforced, notAccepted, notEnforced } from './policy-conditions.ts';
@@ -39,6 +41,8 @@ export interface EntryMembership {
   readonly ports: readonly { readonly servicePort: number; readonly targetPort: number }[];
 }
 
+const NO_NAMES: ResolvedNames = new Map();
+
 const PROTOCOLS: Readonly<Record<string, AppProtocol>> = {
   HTTP: AppProtocol.HTTP11,
   HTTP2: AppProtocol.HTTP2,
@@ -52,30 +56,53 @@ const PROTOCOLS: Readonly<Record<string, AppProtocol>> = {
 
 /** Why an entry cannot be in force; undefined where it is. */
 export function entryProblem(entry: ServiceEntry): string | undefined {
-  const { resolution = 'NONE' } = entry.spec;
-  if (resolution === 'DNS' || resolution === 'DNS_ROUND_ROBIN')
-    return `resolution ${resolution} needs a resolver on the nodes, which Loam does not have; allowed: STATIC, NONE`;
   if (gatewayNameOf(namespaceOf(entry), entry.metadata.labels, undefined) !== undefined)
     return 'no waypoint can stand before a ServiceEntry: take the label loam.dev/use-waypoint away';
   return undefined;
 }
 
+/** Whether it leads to names. */
+function isByName({ spec: { resolution } }: ServiceEntry): boolean {
+  return resolution === 'DNS' || resolution === 'DNS_ROUND_ROBIN';
+}
+
+/** The names that an entry leads to (Istio: with resolution DNS the endpoints', else its hosts). */
+export function entryNames(entry: ServiceEntry): string[] {
+  if (!isByName(entry)) return [];
+  const { hosts, endpoints = [], workloadSelector } = entry.spec;
+  if (workloadSelector !== undefined) return [];
+  if (endpoints.length === 0) return [...hosts];
+  return endpoints.flatMap(({ address = '' }) => (isIP(address) === 0 ? [address] : []));
+}
+
 /** What an entry's status says. */
-export function entryConditions(entry: ServiceEntry, conflict?: string): Condition[] {
+export function entryConditions(
+  entry: ServiceEntry,
+  names: ResolvedNames = NO_NAMES,
+  conflict?: string,
+): Condition[] {
   const problem = entryProblem(entry);
   if (problem !== undefined)
     return [notAccepted('UnsupportedValue', problem), notEnforced('UnsupportedValue', problem)];
   if (conflict !== undefined)
     return [notAccepted('Conflicted', conflict), notEnforced('Conflicted', conflict)];
+  const unresolved = entryNames(entry).filter((name) => (names.get(name)?.now.length ?? 0) === 0);
+  if (unresolved.length > 0)
+    return [
+      accepted(),
+      notEnforced('NotResolved', `DNS has no address that can be dialled for ${unresolved.join(', ')}`),
+    ];
   return [accepted(), enforced(describe(entry))];
 }
 
-function describe({ spec }: ServiceEntry): string {
-  const { addresses = [], resolution = 'NONE', endpoints = [], workloadSelector } = spec;
+function describe(entry: ServiceEntry): string {
+  const { addresses = [], resolution = 'NONE', endpoints = [], workloadSelector } = entry.spec;
   if (resolution === 'NONE')
     return addresses.length === 0
       ? 'names hosts alone: connections are known by their address, and it has none'
       : `what is dialled at ${addresses.join(', ')} is known and reached as it is`;
+  const byName = entryNames(entry);
+  if (byName.length > 0) return `leads to where DNS says that ${byName.join(', ')} is`;
   return workloadSelector === undefined
     ? `leads to ${endpoints.length} endpoints`
     : 'leads to the pods that it selects';
@@ -138,7 +165,7 @@ export class EntryIndex {
       if (Object.keys(workloadSelector?.labels ?? {}).length > 0)
         listOf(this.#byNamespace, namespaceOf(entry)).push(each);
       for (const endpoint of endpoints) {
-        if (endpoint.address === undefined) continue;
+        if (endpoint.address === undefined || isIP(endpoint.address) === 0) continue;
         const known = listOf(this.#byAddress, canonicalAddress(endpoint.address));
         known.push({ key, ports: portsOf(entry, endpoint) });
       }
@@ -177,20 +204,52 @@ function portsOf({ spec }: ServiceEntry, endpoint: EntryEndpoint = {}): EntryMem
   }));
 }
 
-/** The endpoints of an entry that are no pods: reached in plaintext, by each of its hosts. */
+/** An address that a host of an entry leads to. */
+interface Destination {
+  readonly address: string;
+  readonly endpoint: EntryEndpoint;
+  readonly isNamed: boolean;
+}
+
+function destinationsOf({ entry, service }: EntryService, names: ResolvedNames): Destination[] {
+  const { endpoints = [], workloadSelector } = entry.spec;
+  const byName = isByName(entry);
+  const given =
+    byName && endpoints.length === 0 && workloadSelector === undefined
+      ? [{ address: service.hostname }]
+      : endpoints;
+  return given.flatMap((endpoint): Destination[] => {
+    const { address = '' } = endpoint;
+    if (!byName || isIP(address) !== 0)
+      return [{ address: canonicalAddress(address), endpoint, isNamed: false }];
+    const resolved = names.get(address);
+    // Without an address of its own an entry is known by those that its clients dial, who may have asked a while ago.
+    const addresses = service.addresses.length === 0 ? resolved?.lately : resolved?.now;
+    return (addresses ?? []).map((each) => ({ address: canonicalAddress(each), endpoint, isNamed: true }));
+  });
+}
+
+/** The endpoints of an entry that are no pods: reached in plaintext, by its hosts. */
 export function compileEntryEndpoints(
   services: readonly EntryService[],
   context: EndpointContext,
+  names: ResolvedNames = NO_NAMES,
 ): CompiledEndpoint[] {
   const [first] = services;
   if (first === undefined) return [];
   const { entry } = first;
   const namespace = namespaceOf(entry);
   const { name } = entry.metadata;
+  const reached = new Map<string, { readonly endpoint: EntryEndpoint; readonly keys: string[] }>();
+  for (const each of services)
+    for (const { address, endpoint, isNamed } of destinationsOf(each, names)) {
+      if (address === '' || context.isPod(address) || (isNamed && context.isOfCluster(address))) continue;
+      const known = reached.get(address) ?? { endpoint, keys: [] };
+      reached.set(address, known);
+      if (!known.keys.includes(each.key)) known.keys.push(each.key);
+    }
   const found = new Map<string, CompiledEndpoint>();
-  for (const endpoint of entry.spec.endpoints ?? []) {
-    const address = canonicalAddress(endpoint.address ?? '');
-    if (address === '' || found.has(address) || context.isPod(address)) continue;
+  for (const [address, { endpoint, keys }] of reached) {
     const isFound = first.service.addresses.length === 0 && context.claim(address);
     const [region = '', zone = '', subzone = ''] = (endpoint.locality ?? '').split('/');
     const ports = [...portsOf(entry, endpoint)];
@@ -209,7 +268,7 @@ export function compileEntryEndpoints(
         workloadType: WorkloadType.POD,
         workloadName: name,
         services: Object.fromEntries(
-          services.map(({ key }): [string, Workload['services'][string]] => [key, portList(ports)]),
+          keys.map((key): [string, Workload['services'][string]] => [key, portList(ports)]),
         ),
         status: WorkloadStatus.HEALTHY,
         clusterId: context.clusterId,

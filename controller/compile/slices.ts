@@ -121,6 +121,8 @@ export interface EndpointContext {
   readonly clusterId: string;
   /** Whether a pod of the cluster has that address: then it is no endpoint of its own. */
   readonly isPod: (address: string) => boolean;
+  /** Whether it is a pod's, a Service's or a node's: no name that somebody outside answers for may lead there. */
+  readonly isOfCluster: (address: string) => boolean;
   /** Takes an address for this endpoint alone; false where it is somebody's already. */
   readonly claim: (address: string) => boolean;
   readonly localities: Localities;

@@ -51,6 +51,18 @@ export function checkServiceEntry({ spec }: ServiceEntry): FieldProblem[] {
           ),
         );
     });
+  if (resolution === 'DNS' || resolution === 'DNS_ROUND_ROBIN')
+    endpoints.forEach(({ address = '' }, i) => {
+      if (IP?.check(address) === true) return;
+      if (NAME?.check(address) !== true || address.endsWith(CLUSTER_NAMES))
+        found.push(
+          notAllowed(
+            [...at, i, 'address'],
+            address,
+            `a DNS name, none of the cluster's own (${CLUSTER_NAMES}), or ${IP?.allowed ?? 'an address'}, where resolution is ${resolution}`,
+          ),
+        );
+    });
   const names = ports.map(({ name }) => name);
   endpoints.forEach((endpoint, i) => {
     for (const name of Object.keys(endpoint.ports ?? {}))

@@ -3,6 +3,7 @@ import { fromBinary } from '@bufbuild/protobuf';
 import { describe, it } from 'mocha';
 import { compileMesh, type CompiledMesh } from '../../../../controller/compile/mesh.ts';
 import type { KubeObject } from '../../../../controller/model/objects.ts';
+import type { ResolvedNames } from '../../../../controller/names/resolver.ts';
 import { NO_ASSIGNMENTS } from '../../../../controller/sources/assignments.ts';
 import { readManifest } from '../../../../controller/sources/read-object.ts';
 import { decodeAddress } from '../../../../lib/mesh/state/decode-address.ts';
@@ -37,7 +38,7 @@ spec: {ports: [{number: 443, name: tls, protocol: TLS, targetPort: 8443}], ${spe
 `;
 }
 
-function compile(yaml: string): CompiledMesh {
+function compile(yaml: string, names: ResolvedNames = new Map()): CompiledMesh {
   const objects = readManifest('test.yaml', BASE + yaml).map((document): KubeObject => {
     assert(document.type === 'object', JSON.stringify(document));
     return document.object;
@@ -48,6 +49,7 @@ function compile(yaml: string): CompiledMesh {
     clusterId: 'Kubernetes',
     trustDomain: 'cluster.local',
     rootNamespace: 'loam-system',
+    names,
   });
 }
 
@@ -121,6 +123,62 @@ describe('compile/service-entries', () => {
       );
   });
 
+  const DNS: ResolvedNames = new Map([
+    ['api.example', { now: ['192.0.2.7'], lately: ['192.0.2.6', '192.0.2.7'] }],
+    ['bad.example', { now: ['198.19.0.5', '198.18.0.3'], lately: ['198.19.0.5', '198.18.0.3'] }],
+    ['none.example', { now: [], lately: [] }],
+  ]);
+
+  it('leads to where DNS says that its endpoints are, at their ports, or its hosts', () => {
+    const at = 'addresses: [192.0.2.50], resolution: DNS';
+    const mesh = compile(
+      entry('db', `hosts: [db.example], ${at}, endpoints: [{address: api.example, ports: {tls: 9443}}]`),
+      DNS,
+    );
+    assert.equal(whereTo(mesh, '192.0.2.50'), 'direct 192.0.2.7:9443');
+    assert.equal(accepted(mesh, 'db'), 'True Accepted ');
+    assert.deepEqual([...mesh.names], ['api.example']);
+    const own = compile(entry('api', `hosts: [api.example], ${at}`), DNS);
+    assert.equal(whereTo(own, '192.0.2.50'), 'direct 192.0.2.7:8443');
+    const fixed = compile(
+      entry('api', `hosts: [api.example], ${at}, endpoints: [{address: 192.0.2.9}]`),
+      DNS,
+    );
+    assert.equal(whereTo(fixed, '192.0.2.50'), 'direct 192.0.2.9:8443');
+    assert.deepEqual([...fixed.names], []);
+  });
+
+  it('is known by what DNS says, and said lately, where it has no address of its own', () => {
+    const mesh = compile(
+      entry('api', 'hosts: [api.example, other.example], resolution: DNS_ROUND_ROBIN'),
+      DNS,
+    );
+    const store = storeOf(mesh);
+    for (const ip of ['192.0.2.6', '192.0.2.7']) {
+      assert.equal(store.byAddress('', ip)?.kind, 'workload', ip);
+      const workload = [...mesh.addresses.values()]
+        .map(({ name, bytes }) => decodeAddress(name, bytes))
+        .find(({ name }) => name === 'api');
+      assert.ok(workload);
+    }
+    assert.equal(store.byAddress('', '192.0.2.8'), undefined);
+    const { conditions = [] } = mesh.outcomes.get('ServiceEntry/shop/api') ?? {};
+    assert.match(JSON.stringify(conditions), /NotResolved.*other\.example/);
+  });
+
+  it('leads nowhere where DNS knows no address, or one of the cluster: closed, and said', () => {
+    const mesh = compile(
+      entry('none', 'hosts: [none.example], addresses: [192.0.2.50], resolution: DNS') +
+        entry('unknown', 'hosts: [unknown.example], addresses: [192.0.2.51], resolution: DNS') +
+        entry('bad', 'hosts: [bad.example], addresses: [192.0.2.52], resolution: DNS'),
+      DNS,
+    );
+    for (const ip of ['192.0.2.50', '192.0.2.51', '192.0.2.52'])
+      assert.match(whereTo(mesh, ip), /^refused /, ip);
+    assert.match(JSON.stringify(mesh.outcomes.get('ServiceEntry/shop/none')), /NotResolved/);
+    assert.match(JSON.stringify(mesh.outcomes.get('ServiceEntry/shop/unknown')), /NotResolved/);
+  });
+
   it('shows an entry to its own namespace alone where it says so', () => {
     const store = storeOf(
       compile(entry('own', 'hosts: [a.example], addresses: [192.0.2.50], exportTo: ["."]')),
@@ -129,13 +187,11 @@ describe('compile/service-entries', () => {
     assert.equal(store.byAddress('', '192.0.2.50', 'other'), undefined);
   });
 
-  it('says what cannot be in force: DNS, a waypoint before it, an address of somebody else', () => {
+  it('says what cannot be in force: a waypoint before it, an address of somebody else', () => {
     const mesh = compile(
-      entry('dns', 'hosts: [a.example], resolution: DNS') +
-        entry('way', 'hosts: [b.example], addresses: [192.0.2.50]', 'loam.dev/use-waypoint: way') +
+      entry('way', 'hosts: [b.example], addresses: [192.0.2.50]', 'loam.dev/use-waypoint: way') +
         entry('taken', 'hosts: [c.example], addresses: [198.19.0.5]'),
     );
-    assert.match(accepted(mesh, 'dns'), /^False UnsupportedValue resolution DNS needs a resolver/);
     assert.match(accepted(mesh, 'way'), /^False UnsupportedValue no waypoint/);
     assert.match(
       accepted(mesh, 'taken'),
@@ -157,6 +213,15 @@ describe('compile/service-entries', () => {
       [
         'hosts: [a.example], resolution: STATIC, endpoints: [{address: 192.0.2.1, ports: {no: 1}}]',
         'spec.endpoints[0].ports.no',
+      ],
+      ['hosts: ["*.example"], resolution: DNS', 'spec.hosts[0]'],
+      [
+        'hosts: [a.example], resolution: DNS, endpoints: [{address: web.shop.svc.cluster.local}]',
+        'spec.endpoints[0].address',
+      ],
+      [
+        'hosts: [a.example], resolution: DNS, endpoints: [{address: "unix:///run/x"}]',
+        'spec.endpoints[0].address',
       ],
       ['hosts: [a.example], exportTo: [other]', 'spec.exportTo[0]'],
       [

@@ -1,0 +1,133 @@
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, describe, it } from 'mocha';
+import { pino } from 'pino';
+import { dnsLookUp, isDialled } from '../../../../controller/names/look-up.ts';
+import { MAX_NAMES, NameResolver } from '../../../../controller/names/resolver.ts';
+import { layOutShop, runController, temporaryDir, until as seen } from '../harness.ts';
+import { until } from '../../lib/kubernetes/until.ts';
+import { DnsServer } from './dns-server.ts';
+
+describe('controller: names that entries lead to', () => {
+  let server: DnsServer;
+  let resolver: NameResolver;
+  let changes: number;
+
+  function make(keepMs = 60_000): NameResolver {
+    changes = 0;
+    return new NameResolver({
+      lookUp: dnsLookUp([server.address]),
+      onChange: () => (changes += 1),
+      log: pino({ level: 'silent' }),
+      times: { leastMs: 10, mostMs: 20, retryMs: 10, keepMs },
+    });
+  }
+  const now = (name: string): readonly string[] | undefined => resolver.current.get(name)?.now;
+
+  beforeEach(async () => {
+    server = await DnsServer.start();
+    resolver = make();
+  });
+  afterEach(async () => {
+    resolver.close();
+    await server[Symbol.asyncDispose]();
+  });
+
+  it('are looked up, and again; what was said before is remembered for a while', async () => {
+    server.set('a.example', '192.0.2.1');
+    resolver.want(new Set(['a.example', 'none.example']));
+    await until(() => resolver.settled && resolver.current.size === 2);
+    assert.deepEqual(now('a.example'), ['192.0.2.1']);
+    assert.deepEqual(now('none.example'), []);
+    server.set('a.example', '192.0.2.9', '192.0.2.2');
+    await until(() => now('a.example')?.length === 2);
+    assert.deepEqual(resolver.current.get('a.example'), {
+      now: ['192.0.2.2', '192.0.2.9'],
+      lately: ['192.0.2.1', '192.0.2.2', '192.0.2.9'],
+    });
+    const before = resolver.current;
+    resolver.want(new Set(['a.example', 'none.example']));
+    assert.equal(resolver.current, before, 'the same map where nothing has changed');
+    resolver.want(new Set(['a.example']));
+    assert.deepEqual([...resolver.current.keys()], ['a.example']);
+  });
+
+  it('keep their addresses while nobody answers, for a while', async () => {
+    resolver = make(150);
+    server.set('a.example', '192.0.2.1');
+    resolver.want(new Set(['a.example']));
+    await until(() => now('a.example')?.length === 1);
+    server.failing = true;
+    const asked = server.asked.length;
+    await until(() => server.asked.length > asked + 2);
+    await until(() => !resolver.current.has('a.example'));
+    server.failing = false;
+    await until(() => now('a.example')?.length === 1);
+  });
+
+  it('hold up whoever waits until each was asked for once, answered or not', async () => {
+    server.failing = true;
+    resolver.want(new Set(['a.example']));
+    assert.equal(resolver.settled, false);
+    await until(() => resolver.settled && changes > 0);
+    resolver.want(new Set(['a.example', 'b.example']));
+    assert.equal(resolver.settled, true, 'a later one holds nobody up');
+    const nothing = make();
+    nothing.want(new Set());
+    assert.equal(nothing.settled, true);
+    nothing.close();
+  });
+
+  it('lead to no address of this machine, its link, or everybody', async () => {
+    server.set(
+      'evil.example',
+      '127.0.0.1',
+      '169.254.169.254',
+      '0.0.0.0',
+      '224.0.0.1',
+      '255.255.255.255',
+      '192.0.2.1',
+    );
+    resolver.want(new Set(['evil.example']));
+    await until(() => now('evil.example') !== undefined);
+    assert.deepEqual(now('evil.example'), ['192.0.2.1']);
+    for (const address of ['::', '::1', 'fe80::1', 'ff02::1', '::ffff:127.0.0.1', '::127.0.0.1'])
+      assert.equal(isDialled(address), false, address);
+    for (const address of ['2001:db8::1', '10.0.0.1', 'fd00::1', '::ffff:192.0.2.1'])
+      assert.equal(isDialled(address), true, address);
+  });
+
+  it('are looked up as many as that, and no more', async () => {
+    const many = new NameResolver({
+      lookUp: () => Promise.resolve({ addresses: ['192.0.2.1'], ttlMs: 60_000 }),
+      onChange: () => undefined,
+      log: pino({ level: 'silent' }),
+    });
+    many.want(new Set(Array.from({ length: MAX_NAMES + 5 }, (_, i) => `n${i}.example`)));
+    await until(() => many.settled);
+    assert.equal(many.current.size, MAX_NAMES);
+    many.close();
+  });
+
+  it('are in force in a controller: told once they are known, and followed', async () => {
+    await using dir = await temporaryDir();
+    await layOutShop(dir.path);
+    server.set('api.example', '192.0.2.7');
+    await using controller = await runController(dir.path, ['--dns-servers', server.address]);
+    await controller.manifest(
+      'entry.yaml',
+      `
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: api, namespace: shop}
+spec: {hosts: [api.example], ports: [{number: 443, name: tls}], resolution: DNS}
+`,
+    );
+    const stateOf = async (): Promise<string> => {
+      const { objects } = await controller.report();
+      return JSON.stringify(objects.find(({ kind }) => kind === 'ServiceEntry')) ?? '';
+    };
+    await seen(async () => (await stateOf()).includes('ServiceEntry/shop/api/192.0.2.7'));
+    server.set('api.example', '192.0.2.8');
+    await seen(async () => (await stateOf()).includes('ServiceEntry/shop/api/192.0.2.8'), 30_000);
+  });
+});
