@@ -162,6 +162,7 @@ const PASSED_ON = [
   'LOAM_DIAGNOSTICS',
   'LOAM_MEMORY_LIMIT_MB',
   'LOAM_WORKER_HEAP_MB',
+  'LOAM_XDS_ON_DEMAND',
 ] as const;
 
 /**

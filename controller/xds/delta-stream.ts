@@ -37,12 +37,19 @@ export interface OutgoingResponse {
   readonly shared?: SharedWire;
   /** Whether the client is told by what else it could have asked. */
   readonly withAliases: boolean;
+  /** By resource: names by which the client asked for it and under which it is told of it too. */
+  readonly askedAs?: ReadonlyMap<string, readonly string[]>;
   readonly removedResources: readonly string[];
 }
 
 export interface DeltaStreamOptions {
   /** Puts one message on the wire. */
   readonly send: (response: OutgoingResponse) => void;
+  /**
+   * Whether the client waits for an answer under the very name that it asked for. Istio's ztunnel does: it asks for an address and
+   * looks at no aliases, so that its first connection there would wait for ever.
+   */
+  readonly namesAsAsked?: boolean;
 }
 
 const NAME_OVERHEAD_BYTES = 8;
@@ -212,6 +219,7 @@ export class DeltaStream {
       resources: delta.upserts,
       ...(delta.shared !== undefined && { shared: delta.shared }),
       withAliases: !state.subscription.wildcard,
+      ...(this.#options.namesAsAsked === true && { askedAs: state.subscription.askedAs(delta.upserts) }),
       removedResources: delta.removed,
     });
   }

@@ -31,7 +31,8 @@ const MIN_PACKED_BYTES = 8 * 1024;
  * @param packs whether the client reads compressed resources: what is shared is compressed once for all of them
  */
 export function encodeResponse(response: OutgoingResponse, packs = false): Buffer {
-  const { typeUrl, nonce, systemVersionInfo, resources, removedResources, withAliases, shared } = response;
+  const { typeUrl, nonce, systemVersionInfo, resources, removedResources, withAliases, shared, askedAs } =
+    response;
   const rest = {
     ...{ typeUrl, nonce, systemVersionInfo },
     removedResources: [...removedResources],
@@ -53,6 +54,10 @@ export function encodeResponse(response: OutgoingResponse, packs = false): Buffe
       : NONE;
     const bytes = encodedOnce(typeUrl, resource);
     parts.push(lengthPrefix(RESOURCES_TAG, bytes.length + aliases.length), bytes, aliases);
+    for (const name of askedAs?.get(resource.name) ?? []) {
+      const same = encode(typeUrl, { ...resource, name });
+      parts.push(lengthPrefix(RESOURCES_TAG, same.length), same);
+    }
   }
   parts.push(encodeRest(rest));
   return Buffer.concat(parts);

@@ -236,6 +236,8 @@ export class XdsService {
     this.#allowances.take(who, principal.kind === 'node' ? NODE_STREAM_BYTES : GATEWAY_STREAM_BYTES);
     const packs = call.metadata.get(ACCEPT_PACKED_HEADER).includes(PACKED_BY);
     const stream = new DeltaStream(viewOf(this.#snapshot, principal), {
+      // Loam's own looks at what a resource is called beside its name.
+      namesAsAsked: !packs,
       send: (response) => {
         this.#options.metrics.pushes.inc({ type: shortType(response.typeUrl) });
         const bytes = encodeResponse(response, packs);

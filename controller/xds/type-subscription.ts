@@ -118,6 +118,14 @@ export class TypeSubscription {
     return this.#delta;
   }
 
+  /** By resource: the names of others by which it was asked for. */
+  askedAs(resources: readonly VersionedResource[]): ReadonlyMap<string, readonly string[]> {
+    if (this.#names.size === 0) return new Map();
+    return new Map(
+      resources.map(({ name, aliases }) => [name, aliases.filter((alias) => this.#names.has(alias))]),
+    );
+  }
+
   /** To be called with what was put on the wire. */
   markSent(delta: Delta): void {
     this.#delta = undefined;

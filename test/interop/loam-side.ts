@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { siblingModule } from '../../lib/package-root.ts';
+import { PATIENCE } from '../support/patience.ts';
 
 /** One pod of the harness that Loam serves, and the "node" that it is on. */
 export interface ServedPod {
@@ -33,7 +34,7 @@ export interface LoamSidesOptions {
 }
 
 const POLL_MS = 100;
-const READY_TRIES = 200;
+const READY_TRIES = 200 * PATIENCE;
 
 /** Waits until a condition holds; the error carries what it last saw. */
 export async function until(

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { askJson } from '../../cli/local/http.ts';
@@ -9,6 +9,7 @@ import { HARNESS_ENV, nodeNetnsOf } from './harness.ts';
 import { nodeOf, type ServedPod, until } from './loam-side.ts';
 
 const CONTROLLER = '127.0.0.1:15012';
+const DUMP = 'http://127.0.0.1:15000/config_dump';
 const STOP_MS = 8000;
 
 /**
@@ -21,10 +22,13 @@ export class RustNode {
   readonly #folder: string;
   readonly #pair: string;
   readonly #pod: ServedPod;
+  readonly #onDemand: boolean;
 
-  constructor(pair: string, pod: ServedPod, folder: string) {
+  /** @param onDemand whether it asks for the addresses that it needs, and does not follow all */
+  constructor(pair: string, pod: ServedPod, folder: string, onDemand = false) {
     this.#pair = pair;
     this.#pod = pod;
+    this.#onDemand = onDemand;
     this.#folder = join(folder, `rust-${pod.side}`);
   }
 
@@ -75,6 +79,8 @@ export class RustNode {
         CLUSTER_ID: 'Kubernetes',
         PROXY_MODE: 'shared',
         INPOD_UDS: zds,
+        // It answers no DNS where it does not know everything, and refuses to start with both.
+        ...(this.#onDemand && { XDS_ON_DEMAND: 'true', ISTIO_META_DNS_CAPTURE: 'false' }),
         // A pooled connection is logged when it opens, too; its end may be far away.
         RUST_LOG: 'info,access=debug',
       },
@@ -91,6 +97,15 @@ export class RustNode {
     } catch {
       return '';
     }
+  }
+
+  /** The names of the workloads that its ztunnel knows. */
+  workloads(): string[] {
+    const netns = nodeNetnsOf(this.#pair, this.#pod.side);
+    const dump = execFileSync('nsenter', [`--net=${netns}`, '--', 'curl', '-sS', '--max-time', '10', DUMP], {
+      encoding: 'utf8',
+    });
+    return (JSON.parse(dump) as { workloads: { name: string }[] }).workloads.map(({ name }) => name).sort();
   }
 
   /** What its controller tells of the mesh. */

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
-import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { create, fromBinary, type MessageInitShape } from '@bufbuild/protobuf';
 import { describe, it } from 'mocha';
 import type { Principal } from '../../../../controller/auth/principal.ts';
 import type { CompiledResource } from '../../../../controller/compile/mesh.ts';
 import { DeltaStream, type OutgoingResponse } from '../../../../controller/xds/delta-stream.ts';
+import { encodeResponse } from '../../../../controller/xds/encode.ts';
 import {
   ADDRESS_TYPE,
   AUTHORIZATION_TYPE,
@@ -14,7 +15,10 @@ import {
   type Snapshot,
   viewOf,
 } from '../../../../controller/xds/snapshot.ts';
-import { DeltaDiscoveryRequestSchema } from '../../../../proto/gen/envoy/discovery_pb.js';
+import {
+  DeltaDiscoveryRequestSchema,
+  DeltaDiscoveryResponseSchema,
+} from '../../../../proto/gen/envoy/discovery_pb.js';
 
 type Content = Record<string, string | { content: string; aliases?: string[]; members?: string[] }>;
 
@@ -39,9 +43,10 @@ class Bench {
   readonly stream: DeltaStream;
   #snapshot: Snapshot = EMPTY_SNAPSHOT;
 
-  constructor() {
+  constructor(namesAsAsked = false) {
     this.stream = new DeltaStream(viewOf(EMPTY_SNAPSHOT, NODE), {
       send: (response) => this.sent.push(response),
+      namesAsAsked,
     });
   }
 
@@ -249,8 +254,8 @@ describe('xds/delta-stream', () => {
   describe('on demand', () => {
     const service = { content: 's', aliases: ['/198.19.0.5'] };
     const pod = { content: 'p', aliases: ['/198.18.0.1'], members: ['ns/svc'] };
-    const start = (): Bench => {
-      const bench = new Bench();
+    const start = (namesAsAsked = false): Bench => {
+      const bench = new Bench(namesAsAsked);
       bench.publish({ 'ns/svc': service, 'uid-1': pod, 'uid-2': 'other' });
       bench.receive({
         typeUrl: ADDRESS_TYPE,
@@ -276,6 +281,26 @@ describe('xds/delta-stream', () => {
         'uid-3': { ...pod, aliases: ['/198.18.0.3'] },
       });
       assert.deepEqual(bench.takeAndAck().names, ['uid-3'], 'a new workload of a wanted service');
+    });
+
+    it('tells whom looks at no aliases of a resource under the name that it asked for, too', () => {
+      for (const [namesAsAsked, expected] of [
+        [true, ['uid-1', '/198.18.0.1']],
+        [false, ['uid-1']],
+      ] as const) {
+        const bench = start(namesAsAsked);
+        bench.receive({ typeUrl: ADDRESS_TYPE, resourceNamesSubscribe: ['/198.18.0.1'] });
+        const { response } = bench.take();
+        const read = fromBinary(DeltaDiscoveryResponseSchema, encodeResponse(response));
+        assert.deepEqual(
+          read.resources.map(({ name }) => name),
+          expected,
+        );
+        for (const { resource } of read.resources)
+          assert.deepEqual(Buffer.from(resource?.value ?? []).toString(), 'p');
+        bench.ack(response);
+        assert.equal(bench.sent.length, 0);
+      }
     });
 
     it('says once that a name does not exist, and sends it when it appears', () => {
