@@ -12,6 +12,8 @@ import type { VersionedResource } from './snapshot.ts';
 
 /** Of `resources` in DeltaDiscoveryResponse: field 2, length-delimited. */
 const RESOURCES_TAG = (2 << 3) | 2;
+/** Of `loam_packed_resources`. */
+const PACKED_TAG = (15_001 << 3) | 2;
 /** Of Resource and of Any. */
 const VERSION_TAG = (1 << 3) | 2;
 const ANY_TAG = (2 << 3) | 2;
@@ -20,8 +22,8 @@ const TYPE_URL_TAG = (1 << 3) | 2;
 const VALUE_TAG = (2 << 3) | 2;
 const LOW_BITS = 0x7f;
 const MORE = 0x80;
-/** Of a tag up to 15 and a length. */
-const MAX_PREFIX_BYTES = 6;
+/** Of a tag of three bytes and a length. */
+const MAX_PREFIX_BYTES = 8;
 /** Below it, compressing gains nothing. */
 const MIN_PACKED_BYTES = 8 * 1024;
 
@@ -40,8 +42,7 @@ export function encodeResponse(response: OutgoingResponse, packs = false): Buffe
   if (shared !== undefined && !withAliases) {
     if (packs) {
       shared.packed ??= pack(shared.wire ?? encodeResources(typeUrl, resources));
-      if (shared.packed !== 'as it is')
-        return Buffer.from(encodeRest({ ...rest, loamPackedResources: shared.packed }));
+      if (shared.packed !== 'as it is') return Buffer.concat([shared.packed, encodeRest(rest)]);
     }
     shared.wire ??= encodeResources(typeUrl, resources);
     return Buffer.concat([shared.wire, encodeRest(rest)]);
@@ -67,9 +68,12 @@ function encodeRest(fields: Parameters<typeof create<typeof DeltaDiscoveryRespon
   return toBinary(DeltaDiscoveryResponseSchema, create(DeltaDiscoveryResponseSchema, fields));
 }
 
+/** @returns the field with them as it stands in a response */
 function pack(wire: Uint8Array): Uint8Array | 'as it is' {
   const isWorthIt = wire.length >= MIN_PACKED_BYTES && wire.length <= MAX_UNPACKED_BYTES;
-  return isWorthIt ? zstdCompressSync(wire) : 'as it is';
+  if (!isWorthIt) return 'as it is';
+  const packed = zstdCompressSync(wire);
+  return Buffer.concat([lengthPrefix(PACKED_TAG, packed.length), packed]);
 }
 
 /** Without aliases. Of what is kept for all together, each need not be kept too. */
@@ -124,7 +128,7 @@ function fieldBytes(length: number): number {
   return bytes;
 }
 
-/** Tag and length (protobuf's varint) of a field. */
+/** Tag and length (protobuf's varints) of a field. */
 function lengthPrefix(tag: number, length: number): Uint8Array {
   const bytes = new Uint8Array(MAX_PREFIX_BYTES);
   return bytes.subarray(0, writePrefix(bytes, 0, tag, length));
@@ -133,12 +137,13 @@ function lengthPrefix(tag: number, length: number): Uint8Array {
 /** @returns where it ends */
 function writePrefix(out: Uint8Array, from: number, tag: number, length: number): number {
   let at = from;
-  out[at++] = tag;
-  let left = length;
-  while (left > LOW_BITS) {
-    out[at++] = (left & LOW_BITS) | MORE;
-    left >>>= 7;
+  for (const value of [tag, length]) {
+    let left = value;
+    while (left > LOW_BITS) {
+      out[at++] = (left & LOW_BITS) | MORE;
+      left >>>= 7;
+    }
+    out[at++] = left;
   }
-  out[at++] = left;
   return at;
 }
