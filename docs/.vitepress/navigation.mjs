@@ -42,6 +42,7 @@ const named = [
       page('Logs and traces: Telemetry', '/tasks/telemetry'),
       page('Your own authority, cert-manager', '/tasks/certificates'),
       page('Upgrade', '/tasks/upgrade'),
+      page('Look before you leap', '/tasks/observe'),
       page('Out of the mesh at once', '/tasks/off'),
       page('Leave and remove', '/tasks/uninstall'),
       page('From Istio ambient', '/tasks/from-istio'),
