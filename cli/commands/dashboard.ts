@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { dashboardApi } from '../web/api.ts';
 import { pageFiles } from '../web/page-files.ts';
+import { PrometheusHistory } from '../web/prometheus.ts';
 import { DashboardServer } from '../web/server.ts';
 import { LocalMeshError } from '../local/errors.ts';
 import { Observatory } from '../observe/observatory.ts';
@@ -13,6 +14,7 @@ export function dashboardCommand(): Command {
   return inNamespace(onMesh(new Command('dashboard')))
     .description('see the mesh in a browser: who calls whom, how fast, by which rule')
     .option('--port <n>', 'port of 127.0.0.1 to serve it on; 0: any free one', '0')
+    .option('--prometheus <url>', 'a Prometheus that scrapes the mesh, for hours and days of a Service')
     .addHelpText(
       'after',
       helpText(
@@ -23,6 +25,7 @@ export function dashboardCommand(): Command {
           ],
           ['loam dashboard --name demo', 'of the demo, which runs in another terminal'],
           ['loam dashboard --context staging', 'of a cluster, as far as your own rights let you see it'],
+          ['loam dashboard --prometheus http://127.0.0.1:9090', 'with what that one kept of each Service'],
         ],
         '0 it was ended, 1 the mesh cannot be asked, 2 what was given is not usable',
       ),
@@ -30,19 +33,22 @@ export function dashboardCommand(): Command {
     .action(dashboard);
 }
 
-async function dashboard(options: MeshOptions & { readonly port: string }): Promise<void> {
+async function dashboard(
+  options: MeshOptions & { readonly port: string; readonly prometheus?: string },
+): Promise<void> {
   const port = Number(options.port);
   if (!Number.isInteger(port) || port < 0 || port > HIGHEST_PORT)
     throw new LocalMeshError(
       'LOCAL_MESH_INPUT',
       `--port ${JSON.stringify(options.port)} is not a port; allowed: 0 to ${HIGHEST_PORT}`,
     );
+  const history = options.prometheus === undefined ? undefined : new PrometheusHistory(options.prometheus);
   const reader = await openMesh(options);
   const observatory = new Observatory({
     producers: () => reader.producers(),
     catalog: () => reader.catalog(),
   });
-  const server = new DashboardServer({ port, files: pageFiles(), api: dashboardApi(observatory) });
+  const server = new DashboardServer({ port, files: pageFiles(), api: dashboardApi(observatory, history) });
   await observatory.start();
   const address = await server.start();
   console.log(`The dashboard of ${reader.name}, for browsers of this machine:\n\n  ${address}\n`);

@@ -1,6 +1,8 @@
 import { FLOW_FILTER_FIELDS, passesFilter, type FlowFilter } from '../observe/flow-filter.ts';
 import { HISTORY_MS } from '../observe/graph-store.ts';
 import type { Observatory } from '../observe/observatory.ts';
+import { errorText } from '../../lib/loam-error.ts';
+import type { PrometheusHistory } from './prometheus.ts';
 import { answer, answerJson, beginLines, type ApiHandler } from './server.ts';
 
 const SHORTEST_WINDOW_MS = 5_000;
@@ -10,9 +12,25 @@ const MAX_WAITING_BYTES = 1024 * 1024;
 /** How often an idle tap says that it lives. */
 const TAP_IDLE_MS = 5_000;
 
-/** What the page asks for. */
-export function dashboardApi(observatory: Observatory): Readonly<Record<string, ApiHandler>> {
+/**
+ * What the page asks for.
+ *
+ * @param history where there is more than the last minutes; undefined: nowhere
+ */
+export function dashboardApi(
+  observatory: Observatory,
+  history?: PrometheusHistory,
+): Readonly<Record<string, ApiHandler>> {
   return {
+    features: (_query, response) => answerJson(response, { history: history !== undefined }),
+    history: (query, response) => {
+      if (history === undefined)
+        return answer(response, 404, 'no Prometheus was given: loam dashboard --prometheus URL');
+      void history.of(query.get('service') ?? '', Number(query.get('range'))).then(
+        (points) => answerJson(response, points),
+        (error: unknown) => answer(response, 502, errorText(error)),
+      );
+    },
     state: (query, response) => {
       const by = query.get('by') === 'workload' ? 'workload' : 'app';
       answerJson(response, observatory.state(windowOf(query), untilOf(query), by));

@@ -59,3 +59,15 @@ export function identity(uri: string): string {
   const match = /^spiffe:\/\/[^/]+\/ns\/([^/]+)\/sa\/(.+)$/.exec(uri);
   return match === null ? uri : `${match[1]}/${match[2]}`;
 }
+
+/** A point of an axis: the day as well, where the axis is long. */
+export function moment(at: number, spanMs: number): string {
+  if (spanMs < 12 * 3_600_000) return clock(at);
+  const day: Intl.DateTimeFormatOptions = {
+    month: 'short',
+    day: 'numeric',
+    hour: '2-digit',
+    minute: '2-digit',
+  };
+  return new Date(at).toLocaleString(undefined, { ...day, hour12: false });
+}

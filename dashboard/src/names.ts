@@ -8,7 +8,7 @@ export function labelOf(id: string): string {
 }
 
 /** Shows an edge in the graph. */
-export function selectEdge({ from, to }: GraphEdge): void {
+export function selectEdge({ from, to }: Pick<GraphEdge, 'from' | 'to'>): void {
   selection.value = { kind: 'edge', from, to };
   go();
 }

@@ -12,6 +12,8 @@ export const live = computed(() => until.value === undefined);
 
 export const state = signal<DashboardState | undefined>(undefined);
 export const catalog = signal<Catalog | undefined>(undefined);
+/** Whether there is a Prometheus to ask for more than the last minutes. */
+export const hasHistory = signal(false);
 /** Why there is nothing new; undefined: all is well. */
 export const trouble = signal<{ readonly status: number; readonly text: string } | undefined>(undefined);
 /** Namespaces that are not shown. */
@@ -89,4 +91,8 @@ export function start(): void {
     setTimeout(() => void askCatalog(), CATALOG_INTERVAL_MS);
   };
   void askCatalog();
+  void getJson<{ history: boolean }>('features').then(
+    ({ history }) => (hasHistory.value = history),
+    () => undefined,
+  );
 }

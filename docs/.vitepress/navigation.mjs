@@ -34,6 +34,7 @@ const named = [
     text: 'Tasks',
     items: [
       page('Look at a cluster', '/tasks/look'),
+      page('The dashboard', '/tasks/dashboard'),
       page('Canary', '/tasks/canary'),
       page('Retries and timeouts', '/tasks/retries'),
       page('Fallback', '/tasks/fallback'),

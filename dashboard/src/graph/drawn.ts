@@ -54,7 +54,7 @@ export function drawnOf(nodes: readonly GraphNode[], edges: readonly GraphEdge[]
   return {
     edges: edges.flatMap((edge) => {
       const [from, to] = [layout.nodes[edge.from], layout.nodes[edge.to]];
-      return from === undefined || to === undefined ? [] : [drawnEdge(edge, curveOf(from, to))];
+      return from === undefined || to === undefined ? [] : [drawnEdge(edge, curveOf(from, to, layout.down))];
     }),
     nodes: nodes.flatMap((node): DrawnNode[] => {
       const at = layout.nodes[node.id];

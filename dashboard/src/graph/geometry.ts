@@ -8,11 +8,31 @@ export interface Point {
 /** A cubic Bézier curve. */
 export type Curve = readonly [Point, Point, Point, Point];
 
-/** The curve of an edge between two nodes, of which the upper left corners are given. */
-export function curveOf(from: Point, to: Point): Curve {
+interface Form {
+  /** Of a node, along the way of calls and across it. */
+  readonly along: number;
+  readonly across: number;
+}
+
+const RIGHT: Form = { along: NODE_WIDTH, across: NODE_HEIGHT };
+const DOWN: Form = { along: NODE_HEIGHT, across: NODE_WIDTH };
+const turned = ({ x, y }: Point): Point => ({ x: y, y: x });
+
+/**
+ * The curve of an edge between two nodes, of which the upper left corners are given.
+ *
+ * @param down callers stand above whom they call, and not left of them
+ */
+export function curveOf(from: Point, to: Point, down = false): Curve {
+  if (!down) return rightwards(from, to, RIGHT);
+  const [a, b, c, d] = rightwards(turned(from), turned(to), DOWN);
+  return [turned(a), turned(b), turned(c), turned(d)];
+}
+
+function rightwards(from: Point, to: Point, { along, across }: Form): Curve {
   const [a, b] = [
-    { x: from.x + NODE_WIDTH, y: from.y + NODE_HEIGHT / 2 },
-    { x: to.x, y: to.y + NODE_HEIGHT / 2 },
+    { x: from.x + along, y: from.y + across / 2 },
+    { x: to.x, y: to.y + across / 2 },
   ];
   if (from.x === to.x && from.y === to.y)
     return [a, { x: a.x + 70, y: a.y - 70 }, { x: b.x - 70, y: b.y - 70 }, b];
@@ -20,15 +40,15 @@ export function curveOf(from: Point, to: Point): Curve {
     const bend = Math.max(40, (b.x - a.x) * 0.45);
     return [a, { x: a.x + bend, y: a.y }, { x: b.x - bend, y: b.y }, b];
   }
-  if (Math.abs(from.x - to.x) < NODE_WIDTH) {
-    // One above the other: round the side.
-    const end = { x: to.x + NODE_WIDTH, y: b.y };
+  if (Math.abs(from.x - to.x) < along) {
+    // Side by side in a layer: round the end.
+    const end = { x: to.x + along, y: b.y };
     const bend = 60 + Math.abs(b.y - a.y) * 0.12;
     return [a, { x: a.x + bend, y: a.y }, { x: end.x + bend, y: end.y }, end];
   }
-  // Backwards: below what goes forward.
-  const start = { x: from.x, y: from.y + NODE_HEIGHT * 0.72 };
-  const end = { x: to.x + NODE_WIDTH, y: to.y + NODE_HEIGHT * 0.72 };
+  // Backwards: beside what goes forward.
+  const start = { x: from.x, y: from.y + across * 0.72 };
+  const end = { x: to.x + along, y: to.y + across * 0.72 };
   const bend = Math.max(50, (start.x - end.x) * 0.4);
   const sink = 26 + Math.abs(start.x - end.x) * 0.04;
   return [start, { x: start.x - bend, y: start.y + sink }, { x: end.x + bend, y: end.y + sink }, end];

@@ -2,6 +2,7 @@
 import type { Camera, Size } from './camera.ts';
 import { isInFocus, type Drawn, type DrawnEdge, type Focus } from './drawn.ts';
 import { pointAt, type Curve } from './geometry.ts';
+import { NODE_HEIGHT, NODE_WIDTH } from './layout.ts';
 import { paintGroups, paintNodes } from './paint-nodes.ts';
 import { diamond, FONT_FAMILY, type Context } from './pen.ts';
 import type { Palette } from './palette.ts';
@@ -50,7 +51,20 @@ export function paint(context: Context, scene: Scene, view: View): void {
     const taken: { x: number; y: number; width: number }[] = [];
     context.font = `500 11px ${FONT_FAMILY}`;
     context.textBaseline = 'middle';
-    for (const each of front.slice(0, MAX_LABELS)) label(context, each, palette, taken);
+    const cards = drawn.nodes.filter(
+      ({ x, y }) => x + NODE_WIDTH >= left && x <= right && y + NODE_HEIGHT >= top && y <= bottom,
+    );
+    const isFree = (x: number, y: number, width: number): boolean =>
+      !taken.some((each) => Math.abs(each.y - y) < 20 && Math.abs(each.x - x) < (each.width + width) / 2) &&
+      !cards.some(
+        (card) =>
+          Math.abs(card.x + NODE_WIDTH / 2 - x) < (NODE_WIDTH + width) / 2 &&
+          Math.abs(card.y + NODE_HEIGHT / 2 - y) < NODE_HEIGHT / 2 + 10,
+      );
+    for (const each of front.slice(0, MAX_LABELS)) {
+      const place = label(context, each, palette, isFree);
+      if (place !== undefined) taken.push(place);
+    }
   }
   if (!scene.withNodes) return;
   const near =
@@ -128,20 +142,16 @@ function label(
   context: Context,
   { label: text, curve, health, secure, waypoint }: DrawnEdge,
   palette: Palette,
-  taken: { x: number; y: number; width: number }[],
-): void {
-  if (text === '') return;
+  isFree: (x: number, y: number, width: number) => boolean,
+): { x: number; y: number; width: number } | undefined {
+  if (text === '') return undefined;
   const signs = waypoint && health !== 'denied' ? 34 : 22;
   const width = context.measureText(text).width + signs + 8;
-  // Where another label is in the way, along the line a little.
-  const place = [0.5, 0.38, 0.62, 0.28, 0.72]
+  // Where a card or another label is in the way, along the line a little; or nowhere.
+  const place = [0.5, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8]
     .map((t) => pointAt(curve, t))
-    .find(
-      ({ x, y }) =>
-        !taken.some((each) => Math.abs(each.y - y) < 20 && Math.abs(each.x - x) < (each.width + width) / 2),
-    );
-  if (place === undefined) return;
-  taken.push({ ...place, width });
+    .find(({ x, y }) => isFree(x, y, width));
+  if (place === undefined) return undefined;
   const { x, y } = place;
   const left = x - width / 2;
   context.fillStyle = palette.label;
@@ -156,6 +166,7 @@ function label(
   if (signs > 22) diamond(context, left + 26, y, palette.accent);
   context.fillStyle = health === 'good' ? palette.text : palette.line[health];
   context.fillText(text, left + signs, y + 0.5);
+  return { x, y, width };
 }
 
 function lock(context: Context, x: number, y: number, closed: boolean, color: string): void {

@@ -16,11 +16,15 @@ export function useLayout(nodes: readonly GraphNode[], edges: readonly GraphEdge
   const everSeen = useRef(new Map<string, readonly [string, string]>());
   for (const { from, to } of edges) everSeen.current.set(`${from}\n${to}`, [from, to]);
   const ids = new Set(nodes.map(({ id }) => id));
+  // By the window and not by the graph's place, which a panel changes at each click.
+  const aspect = matchMedia('(max-width: 760px)').matches ? 0.55 : 1.8;
   const input: LayoutInput = {
+    aspect,
     nodes: nodes.map(({ id, namespace }) => ({ id, group: namespace })),
     edges: [...everSeen.current.values()].filter(([from, to]) => ids.has(from) && ids.has(to)),
   };
   const form = JSON.stringify([
+    aspect,
     input.nodes.map(({ id }) => id).sort(),
     input.edges.map((edge) => edge.join('\n')).sort(),
   ]);

@@ -1,5 +1,5 @@
 import { short } from '../format.ts';
-import { countOf, labelOf } from '../names.ts';
+import { countOf, labelOf, selectEdge } from '../names.ts';
 import { Badge } from '../parts/bits.tsx';
 import { Table } from '../parts/table.tsx';
 import { catalog, href, state } from '../state.ts';
@@ -92,7 +92,9 @@ export function PolicyPage({ kind, name }: { readonly kind: string; readonly nam
         <Badge kind={policy.state === 'accepted' ? 'good' : 'warn'}>{policy.state}</Badge>
         <Badge kind="">{policy.target}</Badge>
       </PageHead>
-      {policy.message === undefined ? null : <p class="trouble">{policy.message}</p>}
+      {policy.message === undefined ? null : (
+        <p class={policy.state === 'accepted' ? 'note' : 'trouble boxed'}>{policy.message}</p>
+      )}
       <h2>Rules</h2>
       {policy.rules.length === 0 ? (
         <p class="empty">None: as an ALLOW it lets nobody in.</p>
@@ -141,7 +143,15 @@ function Judgement({
         rowKey={({ from, to }) => `${from} ${to}`}
         empty={empty}
         columns={[
-          { head: 'From', cell: ({ from }) => labelOf(from), by: ({ from }) => from },
+          {
+            head: 'From',
+            by: ({ from }) => from,
+            cell: (each) => (
+              <button type="button" class="link" onClick={() => selectEdge(each)}>
+                {labelOf(each.from)}
+              </button>
+            ),
+          },
           { head: 'To', cell: ({ to }) => labelOf(to), by: ({ to }) => to },
           { head: 'Calls', cell: (each) => short(each[of]), by: (each) => each[of], number: true },
         ]}

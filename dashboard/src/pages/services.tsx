@@ -1,6 +1,7 @@
 import { percent, rate, ms } from '../format.ts';
 import { Badge, HealthDot, Tiles } from '../parts/bits.tsx';
 import { History } from '../parts/chart.tsx';
+import { LongHistory } from '../parts/long-history.tsx';
 import { Table } from '../parts/table.tsx';
 import { TrafficTable } from '../parts/traffic-table.tsx';
 import { catalog, go, href, selection, state } from '../state.ts';
@@ -112,10 +113,11 @@ export function ServicePage({ name }: { readonly name: string }) {
       </PageHead>
       <Tiles traffic={node?.inbound} />
       {node === undefined ? null : <History to={node.id} />}
+      <LongHistory service={name} />
       <h2>Called by</h2>
       <TrafficTable
         edges={callers}
-        end="from"
+        end={new Set(callers.map(({ to }) => to)).size > 1 ? 'both' : 'from'}
         caption={`Callers of ${name}`}
         empty="Nobody called it in this time."
       />

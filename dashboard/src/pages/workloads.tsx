@@ -80,7 +80,7 @@ export function WorkloadPage({ name }: { readonly name: string }) {
         <Badge kind="">account {pod.account}</Badge>
         {pod.version === undefined ? null : <Badge kind="">{pod.version}</Badge>}
       </PageHead>
-      {pod.problem === undefined ? null : <p class="trouble">{pod.problem}</p>}
+      {pod.problem === undefined ? null : <p class="trouble boxed">{pod.problem}</p>}
       <Tiles traffic={node?.inbound} />
       <h2>Called by</h2>
       <TrafficTable

@@ -1,6 +1,6 @@
 import { useEffect, useState } from 'preact/hooks';
 import { getJson } from '../api.ts';
-import { clock, ms, rate } from '../format.ts';
+import { moment, ms, rate } from '../format.ts';
 import { state, until, windowMs } from '../state.ts';
 import type { Point } from '../types.ts';
 
@@ -23,7 +23,11 @@ export function History({ to, from }: { readonly to?: string; readonly from?: st
     return () => asked.abort();
   }, [to, from, at === undefined ? 0 : Math.floor(at / 2_000), windowMs.value]);
   // The step that is under way has not all of its calls yet.
-  const shown = points.slice(0, Math.max(1, points.length - 1));
+  return <Charts points={points.slice(0, Math.max(1, points.length - 1))} />;
+}
+
+/** The two charts of a line over time. */
+export function Charts({ points: shown }: { readonly points: readonly Point[] }) {
   return (
     <div class="charts">
       <Chart
@@ -109,9 +113,9 @@ function Chart({
         })}
       </svg>
       <div class="axis">
-        <span>{first === undefined ? '' : clock(first.at)}</span>
+        <span>{first === undefined ? '' : moment(first.at, span)}</span>
         <span>{most > 1e-9 ? `${text(most)} at most` : ''}</span>
-        <span>{last === undefined ? '' : clock(last.at)}</span>
+        <span>{last === undefined ? '' : moment(last.at, span)}</span>
       </div>
     </figure>
   );

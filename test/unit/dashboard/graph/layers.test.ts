@@ -40,15 +40,20 @@ describe('drawing in layers', () => {
     const edges = ids.flatMap((id, n): [string, string][] =>
       [(n * 7 + 1) % 200, (n * 13 + 5) % 200, Math.floor(n / 2)].map((to) => [id, String(to)]),
     );
-    const { nodes } = layOut({ nodes: ids.map((id, n) => ({ id, group: `g${n % 4}` })), edges });
-    const corners = Object.values(nodes);
-    assert.equal(corners.length, 200);
-    corners.forEach((a, n) => {
-      for (const b of corners.slice(n + 1))
-        assert.ok(
-          Math.abs(a.x - b.x) >= NODE_WIDTH || Math.abs(a.y - b.y) >= NODE_HEIGHT,
-          JSON.stringify([a, b]),
-        );
-    });
+    for (const aspect of [1.8, 0.55]) {
+      const { nodes, down } = layOut({
+        nodes: ids.map((id, n) => ({ id, group: `g${n % 4}` })),
+        ...{ edges, aspect },
+      });
+      const corners = Object.values(nodes);
+      assert.deepEqual([corners.length, down], [200, aspect < 1]);
+      corners.forEach((a, n) => {
+        for (const b of corners.slice(n + 1))
+          assert.ok(
+            Math.abs(a.x - b.x) >= NODE_WIDTH || Math.abs(a.y - b.y) >= NODE_HEIGHT,
+            JSON.stringify([a, b]),
+          );
+      });
+    }
   });
 });
