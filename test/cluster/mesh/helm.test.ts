@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
+import { isDeepStrictEqual } from 'node:util';
+import { cleanup } from '../../../cli/install/render/cleanup.ts';
 import { isInstalled, installed, loam, AMBIENT, SYSTEM } from '../support/installation.ts';
 import { idle, namespace } from '../support/apps.ts';
 import { TestCluster, type TestPod } from '../support/cluster.ts';
 import { Helm, helmProgram } from '../support/helm.ts';
 import { echo, Load } from '../support/load.ts';
 import { inMesh } from '../support/node-agent.ts';
-import type { KubeObject } from '../support/resources.ts';
+import { pathOf, type KubeObject } from '../support/resources.ts';
 
 /** Begins and ends without an installation of ours, and makes one again for the other files. */
 describe('an installation by Helm', function () {
@@ -52,7 +54,7 @@ describe('an installation by Helm', function () {
   });
 
   /** Names of what is left of an installation, in all kinds that it has objects of. */
-  async function left(): Promise<string[]> {
+  async function remains(): Promise<string[]> {
     const namespaced = ['pods', 'serviceaccounts', 'configmaps', 'secrets', 'services'].map(
       (plural) => `/api/v1/namespaces/${SYSTEM}/${plural}`,
     );
@@ -78,6 +80,41 @@ describe('an installation by Helm', function () {
     return names;
   }
 
+  it('ends an uninstall that was begun and not ended: none of its pods takes a node out of the mesh later', async () => {
+    const left = cleanup(
+      SYSTEM,
+      {
+        ...{ image: 'localhost/loam:dev', imagePullPolicy: 'Never', imagePullSecrets: [] },
+        cni: { confFolder: '/etc/cni/net.d', binFolder: '/opt/cni/bin' },
+      },
+      'takes-plaintext',
+    );
+    await cluster.apply(left as unknown as KubeObject);
+    await helm.install('--set', 'logLevel=debug');
+    await cluster.until(
+      'DaemonSet loam-cleanup and its pods are gone',
+      async () => !(await remains()).some((name) => name.includes('loam-cleanup')),
+    );
+    assert.equal((await inMesh(cluster, client))?.state, 'verified');
+  });
+
+  it('takes the taint off a node whose agent is ready, and no other taint', async () => {
+    const node: KubeObject = { apiVersion: 'v1', kind: 'Node', metadata: { name: 'node1' } };
+    const other = { key: 'loam.dev/test', effect: 'PreferNoSchedule' };
+    const taints = [{ key: 'loam.dev/agent-not-ready', effect: 'NoSchedule' }, other];
+    const patch = (spec: object): Promise<unknown> =>
+      cluster.client.patch(pathOf(node), { spec }, 'application/merge-patch+json');
+    try {
+      await patch({ taints });
+      await cluster.until('the taint is gone', async () => {
+        const { spec } = await cluster.client.get<{ spec: { taints?: object[] } }>(pathOf(node));
+        return isDeepStrictEqual(spec.taints, [other]);
+      });
+    } finally {
+      await patch({ taints: null });
+    }
+  });
+
   it('is removed by helm uninstall: plain networking for every pod, nothing in any kernel, no new connection failed', async () => {
     const load = await Load.start(cluster, client, `echo.${ns}`, { streams: 0 });
     const said = await helm.run('uninstall', 'loam');
@@ -89,7 +126,7 @@ describe('an installation by Helm', function () {
       assert.doesNotMatch(await cluster.onNode(name, ['ls', '/run/loam']), /sock/, name);
     }
     await cluster.until('nothing of it is left', async () => {
-      const names = await left();
+      const names = await remains();
       if (names.length > 0) throw new Error(names.join(' '));
       return true;
     });

@@ -22,10 +22,10 @@ export class Helm implements Disposable {
     this.#cluster = cluster;
   }
 
-  /** @returns what it prints @throws with all that it said */
+  /** @returns what it prints, and what its hooks said, which it hands on as errors are @throws with all that it said */
   async run(...args: readonly string[]): Promise<string> {
     const folder = this.#folder;
-    const { stdout } = await promisify(execFile)(helmProgram(), [...args, '--namespace', SYSTEM], {
+    const { stdout, stderr } = await promisify(execFile)(helmProgram(), [...args, '--namespace', SYSTEM], {
       env: {
         ...process.env,
         ...{ HELM_CACHE_HOME: folder, HELM_CONFIG_HOME: folder, HELM_DATA_HOME: folder },
@@ -33,7 +33,7 @@ export class Helm implements Disposable {
       },
       maxBuffer: 32 << 20,
     });
-    return stdout;
+    return stdout + stderr;
   }
 
   /** `helm upgrade --install` of the chart. */
