@@ -36,6 +36,7 @@ import { EgressStore } from '../lib/mesh/egress/egress-store.ts';
 import { PolicyStore } from '../lib/mesh/state/policy-store.ts';
 import { WorkloadStore } from '../lib/mesh/state/workload-store.ts';
 import { AccessLog } from '../lib/mesh/telemetry/access-log.ts';
+import { SpanExport } from './telemetry/span-export.ts';
 import { MetricsRegistry } from './telemetry/metrics-registry.ts';
 import type { LogLevel } from '../lib/mesh/log.ts';
 import { untilAgentHolds } from './leaving.ts';
@@ -70,6 +71,7 @@ export class Ztunnel {
   readonly #egress = new EgressStore();
   readonly #flows: FlowHub;
   readonly #ports: AdminPorts;
+  readonly #spans: SpanExport;
   readonly #takeover: Takeover;
   readonly #received: ReceivedState;
   readonly #keeper: HeldStateKeeper;
@@ -100,6 +102,7 @@ export class Ztunnel {
     this.#onFatal = onFatal;
     this.#onQuit = onQuit;
     this.#metrics = new MetricsRegistry(version);
+    this.#spans = new SpanExport(version, config.node, this.#metrics, log);
     this.#worker = this.#startWorker();
     this.#flows = new FlowHub({
       hello: { program: 'ztunnel', version, node: config.node },
@@ -336,6 +339,7 @@ export class Ztunnel {
     await this.#ports.close();
     this.#flows.close();
     await this.#worker.stop();
+    await this.#spans.close();
   }
 
   #startWorker(): ConnectionWorker {
@@ -359,6 +363,7 @@ export class Ztunnel {
           'addresses-wanted': ({ names }) => this.#demand?.ask(names),
           'addresses-unwanted': ({ names }) => this.#demand?.forget(names),
           flows: ({ batch }) => this.#flows.apply(batch),
+          spans: ({ spans, lost }) => this.#spans.add(spans, lost),
           access: ({ records }) => {
             for (const record of records) access.write(record);
           },

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
-import { Mesh } from '../mesh/harness.ts';
+import { eventually, Mesh } from '../mesh/harness.ts';
 import { buildCollector, OtelCollector, type ReceivedSpan } from '../support/otel-collector.ts';
 import { relay, shopFiles, withAnnotations } from './shop.ts';
 
@@ -47,6 +47,8 @@ describe('traces of the shop, as an OpenTelemetry Collector received them', () =
   let folder: string;
   let mesh: Mesh;
   let collector: OtelCollector | undefined;
+  /** Of the nodes' ztunnels: in each network the same address, as the waypoint's. */
+  const ofNodes: OtelCollector[] = [];
 
   before(async function () {
     this.timeout(BUILD_AND_START_MS);
@@ -59,15 +61,37 @@ describe('traces of the shop, as an OpenTelemetry Collector received them', () =
         'loam.dev/otlp-endpoint': `http://${COLLECTOR.ip}:${COLLECTOR.port}`,
         'loam.dev/trace-sampling': '1',
       }),
+      'settings.yaml': JSON.stringify({
+        ...{ apiVersion: 'loam.dev/v1', kind: 'MeshSettings', metadata: { name: 'mesh' } },
+        spec: {
+          telemetryProviders: [
+            { name: 'collector', otlp: { endpoint: `http://${COLLECTOR.ip}:${COLLECTOR.port}` } },
+          ],
+        },
+      }),
+      'telemetry.yaml': JSON.stringify({
+        ...{ apiVersion: 'telemetry.istio.io/v1', kind: 'Telemetry' },
+        metadata: { name: 'traces', namespace: 'shop' },
+        spec: { tracing: [{ providers: [{ name: 'collector' }], randomSamplingPercentage: 100 }] },
+      }),
       'relay.yaml': relay('relay', 'node-a', 'http://echo/') + relay('echo', 'node-b'),
     });
     const netns = mesh.netns({ kind: 'waypoint', namespace: 'shop', name: 'waypoint', index: 0 });
     collector = await OtelCollector.start({ folder, netns, listen: COLLECTOR });
+    for (const node of ['node-a', 'node-b'])
+      ofNodes.push(
+        await OtelCollector.start({
+          folder: join(folder, node),
+          netns: mesh.netns({ kind: 'node', node }),
+          listen: COLLECTOR,
+        }),
+      );
   });
 
   after(async function () {
     this.timeout(60_000);
     await collector?.stop();
+    for (const each of ofNodes) await each.stop();
     await mesh.down();
     rmSync(folder, { recursive: true, force: true });
   });
@@ -204,6 +228,32 @@ describe('traces of the shop, as an OpenTelemetry Collector received them', () =
     assert.equal(denied.attributes['http.response.status_code'], 403);
     assert.deepEqual(denied.attributes['loam.response_flags'], ['DENY']);
     assert.equal(ofTrace(spans, denied.traceId).length, 1);
+  });
+
+  it('show a connection between two nodes as one trace of both ztunnels, where Telemetry asks for it', async () => {
+    const [there] = await Promise.all(
+      ofNodes.map((each) => each.waitFor('spans of connections', (spans) => spans.length > 0)),
+    );
+    assert.ok(there);
+    const pairOf = (): [ReceivedSpan, ReceivedSpan] | undefined => {
+      const all = ofNodes.flatMap((each) => each.spans());
+      for (const server of all.filter(({ kind, parentSpanId }) => kind === 'server' && parentSpanId !== '')) {
+        const caller = all.find(({ spanId }) => spanId === server.parentSpanId);
+        if (caller !== undefined) return [caller, server];
+      }
+      return undefined;
+    };
+    const [caller, server] = await eventually('both ends of a connection', pairOf);
+    assert.equal(caller.traceId, server.traceId);
+    assert.equal(caller.kind, 'client');
+    assert.equal(caller.parentSpanId, '');
+    for (const span of [caller, server]) {
+      assert.equal(span.service, 'ztunnel');
+      assert.match(span.name, /^TCP /);
+      assert.equal(attribute(span, 'mtls'), true);
+      assert.match(String(attribute(span, 'source.identity')), /^spiffe:\/\/cluster\.local\/ns\/shop\/sa\//);
+      assert.equal(attribute(span, 'source.identity'), attribute(caller, 'source.identity'));
+    }
   });
 
   async function askRelay(...headers: readonly string[]): Promise<{ relay: Told; echo: Told }> {

@@ -8,7 +8,7 @@ import {
   type ResponseChanges,
 } from '../../lib/mesh/waypoint/routing/filters/apply-filters.ts';
 import type { RouteResult } from '../../lib/mesh/waypoint/routing/route-table.ts';
-import type { PolicyRuntime } from '../state/policy-runtime.ts';
+import { type PolicyRuntime, serviceName } from '../state/policy-runtime.ts';
 import type { ServiceRuntime } from '../state/service-runtime.ts';
 import { ensureRequestId } from '../telemetry/request-id.ts';
 import type { WaypointFlag } from '../telemetry/response-flags.ts';
@@ -81,7 +81,7 @@ class RequestFlow {
     const head = this.#readHead();
     if (head === undefined) return;
     this.log.requestId = ensureRequestId(head.headers);
-    this.log.trace = telemetry.beginTrace(head.headers);
+    this.log.trace = telemetry.beginTrace(head.headers, serviceName(service));
     const runtime = runtimes.get(service.key);
     if (runtime === undefined) {
       this.reply({ status: 503, text: 'the Service is not known to the waypoint', flags: ['NC'] });

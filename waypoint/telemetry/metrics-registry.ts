@@ -1,3 +1,4 @@
+import type { SpanOutcome } from '../../lib/mesh/telemetry/span.ts';
 import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client';
 import type { GateState } from '../../lib/admin/readiness.ts';
 import { addTo, BucketHistogram, type HistogramState } from './bucket-histogram.ts';
@@ -23,9 +24,6 @@ export interface MetricsBatch {
 
 /** How long the counts of a worker that ended are shown; Prometheus has read them by then. */
 const ORPHAN_MS = 600_000;
-
-/** What became of finished spans on their way to the collector. */
-export type SpanOutcome = 'exported' | 'dropped' | 'failed';
 
 /** All metrics of the program. Istio's names where it has them (ambient-facts C12), else `loam_...`; see docs/metrics.md. */
 export class MetricsRegistry {

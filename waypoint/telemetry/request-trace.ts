@@ -1,6 +1,6 @@
 import type { Headers } from '../../lib/mesh/waypoint/request.ts';
-import { extractContext, injectContext, sampledByRatio, type TraceContext } from './trace-context.ts';
-import { newSpanId, newTraceId } from './trace-ids.ts';
+import { newSpanId, newTraceId, sampledByRatio } from '../../lib/mesh/telemetry/trace-ids.ts';
+import { extractContext, injectContext, type TraceContext } from './trace-context.ts';
 
 /** How requests are traced now; from the configuration's Settings. */
 export interface TracingSettings {

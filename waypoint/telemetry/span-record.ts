@@ -1,27 +1,8 @@
+import type { SpanAttributes, SpanRecord } from '../../lib/mesh/telemetry/span.ts';
 import { spiffeUri } from '../../lib/spiffe.ts';
 import type { RequestRecord } from './request-record.ts';
 import type { Attempt, RequestTrace } from './request-trace.ts';
 import { knownMethod, printable } from './text.ts';
-
-export type SpanAttributes = Readonly<Record<string, string | number | boolean | string[]>>;
-
-/** A finished span as plain data: worker threads make them, the main thread hands them to OpenTelemetry. */
-export interface SpanRecord {
-  readonly traceId: string;
-  readonly spanId: string;
-  readonly parentSpanId: string | undefined;
-  /** The parent is in another process. */
-  readonly parentIsRemote: boolean;
-  readonly tracestate: string | undefined;
-  readonly name: string;
-  readonly kind: 'server' | 'client';
-  /** ms since the epoch. */
-  readonly startMs: number;
-  readonly endMs: number;
-  readonly failed: boolean;
-  readonly message: string | undefined;
-  readonly attributes: SpanAttributes;
-}
 
 const MAX_TEXT = 256;
 const MAX_PATH = 1_024;

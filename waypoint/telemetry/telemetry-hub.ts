@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import { AccessLog } from '../../lib/mesh/telemetry/access-log.ts';
 import { MetricsRegistry } from './metrics-registry.ts';
-import { TraceExport } from './trace-export.ts';
+import { TraceExport } from '../../lib/mesh/telemetry/trace-export.ts';
 import type { TelemetryBatch } from './worker-telemetry.ts';
 
 /** What of the configuration's Settings concerns the hub. */
@@ -43,6 +43,7 @@ export class TelemetryHub {
         'k8s.namespace.name': namespace,
         ...(node !== '' && { 'k8s.node.name': node }),
       },
+      scope: 'loam.waypoint',
       count: (outcome, spans) => this.metrics.spans(outcome, spans),
       onState: (working, error) => {
         if (working) this.#log.info('spans reach the collector again');

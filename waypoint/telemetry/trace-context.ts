@@ -92,17 +92,6 @@ export function injectContext(
   }
 }
 
-/**
- * Whether a new trace is recorded: the same answer for the same trace id everywhere, by OpenTelemetry's consistent
- * probability sampling (the rightmost 56 bits against a threshold; here the upper 52 of them, exact in a double).
- *
- * @param ratio 0 to 1
- */
-export function sampledByRatio(traceId: string, ratio: number): boolean {
-  const randomness = Number.parseInt(traceId.slice(18, 31), 16);
-  return randomness >= (1 - ratio) * 2 ** 52;
-}
-
 const NOTHING: Found = {
   traceId: undefined,
   parentSpanId: undefined,

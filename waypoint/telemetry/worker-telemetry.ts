@@ -3,7 +3,8 @@ import type { Headers } from '../../lib/mesh/waypoint/request.ts';
 import { type AccessRecord, inForms } from '../../lib/mesh/telemetry/access-log.ts';
 import type { Lookup } from '../../lib/mesh/telemetry/expression.ts';
 import { formsOf } from '../../lib/mesh/telemetry/lines.ts';
-import type { SideTelemetry } from '../../lib/mesh/telemetry/model.ts';
+import type { SideTelemetry, TracingRule } from '../../lib/mesh/telemetry/model.ts';
+import type { SpanRecord } from '../../lib/mesh/telemetry/span.ts';
 import { connectionLine, lineLevel, requestLine } from './access-record.ts';
 import { connectionAttributes, requestAttributes } from './attributes.ts';
 import { tellConnection, tellRequest } from './request-flows.ts';
@@ -13,7 +14,7 @@ import type { ConnectionRecord, RequestRecord, ServiceName } from './request-rec
 import { RequestMetrics } from './request-metrics.ts';
 import { RequestTrace, type TracingSettings } from './request-trace.ts';
 import { RuntimeMetrics } from './runtime-metrics.ts';
-import { spansOf, type SpanRecord } from './span-record.ts';
+import { spansOf } from './span-record.ts';
 
 /** What a worker hands to the main thread; plain data, by structured clone. */
 export interface TelemetryBatch {
@@ -80,8 +81,15 @@ export class WorkerTelemetry {
   }
 
   /** At the beginning of each request, with the headers as they came. */
-  beginTrace(headers: Headers): RequestTrace {
-    return new RequestTrace(headers, this.#tracing);
+  beginTrace(headers: Headers, service?: ServiceName): RequestTrace {
+    return new RequestTrace(headers, this.#tracingOf(service));
+  }
+
+  /** Where something is said of telemetry, it is all that counts; the controller has put into it what the Gateway says. */
+  #tracingOf(service: ServiceName | undefined): TracingSettings {
+    const told = this.#told(service);
+    if (told === undefined) return this.#tracing;
+    return { enabled: told.tracing !== undefined, ratio: told.tracing?.sampling ?? 0 };
   }
 
   /** At the end of each request, exactly once. */
@@ -89,9 +97,10 @@ export class WorkerTelemetry {
     this.requests.record(record);
     if (this.#flows !== undefined && this.#flows.level !== 'off') tellRequest(this.#flows, record);
     this.#line(record, requestLine, requestAttributes);
+    const rule = record.trace?.recorded === true ? this.#told(record.requested)?.tracing : undefined;
     for (const span of spansOf(record)) {
       if (this.#spans.length >= MAX_SPANS) this.#lostSpans += 1;
-      else this.#spans.push(span);
+      else this.#spans.push(rule === undefined ? span : by(rule, span));
     }
     this.wake();
   }
@@ -143,6 +152,10 @@ export class WorkerTelemetry {
     if (this.#access.length + forms.length > MAX_LINES) this.#lostAccess += 1;
     else this.#access.push(...inForms(make(record), forms));
   }
+}
+
+function by({ endpoint, tags }: TracingRule, span: SpanRecord): SpanRecord {
+  return { ...span, endpoint, attributes: { ...tags, ...span.attributes } };
 }
 
 function isEmpty({ metrics, access, spans, lostAccess, lostSpans }: TelemetryBatch): boolean {

@@ -2,12 +2,14 @@ import type { Duplex } from 'node:stream';
 import type { Verdict } from '../../lib/flow/event.ts';
 import { errorText } from '../../lib/loam-error.ts';
 import { completionRecord, openRecord, type AccessFacts } from '../telemetry/access-record.ts';
+import { connectionSpan } from '../telemetry/span.ts';
 import { attributesOf } from '../telemetry/attributes.ts';
 import type { ConnectionFlows } from '../telemetry/connection-flows.ts';
 import type { Flow } from '../telemetry/flow-labels.ts';
 import type { FlowHandle, FlowMetrics } from '../telemetry/flow-metrics.ts';
 import type { PodTelemetry } from '../../lib/mesh/egress/model.ts';
 import { type AccessRecord, inForms } from '../../lib/mesh/telemetry/access-log.ts';
+import type { SpanRecord } from '../../lib/mesh/telemetry/span.ts';
 import { formsOf, openForms } from '../../lib/mesh/telemetry/lines.ts';
 import type { LogFormat, SideTelemetry } from '../../lib/mesh/telemetry/model.ts';
 import { CONNECTION_BYTES } from './memory-relief.ts';
@@ -21,6 +23,8 @@ export interface Telemetry {
   readonly registry: ConnectionRegistry;
   readonly metrics: FlowMetrics;
   readonly access: (record: AccessRecord) => void;
+  /** Takes the span of a connection that is traced. */
+  readonly span?: (span: SpanRecord) => void;
   /** What is said of a workload's telemetry; undefined: nothing. */
   readonly told?: (uid: string) => PodTelemetry | undefined;
   /** The flow stream, where there is one. */
@@ -231,7 +235,10 @@ export class TrackedConnection implements LiveConnection {
       error: error && errorText(error),
       policy: error?.policy,
     };
-    const forms = formsOf(this.#side(), attributesOf(facts, outcome));
+    const side = this.#side();
+    const span = side?.tracing && connectionSpan(facts, outcome, this.#startedAt, side.tracing);
+    if (span !== undefined) this.#telemetry.span?.(span);
+    const forms = formsOf(side, attributesOf(facts, outcome));
     if (forms.length > 0) this.#write(completionRecord(facts, outcome, opened), forms);
     this.#telemetry.flows?.ended(this, {
       ...{ opened, durationMs, flag, up: this.#forward, down: this.#backward },

@@ -1,4 +1,5 @@
 import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client';
+import type { SpanOutcome } from '../../lib/mesh/telemetry/span.ts';
 import type { WorkerStatus } from '../worker/messages.ts';
 import type { GateState } from '../../lib/admin/readiness.ts';
 import { FLOW_LABELS } from './flow-labels.ts';
@@ -34,6 +35,7 @@ export class MetricsRegistry {
     'Connections of applications that the rules at their source refused, or cut when the rules changed',
     ['reason', 'policy'],
   );
+  readonly #spans = this.#counter('loam_ztunnel_spans_total', 'Spans by what became of them', ['outcome']);
   readonly #socketsOpen = this.#gauge('istio_tcp_sockets_open', 'Open connections', ['reporter']);
   readonly #activeProxies = this.#gauge('istio_active_proxy_count_total', 'Pods that are served');
   readonly #pendingProxies = this.#gauge(
@@ -105,6 +107,10 @@ export class MetricsRegistry {
     }
     for (const [reason, count] of Object.entries(batch.refused)) this.#refused.inc({ reason }, count);
     for (const { reason, policy, count } of batch.egress) this.#egressRefused.inc({ reason, policy }, count);
+  }
+
+  spans(outcome: SpanOutcome, count: number): void {
+    if (count > 0) this.#spans.inc({ outcome }, count);
   }
 
   workerStatus(status: WorkerStatus): void {

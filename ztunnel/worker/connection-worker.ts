@@ -72,6 +72,7 @@ const mesh: Mesh = {
   registry,
   metrics: new FlowMetrics(),
   access: outbox.access,
+  span: outbox.span,
   told: (uid) => mesh.egress?.telemetryOf(uid),
   flows: new ConnectionFlows(recorder),
   log: outbox.log,

@@ -2,6 +2,7 @@ import type { AddressDelta, PolicyDelta } from '../../lib/mesh/state/model.ts';
 import type { EgressDelta } from '../../lib/mesh/egress/model.ts';
 import type { FlowBatch, WatchLevel } from '../../lib/flow/recorder.ts';
 import type { ThreadMemory } from '../../lib/memory.ts';
+import type { SpanRecord } from '../../lib/mesh/telemetry/span.ts';
 import type { AccessRecord } from '../../lib/mesh/telemetry/access-log.ts';
 import type { MetricsBatch } from '../telemetry/flow-metrics.ts';
 import type { LogLevel } from '../../lib/mesh/log.ts';
@@ -70,6 +71,8 @@ export type OwnFromWorker =
   | { readonly type: 'addresses-unwanted'; readonly names: readonly string[] }
   | { readonly type: 'metrics'; readonly batch: MetricsBatch }
   | { readonly type: 'access'; readonly records: readonly AccessRecord[] }
+  /** `lost`: those that did not fit. */
+  | { readonly type: 'spans'; readonly spans: readonly SpanRecord[]; readonly lost: number }
   | { readonly type: 'flows'; readonly batch: FlowBatch };
 
 export type ToWorker = CommonToWorker<Requests> | OwnToWorker;

@@ -1,5 +1,6 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { AccessRecord } from '../../lib/mesh/telemetry/access-log.ts';
+import type { SpanRecord } from '../../lib/mesh/telemetry/span.ts';
 import type { Log } from '../proxy/mesh.ts';
 import type { LogLevel } from '../../lib/mesh/log.ts';
 import type { FromWorker } from './messages.ts';
@@ -7,6 +8,7 @@ import type { FromWorker } from './messages.ts';
 const FLUSH_MS = 50;
 /** Lines that wait at once; beyond it the oldest are kept and a count of the lost ones is reported. */
 const MAX_WAITING = 20_000;
+const MAX_SPANS = 4_096;
 const RANK: Record<LogLevel, number> = { debug: 0, info: 1, warn: 2, error: 3 };
 
 /** The worker's log and access log: lines travel to the main thread in batches, so that a slow log never stops a connection. */
@@ -15,6 +17,8 @@ export class Outbox {
   #level: LogLevel;
   #records: AccessRecord[] = [];
   #lost = 0;
+  #spans: SpanRecord[] = [];
+  #lostSpans = 0;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(port: MessagePort, level: LogLevel) {
@@ -33,6 +37,12 @@ export class Outbox {
     this.#timer ??= setTimeout(() => this.flush(), FLUSH_MS).unref();
   };
 
+  readonly span = (span: SpanRecord): void => {
+    if (this.#spans.length >= MAX_SPANS) this.#lostSpans += 1;
+    else this.#spans.push(span);
+    this.#timer ??= setTimeout(() => this.flush(), FLUSH_MS).unref();
+  };
+
   readonly log: Log = {
     debug: (message, fields) => this.#log('debug', message, fields),
     info: (message, fields) => this.#log('info', message, fields),
@@ -48,6 +58,9 @@ export class Outbox {
     if (records.length > 0) this.post({ type: 'access', records });
     if (this.#lost > 0) this.#log('warn', 'access log lines were lost', { lost: this.#lost });
     this.#lost = 0;
+    if (this.#spans.length > 0) this.post({ type: 'spans', spans: this.#spans, lost: this.#lostSpans });
+    this.#spans = [];
+    this.#lostSpans = 0;
   }
 
   post(message: FromWorker): void {

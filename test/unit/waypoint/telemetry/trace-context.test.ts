@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import type { Headers } from '../../../../lib/mesh/waypoint/request.ts';
 import { RequestTrace } from '../../../../waypoint/telemetry/request-trace.ts';
-import { extractContext, sampledByRatio } from '../../../../waypoint/telemetry/trace-context.ts';
-import { newSpanId, newTraceId } from '../../../../waypoint/telemetry/trace-ids.ts';
+import { newSpanId, newTraceId, sampledByRatio } from '../../../../lib/mesh/telemetry/trace-ids.ts';
+import { extractContext } from '../../../../waypoint/telemetry/trace-context.ts';
 
 const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736';
 const SPAN = '00f067aa0ba902b7';

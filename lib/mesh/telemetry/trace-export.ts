@@ -5,12 +5,13 @@ import { ExportResultCode, hrTimeDuration, TraceState, type ExportResult } from 
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-proto';
 import { resourceFromAttributes, type Resource } from '@opentelemetry/resources';
 import { BatchSpanProcessor, type ReadableSpan, type SpanExporter } from '@opentelemetry/sdk-trace-base';
-import type { SpanOutcome } from './metrics-registry.ts';
-import type { SpanRecord } from './span-record.ts';
+import type { SpanOutcome, SpanRecord } from './span.ts';
 
 /** Spans that wait or are on their way at once; beyond it they are dropped and counted. */
 const MAX_PENDING = 4_096;
 const MAX_BATCH = 512;
+/** Collectors beside the program's own; of more, the one that was used first is let go. */
+const MAX_OTHERS = 8;
 const BATCH_DELAY_MS = 1_000;
 /** For one export with its retries; a collector that hangs costs the spans, and nothing else. */
 const EXPORT_TIMEOUT_MS = 10_000;
@@ -18,8 +19,10 @@ const EXPORT_TIMEOUT_MS = 10_000;
 const CLOSE_TIMEOUT_MS = 3_000;
 
 export interface TraceExportOptions {
-  /** What the spans' resource says of this waypoint: `service.name`, `k8s.namespace.name` and so on. */
+  /** What the spans' resource says of this program: `service.name`, `k8s.namespace.name` and so on. */
   readonly resource: Readonly<Record<string, string>>;
+  /** Who makes the spans: `loam.waypoint`. */
+  readonly scope?: string;
   /** Counts what became of spans. */
   readonly count: (outcome: SpanOutcome, spans: number) => void;
   /** Told when exporting begins to fail and when it works again, once each. */
@@ -32,6 +35,8 @@ export interface TraceExportOptions {
 export class TraceExport {
   readonly #options: TraceExportOptions;
   readonly #resource: Resource;
+  /** Of spans that say themselves where they go, by that. */
+  readonly #others = new Map<string, Pipeline>();
   #pipeline: Pipeline | undefined;
   #endpoint = '';
 
@@ -57,17 +62,32 @@ export class TraceExport {
 
   /** Takes finished spans; without a collector they are forgotten. */
   add(spans: readonly SpanRecord[]): void {
-    const pipeline = this.#pipeline;
-    if (pipeline === undefined) return;
-    for (const span of spans) pipeline.add(readable(span, this.#resource));
+    const scope = this.#options.scope ?? 'loam';
+    for (const span of spans) this.#pipelineOf(span)?.add(readable(span, this.#resource, scope));
+  }
+
+  #pipelineOf({ endpoint }: SpanRecord): Pipeline | undefined {
+    if (endpoint === undefined || endpoint === this.#endpoint) return this.#pipeline;
+    const known = this.#others.get(endpoint);
+    if (known !== undefined) return known;
+    const [oldest] = this.#others;
+    if (oldest !== undefined && this.#others.size >= MAX_OTHERS) {
+      this.#others.delete(oldest[0]);
+      void oldest[1].close();
+    }
+    const made = new Pipeline(tracesUrl(endpoint), this.#options);
+    this.#others.set(endpoint, made);
+    return made;
   }
 
   /** Sends what waits, within a bound of time, and closes its connections. */
   async close(): Promise<void> {
-    const pipeline = this.#pipeline;
+    const own = this.#pipeline === undefined ? [] : [this.#pipeline];
+    const all = [...own, ...this.#others.values()];
     this.#pipeline = undefined;
+    this.#others.clear();
     this.#endpoint = '';
-    await pipeline?.close();
+    await Promise.all(all.map((pipeline) => pipeline.close()));
   }
 }
 
@@ -157,7 +177,7 @@ function tracesUrl(endpoint: string): string {
   return url.href;
 }
 
-function readable(span: SpanRecord, resource: Resource): ReadableSpan {
+function readable(span: SpanRecord, resource: Resource, scope: string): ReadableSpan {
   const context: SpanContext = {
     traceId: span.traceId,
     spanId: span.spanId,
@@ -190,7 +210,7 @@ function readable(span: SpanRecord, resource: Resource): ReadableSpan {
     events: [],
     ended: true,
     resource,
-    instrumentationScope: { name: 'loam.waypoint' },
+    instrumentationScope: { name: scope },
     droppedAttributesCount: 0,
     droppedEventsCount: 0,
     droppedLinksCount: 0,

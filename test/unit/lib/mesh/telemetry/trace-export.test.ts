@@ -3,13 +3,13 @@ import { once } from 'node:events';
 import http, { type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, describe, it } from 'mocha';
-import type { SpanOutcome } from '../../../../waypoint/telemetry/metrics-registry.ts';
-import { RequestTrace } from '../../../../waypoint/telemetry/request-trace.ts';
-import { spansOf, type SpanRecord } from '../../../../waypoint/telemetry/span-record.ts';
-import { TraceExport } from '../../../../waypoint/telemetry/trace-export.ts';
-import { toyRequest } from './records.ts';
+import type { SpanOutcome, SpanRecord } from '../../../../../lib/mesh/telemetry/span.ts';
+import { RequestTrace } from '../../../../../waypoint/telemetry/request-trace.ts';
+import { spansOf } from '../../../../../waypoint/telemetry/span-record.ts';
+import { TraceExport } from '../../../../../lib/mesh/telemetry/trace-export.ts';
+import { toyRequest } from '../../../waypoint/telemetry/records.ts';
 
-describe('waypoint/telemetry/trace-export', () => {
+describe('lib/mesh/telemetry/trace-export', () => {
   const closers: (() => Promise<void>)[] = [];
   afterEach(async () => {
     for (const close of closers.splice(0)) await close();
