@@ -87,7 +87,7 @@ export class PrometheusHistory {
     const answer = parsed(text);
     if (!response.ok || answer?.status !== 'success')
       throw new Error(
-        `${where} answers ${response.status}: ${String(answer?.error ?? (text.trim() || 'nothing')).slice(0, 300)}`,
+        `${where} answers ${response.status}: ${`${answer?.error ?? (text.trim() || 'nothing')}`.slice(0, 300)}`,
       );
     const values = answer.data?.result?.[0]?.values ?? [];
     const line = new Map<number, number>();
@@ -101,7 +101,7 @@ export class PrometheusHistory {
 
 interface Answer {
   readonly status?: string;
-  readonly error?: unknown;
+  readonly error?: string;
   readonly data?: {
     readonly result?: readonly { readonly values?: readonly (readonly [number, string])[] }[];
   };
@@ -119,7 +119,7 @@ function parsed(text: string): Answer | undefined {
 async function limited(response: Response, where: string): Promise<string> {
   const chunks: Uint8Array[] = [];
   let size = 0;
-  for await (const chunk of response.body ?? []) {
+  for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
     chunks.push(chunk);
     size += chunk.length;
     if (size > MAX_ANSWER_BYTES) throw new Error(`${where} answers more than ${MAX_ANSWER_BYTES} bytes`);
