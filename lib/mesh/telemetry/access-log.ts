@@ -44,5 +44,13 @@ export function textLine({ level, message, fields }: AccessRecord, at: Date): st
 
 /** In quotation marks where it could be taken for something else; what cannot be seen is escaped. */
 function word(text: string): string {
-  return /^[\x21\x23-\x3c\x3e-\x7e]+$/.test(text) ? text : JSON.stringify(text);
+  if (/^[\x21\x23-\x3c\x3e-\x7e]+$/.test(text)) return text;
+  return JSON.stringify(text).replace(UNSEEN, escaped);
+}
+
+/** What JSON leaves as it is, and terminals obey: controls of one byte, other ends of lines, changes of direction. */
+const UNSEEN = /[\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
+
+function escaped(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
 }

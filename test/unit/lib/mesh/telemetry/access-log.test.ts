@@ -32,6 +32,13 @@ describe('lines of the access log', () => {
     );
   });
 
+  it('hold nothing that a terminal obeys', () => {
+    const hostile = '\x1b[2J \x9b2J \x7f \u2028 \u202e';
+    const line = textLine({ ...RECORD, fields: { path: hostile } }, new Date(0));
+    assert.match(line, /^[\x20-\x7e\t]+\n$/);
+    assert.equal(JSON.parse(line.slice(line.indexOf('path=') + 'path='.length)), hostile);
+  });
+
   it('go where those of the program go, by its level', () => {
     const lines: string[] = [];
     const log = pino({ level: 'info' }, { write: (line: string) => void lines.push(line) });
