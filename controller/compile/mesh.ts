@@ -25,11 +25,11 @@ import {
 import {
   compileEntryEndpoints,
   entryConditions,
-  entryNames,
   EntryIndex,
   entryProblem,
   type EntryService,
   entryServices,
+  namesInTurn,
 } from './service-entries.ts';
 import { type CompiledEndpoint, compileSlice, type EndpointContext, SliceIndex } from './slices.ts';
 import { podTelemetry } from './telemetry/pods.ts';
@@ -202,7 +202,7 @@ export function buildMesh(input: CompileInput, memos: Memos): Build {
     },
     identities: pods.identities,
     waypointIdentities: new Map([...world.waypoints].map(([key, { identity }]) => [key, identity])),
-    names: new Set(world.objects.serviceEntries.flatMap(entryNames)),
+    names: namesInTurn(world.objects.serviceEntries),
   };
   return { mesh, world, addresses, claims, pods, egress, telemetry, egressByNode: plan.byNode };
 }
@@ -273,7 +273,7 @@ function addServices({
 
 function addPods(parts: Parts, policies: readonly PolicyAtPods[]): PodSet {
   const { input, world, slices, memos, addresses, authorizations, outcomes, claims } = parts;
-  const entries = new EntryIndex(parts.entries);
+  const entries = new EntryIndex(parts.entries, input.names);
   const { gateways, gatewaysText } = parts;
   const { objects } = world;
   const { clusterId, trustDomain, rootNamespace } = input;
@@ -335,7 +335,8 @@ function addEndpoints({ input, world, slices, entries, addresses, outcomes, clai
     clusterId: input.clusterId,
     localities: world.localities,
     isPod: (address) => claims.ownerOf(address)?.startsWith('Pod ') === true,
-    isOfCluster: (address) => ofNodes.has(address) || /^(?:Pod|Service) /.test(claims.ownerOf(address) ?? ''),
+    isOfCluster: (address) =>
+      ofNodes.has(address) || /^(?:Pod|Service|Gateway) /.test(claims.ownerOf(address) ?? ''),
     claim: (address) => !ofNodes.has(address) && claims.claim([address], refText(object)) === undefined,
   });
   const add = (object: KubeObject, endpoints: readonly CompiledEndpoint[]): void => {

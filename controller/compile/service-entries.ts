@@ -75,6 +75,17 @@ export function entryNames(entry: ServiceEntry): string[] {
   return endpoints.flatMap(({ address = '' }) => (isIP(address) === 0 ? [address] : []));
 }
 
+/** The names of all entries, those of each namespace in turn: where there are too many, one author's do not take the places of all others. */
+export function namesInTurn(entries: readonly ServiceEntry[]): ReadonlySet<string> {
+  const found = new Set<string>();
+  let lists = [...Map.groupBy(entries, namespaceOf).values()].map((own) => own.flatMap(entryNames));
+  for (let i = 0; lists.length > 0; i += 1) {
+    lists = lists.filter((names) => i < names.length);
+    for (const names of lists) found.add(names[i] ?? '');
+  }
+  return found;
+}
+
 /** What an entry's status says. */
 export function entryConditions(
   entry: ServiceEntry,
@@ -157,9 +168,12 @@ export class EntryIndex {
     string,
     { readonly key: string; readonly ports: EntryMembership['ports'] }[]
   >();
+  /** Those that names lead to. */
+  readonly #byName = new Set<string>();
 
-  constructor(services: readonly EntryService[]) {
+  constructor(services: readonly EntryService[], names: ResolvedNames = NO_NAMES) {
     for (const each of services) {
+      for (const { address, isNamed } of destinationsOf(each, names)) if (isNamed) this.#byName.add(address);
       const { entry, key } = each;
       const { workloadSelector, endpoints = [] } = entry.spec;
       if (Object.keys(workloadSelector?.labels ?? {}).length > 0)
@@ -172,9 +186,9 @@ export class EntryIndex {
     }
   }
 
-  /** Whether an endpoint has that address. */
+  /** Whether an endpoint has that address, or would have it by its name if no pod had. */
   names(address: string): boolean {
-    return this.#byAddress.has(address);
+    return this.#byAddress.has(address) || this.#byName.has(address);
   }
 
   /** @param addresses the pod's, canonical */

@@ -29,6 +29,9 @@ for (const [net, prefix] of [
   ['0.0.0.0', 8],
   ['127.0.0.0', 8],
   ['169.254.0.0', 16],
+  // Where clouds keep them besides: Alibaba, Azure.
+  ['100.100.100.200', 32],
+  ['168.63.129.16', 32],
   ['224.0.0.0', 3],
 ] as const)
   NOT_DIALLED.addSubnet(net, prefix, 'ipv4');
@@ -36,6 +39,9 @@ for (const [net, prefix] of [
   ['::', 96],
   ['fe80::', 10],
   ['ff00::', 8],
+  // AWS, Google.
+  ['fd00:ec2::254', 128],
+  ['fd20:ce::254', 128],
 ] as const)
   NOT_DIALLED.addSubnet(net, prefix, 'ipv6');
 

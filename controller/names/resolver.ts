@@ -21,7 +21,10 @@ export interface ResolverTimes {
   readonly mostMs: number;
   /** For how long an address counts that DNS does not say any more, or cannot be asked for. */
   readonly keepMs: number;
+  /** After a failure, doubled with each in a row. */
   readonly retryMs: number;
+  /** Whoever waits for the first answers does not wait longer. */
+  readonly settleMs: number;
 }
 
 export interface NameResolverOptions {
@@ -32,15 +35,24 @@ export interface NameResolverOptions {
   readonly times?: Partial<ResolverTimes>;
 }
 
-const TIMES: ResolverTimes = { leastMs: 5_000, mostMs: 300_000, keepMs: 600_000, retryMs: 5_000 };
+const TIMES: ResolverTimes = {
+  ...{ leastMs: 5_000, mostMs: 300_000, keepMs: 600_000, retryMs: 5_000 },
+  settleMs: 30_000,
+};
 /** Of all entries; the rest is not looked up, and said. */
 export const MAX_NAMES = 2_000;
-const AT_ONCE = 16;
+/** Of one name, the latest: who answers for it may say others each time, and each is told to every node. */
+export const MAX_LATELY = 256;
+/** Names that nobody answers for keep their places for seconds: they must not hold up the others. */
+const AT_ONCE = 64;
+const MAX_DOUBLINGS = 4;
 
 interface Followed {
   timer: NodeJS.Timeout | undefined;
   asked: boolean;
-  /** By address: when DNS said it last. */
+  /** In a row. */
+  failures: number;
+  /** By address: when DNS said it last; the latest at the end. */
   readonly seen: Map<string, number>;
   now: readonly string[];
   answeredMs: number | undefined;
@@ -51,11 +63,12 @@ export class NameResolver {
   readonly #options: NameResolverOptions;
   readonly #times: ResolverTimes;
   readonly #followed = new Map<string, Followed>();
-  readonly #waiting: string[] = [];
+  readonly #waiting: { readonly name: string; readonly followed: Followed }[] = [];
   #running = 0;
   #wanted: ReadonlySet<string> | undefined;
   #current: ResolvedNames = new Map();
   #settled = false;
+  #settling: NodeJS.Timeout | undefined;
   #closed = false;
   #said = false;
 
@@ -70,57 +83,60 @@ export class NameResolver {
   }
 
   /**
-   * Whether what was wanted first has been asked for once. Until then it is not known what is true, and whoever tells nodes should wait;
-   * a name that comes later holds nobody up.
+   * Whether what was wanted first has been asked for once, or long enough. Until then it is not known what is true, and whoever tells nodes
+   * should wait; a name that comes later holds nobody up.
    */
   get settled(): boolean {
     return this.#settled;
   }
 
-  /** Says which names are needed; others are forgotten. The set is not to be changed afterwards. */
+  /** Says which names are needed, those first that count where there are too many; others are forgotten. The set is not to be changed afterwards. */
   want(names: ReadonlySet<string>): void {
     if (this.#closed || names === this.#wanted) return;
     this.#wanted = names;
+    const chosen = new Set([...names].slice(0, MAX_NAMES));
+    if (names.size > MAX_NAMES && !this.#said)
+      this.#options.log.error({ names: names.size, allowed: MAX_NAMES }, 'more names than are looked up');
+    this.#said = names.size > MAX_NAMES;
     for (const [name, { timer }] of this.#followed)
-      if (!names.has(name)) {
+      if (!chosen.has(name)) {
         clearTimeout(timer);
         this.#followed.delete(name);
       }
-    for (const name of names) {
+    for (const name of chosen) {
       if (this.#followed.has(name)) continue;
-      if (this.#followed.size >= MAX_NAMES) {
-        if (!this.#said)
-          this.#options.log.error({ names: names.size, allowed: MAX_NAMES }, 'more names than are looked up');
-        this.#said = true;
-        break;
-      }
-      this.#followed.set(name, {
-        ...{ timer: undefined, asked: false, seen: new Map(), now: [], answeredMs: undefined, said: '' },
-      });
-      this.#ask(name);
+      const followed: Followed = {
+        ...{ timer: undefined, asked: false, failures: 0, seen: new Map(), now: [], said: '' },
+        answeredMs: undefined,
+      };
+      this.#followed.set(name, followed);
+      this.#ask(name, followed);
     }
+    if (!this.#settled) this.#settling ??= setTimeout(() => this.#settle(true), this.#times.settleMs).unref();
     this.#rebuild();
     this.#settle();
   }
 
   close(): void {
     this.#closed = true;
+    clearTimeout(this.#settling);
     for (const { timer } of this.#followed.values()) clearTimeout(timer);
     this.#followed.clear();
     this.#waiting.length = 0;
   }
 
-  #ask(name: string): void {
-    this.#waiting.push(name);
+  #ask(name: string, followed: Followed): void {
+    this.#waiting.push({ name, followed });
     this.#next();
   }
 
   #next(): void {
     while (this.#running < AT_ONCE) {
-      const name = this.#waiting.shift();
-      if (name === undefined) return;
-      const followed = this.#followed.get(name);
-      if (followed === undefined) continue;
+      const next = this.#waiting.shift();
+      if (next === undefined) return;
+      const { name, followed } = next;
+      // Forgotten meanwhile, and perhaps wanted anew: then it waits once more.
+      if (this.#followed.get(name) !== followed) continue;
       this.#running += 1;
       void this.#lookUp(name, followed).finally(() => {
         this.#running -= 1;
@@ -132,11 +148,12 @@ export class NameResolver {
   async #lookUp(name: string, followed: Followed): Promise<void> {
     const { lookUp, log } = this.#options;
     const { leastMs, mostMs, keepMs, retryMs } = this.#times;
-    let waitMs = retryMs;
+    let waitMs = retryMs * 2 ** Math.min(followed.failures, MAX_DOUBLINGS);
     try {
       const { addresses, ttlMs } = await lookUp(name);
       const now = performance.now();
-      for (const address of addresses) followed.seen.set(address, now);
+      remember(followed.seen, addresses, now);
+      followed.failures = 0;
       followed.now = addresses;
       followed.answeredMs = now;
       followed.said = '';
@@ -145,6 +162,7 @@ export class NameResolver {
       const reason = errorText(error);
       if (reason !== followed.said) log.warn({ name, reason }, 'a name cannot be looked up');
       followed.said = reason;
+      followed.failures += 1;
     }
     followed.asked = true;
     if (this.#closed || this.#followed.get(name) !== followed) return;
@@ -155,7 +173,7 @@ export class NameResolver {
       followed.answeredMs = undefined;
       followed.now = [];
     }
-    followed.timer = setTimeout(() => this.#ask(name), waitMs).unref();
+    followed.timer = setTimeout(() => this.#ask(name, followed), waitMs).unref();
     const changed = this.#rebuild();
     if (!this.#settle() && changed) this.#options.onChange();
   }
@@ -171,13 +189,26 @@ export class NameResolver {
   }
 
   /** @returns whether it has told so just now */
-  #settle(): boolean {
-    if (this.#settled || [...this.#followed.values()].some(({ asked }) => !asked)) return false;
+  #settle(isLate = false): boolean {
+    if (this.#settled || (!isLate && [...this.#followed.values()].some(({ asked }) => !asked))) return false;
     this.#settled = true;
+    clearTimeout(this.#settling);
     // Whoever waited compiles again; not from within his own call.
     setImmediate(() => {
       if (!this.#closed) this.#options.onChange();
     });
     return true;
+  }
+}
+
+/** Keeps the latest. */
+function remember(seen: Map<string, number>, addresses: readonly string[], now: number): void {
+  for (const address of addresses) {
+    seen.delete(address);
+    seen.set(address, now);
+  }
+  for (const address of seen.keys()) {
+    if (seen.size <= MAX_LATELY) return;
+    seen.delete(address);
   }
 }

@@ -179,6 +179,22 @@ describe('compile/service-entries', () => {
     assert.match(JSON.stringify(mesh.outcomes.get('ServiceEntry/shop/unknown')), /NotResolved/);
   });
 
+  it('looks names up for each namespace in turn, so that one of them does not take all places', () => {
+    const of = (name: string, hosts: string, namespace: string): string =>
+      entry(name, `hosts: [${hosts}], resolution: DNS`).replace('namespace: shop', `namespace: ${namespace}`);
+    const mesh = compile(
+      `---
+apiVersion: v1
+kind: Namespace
+metadata: {name: other}
+` +
+        of('flood', 'a1.example, a2.example, a3.example', 'shop') +
+        of('b', 'b.example', 'other'),
+    );
+    assert.deepEqual([...mesh.names].indexOf('b.example') < 2, true);
+    assert.equal(mesh.names.size, 4);
+  });
+
   it('shows an entry to its own namespace alone where it says so', () => {
     const store = storeOf(
       compile(entry('own', 'hosts: [a.example], addresses: [192.0.2.50], exportTo: ["."]')),

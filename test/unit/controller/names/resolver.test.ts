@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'mocha';
 import { pino } from 'pino';
 import { dnsLookUp, isDialled } from '../../../../controller/names/look-up.ts';
-import { MAX_NAMES, NameResolver } from '../../../../controller/names/resolver.ts';
+import { MAX_LATELY, MAX_NAMES, NameResolver } from '../../../../controller/names/resolver.ts';
 import { layOutShop, runController, temporaryDir, until as seen } from '../harness.ts';
 import { until } from '../../lib/kubernetes/until.ts';
 import { DnsServer } from './dns-server.ts';
@@ -18,7 +18,7 @@ describe('controller: names that entries lead to', () => {
       lookUp: dnsLookUp([server.address]),
       onChange: () => (changes += 1),
       log: pino({ level: 'silent' }),
-      times: { leastMs: 10, mostMs: 20, retryMs: 10, keepMs },
+      times: { leastMs: 10, mostMs: 20, retryMs: 10, keepMs, settleMs: 60_000 },
     });
   }
   const now = (name: string): readonly string[] | undefined => resolver.current.get(name)?.now;
@@ -105,7 +105,73 @@ describe('controller: names that entries lead to', () => {
     many.want(new Set(Array.from({ length: MAX_NAMES + 5 }, (_, i) => `n${i}.example`)));
     await until(() => many.settled);
     assert.equal(many.current.size, MAX_NAMES);
+    assert.equal(many.current.size, MAX_NAMES);
+    many.want(new Set(['first.example', ...Array.from({ length: MAX_NAMES }, (_, i) => `n${i}.example`)]));
+    await until(() => many.current.has('first.example'));
+    assert.equal(many.current.size, MAX_NAMES, 'what comes first in the set counts');
     many.close();
+  });
+
+  it('have so many addresses, however often others are said', async () => {
+    let asked = 0;
+    const flood = new NameResolver({
+      lookUp: () => {
+        const ask = asked++;
+        const addresses = Array.from({ length: 64 }, (_, i) => `10.${ask >> 8}.${ask & 255}.${i}`);
+        return Promise.resolve({ addresses, ttlMs: 0 });
+      },
+      onChange: () => undefined,
+      log: pino({ level: 'silent' }),
+      times: { leastMs: 1, mostMs: 1 },
+    });
+    flood.want(new Set(['a.example']));
+    await until(() => asked > 10);
+    const { now: last = [], lately = [] } = flood.current.get('a.example') ?? {};
+    flood.close();
+    assert.equal(lately.length, MAX_LATELY);
+    for (const address of last) assert(lately.includes(address), 'the latest are kept');
+  });
+
+  it('that nobody answers for hold nobody up for ever', async () => {
+    const never = new NameResolver({
+      lookUp: () => new Promise(() => undefined),
+      onChange: () => (changes += 1),
+      log: pino({ level: 'silent' }),
+      times: { settleMs: 20 },
+    });
+    never.want(new Set(['dead.example']));
+    assert.equal(never.settled, false);
+    await until(() => never.settled && changes > 0);
+    never.close();
+  });
+
+  it('are asked for once at a time, however often they were wanted and not', async () => {
+    const running = new Map<string, number>();
+    let most = 0;
+    const release: (() => void)[] = [];
+    const flapping = new NameResolver({
+      lookUp: async (name) => {
+        const count = (running.get(name) ?? 0) + 1;
+        running.set(name, count);
+        if (name === 'a.example') most = Math.max(most, count);
+        await new Promise<void>((resolve) => release.push(resolve));
+        running.set(name, (running.get(name) ?? 1) - 1);
+        return { addresses: ['192.0.2.1'], ttlMs: 60_000 };
+      },
+      onChange: () => undefined,
+      log: pino({ level: 'silent' }),
+    });
+    const busy = Array.from({ length: 100 }, (_, i) => `n${i}.example`);
+    for (let i = 0; i < 3; i += 1) {
+      flapping.want(new Set(busy));
+      flapping.want(new Set([...busy, 'a.example']));
+    }
+    for (let i = 0; i < 10; i += 1) {
+      for (const each of release.splice(0)) each();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    flapping.close();
+    assert.equal(most, 1);
   });
 
   it('are in force in a controller: told once they are known, and followed', async () => {
