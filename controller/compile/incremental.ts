@@ -57,12 +57,15 @@ export class MeshCompiler {
     this.#read = input.changes?.position ?? 0;
     input.changes?.forget(this.#read);
     this.#places = places;
+    // Half of a change may be in it, also where that fails.
+    this.#build = undefined;
     if (build !== undefined && changed !== undefined) {
       const patch = changePods(build, changed, input.assignments);
-      if (patch !== undefined) return { mesh: build.mesh, patch };
+      if (patch !== undefined) {
+        this.#build = build;
+        return { mesh: build.mesh, patch };
+      }
     }
-    // Half of a change may be in it.
-    this.#build = undefined;
     const objects = [...input.objects.values()].map(({ object }) => object);
     this.#build = buildMesh({ ...input, objects }, this.#memos);
     return { mesh: this.#build.mesh };

@@ -1,12 +1,14 @@
 /** A small mesh that changes at random, for the tests that hold what is compiled by part against what is compiled as a whole. */
 import type { MeshInput } from '../../../../controller/compile/incremental.ts';
 import { type KubeObject, objectKey, refOf } from '../../../../controller/model/objects.ts';
+import type { ResolvedName } from '../../../../controller/names/resolver.ts';
 import type { Assignments, PodAssignment } from '../../../../controller/sources/assignments.ts';
 
 const ROOT = 'loam-system';
 const NAMESPACES = ['a', 'b', ROOT];
 const NODES = ['n1', 'n2', 'n3'];
 const APPS = ['x', 'y', 'z'];
+const HOSTS = ['one.example', 'two.example', 'three.example'];
 const USE_WAYPOINT = 'loam.dev/use-waypoint';
 
 /** Numbers from a seed (xorshift32), so that what fails can be had again. */
@@ -39,6 +41,7 @@ export class RandomMesh {
   #objects = new Map<string, KubeObject>();
   #pods: Record<string, PodAssignment> = {};
   #gateways: NonNullable<Assignments['gateways']> = {};
+  #names: ReadonlyMap<string, ResolvedName> = new Map();
 
   constructor(random: Random) {
     this.#random = random;
@@ -46,6 +49,8 @@ export class RandomMesh {
     for (let i = 0; i < 8; i += 1) this.#pod();
     for (let i = 0; i < 12; i += 1) this.#service();
     for (let i = 0; i < 6; i += 1) this.#slice();
+    for (let i = 0; i < 2; i += 1) this.#entry();
+    this.#resolve();
   }
 
   /** What a compiler is given now. */
@@ -57,6 +62,7 @@ export class RandomMesh {
       clusterId: 'Kubernetes',
       trustDomain: 'cluster.local',
       rootNamespace: ROOT,
+      names: this.#names,
     };
   }
 
@@ -95,6 +101,8 @@ export class RandomMesh {
       () => this.#node(),
       () => this.#slice(),
       () => this.#slice(),
+      () => this.#entry(),
+      () => this.#resolve(),
     ];
     if (random.chance(0.5)) random.of(makers)();
     else this.#removeOther();
@@ -266,6 +274,40 @@ export class RandomMesh {
     this.#put({
       ...{ apiVersion: 'discovery.k8s.io/v1', kind: 'EndpointSlice', addressType: 'IPv4' },
       ...{ metadata, endpoints, ports },
+    });
+  }
+
+  /** Of a pod now and then: who answers for a name says what he likes. */
+  #address(): string {
+    const places = Object.values(this.#pods);
+    const ofPod = this.#random.chance(0.3) && places.length > 0 ? this.#random.of(places).ips[0] : undefined;
+    return ofPod ?? `10.0.0.${this.#random.below(200)}`;
+  }
+
+  #resolve(): void {
+    this.#names = new Map(
+      HOSTS.map((host) => {
+        const now = [this.#address(), this.#address()];
+        return [host, { now, lately: [...now, this.#address()] }];
+      }),
+    );
+  }
+
+  #entry(): void {
+    const random = this.#random;
+    const namespace = random.of(NAMESPACES);
+    const n = random.below(2);
+    const spec = random.of([
+      { resolution: 'DNS' },
+      { resolution: 'DNS', addresses: [`10.3.${NAMESPACES.indexOf(namespace)}.${n}`] },
+      { resolution: 'STATIC', endpoints: [{ address: this.#address() }] },
+      { resolution: 'STATIC', workloadSelector: { labels: { app: random.of(APPS) } } },
+    ]);
+    this.#put({
+      apiVersion: 'networking.istio.io/v1',
+      kind: 'ServiceEntry',
+      metadata: { namespace, name: `v${n}` },
+      spec: { hosts: [random.of(HOSTS)], ports: [{ number: 443, name: 'tls' }], ...spec },
     });
   }
 
