@@ -1,6 +1,5 @@
 import { FlowHub } from '../lib/flow/hub.ts';
 import { checkOwnMaps } from '../lib/linux/bpf/own-sockets.ts';
-import { errorText } from '../lib/loam-error.ts';
 import { processMemory, threadMemory } from '../lib/memory.ts';
 import { parseSpiffeUri } from '../lib/spiffe.ts';
 import { configDump } from './admin/config-dump.ts';
@@ -22,7 +21,7 @@ import { addGates } from './gates.ts';
 import type { HeldStateContent } from './held-state/format.ts';
 import { HeldStateKeeper } from './held-state/keeper.ts';
 import { ReceivedState } from './held-state/received.ts';
-import type { Logger } from './log.ts';
+import { fieldsLast, type Logger } from './log.ts';
 import { NodeDemand } from './on-demand/node-demand.ts';
 import { ADDRESS_TYPE } from '../lib/mesh/xds/delta-service.ts';
 import type { EgressDelta } from '../lib/mesh/egress/model.ts';
@@ -31,11 +30,11 @@ import { ObserveFollower } from './observe/follower.ts';
 import { PodDirectory } from './pods/pod-directory.ts';
 import { StandIns } from './pods/stand-ins.ts';
 import { ZdsClient } from './pods/zds-client.ts';
-import type { Log } from './proxy/mesh.ts';
 import { EgressStore } from '../lib/mesh/egress/egress-store.ts';
 import { PolicyStore } from '../lib/mesh/state/policy-store.ts';
 import { WorkloadStore } from '../lib/mesh/state/workload-store.ts';
 import { AccessLog } from '../lib/mesh/telemetry/access-log.ts';
+import { scrape } from './telemetry/scrape.ts';
 import { SpanExport } from './telemetry/span-export.ts';
 import { MetricsRegistry } from './telemetry/metrics-registry.ts';
 import type { LogLevel } from '../lib/mesh/log.ts';
@@ -47,8 +46,6 @@ import { startWorker, type ConnectionWorker } from './worker/worker-host.ts';
 const STATE_WAIT_MS = 5_000;
 /** For so long a controller may take to answer before what an earlier ztunnel left is gone by. */
 const HELD_GRACE_MS = 2_000;
-/** A scrape does not wait longer than this for the worker's newest counts. */
-const SCRAPE_WAIT_MS = 500;
 /** So long it waits at its end for an agent that is being replaced. */
 const AGENT_WAIT_MS = 20_000;
 
@@ -332,8 +329,7 @@ export class Ztunnel {
     const cut = await this.#worker.drain(Math.max(0, deadlineMs - (performance.now() - began)));
     this.#log.info({ cut }, 'drained');
     this.#observe?.stop();
-    this.#zds.stop();
-    this.#standIns.stop();
+    for (const part of [this.#zds, this.#standIns]) part.stop();
     await this.#feed?.stop();
     this.#certificates.stop();
     await this.#ports.close();
@@ -418,7 +414,11 @@ export class Ztunnel {
         this.#worker.post({ type: 'log-level', level });
       },
       quit: () => this.#onQuit(),
-      metrics: () => this.#scrape(),
+      metrics: () =>
+        scrape({
+          ...{ metrics: this.#metrics, pods: this.#pods, readiness: this.#readiness },
+          ...{ worker: this.#worker, feed: this.#feed, log: this.#log },
+        }),
       metricsType: this.#metrics.contentType,
       memory: async (collect) => {
         const connections = await this.#worker.request('memory', { collect });
@@ -427,35 +427,4 @@ export class Ztunnel {
       diagnostics: this.#config.diagnostics,
     };
   }
-
-  async #scrape(): Promise<string> {
-    const rows = this.#pods.rows();
-    const served = rows.filter((pod) => pod.state.kind === 'served').length;
-    this.#metrics.pods(served, rows.length - served);
-    this.#metrics.gates(this.#readiness.report().gates);
-    const feed = this.#feed?.status();
-    this.#metrics.xdsConnected(feed?.connected ?? false);
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<undefined>(
-      (resolve) => (timer = setTimeout(() => resolve(undefined), SCRAPE_WAIT_MS)),
-    );
-    // An answer that comes after the wait is counted all the same.
-    const counted = this.#worker.request('metrics', {}).then((batch) => this.#metrics.apply(batch));
-    counted.catch((error: unknown) =>
-      this.#log.debug({ error: errorText(error) }, 'metrics without the newest counts'),
-    );
-    await Promise.race([counted.catch(() => undefined), late]);
-    clearTimeout(timer);
-    return this.#metrics.text();
-  }
-}
-
-/** The data path's way of logging, on top of pino's. */
-function fieldsLast(log: Logger): Log {
-  return {
-    debug: (message, fields = {}) => log.debug(fields, message),
-    info: (message, fields = {}) => log.info(fields, message),
-    warn: (message, fields = {}) => log.warn(fields, message),
-    error: (message, fields = {}) => log.error(fields, message),
-  };
 }
