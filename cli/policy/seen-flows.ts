@@ -53,8 +53,10 @@ export class SeenFlows {
 
   addConnection({ source, destination }: Connection): void {
     const service = destination.service?.split('.');
-    const port = Number(/:(\d+)$/.exec(destination.address)?.[1]);
-    const ip = destination.address.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1');
+    // What goes through a tunnel is connected to its other end, and goes to what it asked for there.
+    const dialled = destination.hboneAddress ?? destination.address;
+    const port = Number(/:(\d+)$/.exec(dialled)?.[1]);
+    const ip = dialled.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1');
     this.#add(
       source,
       { ...destination, ip, port },

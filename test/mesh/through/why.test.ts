@@ -1,11 +1,15 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
 import { meshEnvironment } from '../../../cli/local/programs.ts';
 import { inSandbox } from '../../../cli/local/sandbox.ts';
 import { LocalReader } from '../../../cli/mesh/local-reader.ts';
 import { findTarget } from '../../../cli/mesh/find.ts';
 import type { MeshPod } from '../../../cli/mesh/reader.ts';
+import type { Preview } from '../../../cli/policy/preview.ts';
 import { explain } from '../../../cli/why/explain.ts';
 import type { Explanation } from '../../../cli/why/model.ts';
 import { World } from '../../../cli/why/world.ts';
@@ -304,6 +308,52 @@ describe('mesh: why', function () {
     for (const rule of ['m/not-from-n', 'm/only-client', 'm/no-secrets', 'm/held-by', 'n/bound'])
       assert.ok(rules.has(rule), `${rule} of ${[...rules].join()}`);
     console.log('      ', JSON.stringify(met));
+  });
+
+  it('previews what a policy would cut of what is open, by its rule, and cuts nothing', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'loam-preview-'));
+    const file = join(folder, 'no-greeting.yaml');
+    writeFileSync(
+      file,
+      object(
+        'AuthorizationPolicy',
+        'no-greeting',
+        {
+          selector: { matchLabels: { app: 'api' } },
+          action: 'DENY',
+          rules: [{ to: [{ operation: { ports: [String(GREETING_PORT)] } }] }],
+        },
+        { namespace: 'n' },
+      ),
+    );
+    const { ip } = await mesh().pod('n/api');
+    const hold = `const s = require('node:net').connect(${GREETING_PORT}, '${ip}');
+      s.on('data', (part) => process.stdout.write(part)); process.stdin.pipe(s);`;
+    const open = await mesh().spawn('m/client', 'node', '-e', hold);
+    try {
+      let said = '';
+      open.stdout?.on('data', (part: Buffer) => (said += part.toString()));
+      await eventually('the server to greet', () => Promise.resolve(said.includes('HELLO')));
+      const { code, stdout, stderr } = await finished(
+        loam('policy', 'preview', file, '--for', '1', '-o', 'json', '--name', mesh().name),
+      );
+      assert.equal(code, 3, `${stdout}${stderr}`);
+      const { cut, opened } = JSON.parse(stdout) as Preview;
+      const mine = cut.filter(({ from, to }) => from === 'm/client' && to.includes('n/api'));
+      assert.deepEqual(
+        mine.map(({ before, after, policy }) => [before, after, policy]),
+        [['allowed', 'denied', 'n/no-greeting']],
+        stdout,
+      );
+      assert.deepEqual(opened, []);
+      open.stdin?.write('still here');
+      await eventually('it to answer still', () => Promise.resolve(said.includes('still here')));
+      const { controller } = await mesh().status();
+      assert.ok(!controller?.objects.some(({ name }) => name === 'no-greeting'), 'it is in force nowhere');
+    } finally {
+      open.kill();
+      rmSync(folder, { recursive: true });
+    }
   });
 
   it('tells it to people and to scripts', async () => {
