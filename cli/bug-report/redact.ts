@@ -9,6 +9,8 @@ const SECRET_NAME =
   /(^|[-_.])(token|tokens|secret|secrets|password|passwd|passphrase|credential|credentials|authorization|cookie|set-cookie|apikey|api-key|private-?key|session-?key|client-?secret|bearer)$|(token|secret|password|private[-_]?key|session[-_]?key|api[-_]?key|credential)s?$/i;
 /** What is called so and holds none. */
 const NO_SECRET_NAME = /(file|path|name|namespace|ref|refs|type|count|ttl|mode|policy)$/i;
+/** What holds the value where another member says what it is of. */
+const VALUE_NAMES = new Set(['value', 'values', 'notValues']);
 /** Private members of a JSON Web Key (RFC 7518 section 6). */
 const JWK_PRIVATE = new Set(['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k']);
 
@@ -80,8 +82,18 @@ export class Redactor {
 
 function isSecretField(fields: Readonly<Record<string, unknown>>, name: string, value: unknown): boolean {
   if ('kty' in fields && JWK_PRIVATE.has(name)) return true;
+  if (VALUE_NAMES.has(name) && isOfSecret(fields)) return true;
   if (!SECRET_NAME.test(name) || NO_SECRET_NAME.test(name)) return false;
   return typeof value === 'string' || Array.isArray(value);
+}
+
+/** A header and what it is, as routes set and match them, and as policies ask for them. */
+function isOfSecret(fields: Readonly<Record<string, unknown>>): boolean {
+  return ['name', 'key', 'header'].some((each) => {
+    const text = fields[each];
+    if (typeof text !== 'string') return false;
+    return SECRET_NAME.test(/^request\.headers\[(.*)\]$/.exec(text)?.[1] ?? text);
+  });
 }
 
 function withoutEnvironment(value: unknown): unknown {

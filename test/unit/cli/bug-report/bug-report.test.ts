@@ -18,6 +18,21 @@ const redactor = new Redactor([MESH_TOKEN, 'short']);
 const [PEM_MIDDLE = ''] = /[A-Za-z0-9+/]{40}/.exec(PEM) ?? [];
 
 describe('a bug report holds no secret', () => {
+  it('not the value of a header that a route sets or matches, or a policy asks for', () => {
+    const safe = redactor.manifest({
+      kind: 'HTTPRoute',
+      spec: {
+        filters: [{ requestHeaderModifier: { set: [{ name: 'X-Api-Key', value: 'hunter22' }] } }],
+        matches: [{ headers: [{ type: 'Exact', name: 'authorization', value: 'hunter22' }] }],
+        when: [{ key: 'request.headers[x-token]', values: ['hunter22'], notValues: ['hunter22'] }],
+        kept: [{ name: 'x-version', value: 'v2' }],
+      },
+    });
+    const text = JSON.stringify(safe);
+    assert.ok(!text.includes('hunter22'), text);
+    assert.ok(text.includes('v2') && text.includes('X-Api-Key'), text);
+  });
+
   for (const [what, text, secret] of [
     ['a private key', `key: ${PEM} after`, PEM_MIDDLE],
     ['a private key that is cut', `-----BEGIN EC PRIVATE KEY-----\n${PEM_MIDDLE}`, PEM_MIDDLE],
