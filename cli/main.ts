@@ -1,6 +1,8 @@
+import { inspect } from 'node:util';
 import { Command } from 'commander';
 import { requireKernel } from '../lib/linux/bpf/kernel-check.ts';
 import { errorText, LoamError } from '../lib/loam-error.ts';
+import { printableText } from './output/printable.ts';
 import { benchCommand } from './commands/bench.ts';
 import { bugReportCommand } from './commands/bug-report.ts';
 import { completionCommand } from './commands/completion.ts';
@@ -82,7 +84,8 @@ try {
 } catch (error) {
   // What a person did or can mend is said in a line; anything else is a fault of ours and shows where.
   const expected = error instanceof LoamError;
-  console.error(expected ? `loam: ${errorText(error)}` : error);
+  // Either may have in it what a pod answered.
+  console.error(printableText(expected ? `loam: ${errorText(error)}` : inspect(error)));
   tellMissing();
   process.exitCode = expected && INPUT_ERRORS.has(String(error.code)) ? 2 : 1;
 }

@@ -10,6 +10,8 @@ import { netnsPath } from './names.ts';
 
 const TIMEOUT_MS = 2_000;
 const ANSWER_MAX_BYTES = 64 << 20;
+/** Of a stream: some times what a program tells in one. */
+const LINE_MAX_CHARS = 32 << 20;
 
 /** Where an HTTP server of the mesh listens: a unix socket, or a port of 127.0.0.1 inside a network namespace or a pod. */
 export type Endpoint =
@@ -126,9 +128,13 @@ export async function followJsonLines(
   let rest = '';
   response.setEncoding('utf8');
   for await (const chunk of response) {
-    rest += chunk as string;
-    const lines = rest.split('\n');
+    const [first = '', ...others] = (chunk as string).split('\n');
+    const lines = [rest + first, ...others];
     rest = lines.pop() ?? '';
     for (const line of lines) if (line.trim() !== '') onValue(JSON.parse(line));
+    if (rest.length > LINE_MAX_CHARS) {
+      response.destroy();
+      throw new LocalMeshError('LOCAL_MESH_ANSWER', `a line of ${whereText(endpoint, path)} does not end`);
+    }
   }
 }

@@ -14,6 +14,11 @@ export function printableLine(line: string): string {
     .join('');
 }
 
+/** Several lines, each as {@link printableLine} has it. */
+export function printableText(text: string): string {
+  return text.split('\n').map(printableLine).join('\n');
+}
+
 /** JSON with the same characters escaped as JSON does it: a reader gets the same value. */
 export function printableJson(text: string): string {
   return text.replace(CONTROLS, (char) =>

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import { coloursFor } from '../../../../cli/output/colours.ts';
-import { printableJson, printableLine } from '../../../../cli/output/printable.ts';
+import { printableJson, printableLine, printableText } from '../../../../cli/output/printable.ts';
 import { tableLines } from '../../../../cli/output/table.ts';
 
 describe('what commands print', () => {
@@ -31,6 +31,7 @@ describe('what commands print', () => {
     const red = '\u001b[31mno\u001b[0m';
     assert.equal(printableLine(`GET /\u001b]0;x\u0007\u009b2J ${red}`), `GET /\\x1b]0;x\\x07\\x9b2J ${red}`);
     assert.equal(printableLine('a\nb\r\u001b[8mc\u202ed'), 'a\\x0ab\\x0d\\x1b[8mc\\u202ed');
+    assert.equal(printableText('answers 500: \u001b]0;x\u0007\nmore'), 'answers 500: \\x1b]0;x\\x07\nmore');
     const value = { path: '/\u009b2J\u007f\u202e', name: 'mañana' };
     const json = printableJson(JSON.stringify(value, undefined, 2));
     assert.match(json, /^[\x20-\x7eñ\n]+$/);
