@@ -149,11 +149,13 @@ function changePods(
   assignments: Assignments,
 ): MeshPatch | undefined {
   const { pods, claims } = build;
+  const { refused } = claims;
   // Who gets an address that two want depends on all.
-  if (claims.refused > 0) return undefined;
+  const isContested = (entry: PodEntry | undefined): boolean =>
+    claims.isContested(entry?.compiled?.ips ?? []);
   const strict = pods.usesStaticStrict;
   const before = changed.map(({ key }) => pods.get(key));
-  if (before.some(concernsOthers)) return undefined;
+  if (before.some((entry) => concernsOthers(entry) || isContested(entry))) return undefined;
   // A Telemetry that selects a pod says so in its status.
   const isSelected = (pod: Pod | undefined): boolean => pod !== undefined && build.telemetry.selects(pod);
   if (changed.some(({ pod }) => isSelected(pod)) || before.some((entry) => isSelected(entry?.pod)))
@@ -163,7 +165,8 @@ function changePods(
   const after = changed.map(({ key, pod }) =>
     pod === undefined ? undefined : pods.add(key, pod, assignments),
   );
-  if (claims.refused > 0 || after.some(concernsOthers) || pods.usesStaticStrict !== strict) return undefined;
+  if (claims.refused > refused || pods.usesStaticStrict !== strict) return undefined;
+  if (after.some((entry) => concernsOthers(entry) || isContested(entry))) return undefined;
   const addresses: Changes = new Map();
   const egress = new Map<string, Changes>();
   for (const entry of before) if (entry?.compiled !== undefined) addresses.set(entry.compiled.uid, undefined);

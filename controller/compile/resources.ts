@@ -41,11 +41,18 @@ export function addAddress(
 /** What is addressed by what: an address stands for one identity, a name for one resource. */
 export class Claims {
   readonly #owners = new Map<string, string>();
+  /** All that was wanted by who did not get it. */
+  readonly #contested = new Set<string>();
   #refused = 0;
 
   /** How often somebody did not get an address since it was another's. */
   get refused(): number {
     return this.#refused;
+  }
+
+  /** Whether who has one of these, or nobody, decides about somebody who did not get what he wanted. */
+  isContested(addresses: readonly string[]): boolean {
+    return addresses.some((address) => this.#contested.has(address));
   }
 
   /** Who has claimed an address. */
@@ -59,6 +66,7 @@ export class Claims {
       const owner = this.#owners.get(each);
       if (owner === undefined) continue;
       this.#refused += 1;
+      for (const contested of wanted) this.#contested.add(contested);
       return `its address ${each} belongs to ${owner} already`;
     }
     for (const each of wanted) this.#owners.set(each, who);

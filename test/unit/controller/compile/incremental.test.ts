@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { MeshCompiler, type MeshInput } from '../../../../controller/compile/incremental.ts';
+import { type MeshChange, MeshCompiler, type MeshInput } from '../../../../controller/compile/incremental.ts';
 import {
   compileMesh,
   type CompiledMesh,
   type CompiledResource,
 } from '../../../../controller/compile/mesh.ts';
+import { type KubeObject, objectKey, refOf } from '../../../../controller/model/objects.ts';
+import { NO_ASSIGNMENTS } from '../../../../controller/sources/assignments.ts';
 import { ChangeLog } from '../../../../controller/sources/change-log.ts';
 import {
   ADDRESS_TYPE,
@@ -49,6 +51,41 @@ describe('compile/incremental', () => {
     }
     for (const some of [byPart, byLogAndPart])
       assert(some > (SEEDS.length * STEPS) / 5, `only ${some} changes were compiled by part`);
+  });
+
+  it('compiles by part though others want one address', () => {
+    const pod = (name: string, ip: string, app: string): KubeObject =>
+      ({
+        ...{ apiVersion: 'v1', kind: 'Pod', metadata: { name, namespace: 'a', labels: { app } } },
+        ...{ spec: { nodeName: 'n1', containers: [] }, status: { podIPs: [{ ip }] } },
+      }) as unknown as KubeObject;
+    const entry = (name: string): KubeObject =>
+      ({
+        ...{ apiVersion: 'networking.istio.io/v1', kind: 'ServiceEntry', metadata: { name, namespace: 'a' } },
+        spec: { hosts: [`${name}.example`], addresses: ['10.9.0.1'], ports: [{ number: 80, name: 'http' }] },
+      }) as unknown as KubeObject;
+    const stable = [entry('one'), entry('two')];
+    const compiler = new MeshCompiler();
+    const compile = (...pods: KubeObject[]): MeshChange => {
+      const objects = [...stable, ...pods];
+      const input = {
+        assignments: NO_ASSIGNMENTS,
+        ...{ clusterId: 'Kubernetes', trustDomain: 'cluster.local', rootNamespace: 'loam-system' },
+      };
+      const change = compiler.compile({
+        ...input,
+        objects: new Map(objects.map((object) => [objectKey(refOf(object)), { object }])),
+      });
+      assert.deepEqual(plain(change.mesh), plain(compileMesh({ ...input, objects })));
+      return change;
+    };
+    const [first, second] = [pod('p', '10.0.0.1', 'x'), pod('q', '10.0.0.2', 'x')];
+    assert.equal(compile(first, second).patch, undefined);
+    assert.notEqual(compile(pod('p', '10.0.0.1', 'y'), second).patch, undefined);
+    // One that gets what is wanted already, and one that gives it up, concern others.
+    const taken = pod('r', '10.0.0.2', 'x');
+    assert.equal(compile(first, second, taken).patch, undefined);
+    assert.equal(compile(first, taken).patch, undefined);
   });
 
   it('tells clients of every kind exactly what has changed', () => {
