@@ -25,6 +25,8 @@ export interface ResolverTimes {
   readonly retryMs: number;
   /** Whoever waits for the first answers does not wait longer. */
   readonly settleMs: number;
+  /** Between two tidings: each is a compilation of the whole. */
+  readonly tellMs: number;
 }
 
 export interface NameResolverOptions {
@@ -37,7 +39,7 @@ export interface NameResolverOptions {
 
 const TIMES: ResolverTimes = {
   ...{ leastMs: 5_000, mostMs: 300_000, keepMs: 600_000, retryMs: 5_000 },
-  settleMs: 30_000,
+  ...{ settleMs: 30_000, tellMs: 2_000 },
 };
 /** Of all entries; the rest is not looked up, and said. */
 export const MAX_NAMES = 2_000;
@@ -66,7 +68,13 @@ export class NameResolver {
   readonly #waiting: { readonly name: string; readonly followed: Followed }[] = [];
   #running = 0;
   #wanted: ReadonlySet<string> | undefined;
+  /** As of now; of one name at a time something changes. */
+  readonly #resolved = new Map<string, ResolvedName>();
+  /** As last published. */
   #current: ResolvedNames = new Map();
+  #isDirty = false;
+  #telling: NodeJS.Timeout | undefined;
+  #toldMs = -Infinity;
   #settled = false;
   #settling: NodeJS.Timeout | undefined;
   #closed = false;
@@ -102,6 +110,7 @@ export class NameResolver {
       if (!chosen.has(name)) {
         clearTimeout(timer);
         this.#followed.delete(name);
+        if (this.#resolved.delete(name)) this.#isDirty = true;
       }
     for (const name of chosen) {
       if (this.#followed.has(name)) continue;
@@ -113,13 +122,14 @@ export class NameResolver {
       this.#ask(name, followed);
     }
     if (!this.#settled) this.#settling ??= setTimeout(() => this.#settle(true), this.#times.settleMs).unref();
-    this.#rebuild();
+    this.#publish();
     this.#settle();
   }
 
   close(): void {
     this.#closed = true;
     clearTimeout(this.#settling);
+    clearTimeout(this.#telling);
     for (const { timer } of this.#followed.values()) clearTimeout(timer);
     this.#followed.clear();
     this.#waiting.length = 0;
@@ -174,30 +184,45 @@ export class NameResolver {
       followed.now = [];
     }
     followed.timer = setTimeout(() => this.#ask(name, followed), waitMs).unref();
-    const changed = this.#rebuild();
-    if (!this.#settle() && changed) this.#options.onChange();
+    if (this.#take(name, followed)) this.#isDirty = true;
+    this.#settle();
+    if (this.#settled && this.#isDirty) this.#tell();
   }
 
   /** @returns whether it is another */
-  #rebuild(): boolean {
-    const next = new Map<string, ResolvedName>();
-    for (const [name, { now, seen, answeredMs }] of this.#followed)
-      if (answeredMs !== undefined) next.set(name, { now, lately: [...seen.keys()].sort() });
-    if (isDeepStrictEqual(next, this.#current)) return false;
-    this.#current = next;
+  #take(name: string, { now, seen, answeredMs }: Followed): boolean {
+    if (answeredMs === undefined) return this.#resolved.delete(name);
+    const next: ResolvedName = { now, lately: [...seen.keys()].sort() };
+    if (isDeepStrictEqual(next, this.#resolved.get(name))) return false;
+    this.#resolved.set(name, next);
     return true;
   }
 
-  /** @returns whether it has told so just now */
-  #settle(isLate = false): boolean {
-    if (this.#settled || (!isLate && [...this.#followed.values()].some(({ asked }) => !asked))) return false;
+  #publish(): void {
+    if (this.#isDirty) this.#current = new Map(this.#resolved);
+    this.#isDirty = false;
+  }
+
+  /** Soon, and with all that changes until then. */
+  #tell(): void {
+    const waitMs = Math.max(0, this.#toldMs + this.#times.tellMs - performance.now());
+    this.#telling ??= setTimeout(() => {
+      this.#telling = undefined;
+      this.#toldMs = performance.now();
+      this.#publish();
+      this.#options.onChange();
+    }, waitMs).unref();
+  }
+
+  #settle(isLate = false): void {
+    if (this.#settled || (!isLate && [...this.#followed.values()].some(({ asked }) => !asked))) return;
     this.#settled = true;
     clearTimeout(this.#settling);
+    this.#publish();
     // Whoever waited compiles again; not from within his own call.
     setImmediate(() => {
       if (!this.#closed) this.#options.onChange();
     });
-    return true;
   }
 }
 

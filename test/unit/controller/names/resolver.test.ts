@@ -18,7 +18,7 @@ describe('controller: names that entries lead to', () => {
       lookUp: dnsLookUp([server.address]),
       onChange: () => (changes += 1),
       log: pino({ level: 'silent' }),
-      times: { leastMs: 10, mostMs: 20, retryMs: 10, keepMs, settleMs: 60_000 },
+      times: { leastMs: 10, mostMs: 20, retryMs: 10, keepMs, settleMs: 60_000, tellMs: 1 },
     });
   }
   const now = (name: string): readonly string[] | undefined => resolver.current.get(name)?.now;
@@ -122,14 +122,40 @@ describe('controller: names that entries lead to', () => {
       },
       onChange: () => undefined,
       log: pino({ level: 'silent' }),
-      times: { leastMs: 1, mostMs: 1 },
+      times: { leastMs: 1, mostMs: 1, tellMs: 1 },
     });
     flood.want(new Set(['a.example']));
-    await until(() => asked > 10);
-    const { now: last = [], lately = [] } = flood.current.get('a.example') ?? {};
+    const known = (): readonly string[] => flood.current.get('a.example')?.lately ?? [];
+    await until(() => asked > 10 && known().length >= MAX_LATELY);
+    const lately = known();
+    const last = flood.current.get('a.example')?.now ?? [];
     flood.close();
     assert.equal(lately.length, MAX_LATELY);
     for (const address of last) assert(lately.includes(address), 'the latest are kept');
+  });
+
+  it('are told of together, however many change', async () => {
+    let asked = 0;
+    let told = 0;
+    const names = Array.from({ length: 50 }, (_, i) => `n${i}.example`);
+    const flood = new NameResolver({
+      lookUp: () => Promise.resolve({ addresses: [`10.1.${(asked >> 8) & 255}.${asked++ & 255}`], ttlMs: 0 }),
+      onChange: () => (told += 1),
+      log: pino({ level: 'silent' }),
+      times: { leastMs: 1, mostMs: 1, tellMs: 3_600_000 },
+    });
+    flood.want(new Set(names));
+    // Once that they are settled, and once that something has changed since.
+    await until(() => told === 2);
+    const { current } = flood;
+    await until(() => asked > 10 * names.length);
+    assert.equal(told, 2);
+    assert.equal(
+      flood.current,
+      current,
+      'what is not told is not shown either: it would be another compilation',
+    );
+    flood.close();
   });
 
   it('that nobody answers for hold nobody up for ever', async () => {
