@@ -5,7 +5,7 @@ import type { ClusterApi } from '../../install/cluster/api.ts';
 import { selectorOf } from '../../install/render/manifest.ts';
 import { ADMIN_PORT } from '../../install/render/programs.ts';
 import { ask, askJson, followJsonLines, type Endpoint, type HttpAnswer } from '../../local/http.ts';
-import { GATEWAY_NAME_LABEL } from '../../waypoints/model.ts';
+import { GATEWAY_NAME_LABEL, WAYPOINT_CLASS, type GatewayObject } from '../../waypoints/model.ts';
 import { MeshError } from '../errors.ts';
 import { programName, type MeshWaypoint, type ProgramRef } from '../reader.ts';
 import { PodStream } from './pod-stream.ts';
@@ -14,6 +14,12 @@ import { PodStream } from './pod-stream.ts';
 const TIMEOUT_MS = 30_000;
 const NAME_LABEL = 'app.kubernetes.io/name';
 
+/** What is read of a Gateway. */
+export interface GatewayOfClass {
+  readonly metadata: Pick<GatewayObject['metadata'], 'namespace' | 'name'>;
+  readonly spec: Pick<GatewayObject['spec'], 'gatewayClassName'>;
+}
+
 /** The pods of the programs, as the API server lists them. */
 export class ClusterPrograms {
   readonly #api: Pick<ClusterApi, 'config'>;
@@ -21,8 +27,12 @@ export class ClusterPrograms {
   readonly #cluster: string;
   readonly #missing: () => string | undefined;
   readonly #pods: () => Promise<readonly V1Pod[]>;
+  readonly #gateways: () => Promise<readonly GatewayOfClass[] | undefined>;
 
-  /** @param pods all that the user may list; `missing` says what of them is left out */
+  /**
+   * @param pods all that the user may list; `missing` says what of them is left out
+   * @param gateways all that there are; undefined: the user may not list them
+   */
   constructor(
     api: Pick<ClusterApi, 'config'>,
     where: {
@@ -31,12 +41,14 @@ export class ClusterPrograms {
       readonly missing: () => string | undefined;
     },
     pods: () => Promise<readonly V1Pod[]>,
+    gateways: () => Promise<readonly GatewayOfClass[] | undefined>,
   ) {
     this.#api = api;
     this.#system = where.system;
     this.#cluster = where.cluster;
     this.#missing = where.missing;
     this.#pods = pods;
+    this.#gateways = gateways;
   }
 
   /** Pods of a program of the installation, those that can be asked first. */
@@ -68,8 +80,17 @@ export class ClusterPrograms {
       .sort((a, b) => (`${a.namespace}/${a.instance}` < `${b.namespace}/${b.instance}` ? -1 : 1));
   }
 
+  /** Others' gateways have the same label and such an account, too: where Gateways can be seen, their class decides, as for the controller. */
   async waypointPods(): Promise<readonly V1Pod[]> {
-    return (await this.#pods()).filter(isWaypoint);
+    const pods = (await this.#pods()).filter(isWaypoint);
+    if (pods.length === 0) return [];
+    const gateways = await this.#gateways();
+    if (gateways === undefined) return pods;
+    const own = gateways.filter(({ spec }) => spec.gatewayClassName === WAYPOINT_CLASS);
+    const names = new Set(own.map(({ metadata: { namespace, name } }) => `${namespace}/${name}`));
+    return pods.filter(({ metadata }) =>
+      names.has(`${metadata?.namespace}/${metadata?.labels?.[GATEWAY_NAME_LABEL]}`),
+    );
   }
 
   /** Of one pod of a program. */

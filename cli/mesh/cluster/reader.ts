@@ -15,7 +15,7 @@ import {
 } from '../reader.ts';
 import { clusterCatalog } from './catalog.ts';
 import { ClusterObjects } from './objects.ts';
-import { ClusterPrograms, isReady } from './programs.ts';
+import { ClusterPrograms, type GatewayOfClass, isReady } from './programs.ts';
 
 export interface ClusterPlace extends ClusterChoice {
   /** Where Loam runs. */
@@ -61,10 +61,13 @@ export class ClusterReader implements MeshReader {
       ...(namespaces.length === 0 ? [api.namespace] : namespaces),
       system,
     ]);
+    // Apart: what cannot be seen of them is missing to nobody who did not ask for it.
+    const gateways = new ClusterObjects(api, []);
     this.programs = new ClusterPrograms(
       api,
       { system, cluster: this.name, missing: () => this.objects.missingFor('v1/Pod') },
       () => this.objects.list<V1Pod>('v1/Pod'),
+      () => allGateways(gateways),
     );
   }
 
@@ -156,6 +159,17 @@ export class ClusterReader implements MeshReader {
 
   catalog(): Promise<Catalog> {
     return clusterCatalog(this);
+  }
+}
+
+const GATEWAY = 'gateway.networking.k8s.io/v1/Gateway';
+
+async function allGateways(objects: ClusterObjects): Promise<readonly GatewayOfClass[] | undefined> {
+  try {
+    const all = await objects.list<GatewayOfClass>(GATEWAY);
+    return objects.missingFor(GATEWAY) === undefined ? all : undefined;
+  } catch {
+    return undefined; // Whoever lists what was asked for says why.
   }
 }
 
