@@ -8,9 +8,18 @@ export const HISTORY_MS = 10 * 60_000;
 /** Steps that are kept. */
 const STEPS = HISTORY_MS / STEP_MS;
 
+/** Of one producer in a step: all that a program tells in its windows of that time. One that tells more is none of ours. */
+export const MAX_PRODUCER_EDGES = 20_000;
+
 interface Step {
   readonly from: number;
   readonly edges: ReadonlyMap<string, EdgeCounts>;
+}
+
+interface OpenStep extends Step {
+  readonly edges: Map<string, EdgeCounts>;
+  /** How many of them each producer has told. */
+  readonly told: Map<string, number>;
 }
 
 /** A step that is over: as windows, which take a fraction of the memory. */
@@ -27,7 +36,7 @@ const SUMS = 4;
 /** All windows of all producers, of the last minutes. */
 export class GraphStore {
   #closed: Closed[] = [];
-  #open: { from: number; edges: Map<string, EdgeCounts> } | undefined;
+  #open: OpenStep | undefined;
   #firstAt: number | undefined;
   readonly #now: () => number;
   /** Closed steps summed up, by the first and last of them: a page asks for the same ones until the next is closed. */
@@ -53,6 +62,9 @@ export class GraphStore {
       const key = `${producer}\n${edgeKey(edge.layer, edge)}`;
       let counts = open.edges.get(key);
       if (counts === undefined) {
+        const told = open.told.get(producer) ?? 0;
+        if (told >= MAX_PRODUCER_EDGES) continue;
+        open.told.set(producer, told + 1);
         counts = new EdgeCounts(edge.layer, factsOf(edge));
         open.edges.set(key, counts);
       }
@@ -105,12 +117,12 @@ export class GraphStore {
     return sum;
   }
 
-  #stepAt(at: number): { from: number; edges: Map<string, EdgeCounts> } {
+  #stepAt(at: number): OpenStep {
     const from = Math.floor(at / STEP_MS) * STEP_MS;
     if (this.#open !== undefined && this.#open.from === from) return this.#open;
     if (this.#open !== undefined) this.#closed.push(closed(this.#open));
     this.#closed = this.#closed.filter((step) => step.from > from - HISTORY_MS).slice(-STEPS);
-    this.#open = { from, edges: new Map() };
+    this.#open = { from, edges: new Map(), told: new Map() };
     return this.#open;
   }
 }

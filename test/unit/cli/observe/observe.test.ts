@@ -3,7 +3,7 @@ import { describe, it } from 'mocha';
 import { EMPTY_CATALOG, type Catalog } from '../../../../lib/flow/catalog.ts';
 import { FlowFeed, type FlowProducer } from '../../../../cli/observe/feed.ts';
 import { passesFilter } from '../../../../cli/observe/flow-filter.ts';
-import { GraphStore, HISTORY_MS, STEP_MS } from '../../../../cli/observe/graph-store.ts';
+import { GraphStore, HISTORY_MS, MAX_PRODUCER_EDGES, STEP_MS } from '../../../../cli/observe/graph-store.ts';
 import { buildGraph } from '../../../../cli/observe/graph.ts';
 import { policyInWords } from '../../../../cli/observe/policy-words.ts';
 import { readFlowRecord } from '../../../../cli/observe/read-record.ts';
@@ -152,6 +152,22 @@ describe('cli/observe history', () => {
         [5, 10],
       ],
     );
+  });
+});
+
+describe('cli/observe history of who makes things up', () => {
+  it('holds a bounded number of edges of one producer, and all of others', () => {
+    let now = STEP_MS * 1_000;
+    const store = new GraphStore(() => now);
+    const made = (from: number): EdgeWindow[] =>
+      Array.from({ length: 5_000 }, (_, i) => edge({ source: party(`made-up-${from + i}`) }));
+    for (let from = 0; from <= MAX_PRODUCER_EDGES; from += 5_000)
+      store.add(window(...made(from)), 'waypoint x');
+    store.add(window(edge()), 'ztunnel a');
+    assert.equal(store.select(STEP_MS).edges.length, MAX_PRODUCER_EDGES + 1);
+    now += 2 * STEP_MS;
+    store.add(window(edge({ source: party('later') })), 'waypoint x');
+    assert.equal(store.select(STEP_MS / 2).edges.length, 1, 'the next step counts anew');
   });
 });
 
