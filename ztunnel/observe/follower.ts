@@ -93,6 +93,8 @@ export class ObserveFollower {
         return this.#retry();
       }
       const lines = createInterface({ input: response });
+      // It passes on what befalls its input: an agent that dies must not take the node's connections along.
+      lines.on('error', () => undefined);
       lines.on('line', (line) => {
         if (!this.#options.isServing()) response.destroy();
         else this.#line(line);
