@@ -18,6 +18,8 @@ export interface SubscriptionRequest {
 }
 
 const WILDCARD = '*';
+/** In place of the version that a client has: it does have the resource, and has to hear of it when that goes before it was told again. */
+const TO_BE_TOLD_AGAIN = '';
 /** A client may ask for this many names; a node has some thousand peers at the most. */
 const MAX_NAMES = 20_000;
 const MAX_NAME_LENGTH = 1024;
@@ -202,7 +204,7 @@ export class TypeSubscription {
       for (const each of found) {
         wanted.add(each);
         const isMeant = each === name || snapshot.resources.get(each)?.aliases.includes(name) === true;
-        if (isMeant && this.#asked.has(name)) this.#sent.delete(each);
+        if (isMeant && this.#asked.has(name) && this.#sent.has(each)) this.#sent.set(each, TO_BE_TOLD_AGAIN);
       }
     }
     this.#asked.clear();

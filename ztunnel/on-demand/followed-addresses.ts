@@ -104,10 +104,14 @@ export class FollowedAddresses {
     const { workloads, forget, drop } = this.#options;
     const gone = names.filter((name) => !this.#isFollowed(name));
     if (gone.length === 0) return;
-    const unneeded = [...workloads.workloads(), ...workloads.services()]
-      .filter((resource) => !this.#isNeeded(resource))
-      .map(nameOf);
-    forget(gone, unneeded);
+    const held = [...workloads.workloads(), ...workloads.services()];
+    const needed = new Set(held.filter((resource) => this.#isNeeded(resource)).map(nameOf));
+    const unneeded = held.map(nameOf).filter((name) => !needed.has(name));
+    // What stays for another reason is not taken back by its name: the control plane would take it for dropped, and say no more of it.
+    forget(
+      gone.filter((name) => !needed.has(name)),
+      unneeded,
+    );
     if (unneeded.length > 0) drop(unneeded);
   }
 

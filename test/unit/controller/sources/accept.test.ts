@@ -140,7 +140,7 @@ describe('sources/accept', () => {
     });
     assert.equal(objects.size, 0);
     const [label, ...others] = problems.filter(({ severity }) => severity === 'error');
-    assert.deepEqual([label?.object?.kind, label?.allowed], ['Namespace', 'ambient, none']);
+    assert.deepEqual([label?.object?.kind, label?.allowed], ['Namespace', 'ambient, observe, none']);
     assert.equal(others.length, 5);
     for (const { message } of others)
       assert.equal(message, 'the manifest of Namespace "shop" is wrong itself (shop.yaml:4)');

@@ -203,7 +203,7 @@ describe('sources/read-object', () => {
       'a misspelt dataplane mode',
       'apiVersion: v1\nkind: Namespace\nmetadata: {name: n, labels: {loam.dev/dataplane-mode: ambeint}}',
       'metadata.labels["loam.dev/dataplane-mode"]',
-      /not allowed ambient, none/,
+      /not allowed ambient, observe, none/,
     ],
     [
       'a misspelt label of our own',
