@@ -76,7 +76,8 @@ describe('mesh: observe mode', function () {
     })();
     const [top, tap] = await Promise.all([
       run('top', '--once', '--window', '5', '-o', 'json'),
-      run('tap', '--from', 'm/client', '--count', '6', '--for', '60', '-o', 'json'),
+      // Each node tells of its side once a second: enough for both.
+      run('tap', '--from', 'm/client', '--count', '60', '--for', '60', '-o', 'json'),
     ]);
     over = true;
     await calling;
