@@ -19,7 +19,8 @@ describe('observe mode on a cluster', function () {
   before(async () => {
     await installed(cluster);
     await cluster.apply(space, deployment(NS, 'server'), idle(NS, 'client'));
-    [client, server] = (await Promise.all([only('client'), only('server')])) as [TestPod, TestPod];
+    client = await only('client');
+    server = await only('server');
   });
   after(() => cluster.remove(space));
 
