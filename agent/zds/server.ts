@@ -35,7 +35,8 @@ export class ZdsServer implements WorkloadHandover {
   readonly #sessions: Session[] = [];
   readonly #strangers = new Set<Session>();
   readonly #held: HeldState;
-  #wanted: Handover = { workloads: new Map(), keep: new Set(), released: new Set() };
+  /** Undefined until the pods of the node are known. */
+  #wanted: Handover | undefined;
   #refused = 0;
   #recent: number[] = [];
   #refusedTimer: Disposable | undefined;

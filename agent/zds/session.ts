@@ -55,6 +55,8 @@ interface Told {
   readonly backoff: Backoff;
 }
 
+const NOBODY: Handover = { workloads: new Map(), keep: new Set(), released: new Set() };
+
 export class Session {
   readonly #options: SessionOptions;
   #phase: 'hello' | 'maps' | 'state' | 'snapshot' | 'live' | 'closed' = 'hello';
@@ -67,7 +69,8 @@ export class Session {
   #role: Role = 'stay';
   /** Only then is it given workloads that come after its snapshot. */
   #takesNew = false;
-  #wanted: Handover = { workloads: new Map(), keep: new Set(), released: new Set() };
+  /** Undefined until it is known which pods there are: a snapshot without them would take all from a proxy that serves them. */
+  #given: Handover | undefined;
   readonly #told = new Map<string, Told>();
   readonly #kept = new Set<string>();
   #inFlight: Message | undefined;
@@ -117,11 +120,15 @@ export class Session {
   }
 
   /** Sets what this proxy shall have and be; `latest`: no other is younger, so that new workloads go to it. */
-  want(handover: Handover, role: Role, latest: boolean): void {
-    this.#wanted = handover;
+  want(handover: Handover | undefined, role: Role, latest: boolean): void {
+    this.#given = handover;
     this.#role = role;
     this.#takesNew = latest || role === 'serve' || this.#serving;
     this.#pump();
+  }
+
+  get #wanted(): Handover {
+    return this.#given ?? NOBODY;
   }
 
   stateOf(uid: string): HandoverState {
@@ -234,6 +241,7 @@ export class Session {
       case 'state':
         return this.#state();
       case 'snapshot':
+        if (this.#given === undefined) return undefined;
         return this.#del() ?? this.#add() ?? this.#keep() ?? this.#snapshotSent();
       case 'live':
         return this.#del() ?? this.#add() ?? this.#roleMessage();

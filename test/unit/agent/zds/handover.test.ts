@@ -33,6 +33,7 @@ describe('ZDS server: one proxy after another', () => {
       onProgress: () => undefined,
       onFailure: (error) => assert.fail(error),
     });
+    server.sync({ workloads: new Map(), keep: new Set(), released: new Set() });
   });
   afterEach(async () => {
     for (const proxy of proxies) proxy.close();

@@ -64,6 +64,16 @@ describe('ZDS server', () => {
     return proxy;
   }
 
+  const listen = (): ZdsServer =>
+    ZdsServer.listen({
+      path,
+      maps: { ownSockets: descriptor('own-sockets'), originalDst: descriptor('original-dst') },
+      clock,
+      log,
+      onProgress: () => undefined,
+      onFailure: (error) => assert.fail(error),
+    });
+
   const fileOf = (fd: number): string => readlinkSync(`/proc/self/fd/${fd}`).slice(dir.length + 1);
 
   beforeEach(() => {
@@ -73,15 +83,8 @@ describe('ZDS server', () => {
     proxies = [];
     clock = new FakeClock();
     log = new FakeLog();
-    const maps = { ownSockets: descriptor('own-sockets'), originalDst: descriptor('original-dst') };
-    server = ZdsServer.listen({
-      path,
-      maps,
-      clock,
-      log,
-      onProgress: () => undefined,
-      onFailure: (error) => assert.fail(error),
-    });
+    server = listen();
+    sync([]);
   });
 
   afterEach(async () => {
@@ -89,6 +92,20 @@ describe('ZDS server', () => {
     await server.close();
     for (const fd of files.values()) closeSync(fd);
     rmSync(dir, { recursive: true });
+  });
+
+  it('says nothing of pods before it knows which there are: a proxy that serves some keeps them', async () => {
+    await server.close();
+    server = listen();
+    const proxy = await greet();
+    await until(() => proxy.texts().includes('loamMaps'));
+    const other = await greet({ loamHandover: false });
+    // Whatever was to come for those before has come when another one was answered.
+    await until(() => server.describe().length === 2);
+    assert.deepEqual([proxy.texts(), other.texts(), server.live], [['loamMaps'], [], false]);
+    sync([workload('a')]);
+    await until(() => server.live);
+    assert.deepEqual(proxy.texts(), ['loamMaps', 'add uid-a', 'snapshotSent']);
   });
 
   it('sends maps, workloads with their descriptors, what to keep, and the end of the snapshot', async () => {
