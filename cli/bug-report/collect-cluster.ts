@@ -1,14 +1,13 @@
 /** What a bug report of a cluster holds, as far as the user may see it. */
 import type { V1Pod } from '@kubernetes/client-node';
 import { stringify } from 'yaml';
-import { errorText } from '../../lib/loam-error.ts';
 import { collectionPath } from '../install/cluster/kinds.ts';
 import { clusterStatusLines } from '../look/cluster-status-text.ts';
 import type { ClusterReader } from '../mesh/cluster/reader.ts';
 import { clusterStatus } from '../mesh/cluster/status.ts';
 import { NO_COLOURS } from '../output/colours.ts';
 import type { ReportFile } from './archive.ts';
-import { collectCommon, machine, type Collected } from './collect.ts';
+import { collectCommon, collecting, machine } from './collect.ts';
 import { Redactor } from './redact.ts';
 
 /** Of each log, the end. */
@@ -37,17 +36,7 @@ interface AnyObject {
 /** Everything of a cluster's mesh that helps to understand it, without secrets. What cannot be had says so in its place. */
 export async function collectClusterReport(reader: ClusterReader): Promise<ReportFile[]> {
   const redactor = new Redactor([]);
-  const files: ReportFile[] = [];
-  const add: Collected['add'] = async (path, make) => {
-    let content: string;
-    try {
-      content = await make();
-    } catch (error) {
-      content = `not to be had: ${redactor.text(errorText(error))}\n`;
-    }
-    files.push({ path, content });
-  };
-  const json = (value: unknown): string => `${JSON.stringify(redactor.value(value), undefined, 2)}\n`;
+  const { files, add, json } = collecting(redactor);
   await add('machine.json', () => json(machine()));
   const status = clusterStatus(reader);
   await add('status.txt', async () =>

@@ -24,17 +24,7 @@ const MANIFEST = /\.(ya?ml|json)$/;
 /** Everything of a local mesh that helps to understand it, without secrets. What cannot be had says so in its place. */
 export async function collectReport(mesh: string, reader: MeshReader): Promise<ReportFile[]> {
   const redactor = new Redactor(knownSecrets(mesh));
-  const files: ReportFile[] = [];
-  const add = async (path: string, make: () => Promise<string> | string): Promise<void> => {
-    let content: string;
-    try {
-      content = await make();
-    } catch (error) {
-      content = `not to be had: ${redactor.text(errorText(error))}\n`;
-    }
-    files.push({ path, content });
-  };
-  const json = (value: unknown): string => `${JSON.stringify(redactor.value(value), undefined, 2)}\n`;
+  const { files, add, json } = collecting(redactor);
   await add('machine.json', () => json(machine()));
   await add('status.txt', async () => redactor.text(statusText(await meshStatus(mesh))));
   await add('status.json', async () => {
@@ -54,6 +44,24 @@ export interface Collected {
   readonly add: (path: string, make: () => Promise<string> | string) => Promise<void>;
   /** Without secrets. */
   readonly json: (value: unknown) => string;
+}
+
+/** A report to gather, without what the redactor knows or takes for a secret. */
+export function collecting(redactor: Redactor): Collected & { readonly files: ReportFile[] } {
+  const files: ReportFile[] = [];
+  return {
+    files,
+    add: async (path, make) => {
+      let content: string;
+      try {
+        content = await make();
+      } catch (error) {
+        content = `not to be had: ${redactor.text(errorText(error))}\n`;
+      }
+      files.push({ path, content });
+    },
+    json: (value) => `${JSON.stringify(redactor.value(value), undefined, 2)}\n`,
+  };
 }
 
 /** What programs and kernel tell, in any mesh. */

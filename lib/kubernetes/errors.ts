@@ -47,3 +47,13 @@ export class KubeApiError extends LoamError<KubeApiErrorCode> {
 export function hasStatus(error: unknown, status: number): error is KubeApiError {
   return error instanceof KubeApiError && error.status === status;
 }
+
+/** What the API answers; undefined where it says that there is no such object (404). Every other error is thrown. */
+export async function orAbsent<T>(answer: Promise<T>): Promise<T | undefined> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (hasStatus(error, 404)) return undefined;
+    throw error;
+  }
+}

@@ -1,5 +1,5 @@
 import type { DeleteOptions, KubeClient } from '../../../lib/kubernetes/client.ts';
-import { hasStatus } from '../../../lib/kubernetes/errors.ts';
+import { orAbsent } from '../../../lib/kubernetes/errors.ts';
 import type { ApiObject, ClusterApi } from './api.ts';
 
 interface Page<T> {
@@ -50,14 +50,5 @@ export class InPodApi implements Pick<ClusterApi, 'find' | 'list' | 'apply' | 'd
   async delete(path: string, options: DeleteOptions = {}): Promise<boolean> {
     const deleted = this.#client.delete(path, { propagationPolicy: 'Background', ...options });
     return (await orAbsent(deleted.then(() => true))) ?? false;
-  }
-}
-
-async function orAbsent<T>(answer: Promise<T>): Promise<T | undefined> {
-  try {
-    return await answer;
-  } catch (error) {
-    if (hasStatus(error, 404)) return undefined;
-    throw error;
   }
 }

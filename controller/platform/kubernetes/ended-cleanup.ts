@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import type { KubeClient } from '../../../lib/kubernetes/client.ts';
-import { hasStatus } from '../../../lib/kubernetes/errors.ts';
+import { hasStatus, orAbsent } from '../../../lib/kubernetes/errors.ts';
 import type { KubeResource } from '../../../lib/kubernetes/resource.ts';
 import { errorText } from '../../../lib/loam-error.ts';
 
@@ -73,14 +73,5 @@ export class EndedCleanup {
       }),
     );
     log.info('removed what was left of an uninstall that was begun and not ended: DaemonSet loam-cleanup');
-  }
-}
-
-async function orAbsent<T>(answer: Promise<T>): Promise<T | undefined> {
-  try {
-    return await answer;
-  } catch (error) {
-    if (hasStatus(error, 404)) return undefined;
-    throw error;
   }
 }
