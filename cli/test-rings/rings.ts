@@ -55,6 +55,7 @@ const CLUSTER_MAIN = [
   'mesh/failover',
   'mesh/waypoint',
   'mesh/reboot',
+  'mesh/lifecycle',
 ].map((name) => `test/cluster/${name}.test.ts`);
 
 export const RINGS: readonly Ring[] = [
