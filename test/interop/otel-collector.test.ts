@@ -35,46 +35,55 @@ describe("the waypoint's spans in an OpenTelemetry Collector", function () {
     rmSync(folder, { recursive: true, force: true });
   });
 
-  it('arrive whole: parents, tries, attributes, times, state and status', async () => {
-    const hub = hubTo(collector.endpoint);
-    const worker = new WorkerTelemetry({ post: (batch) => hub.apply('1', structuredClone(batch)) });
-    worker.tracing = { enabled: true, ratio: 0 };
-    const trace = worker.beginTrace({
-      traceparent: `00-${TRACE}-${PARENT}-01`,
-      tracestate: 'vendor=x',
+  for (const protocol of ['HTTP', 'gRPC'] as const)
+    it(`arrive whole by OTLP/${protocol}: parents, tries, attributes, times, state and status`, async () => {
+      const { id, address } = {
+        HTTP: { id: '6', address: collector.endpoint },
+        gRPC: { id: '7', address: collector.grpcEndpoint },
+      }[protocol];
+      const traceId = `${TRACE.slice(0, -1)}${id}`;
+      const hub = hubTo(address);
+      const worker = new WorkerTelemetry({ post: (batch) => hub.apply('1', structuredClone(batch)) });
+      worker.tracing = { enabled: true, ratio: 0 };
+      const trace = worker.beginTrace({
+        traceparent: `00-${traceId}-${PARENT}-01`,
+        tracestate: 'vendor=x',
+      });
+      trace.attempt({}, 1_700_000_000_001)(HANGING, 1_700_000_000_005.5);
+      const sent: Record<string, string> = {};
+      trace.attempt(sent, 1_700_000_000_006)(
+        { ...HANGING, status: 200, error: undefined },
+        1_700_000_000_012,
+      );
+      worker.requestEnded(toyRequest({ trace, attempts: 2, flags: ['FB'] }));
+      worker.flush();
+      await hub.close();
+
+      const spans = await collector.waitFor('the spans of a request', (all) => ofTrace(all).length === 3);
+      const [server, first, second] = ofTrace(spans);
+      assert.ok(server && first && second);
+      assert.deepEqual([server.kind, first.kind, second.kind], ['server', 'client', 'client']);
+      assert.equal(server.parentSpanId, PARENT);
+      assert.equal(server.tracestate, 'vendor=x');
+      assert.equal(server.service, 'waypoint.shop');
+      assert.equal(server.resource['k8s.node.name'], 'node-a');
+      assert.deepEqual([first.parentSpanId, second.parentSpanId], [server.spanId, server.spanId]);
+      assert.equal(sent['traceparent'], `00-${traceId}-${second.spanId}-01`, 'what the application was told');
+      assert.equal(server.start, 1_700_000_000_000_250_000n);
+      assert.equal(server.end, 1_700_000_000_012_750_000n);
+      assert.equal(first.end, 1_700_000_000_005_500_000n);
+      assert.deepEqual([server.failed, first.failed, second.failed], [false, true, false]);
+      assert.equal(first.message, 'UT');
+      assert.equal(second.attributes['http.request.resend_count'], 1);
+      assert.equal(server.attributes['http.response.status_code'], 200);
+      assert.deepEqual(server.attributes['loam.response_flags'], ['FB']);
+      assert.equal(server.attributes['loam.route'], 'HTTPRoute/shop/payments#0');
+      assert.match(await hub.metrics.text(), /^loam_waypoint_spans_total\{outcome="exported"\} 3$/m);
+
+      function ofTrace<S extends { traceId: string }>(all: readonly S[]): S[] {
+        return all.filter((span) => span.traceId === traceId);
+      }
     });
-    trace.attempt({}, 1_700_000_000_001)(HANGING, 1_700_000_000_005.5);
-    const sent: Record<string, string> = {};
-    trace.attempt(sent, 1_700_000_000_006)({ ...HANGING, status: 200, error: undefined }, 1_700_000_000_012);
-    worker.requestEnded(toyRequest({ trace, attempts: 2, flags: ['FB'] }));
-    worker.flush();
-    await hub.close();
-
-    const spans = await collector.waitFor('the spans of a request', (all) => ofTrace(all).length === 3);
-    const [server, first, second] = ofTrace(spans);
-    assert.ok(server && first && second);
-    assert.deepEqual([server.kind, first.kind, second.kind], ['server', 'client', 'client']);
-    assert.equal(server.parentSpanId, PARENT);
-    assert.equal(server.tracestate, 'vendor=x');
-    assert.equal(server.service, 'waypoint.shop');
-    assert.equal(server.resource['k8s.node.name'], 'node-a');
-    assert.deepEqual([first.parentSpanId, second.parentSpanId], [server.spanId, server.spanId]);
-    assert.equal(sent['traceparent'], `00-${TRACE}-${second.spanId}-01`, 'what the application was told');
-    assert.equal(server.start, 1_700_000_000_000_250_000n);
-    assert.equal(server.end, 1_700_000_000_012_750_000n);
-    assert.equal(first.end, 1_700_000_000_005_500_000n);
-    assert.deepEqual([server.failed, first.failed, second.failed], [false, true, false]);
-    assert.equal(first.message, 'UT');
-    assert.equal(second.attributes['http.request.resend_count'], 1);
-    assert.equal(server.attributes['http.response.status_code'], 200);
-    assert.deepEqual(server.attributes['loam.response_flags'], ['FB']);
-    assert.equal(server.attributes['loam.route'], 'HTTPRoute/shop/payments#0');
-    assert.match(await hub.metrics.text(), /^loam_waypoint_spans_total\{outcome="exported"\} 3$/m);
-
-    function ofTrace<S extends { traceId: string }>(all: readonly S[]): S[] {
-      return all.filter(({ traceId }) => traceId === TRACE);
-    }
-  });
 
   it('arrive by the thousand, none lost within the bound and none twice', async () => {
     const hub = hubTo(collector.endpoint);

@@ -71,17 +71,20 @@ export interface CollectorOptions {
   readonly netns?: string;
 }
 
-/** A real collector with an OTLP/HTTP receiver, whose spans are read back from its file exporter. */
+/** A real collector with receivers for OTLP/HTTP and OTLP/gRPC, whose spans are read back from its file exporter. */
 export class OtelCollector {
-  /** For the waypoint's settings. */
+  /** For the waypoint's settings: OTLP/HTTP. */
   readonly endpoint: string;
+  /** The same by OTLP/gRPC, on a free port of 127.0.0.1 (of its network namespace). */
+  readonly grpcEndpoint: string;
   readonly #child: ChildProcess;
   readonly #received: string;
   readonly #exited: Promise<unknown>;
 
-  private constructor(child: ChildProcess, endpoint: string, received: string) {
+  private constructor(child: ChildProcess, endpoint: string, grpcEndpoint: string, received: string) {
     this.#child = child;
     this.endpoint = endpoint;
+    this.grpcEndpoint = grpcEndpoint;
     this.#received = received;
     this.#exited = once(child, 'exit');
   }
@@ -90,16 +93,17 @@ export class OtelCollector {
   static async start(options: CollectorOptions): Promise<OtelCollector> {
     const program = buildCollector();
     const { ip, port } = options.listen ?? { ip: '127.0.0.1', port: await freePort() };
+    const grpc = `127.0.0.1:${await freePort()}`;
     mkdirSync(options.folder, { recursive: true });
     const config = join(options.folder, 'collector.yaml');
     const received = join(options.folder, 'spans.jsonl');
     rmSync(received, { force: true });
-    writeFileSync(config, configuration(`${ip}:${port}`, received));
+    writeFileSync(config, configuration(`${ip}:${port}`, grpc, received));
     const command = [program, '--config', `file:${config}`];
     if (options.netns !== undefined) command.unshift('nsenter', `--net=${options.netns}`);
     const [executable = '', ...args] = command;
     const child = spawn(executable, args, { stdio: ['ignore', 'ignore', 'pipe'] });
-    const collector = new OtelCollector(child, `http://${ip}:${port}`, received);
+    const collector = new OtelCollector(child, `http://${ip}:${port}`, `grpc://${grpc}`, received);
     try {
       await ready(child);
     } catch (error) {
@@ -149,10 +153,10 @@ export class OtelCollector {
   }
 }
 
-function configuration(endpoint: string, received: string): string {
+function configuration(endpoint: string, grpc: string, received: string): string {
   // JSON is YAML.
   return JSON.stringify({
-    receivers: { otlp: { protocols: { http: { endpoint } } } },
+    receivers: { otlp: { protocols: { http: { endpoint }, grpc: { endpoint: grpc } } } },
     exporters: { file: { path: received, flush_interval: '100ms' } },
     service: {
       telemetry: { metrics: { level: 'none' } },

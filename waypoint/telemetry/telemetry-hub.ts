@@ -6,7 +6,7 @@ import type { TelemetryBatch } from './worker-telemetry.ts';
 
 /** What of the configuration's Settings concerns the hub. */
 export interface TracingConfig {
-  /** OTLP/HTTP collector; empty: none. */
+  /** OTLP collector, as `collectorOf` reads it; empty: none. */
   readonly otlpEndpoint: string;
   /** 0 to 1. */
   readonly sampling: number;

@@ -1,12 +1,10 @@
-export const OTLP_ENDPOINT_ALLOWED = 'http://host:port of an OTLP/HTTP collector';
+export const OTLP_ENDPOINT_ALLOWED =
+  'http://host:port of an OTLP/HTTP collector, or grpc://host:port of an OTLP/gRPC collector';
+
+const FORM = /^(?:http|grpc):\/\/[^/?#@]+:\d{1,5}\/?$/;
 
 /** Whether a text is what spans can be sent to: docs/telemetry.md. */
 export function isOtlpEndpoint(value: string): boolean {
   const url = URL.parse(value);
-  return (
-    url?.protocol === 'http:' &&
-    /^http:\/\/[^/?#@]+:\d{1,5}\/?$/.test(value) &&
-    url.username === '' &&
-    url.hostname !== ''
-  );
+  return url !== null && FORM.test(value) && url.username === '' && url.hostname !== '';
 }

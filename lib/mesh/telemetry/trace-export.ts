@@ -1,10 +1,8 @@
-import http from 'node:http';
-import https from 'node:https';
 import { SpanKind, SpanStatusCode, TraceFlags, type SpanContext } from '@opentelemetry/api';
 import { ExportResultCode, hrTimeDuration, TraceState, type ExportResult } from '@opentelemetry/core';
-import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-proto';
 import { resourceFromAttributes, type Resource } from '@opentelemetry/resources';
 import { BatchSpanProcessor, type ReadableSpan, type SpanExporter } from '@opentelemetry/sdk-trace-base';
+import { collectorOf, otlpExporter, type Collector, type OtlpExporter } from './otlp-exporter.ts';
 import type { SpanOutcome, SpanRecord } from './span.ts';
 
 /** Spans that wait or are on their way at once; beyond it they are dropped and counted. */
@@ -31,7 +29,7 @@ export interface TraceExportOptions {
   readonly batchDelayMs?: number;
 }
 
-/** Hands spans to an OTLP/HTTP collector by OpenTelemetry's SDK. Main thread only. Never throws on account of a collector. */
+/** Hands spans to an OTLP collector by OpenTelemetry's SDK. Main thread only. Never throws on account of a collector. */
 export class TraceExport {
   readonly #options: TraceExportOptions;
   readonly #resource: Resource;
@@ -48,14 +46,14 @@ export class TraceExport {
   /**
    * Says where the collector is; the same again changes nothing. What waits for the former one is still sent to it.
    *
-   * @param endpoint `http://host:port` or `https://...`, with or without the path `/v1/traces`; empty: no tracing
-   * @throws Error when it is no such URL, naming it; the former one stays
+   * @param endpoint as `collectorOf` reads it; empty: no tracing
+   * @throws Error when it is not usable, naming it; the former one stays
    */
   setEndpoint(endpoint: string): void {
     if (endpoint === this.#endpoint) return;
-    const url = endpoint === '' ? undefined : tracesUrl(endpoint);
+    const collector = endpoint === '' ? undefined : collectorOf(endpoint);
     const former = this.#pipeline;
-    this.#pipeline = url === undefined ? undefined : new Pipeline(url, this.#options);
+    this.#pipeline = collector === undefined ? undefined : new Pipeline(collector, this.#options);
     this.#endpoint = endpoint;
     void former?.close();
   }
@@ -75,7 +73,7 @@ export class TraceExport {
       this.#others.delete(oldest[0]);
       void oldest[1].close();
     }
-    const made = new Pipeline(tracesUrl(endpoint), this.#options);
+    const made = new Pipeline(collectorOf(endpoint), this.#options);
     this.#others.set(endpoint, made);
     return made;
   }
@@ -94,26 +92,22 @@ export class TraceExport {
 /** One collector: a processor with its queue, an exporter, and its connections. */
 class Pipeline {
   readonly #processor: BatchSpanProcessor;
-  readonly #agent: http.Agent;
+  readonly #otlp: OtlpExporter;
   readonly #options: TraceExportOptions;
   readonly #maxPending: number;
   #pending = 0;
   #working = true;
 
-  constructor(url: string, options: TraceExportOptions) {
+  constructor(collector: Collector, options: TraceExportOptions) {
     this.#options = options;
     this.#maxPending = options.maxPending ?? MAX_PENDING;
-    const agentOptions = { keepAlive: true, maxSockets: 2, timeout: EXPORT_TIMEOUT_MS };
-    this.#agent = url.startsWith('https:') ? new https.Agent(agentOptions) : new http.Agent(agentOptions);
-    const exporter = new OTLPTraceExporter({
-      url,
-      timeoutMillis: EXPORT_TIMEOUT_MS,
-      // At a close the processor hands over all batches at once, and the exporter refuses what goes beyond this; the two
-      // sockets share them out.
+    this.#otlp = otlpExporter(collector, {
+      timeoutMs: EXPORT_TIMEOUT_MS,
+      // At a close the processor hands over all batches at once, and the exporter refuses what goes beyond this; its
+      // connections share them out.
       concurrencyLimit: Math.ceil(MAX_PENDING / MAX_BATCH) + 1,
-      httpAgentOptions: () => this.#agent,
     });
-    this.#processor = new BatchSpanProcessor(this.#counted(exporter), {
+    this.#processor = new BatchSpanProcessor(this.#counted(this.#otlp.exporter), {
       maxQueueSize: this.#maxPending,
       maxExportBatchSize: Math.min(MAX_BATCH, this.#maxPending),
       scheduledDelayMillis: options.batchDelayMs ?? BATCH_DELAY_MS,
@@ -139,7 +133,7 @@ class Pipeline {
     // A collector that does not answer was counted already.
     await Promise.race([this.#processor.shutdown().catch(() => undefined), bound]);
     clearTimeout(timer);
-    this.#agent.destroy();
+    this.#otlp.close();
   }
 
   #counted(exporter: SpanExporter): SpanExporter {
@@ -163,18 +157,6 @@ class Pipeline {
     this.#working = ok;
     this.#options.onState?.(ok, ok ? undefined : (result.error?.message ?? 'unknown'));
   }
-}
-
-/** OTLP/HTTP's path is added where the configuration gives none (OTLP specification, "OTLP/HTTP Request"). */
-function tracesUrl(endpoint: string): string {
-  const url = URL.parse(endpoint);
-  if (url === null || !['http:', 'https:'].includes(url.protocol)) {
-    throw new Error(
-      `tracing endpoint ${JSON.stringify(endpoint)} is not of the form http://host:port or https://host:port`,
-    );
-  }
-  if (url.pathname === '/' || url.pathname === '') url.pathname = '/v1/traces';
-  return url.href;
 }
 
 function readable(span: SpanRecord, resource: Resource, scope: string): ReadableSpan {

@@ -107,10 +107,18 @@ describe('providers of MeshSettings', () => {
     settings(`{telemetryProviders: [{name: ${name}, otlp: {endpoint: "${endpoint}"}}]}`);
 
   it('are taken and refused by their address and name', () => {
-    assert.deepEqual(problemsOf(provider('otel', 'http://otel.telemetry:4318')), []);
+    for (const endpoint of [
+      'http://otel.telemetry:4318',
+      'grpc://otel.telemetry:4317',
+      'grpc://[2001:db8::1]:4317/',
+    ])
+      assert.deepEqual(problemsOf(provider('otel', endpoint)), []);
     for (const [name, endpoint, message] of [
       ['otel', 'https://otel:4318', /is not allowed/],
       ['otel', 'http://user@otel:4318', /is not allowed/],
+      ['otel', 'grpc://otel', /is not allowed/],
+      ['otel', 'grpc://user@otel:4317', /is not allowed/],
+      ['otel', 'grpc://otel:4317/path', /is not allowed/],
       ['text', 'http://otel:4318', /"text" is built in/],
     ] as const)
       assert.match(problemsOf(provider(name, endpoint))[0]?.message ?? '', message);

@@ -87,7 +87,7 @@ export declare const OutputSchema: GenMessage<Output>;
  */
 export declare type Tracing = Message<"loam.telemetry.v1.Tracing"> & {
   /**
-   * http://host:port of an OTLP/HTTP collector
+   * http://host:port of an OTLP/HTTP collector, grpc://host:port of an OTLP/gRPC one
    *
    * @generated from field: string otlp_endpoint = 1;
    */

@@ -127,7 +127,7 @@ export declare const SettingsSchema: GenMessage<Settings>;
  */
 export declare type Tracing = Message<"loam.waypoint.v1.Tracing"> & {
   /**
-   * http://host:port of an OTLP/HTTP collector; empty: none
+   * http://host:port of an OTLP/HTTP collector, grpc://host:port of an OTLP/gRPC one; empty: none
    *
    * @generated from field: string otlp_endpoint = 1;
    */

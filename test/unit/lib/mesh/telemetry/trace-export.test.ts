@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import http, { type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { Server, ServerCredentials, status, type sendUnaryData, type ServiceError } from '@grpc/grpc-js';
 import { afterEach, describe, it } from 'mocha';
 import type { SpanOutcome, SpanRecord } from '../../../../../lib/mesh/telemetry/span.ts';
 import { RequestTrace } from '../../../../../waypoint/telemetry/request-trace.ts';
@@ -88,11 +89,46 @@ describe('lib/mesh/telemetry/trace-export', () => {
     assert.deepEqual(counts, { exported: 3 });
   });
 
+  it('speaks OTLP/gRPC where the endpoint says so, and counts what arrived and what was refused', async () => {
+    const refused = { code: status.INVALID_ARGUMENT, details: 'not these' };
+    const answers: (ServiceError | null)[] = [null, refused as ServiceError];
+    const collector = await listenGrpc((done) => done(answers.shift() ?? null, Buffer.alloc(0)));
+    const { exporter, counts, states } = exporterOf();
+    exporter.setEndpoint(collector.url);
+    exporter.add(spans(3));
+    await exporter.close();
+    assert.deepEqual(counts, { exported: 3 });
+    const [request] = collector.requests;
+    assert.ok(request?.includes('payments.shop.svc.cluster.local'));
+    assert.ok(request?.includes('waypoint.shop'));
+    exporter.setEndpoint(collector.url);
+    exporter.add(spans(2));
+    await exporter.close();
+    assert.deepEqual(counts, { exported: 3, failed: 2 });
+    assert.deepEqual(states, [false]);
+  });
+
+  it('counts spans for an OTLP/gRPC collector that is not there as failed, and ends all the same', async () => {
+    const collector = await listenGrpc((done) => done(null, Buffer.alloc(0)));
+    collector.server.forceShutdown();
+    const { exporter, counts } = exporterOf();
+    exporter.setEndpoint(collector.url);
+    exporter.add(spans(2));
+    await exporter.close();
+    assert.deepEqual(counts, { failed: 2 });
+  });
+
   it('refuses what is no URL by name, and stays with the former one', async () => {
     const collector = await listen(ok);
     const { exporter, counts } = exporterOf();
     exporter.setEndpoint(collector.url);
-    for (const wrong of ['collector:4318', 'ftp://x', 'nonsense']) {
+    for (const wrong of [
+      'collector:4318',
+      'ftp://x',
+      'nonsense',
+      'grpc://collector',
+      'grpc://collector:4317/v1',
+    ]) {
       assert.throws(
         () => exporter.setEndpoint(wrong),
         new RegExp(`"${wrong}" is not of the form http://host:port`),
@@ -121,6 +157,35 @@ describe('lib/mesh/telemetry/trace-export', () => {
     closers.push(() => exporter.close());
     const reported = () => new Promise<void>((resolve) => (wake = resolve));
     return { exporter, counts, states, reported };
+  }
+
+  async function listenGrpc(answer: (done: sendUnaryData<Buffer>) => void) {
+    const requests: Buffer[] = [];
+    const server = new Server();
+    const bytes = (value: Buffer): Buffer => value;
+    server.addService(
+      {
+        export: {
+          path: '/opentelemetry.proto.collector.trace.v1.TraceService/Export',
+          ...{ requestStream: false, responseStream: false },
+          ...{ requestSerialize: bytes, requestDeserialize: bytes },
+          ...{ responseSerialize: bytes, responseDeserialize: bytes },
+        },
+      },
+      {
+        export: (call: { request: Buffer }, done: sendUnaryData<Buffer>) => {
+          requests.push(call.request);
+          answer(done);
+        },
+      },
+    );
+    const { promise, resolve, reject } = Promise.withResolvers<number>();
+    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) =>
+      error === null ? resolve(port) : reject(error),
+    );
+    const port = await promise;
+    closers.push(() => Promise.resolve(server.forceShutdown()));
+    return { url: `grpc://127.0.0.1:${port}`, requests, server };
   }
 
   async function listen(answer: (request: IncomingMessage, response: ServerResponse) => void) {
