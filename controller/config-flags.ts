@@ -1,13 +1,16 @@
 import { parseArgs } from 'node:util';
 import { ControllerError } from './errors.ts';
 
+/** Where objects come from: a directory of manifests, an API server, or a copy of what one has. */
+export type Mode = 'directory' | 'kubernetes' | 'copy';
+
 export interface Flag {
   readonly name: string;
   readonly value: string;
   readonly help: string;
   readonly default?: string;
   /** Where it counts; absent: always. */
-  readonly mode?: 'directory' | 'kubernetes';
+  readonly modes?: readonly Mode[];
   readonly optional?: true;
 }
 
@@ -16,84 +19,96 @@ export const FLAGS = [
   {
     name: 'manifests',
     value: 'DIR',
-    help: 'directory of Kubernetes manifests, watched; without it objects come from Kubernetes',
-    mode: 'directory',
+    help: 'directory of Kubernetes manifests, watched; without it, and without --objects, objects come from Kubernetes',
+    modes: ['directory'],
+    optional: true,
+  },
+  {
+    name: 'objects',
+    value: 'FILE',
+    help: "copy of a cluster's objects in place of its API server, a List in JSON, read once",
+    modes: ['copy'],
     optional: true,
   },
   {
     name: 'assignments',
     value: 'FILE',
     help: "pods' addresses and nodes, Services' addresses (JSON), watched",
-    mode: 'directory',
+    modes: ['directory'],
   },
   {
     name: 'state',
     value: 'DIR',
     help: 'directory of its own, made with mode 0700: root key, last good state',
-    mode: 'directory',
+    modes: ['directory', 'copy'],
   },
-  { name: 'tokens', value: 'FILE', help: "nodes' bearer tokens (JSON), watched", mode: 'directory' },
+  {
+    name: 'tokens',
+    value: 'FILE',
+    help: "nodes' bearer tokens (JSON), watched",
+    modes: ['directory', 'copy'],
+  },
   {
     name: 'root-cert',
     value: 'FILE',
     help: 'given authority: certificates in PEM, issuing one first, root last',
-    mode: 'directory',
+    modes: ['directory'],
     optional: true,
   },
   {
     name: 'root-key',
     value: 'FILE',
     help: "key of the given authority's first certificate, PEM",
-    mode: 'directory',
+    modes: ['directory'],
     optional: true,
   },
   {
     name: 'kubernetes-api',
     value: 'URL',
     help: 'the API server; default: KUBERNETES_SERVICE_HOST and _PORT',
-    mode: 'kubernetes',
+    modes: ['kubernetes'],
     optional: true,
   },
   {
     name: 'kubernetes-account',
     value: 'DIR',
     help: 'the program\'s own service account: files "token" and "ca.crt"',
-    mode: 'kubernetes',
+    modes: ['kubernetes'],
     default: '/var/run/secrets/kubernetes.io/serviceaccount',
   },
   {
     name: 'namespace',
     value: 'NAME',
     help: 'where Loam runs: its Secrets, its Lease, its ztunnels',
-    mode: 'kubernetes',
+    modes: ['kubernetes'],
     default: 'loam-system',
   },
   {
     name: 'token-audience',
     value: 'NAME',
     help: 'what the tokens of ztunnels and waypoints must be for',
-    mode: 'kubernetes',
+    modes: ['kubernetes'],
     default: 'loam',
   },
   {
     name: 'ztunnel-account',
     value: 'NAME',
     help: "service account of the nodes' ztunnels",
-    mode: 'kubernetes',
+    modes: ['kubernetes'],
     default: 'loam-ztunnel',
   },
   {
     name: 'ca-secret',
     value: 'NAME',
     help: 'Secret of the certificate authority; one of another name than the default is never made, but waited for',
-    mode: 'kubernetes',
+    modes: ['kubernetes'],
     default: 'loam-ca',
   },
   {
     name: 'waypoint-image',
     value: 'IMAGE',
     help: 'image of waypoints; without it none are made for Gateways',
-    mode: 'kubernetes',
+    modes: ['kubernetes'],
     optional: true,
   },
   {
@@ -143,16 +158,22 @@ export function usage(): string {
       flag.default !== undefined ? ` [${flag.default}]` : flag.optional === true ? ' (optional)' : '';
     return `  --${`${flag.name} ${flag.value}`.padEnd(26)}${flag.help}${note}`;
   };
-  const of = (mode: Flag['mode']): string[] =>
-    FLAGS.filter((flag: Flag) => flag.mode === mode && flag.name !== 'manifests').map(line);
+  const of = (mode: Mode | undefined): string[] =>
+    FLAGS.filter((flag: Flag) => {
+      const isOf = mode === undefined ? flag.modes === undefined : flag.modes?.includes(mode);
+      return isOf === true && !isSource(flag);
+    }).map(line);
   return [
     'usage: controller FLAGS',
     '',
-    ...FLAGS.filter(({ name }) => name === 'manifests').map(line),
+    ...FLAGS.filter(isSource).map(line),
     ...of(undefined),
     '',
     'with --manifests:',
     ...of('directory'),
+    '',
+    'with --objects:',
+    ...of('copy'),
     '',
     'in Kubernetes:',
     ...of('kubernetes'),
@@ -160,6 +181,17 @@ export function usage(): string {
     'Each flag can be given as LOAM_<NAME> in the environment.',
   ].join('\n');
 }
+
+/** Whether a flag says where objects come from. */
+export function isSource({ name }: Flag): boolean {
+  return name === 'manifests' || name === 'objects';
+}
+
+const WITH: Readonly<Record<Mode, string>> = {
+  directory: 'with --manifests',
+  copy: 'with --objects',
+  kubernetes: 'without --manifests',
+};
 
 /** Values by flag: of the arguments, else of the environment, else the default. */
 export interface FlagValues {
@@ -176,15 +208,12 @@ export interface FlagValues {
 export function readFlags(args: readonly string[], env: Readonly<NodeJS.ProcessEnv>): FlagValues {
   const given = parse(args);
   const own = (name: FlagName): string | undefined => given[name] ?? env[envName(name)];
-  const mode = own('manifests') === undefined ? 'kubernetes' : 'directory';
+  const mode: Mode =
+    own('manifests') !== undefined ? 'directory' : own('objects') !== undefined ? 'copy' : 'kubernetes';
   for (const flag of FLAGS as readonly (Flag & { readonly name: FlagName })[]) {
-    const foreign = flag.mode !== undefined && flag.mode !== mode && flag.name !== 'manifests';
-    if (foreign && own(flag.name) !== undefined)
-      throw wrong(
-        flag.name,
-        own(flag.name),
-        `nothing ${mode === 'directory' ? 'with' : 'without'} --manifests`,
-      );
+    const isForeign = flag.modes !== undefined && !flag.modes.includes(mode);
+    if (isForeign && own(flag.name) !== undefined)
+      throw wrong(flag.name, own(flag.name), `nothing ${WITH[mode]}`);
   }
   const get = (name: FlagName): string | undefined => {
     const flag: Flag | undefined = FLAGS.find((each) => each.name === name);

@@ -44,8 +44,16 @@ export interface KubernetesConfig {
   readonly replica: string;
 }
 
+/** Everything from a copy of what an API server has: for whoever asks what a change would do (decision 0158). */
+export interface CopyConfig {
+  readonly kind: 'copy';
+  readonly objects: string;
+  readonly state: string;
+  readonly tokens: string;
+}
+
 export interface Config {
-  readonly platform: LocalConfig | KubernetesConfig;
+  readonly platform: LocalConfig | KubernetesConfig | CopyConfig;
   readonly status: string;
   readonly listen: ListenAddress;
   /** Of loopback: whoever reaches it may do what the owner of the socket may. */
@@ -74,7 +82,12 @@ const API_URL = /^https:\/\/[^/\s@?#]+$/;
 export function readConfig(args: readonly string[], env: NodeJS.ProcessEnv = process.env): Config {
   const flags = readFlags(args, env);
   const { get, need } = flags;
-  const platform = get('manifests') === undefined ? kubernetes(flags, env) : local(flags);
+  const platform =
+    get('manifests') !== undefined
+      ? local(flags)
+      : get('objects') !== undefined
+        ? copy(flags)
+        : kubernetes(flags, env);
   const rootNamespace = get('root-namespace') ?? need('namespace');
   const listenAt = (name: 'admin' | 'ready' | 'metrics'): Partial<Record<typeof name, ListenAddress>> => {
     const value = get(name);
@@ -143,6 +156,15 @@ function local({ get, need }: FlagValues): LocalConfig {
     tokens: resolve(need('tokens')),
     ...(rootCert !== undefined &&
       rootKey !== undefined && { given: { certFile: rootCert, keyFile: rootKey } }),
+  };
+}
+
+function copy({ need }: FlagValues): CopyConfig {
+  return {
+    kind: 'copy',
+    objects: resolve(need('objects')),
+    state: resolve(need('state')),
+    tokens: resolve(need('tokens')),
   };
 }
 

@@ -1,5 +1,5 @@
 import * as agent from '../../agent/config.ts';
-import { FLAGS as CONTROLLER, type Flag } from '../../controller/config-flags.ts';
+import { FLAGS as CONTROLLER, isSource, type Flag, type Mode } from '../../controller/config-flags.ts';
 import * as waypoint from '../../waypoint/config.ts';
 import * as ztunnel from '../../ztunnel/config.ts';
 import { agentWords, waypointWords, ztunnelWords } from './flag-words.ts';
@@ -29,14 +29,20 @@ function ofNode({ rules, defaults, words }: Program): string {
 }
 
 function ofController(): string {
-  const where = { directory: 'with `--manifests` only', kubernetes: 'in Kubernetes only' };
+  const where: Readonly<Record<Mode, string>> = {
+    directory: 'with `--manifests`',
+    copy: 'with `--objects`',
+    kubernetes: 'in Kubernetes',
+  };
   return table(
     HEADS.toSpliced(2, 1, 'value'),
     CONTROLLER.map((flag: Flag) => [
       code(`--${flag.name}`),
       code(flag.default),
       code(flag.value),
-      flag.mode === undefined || flag.name === 'manifests' ? flag.help : `${flag.help} (${where[flag.mode]})`,
+      flag.modes === undefined || isSource(flag)
+        ? flag.help
+        : `${flag.help} (${flag.modes.map((mode) => where[mode]).join(' and ')} only)`,
     ]),
   );
 }

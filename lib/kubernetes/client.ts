@@ -22,6 +22,9 @@ export type PatchType =
   /** Server-side apply; the query then has `fieldManager`, and `force` where others' fields are taken over. */
   | 'application/apply-patch+yaml';
 
+/** What it takes to follow a collection. */
+export type KubeReads = Pick<KubeClient, 'get' | 'text' | 'lines'>;
+
 export interface DeleteOptions {
   readonly gracePeriodSeconds?: number;
   readonly propagationPolicy?: 'Orphan' | 'Background' | 'Foreground';

@@ -1,4 +1,4 @@
-import type { KubeClient, Query } from './client.ts';
+import type { KubeReads, Query } from './client.ts';
 import { hasStatus, KubeApiError } from './errors.ts';
 import { isRecord } from './resource.ts';
 
@@ -14,12 +14,12 @@ const MAX_PAGES = 100_000;
 
 /** Reads collections in pages, in smaller ones where a page is larger than the client allows. */
 export class Lister {
-  readonly #client: KubeClient;
+  readonly #client: KubeReads;
   readonly #path: string;
   readonly #query: Query;
   #limit: number;
 
-  constructor(client: KubeClient, path: string, query: Query, limit: number) {
+  constructor(client: KubeReads, path: string, query: Query, limit: number) {
     this.#client = client;
     this.#path = path;
     this.#query = query;

@@ -1,14 +1,14 @@
 import type { Logger } from 'pino';
 import { Backoff } from '../backoff.ts';
 import { errorText } from '../loam-error.ts';
-import type { KubeClient } from './client.ts';
+import type { KubeReads } from './client.ts';
 import { hasStatus, KubeApiError } from './errors.ts';
 import { Lister } from './list.ts';
 import { isResource, type KubeResource, resourceKey } from './resource.ts';
 import { parseWatchEvent, WatchEnded } from './watch-event.ts';
 
 export interface ReflectorOptions<T extends KubeResource> {
-  readonly client: KubeClient;
+  readonly client: KubeReads;
   /** Of the collection: `/api/v1/pods`, `/apis/loam.dev/v1/namespaces/shop/egresspolicies`. */
   readonly path: string;
   readonly query?: { readonly fieldSelector?: string; readonly labelSelector?: string };

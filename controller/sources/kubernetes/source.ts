@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events';
 import type { Logger } from 'pino';
-import type { KubeClient } from '../../../lib/kubernetes/client.ts';
+import type { KubeReads } from '../../../lib/kubernetes/client.ts';
 import { Reflector, type ReflectorTimes } from '../../../lib/kubernetes/reflector.ts';
 import { type Kind, objectKey, type ObjectRef } from '../../model/objects.ts';
 import { accept, acceptSteps, type ReadFile } from '../accept.ts';
@@ -17,7 +17,7 @@ import { Places } from './places.ts';
 import { readPicked } from './read.ts';
 
 export interface KubernetesSourceOptions {
-  readonly client: KubeClient;
+  readonly client: KubeReads;
   readonly rootNamespace: string;
   /** Of the identities that policies may name. */
   readonly trustDomain: string;

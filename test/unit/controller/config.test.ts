@@ -62,6 +62,30 @@ describe('config', () => {
       assert.throws(() => at(open), /--admin.*allowed: 127\.0\.0\.1:PORT/);
   });
 
+  it('takes a copy of what an API server has for its source', () => {
+    const { manifests: _, assignments: __, ...rest } = GOOD;
+    const config = readConfig(args({ ...rest, objects: '/tmp/o.json' }), IN_CLUSTER);
+    assert.deepEqual(config.platform, {
+      kind: 'copy',
+      objects: '/tmp/o.json',
+      state: '/tmp/s',
+      tokens: '/tmp/t',
+    });
+    for (const [name, value] of Object.entries({
+      assignments: '/tmp/a',
+      'ca-secret': 'x',
+      'root-key': '/tmp/k',
+    }))
+      assert.throws(
+        () => readConfig(args({ ...rest, objects: '/tmp/o.json', [name]: value }), IN_CLUSTER),
+        new RegExp(`--${name} .*allowed: nothing with --objects`),
+      );
+    assert.throws(
+      () => readConfig(args({ ...GOOD, objects: '/tmp/o.json' }), {}),
+      /--objects .*allowed: nothing with --manifests/,
+    );
+  });
+
   it('takes Kubernetes for its source without --manifests', () => {
     const config = readConfig(
       args({ ...KUBERNETES, namespace: 'mesh', 'serving-names': 'a.b.svc,c' }),
