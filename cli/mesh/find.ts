@@ -9,14 +9,19 @@ export type Target =
   | { readonly kind: 'service'; readonly service: MeshService }
   | { readonly kind: 'address'; readonly ip: string };
 
-const FORMS = 'NAMESPACE/NAME of a pod or Service, pod/NS/NAME, service/NS/NAME, NAME.NS, an address';
+const FORMS =
+  'NAMESPACE/NAME of a pod or Service, or of the Deployment or the like that made a pod, pod/NS/NAME, service/NS/NAME, NAME.NS, an address';
 /** How many names an error lists. */
 const MAX_NAMES = 12;
 
-/** @throws MeshError MESH_INPUT when there is none, or several */
+/**
+ * A pod by its name, or by that of what made it: of its pods, which are alike, a ready one.
+ *
+ * @throws MeshError MESH_INPUT when there is none, or several
+ */
 export function findPod({ pods }: Pick<MeshInventory, 'pods'>, word: string): MeshPod {
   const name = word.replace(/^pods?\//, '');
-  const found = matching(pods, name);
+  const found = podsMeant(pods, name);
   const [pod] = found;
   if (pod !== undefined && found.length === 1) return pod;
   throw none('pod', name, pods, found);
@@ -51,10 +56,38 @@ function targetOf(inventory: MeshInventory, host: string): Target {
   const services = matching(inventory.services, host);
   const [service] = services;
   if (service !== undefined && services.length === 1) return { kind: 'service', service };
-  const pods = matching(inventory.pods, host);
+  const pods = podsMeant(inventory.pods, host);
   const [pod] = pods;
   if (services.length === 0 && pod !== undefined && pods.length === 1) return { kind: 'pod', pod };
   throw none('pod or Service', host, [...inventory.services, ...inventory.pods], [...services, ...pods]);
+}
+
+function podsMeant(pods: readonly MeshPod[], word: string): readonly MeshPod[] {
+  const named = matching(pods, word);
+  if (named.length > 0) return named;
+  const made = pods.flatMap((pod) => {
+    const name = makerOf(pod);
+    return name === undefined ? [] : [{ namespace: pod.namespace, name, pod }];
+  });
+  const found = matching(made, word);
+  const [first] = found;
+  if (first === undefined || found.some(({ namespace }) => namespace !== first.namespace))
+    return found.map(({ pod }) => pod);
+  const all = found.map(({ pod }) => pod).toSorted((a, b) => (a.name < b.name ? -1 : 1));
+  return [all.find(({ ready }) => ready) ?? (all[0] as MeshPod)];
+}
+
+/** What made a pod, by the labels that Kubernetes gives the pods of Deployments, StatefulSets, DaemonSets and Jobs. */
+function makerOf({ name, labels }: MeshPod): string | undefined {
+  const hash = labels['pod-template-hash'];
+  const job = labels['batch.kubernetes.io/job-name'];
+  const end =
+    hash !== undefined
+      ? name.lastIndexOf(`-${hash}-`)
+      : labels['controller-revision-hash'] !== undefined
+        ? name.lastIndexOf('-')
+        : -1;
+  return job ?? (end > 0 ? name.slice(0, end) : undefined);
 }
 
 interface Named {

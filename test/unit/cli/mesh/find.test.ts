@@ -3,7 +3,7 @@ import { describe, it } from 'mocha';
 import { findPod, findTarget } from '../../../../cli/mesh/find.ts';
 import type { MeshInventory, MeshPod, MeshService } from '../../../../cli/mesh/reader.ts';
 
-const pod = (namespace: string, name: string): MeshPod => ({
+const pod = (namespace: string, name: string, labels: MeshPod['labels'] = {}, ready = true): MeshPod => ({
   ...{
     namespace,
     name,
@@ -11,8 +11,7 @@ const pod = (namespace: string, name: string): MeshPod => ({
     uid: `${namespace}/${name}`,
     account: name,
     ips: [],
-    ready: true,
-    labels: {},
+    ...{ ready, labels },
   },
 });
 const service = (namespace: string, name: string): MeshService => ({
@@ -62,6 +61,49 @@ describe('words for pods and Services', () => {
   ] as const)
     it(`refuses ${word} and says what to do`, () =>
       assert.throws(() => findTarget(INVENTORY, word), { code: 'MESH_INPUT', message: error }));
+
+  describe('of what made a pod', () => {
+    const hashed = { 'pod-template-hash': '7c9d' };
+    const pods = [
+      pod('shop', 'web-7c9d-aaaaa', hashed, false),
+      pod('shop', 'web-7c9d-bbbbb', hashed),
+      pod('shop', 'web-7c9d-ccccc', hashed),
+      pod('shop', 'store-0', { 'controller-revision-hash': 'x' }),
+      pod('shop', 'nightly-28-abcde', { 'batch.kubernetes.io/job-name': 'nightly-28' }),
+      pod('shop', 'bare-0'),
+      pod('kiosk', 'store-0', { 'controller-revision-hash': 'x' }),
+    ];
+    const found = (word: string): string => {
+      const { namespace, name } = findPod({ pods }, word);
+      return `${namespace}/${name}`;
+    };
+
+    it('takes a ready one of those that are alike', () => {
+      assert.deepEqual(
+        ['shop/web', 'web.shop', 'web', 'pod/shop/web'].map(found),
+        Array(4).fill('shop/web-7c9d-bbbbb'),
+      );
+      assert.equal(found('shop/store'), 'shop/store-0');
+      assert.equal(found('nightly-28'), 'shop/nightly-28-abcde');
+      assert.equal(found('shop/web-7c9d-ccccc'), 'shop/web-7c9d-ccccc', 'a name of its own is that');
+    });
+
+    it('takes no part of a name for it, and asks where there are several', () => {
+      assert.throws(() => found('shop/bare'), /there is no pod "shop\/bare"/);
+      assert.throws(() => found('shop/web-7c9d'), /there is no pod/);
+      assert.throws(
+        () => found('store'),
+        /several are named store; say which: kiosk\/store-0, shop\/store-0/,
+      );
+    });
+
+    it('means the Service of the same name where something is dialled', () => {
+      const services = [service('shop', 'web')];
+      const { target } = findTarget({ ...INVENTORY, pods, services }, 'shop/web');
+      assert.equal(target.kind, 'service');
+      assert.equal(findTarget({ ...INVENTORY, pods }, 'shop/store:80').target.kind, 'pod');
+    });
+  });
 
   it('asks which of several is meant', () =>
     assert.throws(
