@@ -414,11 +414,12 @@ export class Ztunnel {
         this.#worker.post({ type: 'log-level', level });
       },
       quit: () => this.#onQuit(),
-      metrics: (accept) =>
+      metrics: () =>
         scrape({
           ...{ metrics: this.#metrics, pods: this.#pods, readiness: this.#readiness },
-          ...{ worker: this.#worker, feed: this.#feed, log: this.#log, accept },
+          ...{ worker: this.#worker, feed: this.#feed, log: this.#log },
         }),
+      metricsType: this.#metrics.contentType,
       memory: async (collect) => {
         const connections = await this.#worker.request('memory', { collect });
         return processMemory({ main: await threadMemory(collect), connections });

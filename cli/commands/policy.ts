@@ -6,7 +6,6 @@ import { openConnections } from '../look/connections.ts';
 import { secondsOf, untilEnded } from '../live/until.ts';
 import { isMainWord } from '../live/event-text.ts';
 import { MeshError } from '../mesh/errors.ts';
-import { localMesh } from '../mesh/local-reader.ts';
 import { coloursFor, type Colours } from '../output/colours.ts';
 import { print, withOutput, type OutputFlag } from '../output/print.ts';
 import { tableLines } from '../output/table.ts';
@@ -14,11 +13,19 @@ import { countText } from '../output/words.ts';
 import { FILE_FORM, readExpectations, verifyAll, type Verified } from '../policy/expectations.ts';
 import { preview, type Change, type Preview } from '../policy/preview.ts';
 import { SeenFlows } from '../policy/seen-flows.ts';
-import { worldWith } from '../policy/trial-controller.ts';
-import { readObjectKey, type Proposal } from '../policy/trial-manifests.ts';
+import { readObjectKey, type Proposal } from '../policy/proposal.ts';
+import { worldWith } from '../policy/trial-world.ts';
 import { World } from '../why/world.ts';
 import { follow } from './live.ts';
-import { EXIT_NO, helpText, inNamespace, onMesh, openMesh, type MeshOptions } from './mesh-options.ts';
+import {
+  EXIT_NO,
+  helpText,
+  inNamespace,
+  onMesh,
+  openMesh,
+  wordIn,
+  type MeshOptions,
+} from './mesh-options.ts';
 
 type Flags = MeshOptions & OutputFlag;
 
@@ -59,14 +66,19 @@ interface ProposalFlags {
 }
 
 async function test(file: string, flags: Flags & ProposalFlags): Promise<void> {
-  const expectations = readExpectations(file, textOf(file));
-  const reader = await openMesh(flags);
+  const expectations = readExpectations(file, textOf(file)).map((expectation) => ({
+    ...expectation,
+    from: wordIn(flags, expectation.from),
+    to: wordIn(flags, expectation.to),
+  }));
+  const reader = await openMesh(
+    flags,
+    expectations.flatMap(({ from, to }) => [from, to]),
+  );
   const present = await World.read(reader);
   const proposal = { files: flags.with, without: flags.without.map(readObjectKey) };
   const isChanged = proposal.files.length + proposal.without.length > 0;
-  const world = isChanged
-    ? await worldWith(localMesh(reader, 'a proposal'), reader, present, proposal)
-    : present;
+  const world = isChanged ? await worldWith(reader, present, proposal, flags.namespace) : present;
   const results = await verifyAll(world, expectations);
   const failed = results.filter(({ holds }) => !holds).length;
   await print(flags.output, { good: failed === 0, results }, () =>
@@ -108,7 +120,7 @@ function previewCommand(): Command {
           ['loam policy preview --without AuthorizationPolicy/shop/db', 'what a policy holds back'],
         ],
         `0 nothing that was seen would be cut, ${EXIT_NO} something would, 2 what is proposed is not usable, 1 it cannot be told`,
-        'A controller of its own compiles the proposal beside the manifests of the mesh, which stays as it is. Calls that nobody made in\nthat time are not seen: what is cut besides them, loam policy test can ask.',
+        'A controller of its own, on this machine, compiles the proposal with the manifests of the mesh, or with the objects of the cluster, of\nwhich you must be allowed to list all that it reads. The mesh stays as it is. Calls that nobody made in that time are not seen: what is\ncut besides them, loam policy test can ask.',
       ),
     )
     .action(runPreview);
@@ -122,7 +134,7 @@ async function runPreview(files: readonly string[], flags: PreviewFlags): Promis
   const recorded = flags.flows === undefined ? undefined : readFlows(flags.flows);
   const reader = await openMesh(flags);
   const present = await World.read(reader);
-  const proposed = await worldWith(localMesh(reader, 'a proposal'), reader, present, proposal);
+  const proposed = await worldWith(reader, present, proposal, flags.namespace);
   const [node = ''] = present.inventory.nodes;
   const state = await present.node(node);
   const seen = new SeenFlows(present.inventory, 'absent' in state ? undefined : state);

@@ -79,6 +79,8 @@ export interface ControllerStatus {
     readonly connected: boolean;
     /** The newest generation that it is known to have. */
     readonly ackedGeneration?: number;
+    /** Why it refused what it was sent, if it did. */
+    readonly nacks?: readonly string[];
   }[];
   /** Absent where no waypoint is known. */
   readonly gateways?: readonly GatewayStatus[];

@@ -207,9 +207,3 @@ function agentView(pod: AgentPod | undefined): Partial<KernelPod> {
 function keyOf({ namespace, name }: Meta): string {
   return `${namespace ?? 'default'}/${name}`;
 }
-
-/** The name of the local mesh that is asked. @throws MeshError MESH_STATE in a cluster */
-export function localMesh(reader: MeshReader, what: string): string {
-  if (reader instanceof LocalReader) return reader.mesh;
-  throw new MeshError('MESH_STATE', `${what} is for a local mesh (--name), not yet for a ${reader.name}`);
-}

@@ -10,6 +10,8 @@ import { parseSpiffeUri, type Identity } from '../../lib/spiffe.ts';
 import { ResourceSchema } from '../../proto/gen/loam/waypoint/v1/waypoint_pb.js';
 import { MeshError } from './errors.ts';
 
+const DEFAULT_TRUST_DOMAIN = 'cluster.local';
+
 export interface Certificate {
   readonly identity: string;
   readonly state: 'valid' | 'pending' | 'failing';
@@ -34,6 +36,7 @@ export interface NodeState {
   readonly node: string;
   readonly version: string;
   readonly clusterId: string;
+  readonly trustDomain: string;
   readonly workloads: WorkloadStore;
   readonly policies: PolicyStore;
   /** Undefined: nobody told it rules at the source, and nothing is restricted. */
@@ -72,6 +75,7 @@ interface CommonDump {
 interface ZtunnelDump extends CommonDump {
   readonly config: {
     readonly clusterId: string;
+    readonly trustDomain?: string;
     readonly egressRules?: boolean;
     readonly onDemand?: boolean;
     readonly state?: { readonly from?: string };
@@ -96,7 +100,7 @@ interface WaypointDump extends CommonDump {
 export function nodeState(node: string, value: unknown): NodeState {
   return reading(`the config dump of ztunnel ${node}`, () => {
     const dump = value as ZtunnelDump;
-    const { clusterId, egressRules, state } = dump.config;
+    const { clusterId, trustDomain = DEFAULT_TRUST_DOMAIN, egressRules, state } = dump.config;
     const follows = egressRules === true && state?.from === 'xds';
     const egress = new EgressStore();
     egress.apply({
@@ -104,7 +108,7 @@ export function nodeState(node: string, value: unknown): NodeState {
       removed: [],
     });
     return {
-      ...{ node, clusterId, version: dump.version ?? '', ...commonStores(dump) },
+      ...{ node, clusterId, trustDomain, version: dump.version ?? '', ...commonStores(dump) },
       egress: follows ? egress : undefined,
       ...{ pods: dump.pods, certificates: dump.certificates ?? [] },
       onDemand: dump.config.onDemand === true,

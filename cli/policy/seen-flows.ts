@@ -130,6 +130,8 @@ export class SeenFlows {
     if (ports.length === 1) return only;
     const inHost = Number(/:(\d+)$/.exec(host ?? '')?.[1] ?? NaN);
     if (ports.includes(inHost)) return inHost;
+    const led = service.ports.find(({ targetPort }) => targetPort === destination.port);
+    if (led !== undefined) return led.port;
     const known = [...(this.#state?.workloads.services() ?? [])].find(
       ({ namespace, name }) => namespace === service.namespace && name === service.name,
     );

@@ -1,33 +1,31 @@
-import { cpSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { copyFileSync, cpSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseAllDocuments, stringify } from 'yaml';
-import { errorText } from '../../lib/loam-error.ts';
+import { stringify } from 'yaml';
+import { meshPaths } from '../local/paths.ts';
+import { CLUSTER_ID, TRUST_DOMAIN } from '../local/programs.ts';
+import { supervisorReport } from '../local/status.ts';
 import { MeshError } from '../mesh/errors.ts';
+import { documentsOf, keyOf, readProposed, type ObjectKey, type Proposal } from './proposal.ts';
+import { TRIAL_PATIENCE_MS, type Trial } from './trial-controller.ts';
 
 const MANIFEST = /\.(ya?ml|json)$/;
-const MAX_BYTES = 1 << 20;
 
-/** An object by kind, namespace and name; a namespace of '' is `default`. */
-export interface ObjectKey {
-  readonly kind: string;
-  readonly namespace: string;
-  readonly name: string;
-}
-
-/** What is proposed: files whose objects are added or stand in place of those of the same name, and objects that go. */
-export interface Proposal {
-  readonly files: readonly string[];
-  readonly without: readonly ObjectKey[];
-}
-
-/** `Kind/namespace/name`. @throws MeshError MESH_INPUT */
-export function readObjectKey(text: string): ObjectKey {
-  const [kind, namespace, name, ...more] = text.split('/');
-  if (kind && namespace && name && more.length === 0) return { kind, namespace, name };
-  throw new MeshError(
-    'MESH_INPUT',
-    `${JSON.stringify(text)} is no object; allowed: KIND/NAMESPACE/NAME, as in AuthorizationPolicy/shop/db`,
+/** A local mesh's manifests with the proposal among them. @throws MeshError MESH_INPUT */
+export async function localTrial(mesh: string, proposal: Proposal, folder: string): Promise<Trial> {
+  const manifests = join(folder, 'manifests');
+  const assignments = join(folder, 'assignments.json');
+  const files = copyWithProposal(
+    (await supervisorReport(mesh, TRIAL_PATIENCE_MS)).manifests,
+    manifests,
+    proposal,
   );
+  copyFileSync(meshPaths(mesh).assignments, assignments);
+  return {
+    flags: { manifests, assignments },
+    mesh: { trustDomain: TRUST_DOMAIN, clusterId: CLUSTER_ID },
+    isProposed: (file) => files.some((each) => file.endsWith(each)),
+    passedOver: [],
+  };
 }
 
 /**
@@ -37,7 +35,7 @@ export function readObjectKey(text: string): ObjectKey {
  * @throws MeshError MESH_INPUT when a file of it cannot be read
  */
 export function copyWithProposal(manifests: string, folder: string, { files, without }: Proposal): string[] {
-  const texts = files.map(readText);
+  const texts = files.map(readProposed);
   const proposed = texts.flatMap(({ file, text }) => documentsOf(file, text).map(keyOf));
   const gone = new Set([...proposed, ...without].map(keyText));
   const missing = new Set(without.map(keyText));
@@ -69,34 +67,6 @@ export function copyWithProposal(manifests: string, folder: string, { files, wit
 
 function isManifestOrFolder(path: string): boolean {
   return MANIFEST.test(path) || statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
-}
-
-function readText(file: string): { file: string; text: string } {
-  try {
-    if (statSync(file).size > MAX_BYTES) throw new Error(`it has more than ${MAX_BYTES} bytes`);
-    return { file, text: readFileSync(file, 'utf8') };
-  } catch (error) {
-    throw new MeshError('MESH_INPUT', `${file} cannot be read: ${errorText(error)}`);
-  }
-}
-
-/** @throws MeshError MESH_INPUT */
-function documentsOf(file: string, text: string): unknown[] {
-  return parseAllDocuments(text).flatMap((document) => {
-    const [error] = document.errors;
-    if (error !== undefined) throw new MeshError('MESH_INPUT', `${file} is no YAML: ${error.message}`);
-    const value = document.toJS() as unknown;
-    return value === null || value === undefined ? [] : [value];
-  });
-}
-
-function keyOf(value: unknown): ObjectKey {
-  const { kind, metadata } = (value ?? {}) as {
-    readonly kind?: unknown;
-    readonly metadata?: { readonly name?: unknown; readonly namespace?: unknown };
-  };
-  const text = (part: unknown): string => (typeof part === 'string' ? part : '');
-  return { kind: text(kind), namespace: text(metadata?.namespace), name: text(metadata?.name) };
 }
 
 function keyText({ kind, namespace, name }: ObjectKey): string {

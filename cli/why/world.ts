@@ -11,9 +11,10 @@ export interface Absent {
 
 /** What programs would go by, in place of what they do. */
 export interface Proposed {
-  readonly nodes: ReadonlyMap<string, NodeState>;
-  /** By instance, `namespace/name-0`. */
-  readonly waypoints: ReadonlyMap<string, WaypointState>;
+  /** What they do. */
+  readonly present: World;
+  readonly node: (present: NodeState) => NodeState;
+  readonly waypoint: (present: WaypointState) => WaypointState;
 }
 
 /** All that the programs and the kernel hold, each read once. What it tells is of the moment of its first reading. */
@@ -21,18 +22,17 @@ export class World {
   readonly inventory: MeshInventory;
   readonly plainServices: PlainServices;
   readonly #reader: MeshReader;
+  readonly #proposed: Proposed | undefined;
   readonly #nodes = new Map<string, Promise<NodeState | Absent>>();
   readonly #waypoints = new Map<string, Promise<WaypointState | Absent>>();
   readonly #kernel = new Map<string, Promise<KernelPod>>();
   readonly #withheld = new Set<string>();
 
-  /** @param proposed what counts in place of what programs hold */
+  /** @param proposed what counts in place of what programs hold; the kernel is as it is */
   constructor(reader: MeshReader, inventory: MeshInventory, proposed?: Proposed) {
     this.#reader = reader;
     this.inventory = inventory;
-    for (const [node, state] of proposed?.nodes ?? []) this.#nodes.set(node, Promise.resolve(state));
-    for (const [instance, state] of proposed?.waypoints ?? [])
-      this.#waypoints.set(instance, Promise.resolve(state));
+    this.#proposed = proposed;
     this.plainServices = reader.plainServices;
   }
 
@@ -43,9 +43,11 @@ export class World {
   /** What the ztunnel of a node goes by. */
   node(node: string): Promise<NodeState | Absent> {
     return once(this.#nodes, node, () =>
-      this.#orAbsent(async () =>
-        nodeState(node, await this.#reader.get({ program: 'ztunnel', node }, '/config_dump')),
-      ),
+      this.#proposed === undefined
+        ? this.#orAbsent(async () =>
+            nodeState(node, await this.#reader.get({ program: 'ztunnel', node }, '/config_dump')),
+          )
+        : changed(this.#proposed.present.node(node), this.#proposed.node),
     );
   }
 
@@ -61,12 +63,14 @@ export class World {
 
   waypointNamed(namespace: string, instance: string): Promise<WaypointState | Absent> {
     return once(this.#waypoints, `${namespace}/${instance}`, () =>
-      this.#orAbsent(async () =>
-        waypointState(
-          `${namespace}/${instance}`,
-          await this.#reader.get({ program: 'waypoint', namespace, instance }, '/config_dump'),
-        ),
-      ),
+      this.#proposed === undefined
+        ? this.#orAbsent(async () =>
+            waypointState(
+              `${namespace}/${instance}`,
+              await this.#reader.get({ program: 'waypoint', namespace, instance }, '/config_dump'),
+            ),
+          )
+        : changed(this.#proposed.present.waypointNamed(namespace, instance), this.#proposed.waypoint),
     );
   }
 
@@ -84,7 +88,7 @@ export class World {
 
   /** What was asked for and could not be told, such as for want of a right: what follows from it is a guess. */
   get withheld(): readonly string[] {
-    return [...this.#withheld];
+    return [...this.#withheld, ...(this.#proposed?.present.withheld ?? [])];
   }
 
   async #orAbsent<T>(read: () => Promise<T>): Promise<T | Absent> {
@@ -104,6 +108,14 @@ export class World {
   podNamed(namespace: string, name: string): MeshPod | undefined {
     return this.inventory.pods.find((pod) => pod.namespace === namespace && pod.name === name);
   }
+}
+
+async function changed<T extends object>(
+  present: Promise<T | Absent>,
+  change: (state: T) => T,
+): Promise<T | Absent> {
+  const state = await present;
+  return 'absent' in state ? state : change(state);
 }
 
 function once<V>(known: Map<string, Promise<V>>, key: string, make: () => Promise<V>): Promise<V> {

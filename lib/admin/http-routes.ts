@@ -22,8 +22,7 @@ export interface StreamAnswer {
   readonly stream: (response: ServerResponse) => void;
 }
 
-/** @param accept the request's header of that name */
-export type Handler = (query: URLSearchParams, accept?: string) => Answer | StreamAnswer | Promise<Answer>;
+export type Handler = (query: URLSearchParams) => Answer | StreamAnswer | Promise<Answer>;
 
 /** Handlers by `METHOD /path`. Bodies of requests are never read. */
 export type Routes = Readonly<Record<string, Handler>>;
@@ -88,7 +87,7 @@ async function answerOf(request: IncomingMessage, routes: Routes): Promise<Answe
     return textAnswer(`there is: ${Object.keys(routes).join(', ')}`, 404);
   }
   try {
-    return await handler(new URLSearchParams(query), request.headers.accept);
+    return await handler(new URLSearchParams(query));
   } catch (error) {
     return textAnswer(errorText(error), 500);
   }

@@ -33,7 +33,7 @@ export function adminRoutes(
  * @param agentStatus path of the socket of the node's agent, whose metrics are shown too
  */
 export function metricsRoutes(
-  actions: Pick<AdminActions, 'metrics'>,
+  actions: Pick<AdminActions, 'metrics' | 'metricsType'>,
   agentStatus: string | undefined,
 ): Routes {
   return {

@@ -1,5 +1,4 @@
 import { errorText } from '../../lib/loam-error.ts';
-import type { MetricsPage } from '../../lib/admin/metrics-page.ts';
 import type { Readiness } from '../../lib/admin/readiness.ts';
 import type { StateFeed } from '../control-plane.ts';
 import type { Logger } from '../log.ts';
@@ -18,7 +17,6 @@ export async function scrape({
   worker,
   feed,
   log,
-  accept,
 }: {
   readonly metrics: MetricsRegistry;
   readonly pods: PodDirectory;
@@ -26,9 +24,7 @@ export async function scrape({
   readonly worker: ConnectionWorker;
   readonly feed: StateFeed | undefined;
   readonly log: Logger;
-  /** The header of who asks. */
-  readonly accept: string | undefined;
-}): Promise<MetricsPage> {
+}): Promise<string> {
   const rows = pods.rows();
   const served = rows.filter((pod) => pod.state.kind === 'served').length;
   metrics.pods(served, rows.length - served);
@@ -46,5 +42,5 @@ export async function scrape({
   );
   await Promise.race([counted.catch(() => undefined), late]);
   clearTimeout(timer);
-  return metrics.page(accept);
+  return metrics.text();
 }

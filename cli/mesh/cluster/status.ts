@@ -2,7 +2,7 @@
 import type { V1Pod } from '@kubernetes/client-node';
 import { reasonOf } from '../../install/cluster/pod-reasons.ts';
 import { shutGates, type ControllerStatus } from '../../local/status.ts';
-import { rejection, objectName } from '../../local/problem-text.ts';
+import { rejection } from '../../local/problem-text.ts';
 import { errorText } from '../../../lib/loam-error.ts';
 import type { ClusterReader } from './reader.ts';
 
@@ -192,11 +192,16 @@ function controllerProblems({ objects, gateways = [] }: ControllerStatus): { wha
   return [
     ...objects
       .filter(({ state }) => state === 'rejected')
-      .map((object) => ({ what: objectName(object), why: rejection(object) })),
+      .map((object) => ({ what: objectText(object), why: rejection(object) })),
     ...gateways.flatMap(({ gateway, nacks }) =>
       nacks.map((nack) => ({ what: `waypoint ${gateway}`, why: `refuses its configuration: ${nack}` })),
     ),
   ];
+}
+
+/** In a cluster no file is its place. */
+function objectText({ kind, namespace, name }: ControllerStatus['objects'][number]): string {
+  return `${kind} ${namespace === '' ? name : `${namespace}/${name}`}`;
 }
 
 function nameOf(text: string): { namespace: string; name: string } {

@@ -1,45 +1,20 @@
 import assert from 'node:assert/strict';
-import { execFile, execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { packageRoot } from '../../../lib/package-root.ts';
 import { deployment, idle, namespace, service } from '../support/apps.ts';
 import { TestCluster, type TestPod } from '../support/cluster.ts';
 import { AMBIENT, installed, SYSTEM } from '../support/installation.ts';
+import { lookAt, MAIN, viewer, viewerKubeconfig, viewing } from '../support/look.ts';
 import type { KubeObject } from '../support/resources.ts';
-
-const MAIN = join(packageRoot(), 'dist', 'cli', 'main.js');
-
-interface Said {
-  readonly code: number;
-  readonly out: string;
-  readonly err: string;
-}
 
 describe('the commands that look at a mesh, in a cluster', function () {
   this.timeout(600_000);
   const cluster = TestCluster.open();
   const ns = 'look';
   const folder = mkdtempSync(join(tmpdir(), 'loam-look-'));
-  const account: KubeObject = {
-    ...{ apiVersion: 'v1', kind: 'ServiceAccount' },
-    metadata: { name: 'viewer', namespace: ns },
-  };
-  /** May look at the objects of one namespace, and at no program. */
-  const rights: readonly KubeObject[] = [
-    {
-      ...{ apiVersion: 'rbac.authorization.k8s.io/v1', kind: 'Role' },
-      metadata: { name: 'viewer', namespace: ns },
-      rules: [{ apiGroups: [''], resources: ['pods', 'services'], verbs: ['get', 'list'] }],
-    },
-    {
-      ...{ apiVersion: 'rbac.authorization.k8s.io/v1', kind: 'RoleBinding' },
-      metadata: { name: 'viewer', namespace: ns },
-      roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'Role', name: 'viewer' },
-      subjects: [{ kind: 'ServiceAccount', name: 'viewer', namespace: ns }],
-    },
-  ];
+  const look = lookAt(cluster);
   const denied: KubeObject = {
     ...{ apiVersion: 'security.istio.io/v1', kind: 'AuthorizationPolicy' },
     metadata: { name: 'no-greeting', namespace: ns },
@@ -51,8 +26,7 @@ describe('the commands that look at a mesh, in a cluster', function () {
   };
   const objects = [
     namespace(ns, AMBIENT),
-    account,
-    ...rights,
+    ...viewer(ns),
     deployment(ns, 'server', { node: 'node2' }),
     service(ns, 'server'),
     idle(ns, 'client', { node: 'node1' }),
@@ -73,17 +47,6 @@ describe('the commands that look at a mesh, in a cluster', function () {
     await cluster.remove(...objects);
     rmSync(folder, { recursive: true, force: true });
   });
-
-  function look(args: readonly string[], kubeconfig = cluster.kubeconfig): Promise<Said> {
-    return new Promise((resolve) =>
-      execFile(
-        process.execPath,
-        [MAIN, ...args, '--kubeconfig', kubeconfig],
-        { maxBuffer: 64 << 20 },
-        (error, out, err) => resolve({ code: typeof error?.code === 'number' ? error.code : 0, out, err }),
-      ),
-    );
-  }
 
   async function json(...args: readonly string[]): Promise<Record<string, unknown>> {
     const { out, err } = await look([...args, '-o', 'json']);
@@ -261,14 +224,7 @@ describe('the commands that look at a mesh, in a cluster', function () {
     const kubeconfig = join(folder, 'viewer');
 
     before(async () => {
-      const path = `/api/v1/namespaces/${ns}/serviceaccounts/viewer/token`;
-      const { status } = await cluster.client.create<{ status: { token: string } }>(path, {
-        ...{ apiVersion: 'authentication.k8s.io/v1', kind: 'TokenRequest' },
-        spec: { expirationSeconds: 3600 },
-      });
-      const config = JSON.parse(readFileSync(cluster.kubeconfig, 'utf8')) as { users: { name: string }[] };
-      const users = config.users.map(({ name }) => ({ name, user: { token: status.token } }));
-      writeFileSync(kubeconfig, JSON.stringify({ ...config, users }), { mode: 0o600 });
+      await viewerKubeconfig(cluster, ns, kubeconfig);
     });
 
     it('say what is left out, and which right it needs', async () => {
@@ -285,19 +241,8 @@ describe('the commands that look at a mesh, in a cluster', function () {
       const { code, out, err } = await look(['why', nameOf(client), `service/${ns}/server:80`], kubeconfig);
       assert.equal(code, 1, `${out}${err}`);
       assert.match(err, /it cannot be told: agent of node1 cannot be found: you have no right to list pods/);
-      const more = (verbs: readonly string[]): KubeObject[] => [
-        {
-          ...{ apiVersion: 'rbac.authorization.k8s.io/v1', kind: 'Role' },
-          metadata: { name: 'viewer', namespace: SYSTEM },
-          rules: [{ apiGroups: [''], resources: ['pods'], verbs }],
-        },
-        {
-          ...{ apiVersion: 'rbac.authorization.k8s.io/v1', kind: 'RoleBinding' },
-          metadata: { name: 'viewer', namespace: SYSTEM },
-          roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'Role', name: 'viewer' },
-          subjects: [{ kind: 'ServiceAccount', name: 'viewer', namespace: ns }],
-        },
-      ];
+      const more = (verbs: readonly string[]): KubeObject[] =>
+        viewing(ns, SYSTEM, [{ apiGroups: [''], resources: ['pods'], verbs }]);
       await cluster.apply(...more(['get', 'list']));
       try {
         await cluster.until('the right to forward ports is what is missing', async () => {

@@ -17,7 +17,8 @@ describe('waypoint/admin/routes', () => {
       logLevel: () => 'info',
       setLogLevel: () => undefined,
       quit: () => undefined,
-      metrics: (accept = 'text/plain') => Promise.resolve({ type: accept, body: 'a 1\n' }),
+      metrics: () => Promise.resolve('a 1\n'),
+      metricsType: 'text/plain',
       memory: (collect: boolean) => Promise.resolve({ rss: collect ? 1 : 2, descriptors: 3, threads: {} }),
       diagnostics: false,
       flows: new FlowHub({
