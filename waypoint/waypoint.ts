@@ -14,6 +14,7 @@ import { Subscription } from '../lib/mesh/xds/subscription.ts';
 import { XdsClient } from '../lib/mesh/xds/xds-client.ts';
 import { processMemory, threadMemory } from '../lib/memory.ts';
 import { spiffeUri, type Identity } from '../lib/spiffe.ts';
+import type { MetricsPage } from '../lib/admin/metrics-page.ts';
 import { metricsRoute, readyRoute } from '../lib/admin/program-routes.ts';
 import { configDump } from './admin/config-dump.ts';
 import { adminRoutes } from './admin/routes.ts';
@@ -121,8 +122,7 @@ export class Waypoint {
         for (const worker of this.#workers) worker.post({ type: 'log-level', level });
       },
       quit: () => this.#onQuit(),
-      metrics: () => this.#scrape(),
-      metricsType: this.#telemetry.metrics.contentType,
+      metrics: (accept?: string) => this.#scrape(accept),
       memory: async (collect: boolean) => {
         const threads = await Promise.all(
           this.#workers.map(
@@ -345,7 +345,7 @@ export class Waypoint {
     });
   }
 
-  async #scrape(): Promise<string> {
+  async #scrape(accept: string | undefined): Promise<MetricsPage> {
     this.#telemetry.metrics.gates(this.#readiness.report().gates);
     this.#telemetry.metrics.xdsConnected(this.#xds.status().connected);
     let timer: NodeJS.Timeout | undefined;
@@ -358,6 +358,6 @@ export class Waypoint {
     );
     await Promise.race([flushed, late]);
     clearTimeout(timer);
-    return this.#telemetry.metrics.text();
+    return this.#telemetry.metrics.page(accept);
   }
 }

@@ -414,12 +414,11 @@ export class Ztunnel {
         this.#worker.post({ type: 'log-level', level });
       },
       quit: () => this.#onQuit(),
-      metrics: () =>
+      metrics: (accept) =>
         scrape({
           ...{ metrics: this.#metrics, pods: this.#pods, readiness: this.#readiness },
-          ...{ worker: this.#worker, feed: this.#feed, log: this.#log },
+          ...{ worker: this.#worker, feed: this.#feed, log: this.#log, accept },
         }),
-      metricsType: this.#metrics.contentType,
       memory: async (collect) => {
         const connections = await this.#worker.request('memory', { collect });
         return processMemory({ main: await threadMemory(collect), connections });

@@ -45,7 +45,7 @@ export async function serveHttp({
     'GET /healthz/live': () => textAnswer('alive'),
   });
   await serve(metricsAt, {
-    'GET /metrics': metricsRoute({ metrics: () => metrics.text(), metricsType: metrics.contentType }),
+    'GET /metrics': metricsRoute({ metrics: (accept) => metrics.page(accept) }),
   });
   return servers;
 }

@@ -1,4 +1,5 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { metricsPage, type MetricsPage } from '../../lib/admin/metrics-page.ts';
 import type { SourceGate } from '../sources/source.ts';
 
 const COMPILE_BUCKETS_S = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
@@ -88,12 +89,13 @@ export class ControllerMetrics {
     );
   }
 
-  get contentType(): string {
-    return this.#registry.contentType;
-  }
-
   text(): Promise<string> {
     return this.#registry.metrics();
+  }
+
+  /** @param accept the header of who asks */
+  page(accept: string | undefined): Promise<MetricsPage> {
+    return metricsPage(this.#registry, accept);
   }
 
   #counter<L extends string>(name: string, help: string, labelNames: readonly L[]): Counter<L> {

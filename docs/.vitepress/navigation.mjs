@@ -27,7 +27,9 @@ const named = [
     text: 'Concepts',
     items: [
       page('The mesh and its processes', '/concepts/'),
+      page('How a pod joins', '/concepts/joining'),
       page('The way of a connection', '/concepts/connection'),
+      page('The way of a request', '/concepts/request'),
     ],
   },
   {
@@ -45,6 +47,7 @@ const named = [
       page('Upgrade', '/tasks/upgrade'),
       page('Look before you leap', '/tasks/observe'),
       page('Out of the mesh at once', '/tasks/off'),
+      page('Nodes that have just come', '/tasks/fresh-nodes'),
       page('Leave and remove', '/tasks/uninstall'),
       page('From Istio ambient', '/tasks/from-istio'),
       page('From Linkerd', '/tasks/from-linkerd'),

@@ -1,4 +1,4 @@
-/** Draws the two pictures of docs/concepts: `node docs/pictures/draw.mjs`. Boxes and arrows stand here, not in the SVG. */
+/** Draws the pictures of docs/concepts: `node docs/pictures/draw.mjs`. Boxes and arrows stand here, not in the SVG. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -35,7 +35,7 @@ function arrow(points, label, at, { both = false, strong = false } = {}) {
 function svg(width, height, title, parts) {
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" role="img" font-family="sans-serif" fill="${INK}">
 <title>${escaped(title)}</title>
-<defs><marker id="end" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="7" markerHeight="7" orient="auto-start-reverse"><path d="M0 0L10 5L0 10z" fill="${INK}"/></marker></defs>
+<defs><marker id="end" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="10" markerHeight="10" markerUnits="userSpaceOnUse" orient="auto-start-reverse"><path d="M0 0L10 5L0 10z" fill="${INK}"/></marker></defs>
 <rect width="${width}" height="${height}" rx="10" fill="#ffffff"/>
 ${parts.join('\n')}
 </svg>
@@ -133,7 +133,7 @@ const processes = svg(860, 520, 'The processes of the mesh, and what passes betw
       [630, 296],
     ],
     'HBONE',
-    [572, 288],
+    [582, 284],
     { both: true, strong: true },
   ),
 ]);
@@ -193,5 +193,140 @@ const connection = svg(860, 430, 'The way of one connection from pod A to pod B'
   ]),
 ]);
 
-writeFileSync(join(import.meta.dirname, 'processes.svg'), processes);
-writeFileSync(join(import.meta.dirname, 'connection.svg'), connection);
+const joining = svg(860, 320, 'How a pod joins the mesh, running or new', [
+  box(20, 20, 210, 96, 'plain', 'Kubernetes API', [
+    'label on the namespace or pod:',
+    'loam.dev/dataplane-mode:',
+    'ambient',
+  ]),
+  box(330, 20, 210, 96, 'mesh', 'agent', [
+    'makes listeners inside the pod,',
+    'loads the pod’s programs,',
+    'writes the kernel’s maps',
+  ]),
+  box(640, 20, 200, 96, 'mesh', 'ztunnel', ['takes the listeners, and the', 'pod’s identity to prove']),
+  box(20, 200, 210, 96, 'plain', 'container runtime', [
+    'makes a new pod’s sandbox;',
+    'no container of it runs',
+    'before the agent says so',
+  ]),
+  box(330, 200, 210, 96, 'kernel', 'kernel', [
+    'is this pod enrolled?',
+    'what its maps say is the proof,',
+    'never an annotation',
+  ]),
+  box(640, 200, 200, 96, 'pod', 'pod', [
+    'running: is not restarted',
+    'new: dials its first',
+    'connection in the mesh',
+  ]),
+  arrow(
+    [
+      [230, 68],
+      [330, 68],
+    ],
+    'watched',
+    [256, 60],
+  ),
+  arrow(
+    [
+      [540, 68],
+      [640, 68],
+    ],
+    'listeners',
+    [564, 60],
+  ),
+  arrow(
+    [
+      [125, 200],
+      [125, 158],
+      [380, 158],
+      [380, 116],
+    ],
+    'NRI, or the network plugin: may it start?',
+    [134, 150],
+    { both: true },
+  ),
+  arrow(
+    [
+      [470, 116],
+      [470, 200],
+    ],
+    'writes, and reads back',
+    [480, 162],
+    { both: true },
+  ),
+  arrow(
+    [
+      [540, 248],
+      [640, 248],
+    ],
+    'each new\nconnection',
+    [562, 226],
+    { strong: true },
+  ),
+]);
+
+const request = svg(860, 440, 'The way of one request through a waypoint', [
+  box(20, 40, 190, 62, 'pod', 'frontend', ['GET http://auth/']),
+  box(20, 170, 190, 112, 'mesh', 'ztunnel of its node', [
+    'auth has a waypoint:',
+    'the tunnel goes there,',
+    'under frontend’s identity',
+  ]),
+  box(290, 20, 280, 400, 'control', 'waypoint', []),
+  ...[
+    ['who is it?', 'identity by the certificate'],
+    ['is the head sound?', 'limits; one form of the path'],
+    ['a token?', 'RequestAuthentication: else 401'],
+    ['allowed?', 'AuthorizationPolicy: else 403'],
+    ['too many?', 'rate limit: else 429'],
+    ['where to?', 'route by path, header, weight'],
+    ['which pod?', 'balancing, without ejected ones'],
+    ['failed?', 'another pod, then the fallback'],
+  ].flatMap(([title, text], i) => [
+    `<rect x="304" y="${52 + i * 45}" width="252" height="38" rx="6" fill="#ffffff" stroke="${INK}" stroke-opacity="0.4"/>`,
+    `<text x="314" y="${68 + i * 45}" font-size="12" font-weight="700">${escaped(title)}</text>`,
+    `<text x="314" y="${83 + i * 45}" font-size="12">${escaped(text)}</text>`,
+  ]),
+  box(650, 170, 190, 112, 'mesh', 'ztunnel of auth’s node', [
+    'at this port it admits the',
+    'waypoint’s identity alone:',
+    'there is no way round it',
+  ]),
+  box(650, 40, 190, 62, 'pod', 'auth', ['its peer is the waypoint']),
+  arrow([
+    [115, 102],
+    [115, 170],
+  ]),
+  arrow(
+    [
+      [210, 226],
+      [290, 226],
+    ],
+    'HBONE',
+    [229, 216],
+    { strong: true },
+  ),
+  arrow(
+    [
+      [570, 226],
+      [650, 226],
+    ],
+    'HBONE',
+    [587, 216],
+    { strong: true },
+  ),
+  arrow([
+    [745, 170],
+    [745, 102],
+  ]),
+  box(650, 320, 190, 80, 'plain', 'at its end', ['one log line, metrics,', 'and spans where asked']),
+  arrow([
+    [570, 360],
+    [650, 360],
+  ]),
+]);
+
+for (const [name, text] of Object.entries({ processes, connection, joining, request }))
+  writeFileSync(join(import.meta.dirname, `${name}.svg`), text);

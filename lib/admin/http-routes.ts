@@ -22,7 +22,8 @@ export interface StreamAnswer {
   readonly stream: (response: ServerResponse) => void;
 }
 
-export type Handler = (query: URLSearchParams) => Answer | StreamAnswer | Promise<Answer>;
+/** @param accept the request's header of that name */
+export type Handler = (query: URLSearchParams, accept?: string) => Answer | StreamAnswer | Promise<Answer>;
 
 /** Handlers by `METHOD /path`. Bodies of requests are never read. */
 export type Routes = Readonly<Record<string, Handler>>;
@@ -87,7 +88,7 @@ async function answerOf(request: IncomingMessage, routes: Routes): Promise<Answe
     return textAnswer(`there is: ${Object.keys(routes).join(', ')}`, 404);
   }
   try {
-    return await handler(new URLSearchParams(query));
+    return await handler(new URLSearchParams(query), request.headers.accept);
   } catch (error) {
     return textAnswer(errorText(error), 500);
   }

@@ -1,5 +1,6 @@
 import { jsonAnswer, textAnswer, type Handler, type Routes } from './http-routes.ts';
 import { logLevelAnswer, setLogLevelAnswer, type LogLevelControl } from './log-level.ts';
+import type { MetricsPage } from './metrics-page.ts';
 import type { ProcessMemory } from '../memory.ts';
 import type { Readiness } from './readiness.ts';
 
@@ -8,8 +9,8 @@ export interface ProgramActions extends LogLevelControl {
   configDump(): object;
   /** Begins a graceful end. */
   quit(): void;
-  metrics(): Promise<string>;
-  readonly metricsType: string;
+  /** @param accept the header of who asks */
+  metrics(accept?: string): Promise<MetricsPage>;
   /** @param collect first collect all garbage, in every thread */
   memory(collect: boolean): Promise<ProcessMemory>;
   /** Whether this process may be told to do what costs its connections time (`--diagnostics on`). */
@@ -24,9 +25,9 @@ export function readyRoute(readiness: Readiness): Handler {
   };
 }
 
-/** GET /metrics. */
-export function metricsRoute(actions: Pick<ProgramActions, 'metrics' | 'metricsType'>): Handler {
-  return async () => ({ status: 200, type: actions.metricsType, body: await actions.metrics() });
+/** GET /metrics, in the format that is asked for. */
+export function metricsRoute(actions: Pick<ProgramActions, 'metrics'>): Handler {
+  return async (_, accept) => ({ status: 200, ...(await actions.metrics(accept)) });
 }
 
 /**

@@ -1,4 +1,5 @@
 import { Gauge } from 'prom-client';
+import type { Exemplar } from '../../lib/admin/openmetrics.ts';
 import type { HistogramDelta } from './request-metrics.ts';
 import { labelKey } from './series-table.ts';
 
@@ -8,6 +9,8 @@ export interface HistogramState {
   readonly buckets: number[];
   sum: number;
   count: number;
+  /** The newest of each bucket that has one, by its place: never more than there are buckets. */
+  exemplars?: Map<number, Exemplar>;
 }
 
 export interface BucketHistogramOptions {
@@ -62,22 +65,19 @@ export class BucketHistogram extends Gauge {
   override async get(): ReturnType<Gauge['get']> {
     const values = [];
     for (const state of this.#states.values()) {
+      const { labels, count, sum, exemplars } = state;
+      const common = labels;
+      const metricName = `${this.#name}_bucket`;
       let below = 0;
       for (const [at, bound] of this.#bounds.entries()) {
         below += state.buckets[at] ?? 0;
-        values.push({
-          metricName: `${this.#name}_bucket`,
-          labels: { ...state.labels, le: bound },
-          value: below,
-        });
+        const exemplar = exemplars?.get(at);
+        values.push({ metricName, common, labels: { ...labels, le: bound }, value: below, exemplar });
       }
-      values.push({
-        metricName: `${this.#name}_bucket`,
-        labels: { ...state.labels, le: '+Inf' },
-        value: state.count,
-      });
-      values.push({ metricName: `${this.#name}_sum`, labels: state.labels, value: state.sum });
-      values.push({ metricName: `${this.#name}_count`, labels: state.labels, value: state.count });
+      const exemplar = exemplars?.get(this.#bounds.length);
+      values.push({ metricName, common, labels: { ...labels, le: '+Inf' }, value: count, exemplar });
+      values.push({ metricName: `${this.#name}_sum`, common, labels, value: sum });
+      values.push({ metricName: `${this.#name}_count`, common, labels, value: count });
     }
     return { name: this.#name, help: this.#help, type: 'histogram', values } as unknown as Awaited<
       ReturnType<Gauge['get']>
@@ -92,4 +92,11 @@ export function addTo(state: HistogramState, delta: HistogramDelta): void {
   }
   state.sum += delta.sum;
   state.count += delta.count;
+}
+
+/** Shows a bucket by this one, unless another worker has told of a newer. */
+export function addExemplar(state: HistogramState, bucket: number, exemplar: Exemplar): void {
+  state.exemplars ??= new Map();
+  const shown = state.exemplars.get(bucket);
+  if (shown === undefined || shown.timestamp <= exemplar.timestamp) state.exemplars.set(bucket, exemplar);
 }

@@ -1,7 +1,8 @@
 import type { SpanOutcome } from '../../lib/mesh/telemetry/span.ts';
 import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client';
+import { metricsPage, type MetricsPage } from '../../lib/admin/metrics-page.ts';
 import type { GateState } from '../../lib/admin/readiness.ts';
-import { addTo, BucketHistogram, type HistogramState } from './bucket-histogram.ts';
+import { addExemplar, addTo, BucketHistogram, type HistogramState } from './bucket-histogram.ts';
 import { CONNECTION_LABELS, type ConnectionCounts } from './connection-metrics.ts';
 import { unpackCounts, type RequestBatch } from './request-batch.ts';
 import { BUCKETS, REQUEST_LABELS } from './request-metrics.ts';
@@ -123,14 +124,15 @@ export class MetricsRegistry {
     this.#build.set({ component: 'waypoint', tag: version }, 1);
   }
 
-  get contentType(): string {
-    return this.#registry.contentType;
+  async text(now: number = performance.now()): Promise<string> {
+    return (await this.page(undefined, now)).body;
   }
 
-  text(now: number = performance.now()): Promise<string> {
+  /** @param accept the header of who asks */
+  page(accept: string | undefined, now: number = performance.now()): Promise<MetricsPage> {
     this.#sumGauges();
     for (const [key, until] of this.#orphans) if (now > until) this.#forget(key);
-    return this.#registry.metrics();
+    return metricsPage(this.#registry, accept);
   }
 
   /** Names and labels of all metrics of ours, for the test that compares them with the reference. */
@@ -236,7 +238,7 @@ export class MetricsRegistry {
     this.#accessLost.inc(count);
   }
 
-  #applyRequests(worker: string, { fresh, counts: packed, evicted }: RequestBatch): void {
+  #applyRequests(worker: string, { fresh, counts: packed, exemplars, evicted }: RequestBatch): void {
     const series = this.#requestSeries.get(worker) ?? new Map<number, RequestSeries>();
     this.#requestSeries.set(worker, series);
     for (const { id, labels } of fresh) {
@@ -259,6 +261,10 @@ export class MetricsRegistry {
       addTo(known.responseBytes, counts.responseBytes);
       if (counts.requestMessages > 0) this.#requestMessages.labels(...labels).inc(counts.requestMessages);
       if (counts.responseMessages > 0) this.#responseMessages.labels(...labels).inc(counts.responseMessages);
+    }
+    for (const { id, bucket, exemplar } of exemplars) {
+      const known = series.get(id);
+      if (known !== undefined) addExemplar(known.duration, bucket, exemplar);
     }
     for (const id of evicted) {
       const known = series.get(id);

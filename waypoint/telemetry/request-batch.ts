@@ -1,3 +1,4 @@
+import type { Exemplar } from '../../lib/admin/openmetrics.ts';
 import { BUCKETS, type HistogramDelta, type RequestCounts } from './request-metrics.ts';
 
 /**
@@ -10,8 +11,19 @@ export interface RequestBatch {
   readonly fresh: readonly { readonly id: number; readonly labels: readonly string[] }[];
   /** See {@link packCounts}. */
   readonly counts: Float64Array;
+  /** Requests whose trace is exported, at most one for each bucket of a duration. */
+  readonly exemplars: readonly BucketExemplar[];
   /** Label sets that this worker knows no more. Their numbers do not come again. */
   readonly evicted: readonly number[];
+}
+
+/** A request that stands for those of its bucket. */
+export interface BucketExemplar {
+  /** The label set's number. */
+  readonly id: number;
+  /** Place of its bucket. */
+  readonly bucket: number;
+  readonly exemplar: Exemplar;
 }
 
 /** Appends one series: number, counters, then of each histogram its sum, its filled buckets and each of these with its count. */

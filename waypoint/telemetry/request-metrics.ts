@@ -1,5 +1,5 @@
 import type { RequestRecord } from './request-record.ts';
-import { packCounts, type RequestBatch } from './request-batch.ts';
+import { packCounts, type BucketExemplar, type RequestBatch } from './request-batch.ts';
 import { SeriesTable, type Series } from './series-table.ts';
 import { PEER_LABELS, peerLabelValues, securityPolicy, UNKNOWN, unknownPeers } from './workload-labels.ts';
 
@@ -50,6 +50,8 @@ export class RequestMetrics {
   /** From a short key of objects' numbers to the series, so that a request does not build all its labels. */
   readonly #shortcuts = new Map<string, Series<RequestCounts>>();
   readonly #numbers = new WeakMap<object, number>();
+  /** The last of each bucket since the last call, by series and bucket. */
+  readonly #exemplars = new Map<number, BucketExemplar>();
   /** The main thread knows label sets up to this number. */
   #told = 0;
   #nextNumber = 1;
@@ -62,12 +64,18 @@ export class RequestMetrics {
     });
   }
 
-  /** Counts a request that has ended. */
-  record(record: RequestRecord): void {
+  /**
+   * Counts a request that has ended.
+   *
+   * @param isExported whether its spans are on their way to a collector, so that its trace can be shown for its duration
+   * @param nowMs since the epoch, by the clock of the wall: Prometheus puts exemplars beside its own times
+   */
+  record(record: RequestRecord, isExported = false, nowMs: number = Date.now()): void {
     const series = this.#series(record);
     const { counts } = series;
     counts.requests += 1;
-    observe(counts.duration, record.durationMs);
+    const bucket = observe(counts.duration, record.durationMs);
+    if (isExported) this.#exemplify(series.id, bucket, record, nowMs);
     observe(counts.requestBytes, record.requestBytes);
     observe(counts.responseBytes, record.responseBytes);
     counts.requestMessages += record.requestMessages;
@@ -91,7 +99,20 @@ export class RequestMetrics {
     this.#told = told;
     const evicted = evict ? this.#table.evict(now) : [];
     if (evicted.length > 0) this.#shortcuts.clear();
-    return { fresh, counts: Float64Array.from(counts), evicted: evicted.map(({ id }) => id) };
+    const exemplars = [...this.#exemplars.values()];
+    this.#exemplars.clear();
+    return { fresh, counts: Float64Array.from(counts), exemplars, evicted: evicted.map(({ id }) => id) };
+  }
+
+  #exemplify(id: number, bucket: number, { trace, durationMs }: RequestRecord, nowMs: number): void {
+    const { traceId, spanId } = trace ?? {};
+    if (traceId === undefined || spanId === undefined) return;
+    // As OpenTelemetry names them for exemplars (specification, "Prometheus and OpenMetrics Compatibility").
+    const labelSet = { trace_id: traceId, span_id: spanId };
+    this.#exemplars.set(id * (BUCKETS.length + 1) + bucket, {
+      ...{ id, bucket },
+      exemplar: { labelSet, value: sane(durationMs), timestamp: nowMs / 1_000 },
+    });
   }
 
   #series(record: RequestRecord): Series<RequestCounts> {
@@ -151,14 +172,20 @@ function grpcStatusLabel(status: number | undefined): string {
     : UNKNOWN;
 }
 
-function observe(histogram: HistogramDelta, value: number): void {
-  // A clock that went wrong must not poison a sum for ever.
-  const sane = Number.isFinite(value) && value > 0 ? value : 0;
+/** @returns the place of the value's bucket */
+function observe(histogram: HistogramDelta, value: number): number {
+  const seen = sane(value);
   let at = 0;
-  while (at < BUCKETS.length && sane > (BUCKETS[at] ?? 0)) at += 1;
+  while (at < BUCKETS.length && seen > (BUCKETS[at] ?? 0)) at += 1;
   histogram.buckets[at] = (histogram.buckets[at] ?? 0) + 1;
-  histogram.sum += sane;
+  histogram.sum += seen;
   histogram.count += 1;
+  return at;
+}
+
+/** A clock that went wrong must not poison a sum for ever. */
+function sane(value: number): number {
+  return Number.isFinite(value) && value > 0 ? value : 0;
 }
 
 function reset(counts: RequestCounts): void {

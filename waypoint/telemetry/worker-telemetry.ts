@@ -94,15 +94,22 @@ export class WorkerTelemetry {
 
   /** At the end of each request, exactly once. */
   requestEnded(record: RequestRecord): void {
-    this.requests.record(record);
+    this.requests.record(record, this.#keepSpans(record));
     if (this.#flows !== undefined && this.#flows.level !== 'off') tellRequest(this.#flows, record);
     this.#line(record, requestLine, requestAttributes);
-    const rule = record.trace?.recorded === true ? this.#told(record.requested)?.tracing : undefined;
+    this.wake();
+  }
+
+  /** @returns whether the request's own span was kept; those of its tries come after it */
+  #keepSpans(record: RequestRecord): boolean {
+    if (record.trace?.recorded !== true) return false;
+    const rule = this.#told(record.requested)?.tracing;
+    const hasRoom = this.#spans.length < MAX_SPANS;
     for (const span of spansOf(record)) {
       if (this.#spans.length >= MAX_SPANS) this.#lostSpans += 1;
       else this.#spans.push(rule === undefined ? span : by(rule, span));
     }
-    this.wake();
+    return hasRoom;
   }
 
   /** The log line of an opaque TCP connection; its metrics go by {@link connections}. */

@@ -33,7 +33,7 @@ export function adminRoutes(
  * @param agentStatus path of the socket of the node's agent, whose metrics are shown too
  */
 export function metricsRoutes(
-  actions: Pick<AdminActions, 'metrics' | 'metricsType'>,
+  actions: Pick<AdminActions, 'metrics'>,
   agentStatus: string | undefined,
 ): Routes {
   return {

@@ -1,6 +1,7 @@
 import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client';
 import type { SpanOutcome } from '../../lib/mesh/telemetry/span.ts';
 import type { WorkerStatus } from '../worker/messages.ts';
+import { metricsPage, type MetricsPage } from '../../lib/admin/metrics-page.ts';
 import type { GateState } from '../../lib/admin/readiness.ts';
 import { FLOW_LABELS } from './flow-labels.ts';
 import { ObserveMetrics } from '../observe/observe-metrics.ts';
@@ -82,12 +83,13 @@ export class MetricsRegistry {
     this.#stalled.set(0);
   }
 
-  get contentType(): string {
-    return this.#registry.contentType;
-  }
-
   text(): Promise<string> {
     return this.#registry.metrics();
+  }
+
+  /** @param accept the header of who asks */
+  page(accept: string | undefined): Promise<MetricsPage> {
+    return metricsPage(this.#registry, accept);
   }
 
   /** Adds what the connection worker counted. */

@@ -1,4 +1,5 @@
 import { errorText } from '../../lib/loam-error.ts';
+import type { MetricsPage } from '../../lib/admin/metrics-page.ts';
 import type { Readiness } from '../../lib/admin/readiness.ts';
 import type { StateFeed } from '../control-plane.ts';
 import type { Logger } from '../log.ts';
@@ -17,6 +18,7 @@ export async function scrape({
   worker,
   feed,
   log,
+  accept,
 }: {
   readonly metrics: MetricsRegistry;
   readonly pods: PodDirectory;
@@ -24,7 +26,9 @@ export async function scrape({
   readonly worker: ConnectionWorker;
   readonly feed: StateFeed | undefined;
   readonly log: Logger;
-}): Promise<string> {
+  /** The header of who asks. */
+  readonly accept: string | undefined;
+}): Promise<MetricsPage> {
   const rows = pods.rows();
   const served = rows.filter((pod) => pod.state.kind === 'served').length;
   metrics.pods(served, rows.length - served);
@@ -42,5 +46,5 @@ export async function scrape({
   );
   await Promise.race([counted.catch(() => undefined), late]);
   clearTimeout(timer);
-  return metrics.text();
+  return metrics.page(accept);
 }

@@ -17,8 +17,7 @@ describe('waypoint/admin/routes', () => {
       logLevel: () => 'info',
       setLogLevel: () => undefined,
       quit: () => undefined,
-      metrics: () => Promise.resolve('a 1\n'),
-      metricsType: 'text/plain',
+      metrics: (accept = 'text/plain') => Promise.resolve({ type: accept, body: 'a 1\n' }),
       memory: (collect: boolean) => Promise.resolve({ rss: collect ? 1 : 2, descriptors: 3, threads: {} }),
       diagnostics: false,
       flows: new FlowHub({

@@ -129,7 +129,9 @@ describe('waypoint/telemetry/request-metrics', () => {
     const metrics = new RequestMetrics();
     metrics.record(toyRequest());
     assert.equal(changesOf(metrics)[0]?.counts.requests, 1);
-    assert.deepEqual(metrics.takeBatch(false), { fresh: [], counts: new Float64Array(), evicted: [] });
+    assert.deepEqual(metrics.takeBatch(false), {
+      ...{ fresh: [], counts: new Float64Array(), exemplars: [], evicted: [] },
+    });
   });
 
   it('tells a label set once, and counts under it from then on', async () => {

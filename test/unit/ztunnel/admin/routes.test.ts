@@ -27,8 +27,7 @@ describe('ztunnel/admin', () => {
       logLevel: () => 'info',
       setLogLevel: (level) => void calls.push(`level ${level}`),
       quit: () => void calls.push('quit'),
-      metrics: () => Promise.resolve('a 1\n'),
-      metricsType: 'text/plain; version=0.0.4',
+      metrics: (accept = 'text/plain; version=0.0.4') => Promise.resolve({ type: accept, body: 'a 1\n' }),
       memory: (collect: boolean) => Promise.resolve({ rss: collect ? 1 : 2, descriptors: 3, threads: {} }),
       diagnostics: false,
       flows: new FlowHub({
@@ -80,7 +79,9 @@ describe('ztunnel/admin', () => {
   it('shows state, connections and metrics', async () => {
     assert.deepEqual(await (await ask('/config_dump')).json(), { workloads: [] });
     assert.deepEqual(await (await ask('/connections')).json(), { connections: [] });
-    assert.equal(await (await ask('/metrics')).text(), 'a 1\n');
+    const page = await ask('/metrics', { headers: { accept: 'text/plain;version=0.0.4' } });
+    assert.equal(page.headers.get('content-type'), 'text/plain;version=0.0.4', 'as it was asked for');
+    assert.equal(await page.text(), 'a 1\n');
     assert.match(await (await ask('/')).text(), /GET \/config_dump/);
   });
 
