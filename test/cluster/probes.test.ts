@@ -3,6 +3,7 @@ import { container, namespace, podSpec, script } from './support/apps.ts';
 import { TestCluster, type TestPod } from './support/cluster.ts';
 import { AMBIENT, installed } from './support/installation.ts';
 import { agentStatus } from './support/node-agent.ts';
+import { kill, processesOfNode } from './support/processes.ts';
 import type { KubeObject } from './support/resources.ts';
 
 const NS = 'probes';
@@ -63,6 +64,16 @@ describe("the kubelet's probes under STRICT, with everybody denied", function ()
   const count = async (pattern: RegExp): Promise<number> =>
     [...(await cluster.log(pod)).matchAll(pattern)].length;
 
+  /** How many probes of the pod its kubelet told of as failed. */
+  const unhealthy = async (): Promise<number> => {
+    const fieldSelector = 'involvedObject.name=probed,reason=Unhealthy';
+    const { items } = await cluster.client.get<{ items: readonly { readonly count?: number }[] }>(
+      `/api/v1/namespaces/${NS}/events`,
+      { fieldSelector },
+    );
+    return items.reduce((sum, { count: times = 1 }) => sum + times, 0);
+  };
+
   it('reach the application by HTTP, gRPC, TCP and exec, again and again', async () => {
     await cluster.until('each has come ten times', async () => {
       const [http, grpc] = [await count(/^http \/live kube-probe/gm), await count(/^grpc \/grpc.health/gm)];
@@ -93,6 +104,29 @@ describe("the kubelet's probes under STRICT, with everybody denied", function ()
     const { kernel, kubernetes } = await agentStatus(cluster, name);
     assert.ok(kubernetes?.kubeletPid !== undefined);
     assert.ok('passedProbe' in kernel && Number(kernel['passedProbe']) > 0);
+  });
+
+  it('go on after the kubelet was killed, and none fails for it', async () => {
+    const { name } = cluster.node(pod.spec.nodeName);
+    const passing = async (): Promise<number | undefined> =>
+      (await agentStatus(cluster, name)).kubernetes?.kubeletPid;
+    const [former, refused] = [await passing(), await unhealthy()];
+    kill(...processesOfNode(cluster, name, 'kubelet'));
+    await cluster.until('the probes of another kubelet pass', async () => {
+      const now = await passing();
+      return now !== undefined && now !== former;
+    });
+    const [http, grpc] = [await count(/^http \/live kube-probe/gm), await count(/^grpc \/grpc.health/gm)];
+    await cluster.until('each has come five times more', async () => {
+      const live = await count(/^http \/live kube-probe/gm);
+      return live >= http + 5 && (await count(/^grpc \/grpc.health/gm)) >= grpc + 5;
+    });
+    const [now] = await cluster.readyPods(NS, 'app=probed');
+    assert.deepEqual(
+      now?.status.containerStatuses?.map(({ restartCount }) => restartCount),
+      [0, 0],
+    );
+    assert.equal(await unhealthy(), refused);
   });
 
   it('of a neighbour that names this pod as its host reach no port where this one is not probed', async () => {

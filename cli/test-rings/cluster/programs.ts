@@ -2,7 +2,7 @@
 import { execFile, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { errorText } from '../../../lib/loam-error.ts';
 import { packageRoot } from '../../../lib/package-root.ts';
@@ -127,14 +127,15 @@ async function build(program: Program, file: string): Promise<void> {
     const said = await go(
       [...args, '-ldflags', ['-s -w', ...ldflags].join(' '), '-o', fresh, path],
       sourcesOf(program),
+      file,
     );
     if (said !== undefined)
       throw new ClusterError(
         'CLUSTER_BUILD',
         `${program.name} could not be built (it needs Go 1.26 or newer in PATH): ${said}`,
       );
-    // Whole or not at all.
-    renameSync(fresh, file);
+    // Whole or not at all. Another run may have built it meanwhile.
+    if (!existsSync(file)) renameSync(fresh, file);
   } finally {
     rmSync(fresh, { force: true });
   }
@@ -158,10 +159,18 @@ export async function fileOfModule(program: string, module: string, file: string
   }
 }
 
-/** @returns the last lines that it said when it failed */
-function go(args: readonly string[], cwd: string): Promise<string | undefined> {
+/** Runs the rest of its arguments as Go's, unless the program that its first one names is there by now. */
+const GO_UNLESS_BUILT = '[ -e "$1" ] && exit 0; shift; exec nice -n 10 go "$@"';
+
+/**
+ * One at a time in a cache: two runs that start from nothing would each compile all of Kubernetes.
+ *
+ * @returns the last lines that it said when it failed
+ */
+function go(args: readonly string[], cwd: string, built: string): Promise<string | undefined> {
   return new Promise((resolve) => {
-    const child = spawn('nice', ['-n', '10', 'go', ...args], {
+    const lock = join(dirname(built), 'building.lock');
+    const child = spawn('flock', [lock, 'sh', '-c', GO_UNLESS_BUILT, 'sh', built, ...args], {
       cwd,
       env: { ...process.env, CGO_ENABLED: '0', GOFLAGS: '' },
       stdio: ['ignore', 'ignore', 'pipe'],
