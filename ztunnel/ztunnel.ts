@@ -27,6 +27,7 @@ import { ADDRESS_TYPE } from '../lib/mesh/xds/delta-service.ts';
 import type { EgressDelta } from '../lib/mesh/egress/model.ts';
 import type { AddressDelta } from '../lib/mesh/state/model.ts';
 import { ObserveFollower } from './observe/follower.ts';
+import { ExpectedPods } from './pods/expected-pods.ts';
 import { PodDirectory } from './pods/pod-directory.ts';
 import { StandIns } from './pods/stand-ins.ts';
 import { ZdsClient } from './pods/zds-client.ts';
@@ -61,6 +62,7 @@ export class Ztunnel {
   readonly #worker: ConnectionWorker;
   readonly #certificates: Certificates;
   readonly #pods: PodDirectory;
+  readonly #expected: ExpectedPods | undefined;
   readonly #zds: ZdsClient;
   // The main thread's own copies, for admin; the worker decides by its own.
   readonly #workloads = new WorkloadStore();
@@ -135,6 +137,9 @@ export class Ztunnel {
       },
       log,
     );
+    // A folder has certificates at once or never.
+    if (config.certificates.from !== 'folder')
+      this.#expected = new ExpectedPods({ node: config.node, identities: this.#certificates });
     this.#pods = new PodDirectory(
       {
         setMaps: (fds) => {
@@ -207,6 +212,7 @@ export class Ztunnel {
       {
         onAddresses: (delta) => {
           this.#applyAddresses(delta);
+          this.#expected?.came(delta);
           this.#demand?.came(delta);
         },
         onPolicies: (delta) => {
@@ -329,7 +335,7 @@ export class Ztunnel {
     const cut = await this.#worker.drain(Math.max(0, deadlineMs - (performance.now() - began)));
     this.#log.info({ cut }, 'drained');
     this.#observe?.stop();
-    for (const part of [this.#zds, this.#standIns]) part.stop();
+    for (const part of [this.#zds, this.#standIns, this.#expected]) part?.stop();
     await this.#feed?.stop();
     this.#certificates.stop();
     await this.#ports.close();

@@ -115,6 +115,9 @@ export class CertificateManager {
       };
       this.#entries.set(uri, entry);
       if (!this.#adopt(entry)) this.#enqueue(entry, 'warmup');
+    } else if (entry.bundle === undefined && isRefused(entry.lastError)) {
+      // The CA may have heard of it only now, as we have.
+      this.#enqueue(entry, 'warmup');
     }
     entry.users++;
   }
@@ -436,4 +439,8 @@ export class CertificateManager {
     if (entry.bundle) this.#options.onExpiryChange?.(entry.uri, undefined);
     delete entry.bundle;
   }
+}
+
+function isRefused(error: unknown): boolean {
+  return error instanceof MeshError && error.code === 'CA_REFUSED';
 }

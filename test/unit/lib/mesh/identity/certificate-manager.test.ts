@@ -282,6 +282,14 @@ describe('certificate manager', () => {
     assert.equal((await waiting).identity, A);
   });
 
+  it('asks again for one that was refused when another user comes, of whom the CA may have heard by now', async () => {
+    authority.answer = () => Promise.reject(new MeshError('CA_REFUSED', 'not your pod'));
+    await failed(() => manager.acquire(A));
+    authority.answer = async (request) => [await sign(root, request)];
+    await handedOut(() => manager.acquire(A));
+    assert.deepEqual(authority.asked, ['a', 'a']);
+  });
+
   it('tries the others at once when the CA is back', async () => {
     const { answer } = authority;
     authority.answer = () => Promise.reject(new MeshError('CA_UNAVAILABLE', 'away'));
