@@ -1,5 +1,6 @@
 import type { Gate, Readiness } from '../lib/admin/readiness.ts';
 import { ADDRESS_TYPE, AUTHORIZATION_TYPE } from '../lib/mesh/xds/delta-service.ts';
+import type { CertificateStatus } from '../lib/mesh/identity/certificate-manager.ts';
 import type { ZtunnelConfig } from './config.ts';
 import { EGRESS_TYPE, followsEgress, type StateFeed } from './control-plane.ts';
 import type { PodDirectory } from './pods/pod-directory.ts';
@@ -84,4 +85,17 @@ function listenersGate({ pods }: GateSources): Gate {
     const why = `${failed.length} cannot be, ${first.namespace}/${first.name}: ${first.state.error}`;
     return { ready: true, reason: `${rows.length - failed.length} pods served, ${why}` };
   };
+}
+
+/** What is still to come before this ztunnel could take over from another one without loss; undefined: nothing. */
+export function missingForTakeover(
+  readiness: Readiness,
+  certificates: readonly CertificateStatus[],
+): string | undefined {
+  const { gates } = readiness.report();
+  const shut = gates.find(({ name, ready }) => !ready && name !== 'serving' && name !== 'draining');
+  if (shut !== undefined) return `${shut.name}: ${shut.reason}`;
+  // One that the CA refuses, or that it could not be asked for, the other ztunnel does not get either.
+  const pending = certificates.find(({ state }) => state === 'pending');
+  return pending && `the certificate of ${pending.identity}`;
 }

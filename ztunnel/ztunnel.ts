@@ -17,7 +17,7 @@ import {
   type Certificates,
   type StateFeed,
 } from './control-plane.ts';
-import { addGates } from './gates.ts';
+import { addGates, missingForTakeover } from './gates.ts';
 import type { HeldStateContent } from './held-state/format.ts';
 import { HeldStateKeeper } from './held-state/keeper.ts';
 import { ReceivedState } from './held-state/received.ts';
@@ -180,7 +180,7 @@ export class Ztunnel {
     this.#takeover = new Takeover({
       accept: (accepting) => worker.request('accept', { accepting }),
       ports: this.#ports,
-      missing: () => this.#missing(),
+      missing: () => missingForTakeover(this.#readiness, this.#certificates.snapshot()),
       onReady: () => {
         this.#certificates.forgetRestored();
         this.#zds.announceReady();
@@ -381,16 +381,6 @@ export class Ztunnel {
         failed: (error) => this.#onFatal(error),
       },
     );
-  }
-
-  /** What is still to come before it could take over from another ztunnel without loss; undefined: nothing. */
-  #missing(): string | undefined {
-    const { gates } = this.#readiness.report();
-    const shut = gates.find(({ name, ready }) => !ready && name !== 'serving' && name !== 'draining');
-    if (shut !== undefined) return `${shut.name}: ${shut.reason}`;
-    // One that the CA refuses, or that it could not be asked for, the other ztunnel does not get either.
-    const pending = this.#certificates.snapshot().find(({ state }) => state === 'pending');
-    return pending && `the certificate of ${pending.identity}`;
   }
 
   #actions(): AdminActions {
