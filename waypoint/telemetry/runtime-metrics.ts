@@ -106,6 +106,9 @@ export const RUNTIME_GAUGES = {
 export type RuntimeCounter = keyof typeof RUNTIME_COUNTERS;
 export type RuntimeGauge = keyof typeof RUNTIME_GAUGES;
 
+/** Gauges of Services, which are read off what there is when somebody asks. */
+export type ServiceGauge = 'upstreamConnections' | 'pendingRequests' | 'ejectedEndpoints';
+
 /** The label values that a metric takes: as many as it has labels. */
 export type LabelsOf<L extends readonly string[]> = { readonly [K in keyof L]: string };
 
@@ -119,12 +122,13 @@ export interface RuntimeValue<Name> {
 export interface RuntimeBatch {
   /** Growth since the last batch. */
   readonly counters: readonly RuntimeValue<RuntimeCounter>[];
-  /** All gauges that are not 0; absent when none changed. */
+  /** All gauges that are shown or not 0; absent when none changed. */
   readonly gauges?: readonly RuntimeValue<RuntimeGauge>[];
 }
 
 /** So many label sets of all counters, and of all gauges; further ones are counted under `other`. */
 const MAX_VALUES = 10_000;
+const OTHER = 'other';
 
 /** Counters and gauges of one worker thread. */
 export class RuntimeMetrics {
@@ -133,6 +137,7 @@ export class RuntimeMetrics {
     { metric: RuntimeCounter; labels: readonly string[]; value: number }
   >();
   readonly #gauges = new Map<string, { metric: RuntimeGauge; labels: readonly string[]; value: number }>();
+  readonly #shown = new Map<ServiceGauge, readonly RuntimeValue<ServiceGauge>[]>();
   #gaugesChanged = false;
 
   /** Adds to a counter. */
@@ -164,13 +169,31 @@ export class RuntimeMetrics {
     this.#gaugesChanged = true;
   }
 
+  /**
+   * Shows a gauge as it is now, for these Services and no others: those of 0 too, for there is a difference between none and nothing.
+   *
+   * @param values by `namespace/hostname`
+   */
+  show(metric: ServiceGauge, values: ReadonlyMap<string, number>): void {
+    const shown: RuntimeValue<ServiceGauge>[] = [];
+    let others = 0;
+    for (const [service, value] of values) {
+      if (shown.length < MAX_VALUES) shown.push({ metric, labels: [service], value });
+      else others += value;
+    }
+    if (others > 0) shown.push({ metric, labels: [OTHER], value: others });
+    this.#shown.set(metric, shown);
+    this.#gaugesChanged = true;
+  }
+
   takeBatch(): RuntimeBatch {
     const counters = [...this.#counters.values()];
     this.#counters.clear();
     if (!this.#gaugesChanged) return { counters };
     this.#gaugesChanged = false;
     for (const [key, { value }] of this.#gauges) if (value === 0) this.#gauges.delete(key);
-    return { counters, gauges: [...this.#gauges.values()].map((gauge) => ({ ...gauge })) };
+    const stepped = [...this.#gauges.values()].map((gauge) => ({ ...gauge }));
+    return { counters, gauges: [...stepped, ...[...this.#shown.values()].flat()] };
   }
 }
 
@@ -179,7 +202,7 @@ function entry<Name extends string>(
   metric: Name,
   labels: readonly string[],
 ): { value: number } {
-  const bounded = map.size < MAX_VALUES ? labels : labels.map(() => 'other');
+  const bounded = map.size < MAX_VALUES ? labels : labels.map(() => OTHER);
   const key = `${metric}\n${labels.join('\n')}`;
   const known = map.get(key);
   if (known !== undefined) return known;

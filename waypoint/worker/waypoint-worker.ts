@@ -30,6 +30,7 @@ import { RuntimeStore } from '../state/service-runtime.ts';
 import { ToldTelemetry } from '../telemetry/told.ts';
 import { WorkerTelemetry } from '../telemetry/worker-telemetry.ts';
 import { ClusterStore } from '../upstream/cluster-store.ts';
+import { showUpstreams } from '../upstream/upstream-gauges.ts';
 import { EndpointDialer } from '../upstream/endpoint-connector.ts';
 import type { FromWorker, Requests, WorkerStart, WorkerStatus } from './messages.ts';
 
@@ -246,6 +247,7 @@ export function createWaypointWorker(
     },
     answer: (what) => {
       if (what === 'flush') {
+        showUpstreams(telemetry.runtime, clusters.all());
         telemetry.flush();
         return 'ok';
       }

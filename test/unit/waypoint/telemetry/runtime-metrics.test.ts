@@ -43,6 +43,34 @@ describe('waypoint/telemetry: counters, gauges and connections', () => {
     assert.match(await registry.text(), /^loam_waypoint_active_requests 0$/m);
   });
 
+  it('shows a gauge of Services as it is when it is asked for, 0 too, and no Service that is gone', async () => {
+    const registry = new MetricsRegistry('test');
+    const runtime = new RuntimeMetrics();
+    runtime.show(
+      'ejectedEndpoints',
+      new Map([
+        ['shop/a', 0],
+        ['shop/b', 2],
+      ]),
+    );
+    registry.apply('1', batchOf(runtime));
+    registry.apply('1', batchOf(runtime));
+    assert.match(await registry.text(), /^loam_waypoint_ejected_endpoints\{service="shop\/a"\} 0$/m);
+    assert.match(await registry.text(), /^loam_waypoint_ejected_endpoints\{service="shop\/b"\} 2$/m);
+    runtime.show('ejectedEndpoints', new Map([['shop/a', 1]]));
+    registry.apply('1', batchOf(runtime));
+    assert.match(await registry.text(), /^loam_waypoint_ejected_endpoints\{service="shop\/a"\} 1$/m);
+    assert.doesNotMatch(await registry.text(), /shop\/b/);
+  });
+
+  it('bounds the Services of a gauge', () => {
+    const runtime = new RuntimeMetrics();
+    runtime.show('pendingRequests', new Map(Array.from({ length: 10_050 }, (_, i) => [`s${i}`, 1])));
+    const { gauges = [] } = runtime.takeBatch();
+    assert.equal(gauges.length, 10_001);
+    assert.deepEqual(gauges.at(-1), { metric: 'pendingRequests', labels: ['other'], value: 50 });
+  });
+
   it('bounds the label sets of a worker', () => {
     const runtime = new RuntimeMetrics();
     for (let i = 0; i < 10_050; i++) runtime.count('denied', [`s${i}`, 'p']);
