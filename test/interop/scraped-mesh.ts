@@ -1,19 +1,20 @@
 import { once } from 'node:events';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import type { V1DaemonSet, V1Deployment, V1PodTemplateSpec } from '@kubernetes/client-node';
 import { parse } from 'yaml';
 import { objectsOf } from '../../cli/install/render/objects.ts';
 import { valuesOf } from '../../cli/install/values.ts';
-import { ask, type Endpoint } from '../../cli/local/http.ts';
-import { netnsName } from '../../cli/local/names.ts';
+import { netnsName, netnsPath } from '../../cli/local/names.ts';
 import {
   CONTROLLER_METRICS_PORT,
   WAYPOINT_METRICS_PORT,
   ZTUNNEL_METRICS_PORT,
 } from '../../cli/local/programs.ts';
+import { closeFd } from '../../lib/linux/libc.ts';
+import { openNetns } from '../../lib/linux/netns.ts';
+import { connectInNetns } from '../../lib/linux/socket.ts';
 import { waypointObjects } from '../../controller/platform/kubernetes/waypoints/objects.ts';
 import type { Mesh } from '../mesh/harness.ts';
 import { MONITORING } from '../support/dashboards.ts';
@@ -21,13 +22,20 @@ import { MONITORING } from '../support/dashboards.ts';
 const NAMESPACE = 'loam-system';
 const ASK_MS = 30_000;
 
+/** A port of 127.0.0.1 inside a network namespace. */
+interface Endpoint {
+  readonly netns: string;
+  readonly port: number;
+}
+
 /** A pod as Prometheus' discovery in a cluster finds it; where it answers in truth is in the local mesh. */
 interface DiscoveredPod {
   readonly namespace: string;
   readonly name: string;
   readonly node: string;
   readonly template: V1PodTemplateSpec;
-  readonly endpoint: Endpoint;
+  /** undefined: nowhere. */
+  readonly endpoint: Endpoint | undefined;
 }
 
 interface ScrapeJob {
@@ -43,7 +51,10 @@ interface ScrapeJob {
  */
 export class ScrapedMesh implements AsyncDisposable {
   readonly #servers: Server[] = [];
+  readonly #sockets = new Set<Socket>();
   readonly #pods: readonly DiscoveredPod[];
+  /** Of each pod's metrics, by its name. */
+  readonly #addresses = new Map<string, string>();
 
   constructor(
     mesh: Mesh,
@@ -87,7 +98,7 @@ export class ScrapedMesh implements AsyncDisposable {
           metadata: { annotations: { 'prometheus.io/scrape': 'true', 'prometheus.io/port': '15020' } },
           spec: { containers: [{ name: 'app', ports: [{ name: 'metrics', containerPort: 15_020 }] }] },
         },
-        endpoint: { socketPath: '/nonexistent' },
+        endpoint: undefined,
       },
     ];
   }
@@ -117,44 +128,67 @@ export class ScrapedMesh implements AsyncDisposable {
     };
   }
 
-  /** A page of metrics as the program itself shows it. */
-  async page(pod: 'controller' | 'ztunnel' | 'waypoint', path = '/metrics'): Promise<string> {
+  /** A page of metrics as the program itself shows it. Only after its configuration was made. */
+  async page(
+    pod: 'controller' | 'ztunnel' | 'waypoint',
+    path: string,
+    accept: string,
+  ): Promise<{ type: string; text: string }> {
     const found = this.#pods.find(
       ({ name }) => name.includes(pod) || (pod === 'waypoint' && name.startsWith('way')),
     );
     if (found === undefined) throw new Error(pod);
-    return (await ask(found.endpoint, path, 'GET', ASK_MS)).body;
+    const url = `http://${this.#addresses.get(found.name) ?? ''}${path}`;
+    const response = await fetch(url, { headers: { accept }, signal: AbortSignal.timeout(ASK_MS) });
+    return { type: response.headers.get('content-type') ?? '', text: await response.text() };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const server of this.#servers) {
-      server.closeAllConnections();
-      server.close();
-    }
+    for (const socket of this.#sockets) socket.destroy();
+    for (const server of this.#servers) server.close();
     await Promise.resolve();
   }
 
   /** For each port of the pod's containers an address on the host; the one of the metrics leads into the mesh. */
-  async #ports({ template, endpoint }: DiscoveredPod): Promise<[port: string, address: string][]> {
+  async #ports({ name: pod, template, endpoint }: DiscoveredPod): Promise<[port: string, address: string][]> {
     const ports = template.spec?.containers.flatMap(({ ports: all = [] }) => all) ?? [];
     const all: [string, string][] = [];
     for (const { name = '' } of ports) {
-      if (name !== 'metrics') {
+      if (name !== 'metrics' || endpoint === undefined) {
         all.push([name, '127.0.0.1:1']);
         continue;
       }
-      const server = createServer((request, response) => {
-        ask(endpoint, request.url ?? '/', 'GET', ASK_MS).then(
-          ({ status, body }) =>
-            response.writeHead(status, { 'content-type': 'text/plain; version=0.0.4' }).end(body),
-          (error: unknown) => response.writeHead(502).end(String(error)),
-        );
-      }).listen(0, '127.0.0.1');
+      const server = createServer((socket) => this.#lead(socket, endpoint)).listen(0, '127.0.0.1');
       this.#servers.push(server);
       await once(server, 'listening');
-      all.push([name, `127.0.0.1:${(server.address() as AddressInfo).port}`]);
+      const address = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+      this.#addresses.set(pod, address);
+      all.push([name, address]);
     }
     return all;
+  }
+
+  /** Byte by byte, so that program and Prometheus agree on the format as they do without us. */
+  #lead(socket: Socket, { netns, port }: Endpoint): void {
+    const fd = openNetns(netnsPath(netns));
+    let onward: Socket;
+    try {
+      onward = connectInNetns(fd, '127.0.0.1', port);
+    } finally {
+      closeFd(fd);
+    }
+    for (const [one, other] of [
+      [socket, onward],
+      [onward, socket],
+    ] as const) {
+      this.#sockets.add(one);
+      one.on('error', () => other.destroy());
+      one.on('close', () => {
+        this.#sockets.delete(one);
+        other.end();
+      });
+      one.pipe(other);
+    }
   }
 }
 

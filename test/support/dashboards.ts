@@ -9,6 +9,8 @@ export const MONITORING = join(packageRoot(), 'deploy', 'monitoring');
 export interface NamedQuery {
   readonly where: string;
   readonly expr: string;
+  /** Whether exemplars are asked for by it too. */
+  readonly exemplar?: boolean;
 }
 
 /** The part of Grafana's JSON that is looked at. */
@@ -18,7 +20,7 @@ export interface GrafanaDashboard {
   readonly panels: readonly {
     readonly title: string;
     readonly type: string;
-    readonly targets?: readonly { readonly expr: string }[];
+    readonly targets?: readonly { readonly expr: string; readonly exemplar?: boolean }[];
   }[];
   readonly templating: {
     readonly list: readonly { readonly name: string; readonly definition?: string }[];
@@ -48,7 +50,7 @@ export function committedDashboards(): Record<string, GrafanaDashboard> {
 export function panelQueries(): NamedQuery[] {
   return Object.entries(committedDashboards()).flatMap(([name, { panels }]) =>
     panels.flatMap(({ title, targets = [] }) =>
-      targets.map(({ expr }) => ({ where: `${name}: ${title}`, expr })),
+      targets.map(({ expr, exemplar = false }) => ({ where: `${name}: ${title}`, expr, exemplar })),
     ),
   );
 }

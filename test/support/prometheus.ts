@@ -9,6 +9,7 @@ import { PATIENCE } from './patience.ts';
 
 const START_TIMEOUT_MS = 60_000 * PATIENCE;
 const STOP_TIMEOUT_MS = 10_000;
+const HOUR_MS = 3_600_000;
 
 /** The folder of Debian's prometheus and promtool. */
 export async function prometheusPrograms(): Promise<string> {
@@ -48,16 +49,28 @@ export interface PrometheusSample {
   readonly value: readonly [time: number, value: string];
 }
 
+/** Exemplars of one series. */
+export interface PrometheusExemplars {
+  readonly seriesLabels: Readonly<Record<string, string>>;
+  readonly exemplars: readonly {
+    readonly labels: Readonly<Record<string, string>>;
+    readonly value: string;
+    /** Seconds since the epoch. */
+    readonly timestamp: number;
+  }[];
+}
+
 /** Prometheus of the distribution, with a configuration of ours, on 127.0.0.1. */
 export class Prometheus {
   readonly #child: ChildProcess;
-  readonly #url: string;
+  /** Its address, as `loam dashboard --prometheus` takes it. */
+  readonly url: string;
   readonly #exited: Promise<unknown>;
   #log = '';
 
   private constructor(child: ChildProcess, url: string) {
     this.#child = child;
-    this.#url = url;
+    this.url = url;
     this.#exited = once(child, 'exit');
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       if (this.#log.length < 65_536) this.#log += text;
@@ -100,6 +113,16 @@ export class Prometheus {
     return result;
   }
 
+  /** Exemplars of the series that an expression names, of the last hour. */
+  async exemplars(query: string): Promise<PrometheusExemplars[]> {
+    const [start, end] = [Date.now() - HOUR_MS, Date.now() + HOUR_MS].map((ms) => String(ms / 1_000));
+    return (await this.api('query_exemplars', {
+      query,
+      start: start ?? '',
+      end: end ?? '',
+    })) as PrometheusExemplars[];
+  }
+
   async targets(): Promise<PrometheusTarget[]> {
     const { activeTargets } = (await this.api('targets', { state: 'active' })) as {
       activeTargets: PrometheusTarget[];
@@ -114,7 +137,7 @@ export class Prometheus {
 
   /** `data` of an answer of /api/v1. */
   async api(path: string, query: Readonly<Record<string, string>>): Promise<unknown> {
-    const response = await fetch(`${this.#url}/api/v1/${path}?${new URLSearchParams(query).toString()}`);
+    const response = await fetch(`${this.url}/api/v1/${path}?${new URLSearchParams(query).toString()}`);
     const answer = (await response.json()) as { status: string; error?: string; data?: unknown };
     if (answer.status !== 'success')
       throw new Error(`${JSON.stringify(query)}: ${answer.error ?? 'no data'}`);
@@ -132,7 +155,7 @@ export class Prometheus {
     const deadline = performance.now() + START_TIMEOUT_MS;
     for (;;) {
       if (this.#child.exitCode !== null) throw new Error(`Prometheus ended:\n${this.#log}`);
-      const answer = await fetch(`${this.#url}/-/ready`).catch(() => undefined);
+      const answer = await fetch(`${this.url}/-/ready`).catch(() => undefined);
       if (answer?.ok === true) return;
       if (performance.now() > deadline) throw new Error(`Prometheus did not come up:\n${this.#log}`);
       await sleep(50);

@@ -4,6 +4,8 @@
 export interface Query {
   readonly expr: string;
   readonly legend?: string;
+  /** Whether exemplars of its series are drawn, each a way to a trace. Of several queries of the same series, of one. */
+  readonly exemplars?: boolean;
 }
 
 /** Units of Grafana that are used here. */
@@ -124,10 +126,11 @@ function panelJson(panel: Panel): object {
   const common = {
     ...{ title, datasource: SOURCE },
     ...(description !== undefined && { description }),
-    targets: queries.map(({ expr, legend }, at) => ({
+    targets: queries.map(({ expr, legend, exemplars }, at) => ({
       ...{ refId: refId(at), datasource: SOURCE, expr, editorMode: 'code' },
       ...(legend !== undefined && { legendFormat: legend }),
       ...(kind === 'lines' ? { range: true } : { instant: true, range: false }),
+      ...(exemplars === true && { exemplar: true }),
       ...(kind === 'table' && { format: 'table' }),
     })),
   };
@@ -185,6 +188,11 @@ function tableOverrides({ queries, units = [], link }: Panel): object[] {
   if (link === undefined) return columns;
   const links = { id: 'links', value: [{ title: link.title, url: link.url, targetBlank: false }] };
   return [...columns, { matcher: { id: 'byType', options: 'string' }, properties: [links] }];
+}
+
+/** Queries, the first of which shows the exemplars of their series. */
+export function withExemplars([first, ...others]: readonly Query[]): Query[] {
+  return first === undefined ? [] : [{ ...first, exemplars: true }, ...others];
 }
 
 function refId(at: number): string {

@@ -1,4 +1,4 @@
-import { quantiles, type Dashboard, type Variable } from './dashboard.ts';
+import { quantiles, withExemplars, type Dashboard, type Panel, type Variable } from './dashboard.ts';
 
 const SERVICE_LABELS = 'destination_service_namespace, destination_service_name';
 const REQUESTS = 'istio_requests_total{reporter="waypoint"}';
@@ -126,6 +126,15 @@ export const mesh: Dashboard = {
   ],
 };
 
+/** @param of what the requests have in common */
+const durations = (of: readonly string[]): Panel => ({
+  ...{ title: 'Duration', kind: 'lines', unit: 'ms' },
+  description: 'The points are requests whose trace was sampled.',
+  queries: withExemplars(
+    quantiles(sumBy('le', rate(where('istio_request_duration_milliseconds_bucket', 'reporter="waypoint"', ...of)))),
+  ),
+});
+
 const OF_SERVICE = ['destination_service_namespace="$namespace"', 'destination_service_name="$service"'];
 const requestsOf = (...matchers: string[]): string =>
   where('istio_requests_total', 'reporter="waypoint"', ...OF_SERVICE, ...matchers);
@@ -158,15 +167,7 @@ export const service: Dashboard = {
           ...{ title: 'Requests by response code', kind: 'lines', unit: 'reqps', stacked: true },
           queries: [{ expr: sumBy('response_code', rate(requestsOf())), legend: '{{response_code}}' }],
         },
-        {
-          ...{ title: 'Duration', kind: 'lines', unit: 'ms' },
-          queries: quantiles(
-            sumBy(
-              'le',
-              rate(where('istio_request_duration_milliseconds_bucket', 'reporter="waypoint"', ...OF_SERVICE)),
-            ),
-          ),
-        },
+        durations(OF_SERVICE),
         {
           ...{ title: 'Callers', kind: 'lines', unit: 'reqps' },
           queries: [
@@ -319,12 +320,7 @@ export const workload: Dashboard = {
             },
           ],
         },
-        {
-          ...{ title: 'Duration', kind: 'lines', unit: 'ms' },
-          queries: quantiles(
-            sumBy('le', rate(where('istio_request_duration_milliseconds_bucket', 'reporter="waypoint"', ...INTO))),
-          ),
-        },
+        durations(INTO),
         {
           ...{ title: 'Connections, by caller', kind: 'lines', unit: 'cps' },
           description: 'Through a waypoint, the waypoint is the caller.',
