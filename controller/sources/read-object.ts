@@ -35,8 +35,6 @@ export interface Place {
   readonly line?: number;
   /** Line of a field, where there are lines. */
   lineOf(path: readonly (string | number)[]): number | undefined;
-  /** True where an API server has admitted it, so that its author believes it in force (stand-in.ts). */
-  readonly admitted?: boolean;
 }
 
 /** Kinds under these groups are ours to understand: one that we do not know must not be passed over in silence. */
@@ -184,7 +182,7 @@ function badKnown(
   data: Record<string, unknown>,
   problems: readonly FieldProblem[],
 ): ReadDocument {
-  const standIn = standInFor(kind, data, place.admitted === true);
+  const standIn = standInFor(kind, data);
   return { ...bad(place, data, problems), ...(standIn !== undefined && { standIn }) };
 }
 

@@ -24,17 +24,12 @@ const ALLOWS_NOTHING = 'in force in its place, until it is right, is one that al
  * is broken itself, of its namespace; MeshSettings then refuse what the mesh does not know. Undefined for other kinds, and
  * where not even the name can be read.
  *
- * What an API server has admitted (a field that Loam does not know, say) its author believes in force: then an AuthorizationPolicy
- * allows nothing, and a PeerAuthentication takes mutual TLS alone (docs/decisions/0120).
+ * An AuthorizationPolicy allows nothing, and a PeerAuthentication takes mutual TLS alone: who has written one believes it in force
+ * (docs/decisions/0050, 0120).
  *
  * @param data the manifest as read, nothing of it known to be right
- * @param admitted whether an API server has admitted it
  */
-export function standInFor(
-  kind: Kind,
-  data: Readonly<Record<string, unknown>>,
-  admitted = false,
-): StandIn | undefined {
+export function standInFor(kind: Kind, data: Readonly<Record<string, unknown>>): StandIn | undefined {
   const { apiVersion: given, metadata, spec } = data;
   if (typeof given !== 'string' || !isRecord(metadata)) return undefined;
   const [apiVersion] = SCHEMAS[kind].apiVersions;
@@ -66,7 +61,7 @@ export function standInFor(
       { apiVersion, kind, metadata: { name }, spec: { outboundTrafficPolicy: 'REGISTRY_ONLY' } },
     ]);
   }
-  if (!admitted || !given.startsWith(SECURITY_GROUP)) return undefined;
+  if (!given.startsWith(SECURITY_GROUP)) return undefined;
   if (kind === 'PeerAuthentication')
     return candidates(
       'in force in its place, until it is right, is one that takes mutual TLS alone',

@@ -20,7 +20,7 @@ export function readPicked({ kind }: ReadKind, ref: ObjectRef, { object }: Picke
     const warnings = coreWarnings(file, ref, found);
     return { file, documents: [{ type: 'object', object: found, ...(warnings.length > 0 && { warnings }) }] };
   }
-  const place: Place = { file, lineOf: () => undefined, admitted: true };
+  const place: Place = { file, lineOf: () => undefined };
   return { file, documents: [readObject(place, kind, object)] };
 }
 
