@@ -79,6 +79,13 @@ const program: Command = new Command('loam')
   .addCommand(testCommand())
   .addCommand(benchCommand());
 
+/** What is not understood was given wrongly: commander's own 1 would say that something could not be told. */
+function endWith2(command: Command): void {
+  command.exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : 2));
+  command.commands.forEach(endWith2);
+}
+
+endWith2(program);
 try {
   await program.parseAsync();
 } catch (error) {

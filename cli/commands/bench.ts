@@ -3,6 +3,9 @@ import { Command } from 'commander';
 import { peersFolder } from '../test-rings/rings.ts';
 import { existsSync } from 'node:fs';
 import { siblingModule } from '../../lib/package-root.ts';
+import { helpText } from './mesh-options.ts';
+
+const EXITS = '0 measured, 1 it could not be, 2 what was given is not usable';
 
 /** The options of `loam bench waypoint`, handed on as they are; see bench/waypoint/main.ts. */
 const WAYPOINT_OPTIONS = ['rounds', 'duration-s', 'connections', 'idle', 'routes', 'only'] as const;
@@ -17,6 +20,7 @@ function waypointCommand(): Command {
     .option('--idle <n>', 'idle client connections for the memory of one', '1000')
     .option('--routes <list>', 'how many routes there are', '5,5000')
     .option('--only <list>', 'of haproxy, loam', 'haproxy,loam')
+    .addHelpText('after', helpText([['loam bench waypoint --rounds 2 --duration-s 5', '']], EXITS))
     .action(async (_options: unknown, command: Command) => {
       // An option that the outer command has as well is its, wherever it stands.
       const values: Readonly<Record<string, unknown>> = command.optsWithGlobals();
@@ -45,6 +49,7 @@ function egressCommand(): Command {
     .option('--rounds <n>', 'how often each is measured', '5')
     .option('--duration-s <n>', 'how long one measurement takes', '10')
     .option('--rules <n>', 'how many rules there are', '100')
+    .addHelpText('after', helpText([['loam bench egress --rules 100', '']], EXITS))
     .action(async (_options: unknown, command: Command) => {
       if (!hasPeers()) return;
       const { rounds, durationS, rules } = command.optsWithGlobals<Record<string, string>>();
@@ -63,6 +68,7 @@ function clusterCommand(): Command {
       'label,start,rollout,kill,away,deny,idle',
     )
     .option('--rounds <n>', 'how often a namespace is labelled', '4')
+    .addHelpText('after', helpText([['loam bench cluster --only label,kill', '']], EXITS))
     .action(async (_options: unknown, command: Command) => {
       const { only, rounds } = command.optsWithGlobals<Record<string, string>>();
       await runModule('../../bench/cluster/main', ['--only', String(only), '--rounds', String(rounds)]);
@@ -83,6 +89,7 @@ export function benchCommand(): Command {
     .option('--rounds <n>', 'how often each pair is measured', '3')
     .option('--phases <list>', 'a bulk, b requests, c new connections, d memory', 'a,b,c,d')
     .option('--duration-s <n>', 'how long one measurement takes', '10')
+    .addHelpText('after', helpText([['loam bench --rounds 3', '']], EXITS))
     .action(async (options: { rounds: string; phases: string; durationS: string }) => {
       if (!hasPeers()) return;
       const args = [

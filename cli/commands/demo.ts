@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { runDemo } from '../demo/run.ts';
 import { LocalMeshError } from '../local/errors.ts';
 import { checkMeshName } from '../local/names.ts';
+import { helpText } from './mesh-options.ts';
 
 const ONCE_SECONDS = 10;
 /** A slow machine has more time to show all that there is. */
@@ -19,6 +20,16 @@ export function demoCommand(): Command {
     )
     .option('--seconds <n>', 'end by itself after so many seconds')
     .option('--name <mesh>', 'name of its mesh', 'demo')
+    .addHelpText(
+      'after',
+      helpText(
+        [
+          ['loam demo', 'until Ctrl-C'],
+          ['loam demo --once', 'for scripts: whether all of it is right'],
+        ],
+        '0 all that was seen is right, 1 something is not, 2 what was given is not usable',
+      ),
+    )
     .action(async (options: { once?: boolean; seconds?: string; name: string }) => {
       const seconds = options.seconds === undefined ? undefined : Number(options.seconds);
       if (seconds !== undefined && !(seconds > 0 && seconds < 1e6))

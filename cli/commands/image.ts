@@ -4,6 +4,7 @@ import { packageRoot } from '../../lib/package-root.ts';
 import { buildImage, writeFiles } from '../image/build.ts';
 import type { Architecture } from '../image/elf.ts';
 import { ImageError } from '../image/errors.ts';
+import { helpText } from './mesh-options.ts';
 
 interface SourceOptions {
   readonly arch: Architecture;
@@ -22,7 +23,20 @@ export function imageCommand(): Command {
             'write an OCI image layout, an archive of it to import, and the list of its contents (SPDX)',
           )
           .option('--name <name>', 'the name that the image is imported under', 'localhost/loam:dev')
-          .option('--output <folder>', 'where to', join(packageRoot(), 'build', 'image')),
+          .option('--output <folder>', 'where to', join(packageRoot(), 'build', 'image'))
+          .addHelpText(
+            'after',
+            helpText(
+              [
+                ['loam image build', ''],
+                [
+                  'loam image build --name localhost/loam:next',
+                  'for an upgrade: each build a name of its own',
+                ],
+              ],
+              '0 done, 1 it could not be, 2 what was given is not usable',
+            ),
+          ),
       ).action(async (options: SourceOptions & { name: string; output: string }) => {
         const { name, output } = options;
         const created = creationTime(process.env['SOURCE_DATE_EPOCH']);
@@ -38,7 +52,14 @@ export function imageCommand(): Command {
       withSources(
         new Command('files')
           .description("write the image's files into a folder, as deploy/image/Containerfile wants them")
-          .argument('<folder>', 'what is there is replaced'),
+          .argument('<folder>', 'what is there is replaced')
+          .addHelpText(
+            'after',
+            helpText(
+              [['loam image files build/files', '']],
+              '0 done, 1 it could not be, 2 what was given is not usable',
+            ),
+          ),
       ).action((folder: string, options: SourceOptions) => {
         writeFiles({ ...sources(options), output: resolve(folder) });
       }),

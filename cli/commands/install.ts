@@ -8,13 +8,17 @@ import { namespaceOf, objectsOf } from '../install/render/objects.ts';
 import { marked } from '../install/ownership.ts';
 import { prune, rollOut } from '../install/roll-out.ts';
 import { check, findingText } from '../install/check/check.ts';
+import type { Finding } from '../install/check/finding.ts';
 import { PodExec } from '../install/cluster/exec.ts';
 import { uninstall } from '../install/uninstall.ts';
 import { type Installed, installedIn } from '../install/state.ts';
 import { valuesOf, valuesOfFile, valuesOfSet } from '../install/values.ts';
+import { print as tell, withOutput, type OutputFlag } from '../output/print.ts';
 import { namespaceOfFlags, onCluster, timeoutOf, type ClusterOptions } from './cluster-options.ts';
+import { helpText } from './mesh-options.ts';
 
 const DEFAULT_TIMEOUT_S = 300;
+const EXITS = '0 done, 1 it could not be, 2 what was given is not usable';
 
 interface RollOutFlags extends ClusterOptions {
   readonly set: readonly string[];
@@ -114,7 +118,7 @@ async function remove(options: UninstallFlags): Promise<void> {
   say('Loam is uninstalled. Definitions of kinds stay, with the objects of their users.');
 }
 
-async function checkAll(options: ClusterOptions): Promise<void> {
+async function checkAll(options: ClusterOptions & OutputFlag): Promise<void> {
   const namespace = namespaceOfFlags(options);
   const api = await ClusterApi.open(options);
   let installed: Installed | undefined;
@@ -125,7 +129,13 @@ async function checkAll(options: ClusterOptions): Promise<void> {
     unknown = errorText(error);
   }
   const subject = { api, pods: new PodExec(api.config), namespace, installed, unknown, now: Date.now };
-  const good = await check(subject, (finding) => say(findingText(finding)));
+  const findings: Finding[] = [];
+  const good = await check(subject, (finding) => {
+    findings.push(finding);
+    // People see each line as soon as it is known.
+    if (options.output === 'text') say(findingText(finding));
+  });
+  if (options.output !== 'text') await tell(options.output, { good, findings }, () => []);
   process.exitCode = good ? 0 : 1;
 }
 
@@ -134,6 +144,20 @@ export function installCommand(): Command {
   return withValues(onCluster(new Command('install')))
     .description('install Loam into a Kubernetes cluster, and return when it runs')
     .option('--dry-run', 'print the objects as YAML and change nothing')
+    .addHelpText(
+      'after',
+      helpText(
+        [
+          ['loam install --set image=localhost/loam:dev', 'of an image that the nodes have'],
+          ['loam install -f values.yaml --dry-run | kubectl diff -f -', 'what it would change'],
+          [
+            'loam install --set image=localhost/loam:dev --set ca.secret=cacerts',
+            'with an authority of yours',
+          ],
+        ],
+        EXITS,
+      ),
+    )
     .action(install);
 }
 
@@ -144,6 +168,16 @@ export function upgradeCommand(): Command {
       'bring an installation to this version of Loam, or to other values; what is not named stays as it is',
     )
     .option('--reset-values', 'begin with the default values again')
+    .addHelpText(
+      'after',
+      helpText(
+        [
+          ['loam upgrade --set image=localhost/loam:next', 'the programs of another image'],
+          ['loam upgrade --set logLevel=debug', 'one value; the others stay'],
+        ],
+        EXITS,
+      ),
+    )
     .action(upgrade);
 }
 
@@ -157,14 +191,33 @@ export function uninstallCommand(): Command {
     .option('--grace <seconds>', 'how long ztunnels may serve what is open', '30')
     .option('--abandon-nodes', 'go on without nodes that are not ready')
     .option('--image <image>', "what cleans the nodes, where the agents' image cannot be had")
+    .addHelpText(
+      'after',
+      helpText(
+        [
+          ['loam uninstall', ''],
+          ['loam uninstall --grace 600', 'ten minutes for what is open'],
+          ['loam uninstall --abandon-nodes', 'though a node is lost'],
+        ],
+        EXITS,
+      ),
+    )
     .action(remove);
 }
 
 /** `loam check`: what is wrong, and how it is mended. */
 export function checkCommand(): Command {
-  return onCluster(new Command('check'))
-    .description(
-      'look for what keeps Loam from working, before an installation and after; exits with 1 when there is something',
+  return withOutput(onCluster(new Command('check')))
+    .description('look for what keeps Loam from working, before an installation and after')
+    .addHelpText(
+      'after',
+      helpText(
+        [
+          ['loam check', ''],
+          ['loam check -o json | jq \'.findings[] | select(.state == "fail")\'', 'for scripts'],
+        ],
+        '0 nothing keeps Loam from working, 1 something does, or it cannot be told, 2 what was given is not usable',
+      ),
     )
     .action(checkAll);
 }

@@ -9,6 +9,7 @@ import { meshStatus, supervisorReport, type MeshStatus } from '../local/status.t
 import { checkManifests, runningMesh, startSupervisor, waitUntilReady } from '../local/up.ts';
 import { readPrograms, REPLACEABLE, upgradeMesh } from '../local/upgrade.ts';
 import { warningsOf } from '../local/warnings.ts';
+import { helpText } from './mesh-options.ts';
 
 const DEFAULT_TIMEOUT_S = 60;
 /** `up`: the mesh runs, but not all that its manifests ask for is in force. */
@@ -132,13 +133,33 @@ export function localCommand(): Command {
   const named = (command: Command): Command =>
     command.option('--name <mesh>', 'which mesh, where there are several', DEFAULT_MESH);
   named(local.command('up'))
-    .description(
-      `start the mesh of a directory of manifests, and return when it is ready; exits with ${EXIT_NOT_IN_FORCE} when it runs but something was rejected and is not in force`,
-    )
+    .description('start the mesh of a directory of manifests, and return when it is ready')
     .argument('<dir>', 'directory of Kubernetes manifests; edit them, and the mesh follows')
     .option('--timeout <seconds>', 'how long to wait until it is ready', String(DEFAULT_TIMEOUT_S))
+    .addHelpText(
+      'after',
+      helpText(
+        [
+          ['loam local up deploy/examples/shop', ''],
+          ['loam local up my-shop --name second', 'a mesh beside the first'],
+        ],
+        `0 it is ready, ${EXIT_NOT_IN_FORCE} it runs, and something was rejected and is not in force, 1 it does not run, 2 what was given is not usable`,
+      ),
+    )
     .action(up);
-  named(local.command('down')).description('end the mesh and remove all of it').action(down);
+  named(local.command('down'))
+    .description('end the mesh and remove all of it')
+    .addHelpText(
+      'after',
+      helpText(
+        [
+          ['loam local down', ''],
+          ['loam local down --name second', ''],
+        ],
+        '0 nothing of it is left, 1 something is, 2 what was given is not usable',
+      ),
+    )
+    .action(down);
   named(local.command('exec'))
     .description('run a command in a pod')
     .argument('<pod>', '`namespace/name`, or a name that only one pod has')
@@ -146,10 +167,30 @@ export function localCommand(): Command {
     .showHelpAfterError(
       'put -- before the command, as in: loam local exec shop/frontend -- curl -s http://auth/',
     )
+    .addHelpText(
+      'after',
+      helpText(
+        [
+          ['loam local exec shop/frontend -- curl -s http://auth/', ''],
+          ['loam local exec db -- redis-cli ping', ''],
+        ],
+        'those of the command; 1 it could not be run, 2 what was given is not usable',
+      ),
+    )
     .action(exec);
   named(local.command('status'))
-    .description('how the nodes, programs, pods and objects are; exits with 1 when something is not well')
+    .description('how the nodes, programs, pods and objects are')
     .option('--json', 'as JSON')
+    .addHelpText(
+      'after',
+      helpText(
+        [
+          ['loam local status', ''],
+          ['loam local status --json', 'for scripts'],
+        ],
+        '0 all is well, 1 something is not, or it cannot be told, 2 what was given is not usable',
+      ),
+    )
     .action(status);
   named(local.command('upgrade'))
     .description(
@@ -157,6 +198,16 @@ export function localCommand(): Command {
     )
     .option('--node <node>', 'on this one only')
     .option('--program <names>', 'these only, with commas between', REPLACEABLE.join())
+    .addHelpText(
+      'after',
+      helpText(
+        [
+          ['loam local upgrade', ''],
+          ['loam local upgrade --node node-a --program ztunnel', ''],
+        ],
+        '0 done, 1 it could not be, 2 what was given is not usable',
+      ),
+    )
     .action(upgrade);
   return local;
 }

@@ -1,7 +1,9 @@
 import { Command } from 'commander';
 import { checkMeshName, DEFAULT_MESH } from '../local/names.ts';
 import { parseTarget, switchNetworking } from '../local/off.ts';
+import { helpText } from './mesh-options.ts';
 
+const EXITS = '0 done, 1 it could not be, 2 what was given is not usable';
 const ARGUMENT = 'pod NAMESPACE/NAME, namespace NAMESPACE, or node [NAME]; without any, every node';
 
 function run(words: string[], options: { name: string }, to: 'off' | 'on'): void {
@@ -23,6 +25,17 @@ export function offCommand(): Command {
     )
     .argument('[target...]', ARGUMENT)
     .option('--name <mesh>', 'which mesh, where there are several', DEFAULT_MESH)
+    .addHelpText(
+      'after',
+      helpText(
+        [
+          ['loam off pod shop/frontend', ''],
+          ['loam off namespace shop', 'its pods of this moment'],
+          ['loam off', 'all of them, on every node'],
+        ],
+        EXITS,
+      ),
+    )
     .action((words: string[], options: { name: string }) => run(words, options, 'off'));
 }
 
@@ -32,5 +45,16 @@ export function onCommand(): Command {
     .description('undo `loam off`')
     .argument('[target...]', ARGUMENT)
     .option('--name <mesh>', 'which mesh, where there are several', DEFAULT_MESH)
+    .addHelpText(
+      'after',
+      helpText(
+        [
+          ['loam on pod shop/frontend', ''],
+          ['loam on namespace shop', ''],
+          ['loam on', 'undoes loam off; pods that were named stay off until they are named'],
+        ],
+        EXITS,
+      ),
+    )
     .action((words: string[], options: { name: string }) => run(words, options, 'on'));
 }

@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { DEFAULT_RINGS, RINGS } from '../test-rings/rings.ts';
 import { missingTestFiles, runRing } from '../test-rings/run.ts';
 import { addTallies, NO_TESTS } from '../test-rings/tally.ts';
+import { helpText } from './mesh-options.ts';
 
 /** `loam test`: runs rings of tests and ends with the line `N passed, N failed`. */
 export function testCommand(): Command {
@@ -19,6 +20,17 @@ export function testCommand(): Command {
       [] as string[],
     )
     .option('-g, --grep <text>', 'only tests whose name contains the text')
+    .addHelpText(
+      'after',
+      helpText(
+        [
+          ['loam test', 'all that the clone alone can show'],
+          ['loam test unit -g half-close', ''],
+          ['loam test test/mesh/docs.test.ts', 'one file'],
+        ],
+        '0 all passed, 1 one did not, or there was none, 2 what was given is not usable',
+      ),
+    )
     .action(async (args: string[], options: { also: string[]; grep?: string }) => {
       const files = args.filter((arg) => arg.endsWith('.test.ts'));
       const ringsOfFiles = files.map((file) => file.replace(/^(\.\/)?test\//, '').split('/')[0] ?? '');

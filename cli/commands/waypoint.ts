@@ -8,8 +8,11 @@ import { healthOf, isWell, type WaypointHealth } from '../waypoints/health.ts';
 import { DEFAULT_WAYPOINT_FOR, WAYPOINT_FOR, type WaypointFor } from '../waypoints/model.ts';
 import { removeWaypoints } from '../waypoints/remove.ts';
 import { listText, statusText } from '../waypoints/text.ts';
+import { print, withOutput, write, type Format } from '../output/print.ts';
+import { helpText } from './mesh-options.ts';
 import { usersOfWaypoints } from '../waypoints/users.ts';
 
+const EXITS = '0 done, 1 it could not be, 2 what was given is not usable';
 const DEFAULT_NAME = 'waypoint';
 const DEFAULT_TIMEOUT_S = 120;
 const MAX_REPLICAS = 32;
@@ -19,29 +22,16 @@ const NAMESPACE = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 
 interface Flags extends ClusterChoice {
   readonly namespace?: string;
-  readonly output?: string;
+  readonly output: Format;
 }
 
 const say = (line: string): void => console.log(line);
-
-/** Until all of it is taken: the command ends right after. */
-function print(text: string): Promise<void> {
-  return new Promise((resolve) => process.stdout.write(text, () => resolve()));
-}
-
-function json(value: unknown): Promise<void> {
-  return print(`${JSON.stringify(value, undefined, 2)}\n`);
-}
 
 function onCluster(command: Command): Command {
   return command
     .option('-n, --namespace <name>', "namespace of the waypoint; by default the kubeconfig's, or default")
     .option('--kubeconfig <file>', 'which cluster, and as whom; by default KUBECONFIG or ~/.kube/config')
     .option('--context <name>', 'context of the kubeconfig');
-}
-
-function withOutput(command: Command, what: string): Command {
-  return command.addOption(new Option('-o, --output <format>', what).choices(['json']));
 }
 
 function checked(what: string, value: string, pattern: RegExp): string {
@@ -95,14 +85,15 @@ async function apply(name: string, flags: ApplyFlags): Promise<void> {
     // Of the kubeconfig only the namespace could count, which is no reason to need one.
     const api = flags.namespace === undefined ? await ClusterApi.open(flags) : undefined;
     const manifest = gatewayManifest(wishOf(name, namespaceOf(flags, api), flags));
-    return flags.output === 'json' ? json(manifest) : print(stringify(manifest));
+    // A manifest is YAML to people.
+    return flags.output === 'text' ? write(stringify(manifest)) : print(flags.output, manifest, () => []);
   }
   const wish = wishOf(name, flags.namespace ?? '', flags);
   const api = await ClusterApi.open(flags);
   const namespace = namespaceOf(flags, api);
   const wanted = { ...wish, namespace };
   const gateway = await applyWaypoint(api, wanted);
-  const quiet = flags.output === 'json';
+  const quiet = flags.output !== 'text';
   if (!quiet) say(`waypoint ${namespace}/${name} is applied`);
   // First it takes traffic, then it is asked for it.
   const health =
@@ -110,7 +101,7 @@ async function apply(name: string, flags: ApplyFlags): Promise<void> {
       ? await waitForWaypoint(api, wanted, { timeoutMs, say: quiet ? () => undefined : say })
       : undefined;
   if (flags.useInNamespace === true) await useInNamespace(api, wanted);
-  if (quiet) return json(health ?? gateway);
+  if (quiet) return print(flags.output, health ?? gateway, () => []);
   if (health !== undefined)
     say(`waypoint ${namespace}/${name}: ${health.replicas.ready} of ${health.replicas.wanted} ready`);
   if (flags.useInNamespace === true) say(`namespace ${namespace} uses it`);
@@ -130,7 +121,7 @@ async function list(flags: Flags & { readonly allNamespaces?: boolean }): Promis
   const api = await ClusterApi.open(flags);
   const namespace = flags.allNamespaces === true ? undefined : namespaceOf(flags, api);
   const found = await healths(api, namespace);
-  if (flags.output === 'json') return json(found);
+  if (flags.output !== 'text') return print(flags.output, found, () => []);
   if (found.length === 0)
     return say(
       `there is no waypoint ${namespace === undefined ? 'in any namespace' : `in namespace ${namespace} (-A looks in all)`}; loam waypoint apply makes one`,
@@ -150,7 +141,7 @@ async function status(name: string | undefined, flags: Flags): Promise<void> {
       'INSTALL_STATE',
       `there is no waypoint in namespace ${namespace}; loam waypoint list -A shows all, loam waypoint apply makes one`,
     );
-  if (flags.output === 'json') await json(found);
+  if (flags.output !== 'text') await print(flags.output, found, () => []);
   else for (const line of found.flatMap(statusText)) say(line);
   if (!found.every(isWell)) process.exitCode = 1;
 }
@@ -177,19 +168,34 @@ export function waypointCommand(): Command {
     .description('make, look at and delete waypoints in a Kubernetes cluster')
     .addCommand(applyCommand())
     .addCommand(
-      withOutput(onCluster(new Command('list')), 'for programs')
+      withOutput(onCluster(new Command('list')))
         .description('waypoints, how they are, and who uses them')
         .option('-A, --all-namespaces', 'of all namespaces')
-        .addHelpText('after', '\nExamples:\n  loam waypoint list -n shop\n  loam waypoint list -A -o json')
+        .addHelpText(
+          'after',
+          helpText(
+            [
+              ['loam waypoint list -n shop', ''],
+              ['loam waypoint list -A -o json', 'for scripts'],
+            ],
+            EXITS,
+          ),
+        )
         .action(list),
     )
     .addCommand(
-      withOutput(onCluster(new Command('status')), 'for programs')
+      withOutput(onCluster(new Command('status')))
         .argument('[name]', 'of one; without it, all of the namespace')
-        .description('all about a waypoint, and what keeps it from working; exits with 1 when something does')
+        .description('all about a waypoint, and what keeps it from working')
         .addHelpText(
           'after',
-          '\nExamples:\n  loam waypoint status -n shop\n  loam waypoint status waypoint -n shop -o json',
+          helpText(
+            [
+              ['loam waypoint status -n shop', ''],
+              ['loam waypoint status waypoint -n shop -o json', 'for scripts'],
+            ],
+            '0 all is well, 1 something is not, or it cannot be told, 2 what was given is not usable',
+          ),
         )
         .action(status),
     )
@@ -201,14 +207,20 @@ export function waypointCommand(): Command {
         .option('--force', 'also while something asks for it: connections to that are refused from then on')
         .addHelpText(
           'after',
-          '\nExamples:\n  loam waypoint delete waypoint -n shop\n  loam waypoint delete --all -n shop',
+          helpText(
+            [
+              ['loam waypoint delete waypoint -n shop', ''],
+              ['loam waypoint delete --all -n shop', ''],
+            ],
+            EXITS,
+          ),
         )
         .action(remove),
     );
 }
 
 function applyCommand(): Command {
-  return withOutput(onCluster(new Command('apply')), 'for programs: the Gateway, or with --wait its state')
+  return withOutput(onCluster(new Command('apply')))
     .argument('[name]', 'of the Gateway, and of all that is made for it', DEFAULT_NAME)
     .description('make a waypoint, or change it to what is said here')
     .addOption(
@@ -228,12 +240,15 @@ function applyCommand(): Command {
     .option('--dry-run', 'print the Gateway and change nothing')
     .addHelpText(
       'after',
-      `
-Examples:
-  loam waypoint apply -n shop --wait --use-in-namespace      one for all Services of shop
-  loam waypoint apply payments -n shop --replicas 2          one of two instances, for who asks for it:
-  kubectl label service payments -n shop loam.dev/use-waypoint=payments
-  loam waypoint apply -n shop --dry-run                      only the manifest, for a repository`,
+      helpText(
+        [
+          ['loam waypoint apply -n shop --wait --use-in-namespace', 'one for all Services of shop'],
+          ['loam waypoint apply payments -n shop --replicas 2', 'one of two instances, for who asks for it:'],
+          ['kubectl label service payments -n shop loam.dev/use-waypoint=payments', ''],
+          ['loam waypoint apply -n shop --dry-run', 'only the manifest, for a repository'],
+        ],
+        EXITS,
+      ),
     )
     .action(apply);
 }
