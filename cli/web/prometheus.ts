@@ -7,6 +7,8 @@ const MAX_ANSWER_BYTES = 1024 * 1024;
 /** Points of a line, whatever its length. */
 const POINTS = 120;
 const SHORTEST_STEP_S = 15;
+/** What the recording rules look back. */
+const RULE_RANGE_S = 300;
 const NAME = /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/;
 
 /** Lengths of time that may be asked for, in ms. */
@@ -49,10 +51,13 @@ export class PrometheusHistory {
     const of = `{destination_service_namespace="${namespace}",destination_service_name="${name}"}`;
     const step = Math.max(SHORTEST_STEP_S, Math.round(rangeMs / 1_000 / POINTS));
     const ask = (query: string): Promise<Line> => this.#range(query, now - rangeMs, now, step);
-    const rate = await ask(`service:istio_requests:rate5m${of}`);
+    // Points that are further apart than the rules look back would leave out what happened between.
+    const recorded = (series: string): string =>
+      step > RULE_RANGE_S ? `avg_over_time(${series}${of}[${step}s])` : `${series}${of}`;
+    const rate = await ask(recorded('service:istio_requests:rate5m'));
     if (rate.size === 0) {
-      const opened = await ask(`service:istio_tcp_connections_opened:rate5m${of}`);
-      const failed = await ask(`service:istio_tcp_connections_failed:rate5m${of}`);
+      const opened = await ask(recorded('service:istio_tcp_connections_opened:rate5m'));
+      const failed = await ask(recorded('service:istio_tcp_connections_failed:rate5m'));
       if (opened.size === 0 && failed.size === 0)
         throw new Error(
           `Prometheus has nothing of ${service} in this time: it scrapes the mesh, with the recording rules of deploy/monitoring/rules?`,
@@ -61,10 +66,10 @@ export class PrometheusHistory {
     }
     const quantile = (q: number): Promise<Line> =>
       ask(
-        `histogram_quantile(${q}, sum by (le) (service:istio_request_duration_milliseconds_bucket:rate5m${of}))`,
+        `histogram_quantile(${q}, sum by (le) (${recorded('service:istio_request_duration_milliseconds_bucket:rate5m')}))`,
       );
     const [errors, p50, p95] = [
-      await ask(`service:istio_request_errors:rate5m${of}`),
+      await ask(recorded('service:istio_request_errors:rate5m')),
       await quantile(0.5),
       await quantile(0.95),
     ];
