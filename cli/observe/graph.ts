@@ -217,8 +217,19 @@ export function trafficOf(counted: EdgeCounts, seconds: number, active = counted
   };
 }
 
+/**
+ * Also what nobody calls is shown; but not the namespaces of which nothing is in the mesh and nothing was seen, which in a cluster are many,
+ * unless there is nothing else.
+ */
 function addCatalog(seen: Map<string, Seen>, catalog: Catalog, by: Granularity): void {
+  const concerned = new Set([
+    ...[...seen.values()].map(({ namespace }) => namespace),
+    ...catalog.pods
+      .filter(({ enrolled, problem }) => enrolled !== false || problem !== undefined)
+      .map(({ namespace }) => namespace),
+  ]);
   for (const pod of catalog.pods) {
+    if (concerned.size > 0 && !concerned.has(pod.namespace)) continue;
     const name = by === 'workload' ? pod.name : pod.app;
     const id = `${pod.namespace}/${name}`;
     let node = seen.get(id);

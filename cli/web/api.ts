@@ -1,5 +1,7 @@
 import { FLOW_FILTER_FIELDS, passesFilter, type FlowFilter } from '../observe/flow-filter.ts';
 import { HISTORY_MS } from '../observe/graph-store.ts';
+import type { FlowEvent } from '../../lib/flow/event.ts';
+import { isMainWord } from '../live/event-text.ts';
 import type { Observatory } from '../observe/observatory.ts';
 import { errorText } from '../../lib/loam-error.ts';
 import type { PrometheusHistory } from './prometheus.ts';
@@ -44,11 +46,12 @@ export function dashboardApi(
       const filter = filterOf(query);
       if (typeof filter === 'string') return answer(response, 400, filter);
       beginLines(response);
+      const isWanted = (event: FlowEvent): boolean => isMainWord(event) && passesFilter(event, filter);
       for (const event of observatory.recent)
-        if (passesFilter(event, filter)) response.write(`${JSON.stringify(event)}\n`);
+        if (isWanted(event)) response.write(`${JSON.stringify(event)}\n`);
       let lost = 0;
       const end = observatory.onEvent((event) => {
-        if (!passesFilter(event, filter)) return;
+        if (!isWanted(event)) return;
         if (response.writableLength > MAX_WAITING_BYTES) {
           lost += 1;
           return;

@@ -5,7 +5,7 @@ import { RoutePage, RoutesPage } from './pages/routes.tsx';
 import { ServicePage, ServicesPage } from './pages/services.tsx';
 import { TapPage } from './pages/tap.tsx';
 import { WorkloadPage, WorkloadsPage } from './pages/workloads.tsx';
-import { route, trouble } from './state.ts';
+import { route, state, trouble } from './state.ts';
 
 function Page() {
   const [page, first, second, third] = route.value;
@@ -53,8 +53,16 @@ export function App() {
   );
 }
 
+/** Why nobody can be asked, if so: what has no calls then is not idle. */
+function whyDeaf(): string | undefined {
+  const { producers = [], problems = [] } = state.value ?? {};
+  if (producers.length === 0) return problems[0]?.why;
+  return producers.every(({ connected }) => !connected) ? producers[0]?.problem : undefined;
+}
+
 function Trouble() {
   const { value } = trouble;
+  const deaf = value === undefined ? whyDeaf() : undefined;
   return (
     <div role="status" aria-live="polite">
       {value === undefined ? null : (
@@ -63,6 +71,9 @@ function Trouble() {
             ? 'This tab has no key, or one of an earlier start: open the address that loam dashboard printed.'
             : value.text}
         </p>
+      )}
+      {deaf === undefined ? null : (
+        <p class="trouble">No program of the mesh tells of calls here, so that none are shown: {deaf}</p>
       )}
     </div>
   );

@@ -11,11 +11,19 @@ interface Listed {
   readonly items: Promise<readonly unknown[]>;
 }
 
+/** A right that the user has not. */
+interface Missing {
+  readonly plural: string;
+  /** Where. */
+  readonly where: string;
+}
+
 export class ClusterObjects {
   readonly #api: Pick<ClusterApi, 'list'>;
   readonly #namespaces: readonly string[];
   readonly #listed = new Map<string, Listed>();
-  readonly #missing = new Map<string, string>();
+  /** By kind. */
+  readonly #missing = new Map<string, Missing>();
 
   /** @param namespaces where to look when the user may not list everywhere */
   constructor(api: Pick<ClusterApi, 'list'>, namespaces: readonly string[]) {
@@ -37,14 +45,15 @@ export class ClusterObjects {
     return items;
   }
 
-  /** A line for each right that was missing. */
+  /** What rights were missing: a line for all kinds of which it is the same. */
   get missing(): readonly string[] {
-    return [...this.#missing.values()];
+    return lines([...this.#missing.values()]);
   }
 
   /** The line for one kind. */
   missingFor(kind: string): string | undefined {
-    return this.#missing.get(kind);
+    const missing = this.#missing.get(kind);
+    return missing && lines([missing])[0];
   }
 
   async #everywhere<T>(kind: string): Promise<readonly T[]> {
@@ -55,7 +64,7 @@ export class ClusterObjects {
     }
     const { plural, namespaced } = placeOf(kind);
     if (!namespaced) {
-      this.#missing.set(kind, `you have no right to list ${plural}`);
+      this.#missing.set(kind, { plural, where: '' });
       return [];
     }
     const found = await Promise.all(
@@ -66,12 +75,11 @@ export class ClusterObjects {
     );
     const seen = found.filter(({ items }) => items !== undefined).map(({ namespace }) => namespace);
     const tried = this.#namespaces.join(' and ');
-    this.#missing.set(
-      kind,
+    const where =
       seen.length === 0
-        ? `you have no right to list ${plural}, neither in all namespaces nor in ${tried}; another namespace: -n`
-        : `you have no right to list ${plural} in all namespaces: only those of ${seen.join(' and ')} are shown`,
-    );
+        ? `, neither in all namespaces nor in ${tried}; another namespace: -n`
+        : ` in all namespaces: only those of ${seen.join(' and ')} are shown`;
+    this.#missing.set(kind, { plural, where });
     return found.flatMap(({ items = [] }) => [...items]);
   }
 
@@ -84,4 +92,15 @@ export class ClusterObjects {
       throw error;
     }
   }
+}
+
+function lines(all: readonly Missing[]): string[] {
+  return [...Map.groupBy(all, ({ where }) => where)].map(
+    ([where, same]) => `you have no right to list ${listText(same.map(({ plural }) => plural))}${where}`,
+  );
+}
+
+/** `a, b and c` */
+function listText(names: readonly string[]): string {
+  return names.length < 2 ? names.join('') : `${names.slice(0, -1).join(', ')} and ${names.at(-1) ?? ''}`;
 }

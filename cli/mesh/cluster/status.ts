@@ -4,6 +4,7 @@ import { reasonOf } from '../../install/cluster/pod-reasons.ts';
 import { shutGates, type ControllerStatus } from '../../local/status.ts';
 import { rejection } from '../../local/problem-text.ts';
 import { errorText } from '../../../lib/loam-error.ts';
+import { MeshError } from '../errors.ts';
 import type { ClusterReader } from './reader.ts';
 
 export interface ProgramStatus {
@@ -65,7 +66,7 @@ export async function clusterStatus(reader: ClusterReader): Promise<ClusterStatu
       .waypointPods()
       .then((pods) => Promise.all(pods.map((pod) => statusOfProgram(reader, 'waypoint', pod)))),
     Promise.all(nodes.map((node) => enrolledAt(reader, node))),
-    (reader.get({ program: 'controller' }, '/v1/status') as Promise<ControllerStatus>).catch(errorText),
+    (reader.get({ program: 'controller' }, '/v1/status') as Promise<ControllerStatus>).catch(whyAbsent),
   ]);
   const all = [...own.flat(), ...waypoints];
   const pods = agents.flatMap((found) => found.pods);
@@ -81,10 +82,16 @@ export async function clusterStatus(reader: ClusterReader): Promise<ClusterStatu
       ...uniqueProblems(agents.flatMap(({ problems }) => problems)),
       ...pods.flatMap(podProblems),
       ...(typeof controller === 'string'
-        ? [{ what: 'controller', why: `does not answer: ${controller}` }]
+        ? [{ what: 'controller', why: controller }]
         : controllerProblems(controller)),
     ],
   };
+}
+
+/** Who may not ask does not know whether it would answer. */
+function whyAbsent(error: unknown): string {
+  const why = errorText(error);
+  return error instanceof MeshError && error.code === 'MESH_RIGHTS' ? why : `does not answer: ${why}`;
 }
 
 async function statusOfProgram(

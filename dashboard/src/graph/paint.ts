@@ -177,8 +177,11 @@ function lock(context: Context, x: number, y: number, closed: boolean, color: st
   context.roundRect(x - 4, y - 0.5, 8, 6, 1.5);
   context.fill();
   context.beginPath();
-  if (closed) context.arc(x, y - 1.5, 2.6, Math.PI, 0);
-  else context.arc(x + 3, y - 2.5, 2.6, Math.PI, 0.2);
+  if (closed) {
+    context.moveTo(x - 2.6, y);
+    context.arc(x, y - 1.5, 2.6, Math.PI, 0);
+    context.lineTo(x + 2.6, y);
+  } else context.arc(x + 3, y - 2.5, 2.6, Math.PI, 0.2);
   context.stroke();
 }
 

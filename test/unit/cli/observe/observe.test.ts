@@ -107,6 +107,21 @@ describe('cli/observe graph', () => {
     assert.deepEqual(graph.nodes.find(({ id }) => id === 'shop/payments')?.enrolled, { of: 1, in: 1 });
   });
 
+  it('shows what nobody calls, but no namespace that has nothing to do with the mesh, unless there is no other', () => {
+    const pod = (namespace: string, enrolled?: boolean, problem?: string): Catalog['pods'][number] => ({
+      ...{ namespace, name: 'p', node: 'a', account: 'p', app: 'p', ips: [], ready: true },
+      ...(enrolled !== undefined && { enrolled }),
+      ...(problem !== undefined && { problem }),
+    });
+    const shown = (edges: readonly EdgeWindow[], ...pods: readonly Catalog['pods'][number][]): string[] =>
+      buildGraph(edges, 1_000, 0, { ...EMPTY_CATALOG, pods }).nodes.map(({ namespace }) => namespace);
+    const all = [pod('in', true), pod('out', false), pod('wrong', false, 'why'), pod('unknown')];
+    assert.deepEqual(shown([], ...all), ['in', 'wrong', 'unknown']);
+    const called = edge({ destination: { namespace: 'out', workload: 'p', app: 'p' } });
+    assert.ok(shown([called], ...all).includes('out'));
+    assert.deepEqual(shown([], pod('out', false)), ['out']);
+  });
+
   it('gives addresses outside a bounded number of nodes', () => {
     const edges = Array.from({ length: 100 }, (_, i) => {
       const { service: _service, ...rest } = edge({

@@ -153,6 +153,19 @@ describe('cli/web server', () => {
         verdict: { allowed: true },
       },
     });
+    const closed = {
+      kind: 'ended',
+      at: 1,
+      ...FACTS,
+      id: 1,
+      mtls: true,
+      opened: true,
+      up: 0,
+      down: 0,
+      durationMs: 1,
+    };
+    tell({ ...closed, side: 'source', verdict: { allowed: true, policy: 'shop/of-the-caller' } });
+    tell({ ...closed, side: 'destination', verdict: { allowed: true, policy: 'shop/of-the-called' } });
     tell(event('/before'));
     const sent = request({
       host: '127.0.0.1',
@@ -171,6 +184,23 @@ describe('cli/web server', () => {
     await eventually(() => body.includes('/behind'));
     assert.ok(!body.includes('/c"'));
     response.destroy();
+    const both = request({
+      host: '127.0.0.1',
+      port: address.port,
+      path: '/api/tap',
+      headers: withToken(),
+      agent: false,
+    });
+    both.end();
+    const [all] = (await once(both, 'response')) as [IncomingMessage];
+    let told = '';
+    all.setEncoding('utf8').on('data', (chunk: string) => (told += chunk));
+    await eventually(() => told.includes('/behind'));
+    assert.ok(
+      told.includes('of-the-called') && !told.includes('of-the-caller'),
+      'the word that counts, once',
+    );
+    all.destroy();
     const { status, body: why } = await ask('/api/tap?sparkle=1', withToken());
     assert.equal(status, 400);
     assert.match(why, /unknown field sparkle; allowed: from, to/);

@@ -46,6 +46,20 @@ describe('objects of a cluster, by rights', () => {
     ]);
   });
 
+  it('have one line for all kinds of which the same is left out', async () => {
+    const objects = new ClusterObjects(server({ '/api/v1/namespaces/shop/pods': ['a'] }).api, ['shop']);
+    for (const kind of ['v1/Service', 'v1/Namespace', 'v1/Pod', 'v1/Secret', 'v1/Event', 'v1/Node'])
+      await objects.list(kind);
+    const rest = 'neither in all namespaces nor in shop; another namespace: -n';
+    assert.deepEqual(objects.missing, [
+      `you have no right to list services, secrets and events, ${rest}`,
+      'you have no right to list namespaces and nodes',
+      'you have no right to list pods in all namespaces: only those of shop are shown',
+    ]);
+    assert.equal(objects.missingFor('v1/Secret'), `you have no right to list secrets, ${rest}`);
+    assert.equal(objects.missingFor('v1/ConfigMap'), undefined);
+  });
+
   it('are an error where it is no matter of rights', async () => {
     const api = { list: () => Promise.reject(new ApiError(0, 'the API server does not answer')) };
     await assert.rejects(new ClusterObjects(api, ['shop']).list('v1/Pod'), /does not answer/);
