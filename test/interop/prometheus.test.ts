@@ -172,6 +172,12 @@ describe('Prometheus of the distribution, on a mesh with traffic', function () {
       destination_service_name: 'web',
       response_flags: 'DENY',
     });
+    await eventually('an ejected endpoint, and the alert that waits whether it stays so', async () => {
+      const service = 'service="m/outlier.m.svc.cluster.local"';
+      const ejected = await prometheus.query(`sum(loam_waypoint_ejected_endpoints{${service}}) == 1`);
+      const alert = await prometheus.query(`ALERTS{alertname="LoamEndpointsEjected", ${service}}`);
+      return ejected.length === 1 && alert[0]?.metric['alertstate'] === 'pending';
+    });
     const pods = await prometheus.query('sum(loam_agent_pods{state="verified"})');
     assert.equal(pods[0]?.value[1], '5');
   });
