@@ -1,7 +1,7 @@
 import { JWKS_FOLDER } from '../../lib/jwks-folder.ts';
 import { errorText } from '../../lib/loam-error.ts';
 import { type KeySet, parseJwks } from './jwks.ts';
-import { JwksEntry, type JwksState, type JwksTiming, type KeySource } from './jwks-entry.ts';
+import { JwksEntry, type JwksState, type JwksTiming, type KeySource, type OnFetch } from './jwks-entry.ts';
 import { type AddressCheck, isWithin } from './jwks-load.ts';
 
 const DEFAULT_TIMING: JwksTiming = {
@@ -19,6 +19,8 @@ export interface JwksCacheOptions {
   /** Below which files of keys are; without a slash at its end. */
   readonly folder?: string;
   readonly timing?: Partial<JwksTiming>;
+  /** Told of each fetch. */
+  readonly onFetch?: OnFetch;
 }
 
 /** Where a rule's keys come from: `jwks` as a text, else `jwksUri` (http, https or file). */
@@ -34,12 +36,14 @@ export class JwksCache {
   readonly #check: AddressCheck | undefined;
   readonly #folder: string;
   readonly #timing: JwksTiming;
+  readonly #onFetch: OnFetch;
   readonly #entries = new Map<string, JwksEntry>();
 
   constructor(options: JwksCacheOptions = {}) {
     this.#check = options.check;
     this.#folder = options.folder ?? JWKS_FOLDER;
     this.#timing = { ...DEFAULT_TIMING, ...options.timing };
+    this.#onFetch = options.onFetch ?? (() => undefined);
   }
 
   /**
@@ -56,7 +60,7 @@ export class JwksCache {
     if (jwksUri.startsWith('file:') && !isWithin(this.#folder, jwksUri))
       return fixedSource(undefined, `jwksUri ${JSON.stringify(jwksUri)} is not below ${this.#folder}`);
     const known = this.#entries.get(jwksUri);
-    const entry = known ?? new JwksEntry(jwksUri, this.#check, this.#timing);
+    const entry = known ?? new JwksEntry(jwksUri, this.#check, this.#timing, this.#onFetch);
     const timeoutMs = Math.min(MAX_TIMEOUT_MS, timeout === 0 ? DEFAULT_TIMEOUT_MS : timeout);
     entry.timeoutMs = Math.max(entry.timeoutMs, timeoutMs);
     entry.users++;

@@ -36,6 +36,9 @@ export interface JwksTiming {
   readonly retry: { readonly initialMs: number; readonly maxMs: number };
 }
 
+/** What became of a fetch from a URL; a look at a file is none. */
+export type OnFetch = (uri: string, outcome: 'success' | 'failure') => void;
+
 /** Follows one URI in the background. */
 export class JwksEntry implements KeySource {
   readonly uri: string;
@@ -43,6 +46,7 @@ export class JwksEntry implements KeySource {
   timeoutMs = 0;
   users = 0;
   readonly #check: AddressCheck | undefined;
+  readonly #onFetch: OnFetch;
   readonly #timing: JwksTiming;
   readonly #backoff: Backoff;
   readonly #abort = new AbortController();
@@ -55,8 +59,9 @@ export class JwksEntry implements KeySource {
   #lastAttempt = -Infinity;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(uri: string, check: AddressCheck | undefined, timing: JwksTiming) {
+  constructor(uri: string, check: AddressCheck | undefined, timing: JwksTiming, onFetch: OnFetch) {
     this.uri = uri;
+    this.#onFetch = onFetch;
     this.#check = check;
     this.#timing = timing;
     this.#backoff = new Backoff(timing.retry);
@@ -118,8 +123,11 @@ export class JwksEntry implements KeySource {
       this.#problem = undefined;
       this.#failures = 0;
       this.#backoff.reset();
+      if (!this.#isFile) this.#onFetch(this.uri, 'success');
       wait = this.#isFile ? this.#timing.fileCheckMs : this.#timing.refreshMs * (0.9 + 0.2 * Math.random());
     } catch (error) {
+      // A fetch that nobody wants any more has not failed.
+      if (!this.#isFile && !this.#abort.signal.aborted) this.#onFetch(this.uri, 'failure');
       // The last good keys stay in use: an issuer that cannot be asked has not withdrawn them.
       this.#problem = errorText(error);
       this.#failures++;

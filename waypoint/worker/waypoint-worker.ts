@@ -119,7 +119,12 @@ export function createWaypointWorker(
       log.info('outlier detection', { service, ...event });
     },
   });
-  const jwks = new JwksCache();
+  const jwks = new JwksCache({
+    onFetch: (uri, outcome) => {
+      telemetry.runtime.count('jwksFetches', [uri, outcome]);
+      telemetry.wake();
+    },
+  });
   const runtimes = new RuntimeStore(config, jwks, new SharedBuckets(start.buckets), (message, fields) =>
     log.error(message, fields),
   );

@@ -24,6 +24,8 @@ describe('JwksCache', () => {
   let one: IssuerKey, two: IssuerKey;
   let server: JwksServer;
   let cache: JwksCache;
+  /** What was told of fetches: address and outcome. */
+  let fetches: string[];
 
   before(async () => {
     one = await makeKey('one');
@@ -38,7 +40,11 @@ describe('JwksCache', () => {
   });
 
   function follow(timing: Partial<JwksTiming> = {}, timeout = 0, uri = server.uri): KeySource {
-    cache = new JwksCache({ timing: { ...STILL, ...timing }, check: () => undefined, folder: tmpdir() });
+    fetches = [];
+    cache = new JwksCache({
+      ...{ timing: { ...STILL, ...timing }, check: () => undefined, folder: tmpdir() },
+      onFetch: (...fetch) => void fetches.push(fetch.join(' ')),
+    });
     return cache.acquire({ jwks: '', jwksUri: uri, timeout });
   }
   async function kids(source: KeySource): Promise<unknown[]> {
@@ -50,6 +56,7 @@ describe('JwksCache', () => {
     const again = cache.acquire({ jwks: '', jwksUri: server.uri, timeout: 0 });
     assert.deepEqual(await Promise.all([kids(source), kids(again)]), [['one'], ['one']]);
     assert.equal(server.requests(), 1);
+    assert.deepEqual(fetches, [`${server.uri} success`]);
     cache.release(source);
     assert.equal(cache.states().length, 1);
     cache.release(again);
@@ -110,6 +117,7 @@ describe('JwksCache', () => {
       const source = follow({}, 100);
       assert.equal(await source.current(), undefined);
       assert.notEqual(source.problem, undefined);
+      assert.deepEqual(fetches, [`${server.uri} failure`]);
       assert.equal(server.requests(), 1, 'asking for keys does not fetch again');
       await source.current();
       assert.equal(server.requests(), 1);
@@ -155,6 +163,7 @@ describe('JwksCache', () => {
     cache.close();
     assert.equal(await source.current(), undefined);
     await until(() => cut);
+    assert.deepEqual(fetches, [], 'which is no failure');
   });
 
   describe('files', () => {
@@ -183,6 +192,7 @@ describe('JwksCache', () => {
       assert.deepEqual(await kids(source), ['two']);
       await writeFile(path, jwks(one));
       await until(async () => (await kids(source))[0] === 'one');
+      assert.deepEqual(fetches, []);
     });
 
     it('that are none are refused and hold nothing up', async () => {

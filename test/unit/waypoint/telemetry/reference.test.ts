@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'mocha';
 import { packageRoot } from '../../../../lib/package-root.ts';
@@ -7,6 +7,7 @@ import { requestLine } from '../../../../waypoint/telemetry/access-record.ts';
 import { CONNECTION_LABELS } from '../../../../waypoint/telemetry/connection-metrics.ts';
 import { MetricsRegistry } from '../../../../waypoint/telemetry/metrics-registry.ts';
 import { BUCKETS, REQUEST_LABELS } from '../../../../waypoint/telemetry/request-metrics.ts';
+import { RUNTIME_COUNTERS, RUNTIME_GAUGES } from '../../../../waypoint/telemetry/runtime-metrics.ts';
 import { RESPONSE_FLAGS } from '../../../../waypoint/telemetry/response-flags.ts';
 import { toyRequest } from './records.ts';
 
@@ -38,6 +39,20 @@ describe('the reference of metrics, flags and fields', () => {
         });
       });
     assert.deepEqual(inDoc.sort(), inCode.sort());
+  });
+
+  it('has no metric that nobody feeds', () => {
+    const folder = join(packageRoot(), 'waypoint');
+    const code = readdirSync(folder, { recursive: true, encoding: 'utf8' })
+      .filter((file) => file.endsWith('.ts') && !file.endsWith('runtime-metrics.ts'))
+      .map((file) => readFileSync(join(folder, file), 'utf8'))
+      .join('\n');
+    const fed = new Set([...code.matchAll(/\.(?:count|step|set|show)\('(\w+)'/g)].map(([, name]) => name));
+    const all = [...Object.keys(RUNTIME_COUNTERS), ...Object.keys(RUNTIME_GAUGES)];
+    assert.deepEqual(
+      all.filter((name) => !fed.has(name)),
+      [],
+    );
   });
 
   it('has the labels of requests and the buckets', () => {
