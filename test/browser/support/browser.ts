@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { chromium, type Browser, type Page } from 'playwright-core';
 import { dashboardApi } from '../../../cli/web/api.ts';
 import { pageFiles } from '../../../cli/web/page-files.ts';
+import type { PrometheusHistory } from '../../../cli/web/prometheus.ts';
 import { DashboardServer } from '../../../cli/web/server.ts';
 import { Observatory, type ObservatoryOptions } from '../../../cli/observe/observatory.ts';
 
@@ -52,10 +53,17 @@ export interface Served {
   close(): Promise<void>;
 }
 
-/** The dashboard of whatever is observed, as the command serves it. */
-export async function serveDashboard(options: ObservatoryOptions): Promise<Served> {
+/** The dashboard of whatever is observed, as the command serves it. @param history of a Prometheus, where there is one */
+export async function serveDashboard(
+  options: ObservatoryOptions,
+  history?: PrometheusHistory,
+): Promise<Served> {
   const observatory = new Observatory(options);
-  const server = new DashboardServer({ port: 0, files: pageFiles(), api: dashboardApi(observatory) });
+  const server = new DashboardServer({
+    port: 0,
+    files: pageFiles(),
+    api: dashboardApi(observatory, history),
+  });
   await observatory.start();
   const address = await server.start();
   return {
