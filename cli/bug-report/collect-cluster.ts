@@ -1,5 +1,4 @@
 /** What a bug report of a cluster holds, as far as the user may see it. */
-import type { V1Pod } from '@kubernetes/client-node';
 import { stringify } from 'yaml';
 import { collectionPath } from '../install/cluster/kinds.ts';
 import { clusterStatusLines } from '../look/cluster-status-text.ts';
@@ -7,6 +6,7 @@ import type { ClusterReader } from '../mesh/cluster/reader.ts';
 import { clusterStatus } from '../mesh/cluster/status.ts';
 import { NO_COLOURS } from '../output/colours.ts';
 import type { ReportFile } from './archive.ts';
+import { choosePods, hasEndedBefore, type ChosenPods } from './chosen-pods.ts';
 import { collectCommon, collecting, machine } from './collect.ts';
 import { Redactor } from './redact.ts';
 
@@ -44,8 +44,8 @@ export async function collectClusterReport(reader: ClusterReader): Promise<Repor
   );
   await add('status.json', async () => json(await status));
   await collectCommon(reader, redactor, { add, json });
-  const own = await ownPods(reader);
-  for (const pod of own) {
+  const { chosen, leftOut } = await ownPods(reader);
+  for (const pod of chosen) {
     const { namespace = '', name = '' } = pod.metadata ?? {};
     await add(`pods/${namespace}/${name}.yaml`, () => stringify(redactor.manifest(withoutManaged(pod))));
     for (const previous of [false, true]) {
@@ -69,30 +69,21 @@ export async function collectClusterReport(reader: ClusterReader): Promise<Repor
         .map((object) => stringify(redactor.manifest(withoutManaged(object))))
         .join('---\n'),
     );
-  await add('left-out.txt', () =>
-    reader
-      .missing()
-      .map((line) => `${line}\n`)
-      .join(''),
-  );
+  await add('left-out.txt', () => [...reader.missing(), ...leftOut].map((line) => `${line}\n`).join(''));
   return files;
 }
 
 /** Pods of the programs of the mesh, waypoints among them. */
-async function ownPods({ programs }: ClusterReader): Promise<readonly V1Pod[]> {
+async function ownPods({ programs }: ClusterReader): Promise<ChosenPods> {
   try {
-    const found = await Promise.all([
+    const [controllers, ...others] = await Promise.all([
       ...(['controller', 'agent', 'ztunnel'] as const).map((program) => programs.podsOf(program)),
       programs.waypointPods(),
     ]);
-    return found.flat();
+    return choosePods(controllers ?? [], others.flat());
   } catch {
-    return []; // The status says why.
+    return { chosen: [], leftOut: [] }; // The status says why.
   }
-}
-
-function hasEndedBefore({ status }: V1Pod): boolean {
-  return (status?.containerStatuses ?? []).some(({ restartCount }) => restartCount > 0);
 }
 
 /** Who last wrote which field, and a copy of the whole as it was applied: long, and of no use in a report. */
