@@ -117,10 +117,10 @@ describe('JwksCache', () => {
       const source = follow({}, 100);
       assert.equal(await source.current(), undefined);
       assert.notEqual(source.problem, undefined);
-      assert.deepEqual(fetches, [`${server.uri} failure`]);
-      assert.equal(server.requests(), 1, 'asking for keys does not fetch again');
       await source.current();
-      assert.equal(server.requests(), 1);
+      assert.deepEqual(fetches, [`${server.uri} failure`], 'asking for keys does not fetch again');
+      // None at all where the time was over before it came there.
+      assert.ok(server.requests() <= 1);
     });
   }
 
