@@ -10,6 +10,7 @@ import { Prometheus, prometheusPrograms, promtool } from '../support/prometheus.
 const FETCH_AND_START_MS = 600_000;
 const WEEK_MS = HISTORY_RANGES.at(-1) ?? 0;
 const SERVICE = 'destination_service_namespace="shop",destination_service_name="web"';
+const DATABASE = SERVICE.replace('web', 'db');
 const RATE = 4;
 const EVERY_S = 60;
 /** As the dashboard asks for a week. */
@@ -57,6 +58,18 @@ describe('a week of a Service, in Prometheus of the distribution', function () {
     }
   });
 
+  it('has connections of a Service without a waypoint, those that failed too', async () => {
+    for (const range of HISTORY_RANGES) {
+      const points = await history.of('shop/db', range, now);
+      assert.equal(points.length, 121, `${range} ms`);
+      for (const { rate, failed, p50 } of points) {
+        near(rate, 2, 1e-9);
+        near(failed, 1, 1e-9);
+        assert.equal(p50, undefined);
+      }
+    }
+  });
+
   it('shows an outage that lies between two of them', async () => {
     const query = `service:istio_request_errors:rate5m{${SERVICE}}`;
     const times = { start: String((now - WEEK_MS) / 1_000), end: String(now / 1_000), step: String(STEP_S) };
@@ -90,11 +103,13 @@ function pastOf(nowS: number, outageS: number): string {
   const from = nowS - (WEEK_MS / 1_000 + 2 * STEP_S);
   const isOutage = (at: number): boolean => at >= outageS && at < outageS + OUTAGE_S;
   const series: [name: string, labels: string, valueAt: (at: number) => number][] = [
-    ['service:istio_requests:rate5m', '', () => RATE],
-    ['service:istio_request_errors:rate5m', '', (at) => (isOutage(at) ? RATE : 0)],
+    ['service:istio_tcp_connections_opened:rate5m', DATABASE, () => 2],
+    ['service:istio_tcp_connections_failed:rate5m', DATABASE, () => 1],
+    ['service:istio_requests:rate5m', SERVICE, () => RATE],
+    ['service:istio_request_errors:rate5m', SERVICE, (at) => (isOutage(at) ? RATE : 0)],
     ...['10', '100', '5000', '+Inf'].map((le): (typeof series)[number] => [
       'service:istio_request_duration_milliseconds_bucket:rate5m',
-      `,le="${le}"`,
+      `${SERVICE},le="${le}"`,
       (at) => (isOutage(at) && ['10', '100'].includes(le) ? 0 : RATE),
     ]),
   ];
@@ -102,8 +117,7 @@ function pastOf(nowS: number, outageS: number): string {
   for (const name of new Set(series.map(([each]) => each))) {
     lines.push(`# TYPE ${name} unknown`);
     for (const [, labels, valueAt] of series.filter(([each]) => each === name))
-      for (let at = from; at <= nowS; at += EVERY_S)
-        lines.push(`${name}{${SERVICE}${labels}} ${valueAt(at)} ${at}`);
+      for (let at = from; at <= nowS; at += EVERY_S) lines.push(`${name}{${labels}} ${valueAt(at)} ${at}`);
   }
   return `${lines.join('\n')}\n# EOF\n`;
 }
