@@ -104,6 +104,16 @@ describe('pages of the dashboard in a browser', function () {
     });
   });
 
+  it('a Service: the policies that name it, and no word that there are no others', async () => {
+    await at('service', '#/services/shop/payments', async (page) => {
+      await page.getByText('of several applications').waitFor();
+      await page.getByRole('link', { name: POLICY }).waitFor();
+      await page.evaluate("location.hash = '#/services/shop/payments-v1'");
+      await page.getByText('none that names it').waitFor();
+      assert.equal(await page.getByRole('link', { name: POLICY }).count(), 0);
+    });
+  });
+
   it('a Service: hours of it from Prometheus', async () => {
     await at('history', '#/services/shop/payments', async (page) => {
       await page.locator('.history svg').first().waitFor();

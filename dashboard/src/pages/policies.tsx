@@ -42,7 +42,7 @@ export function PoliciesPage() {
         caption="Policies"
         rows={catalog.value?.policies ?? []}
         rowKey={({ kind, namespace, name }) => `${kind}/${namespace}/${name}`}
-        empty="There is no policy: everybody in the mesh may call everybody."
+        empty="There is no policy that you may see. Where there is none, everybody in the mesh may call everybody."
         columns={[
           {
             head: 'Policy',

@@ -5,7 +5,7 @@ import { LongHistory } from '../parts/long-history.tsx';
 import { Table } from '../parts/table.tsx';
 import { TrafficTable } from '../parts/traffic-table.tsx';
 import { catalog, go, href, selection, state } from '../state.ts';
-import type { CatalogService, GraphNode } from '../types.ts';
+import type { CatalogPolicy, CatalogService, GraphNode } from '../types.ts';
 import { Missing, PageHead } from './page-head.tsx';
 
 /** The application of a Service: the one with all of its pods. */
@@ -13,6 +13,19 @@ function nodeOf(service: CatalogService): GraphNode | undefined {
   const name = `${service.namespace}/${service.name}`;
   const all = state.value?.graph.nodes.filter(({ services }) => services.includes(name)) ?? [];
   return all.length === 1 ? all[0] : undefined;
+}
+
+/** Whether a policy names the Service, its waypoint, its application or all of its namespace. */
+function isFor(policy: CatalogPolicy, service: CatalogService, node: GraphNode | undefined): boolean {
+  const named = policy.target.replace(/^pods with /, '').split(', ');
+  const [of, waypoint] = service.waypoint?.split('/') ?? [];
+  if (policy.namespace === of && named.includes(`Gateway ${waypoint}`)) return true;
+  return (
+    policy.namespace === service.namespace &&
+    (policy.target === 'the whole namespace' ||
+      named.includes(`Service ${service.name}`) ||
+      (node !== undefined && named.includes(`app=${node.name}`)))
+  );
 }
 
 export function ServicesPage() {
@@ -79,14 +92,7 @@ export function ServicePage({ name }: { readonly name: string }) {
   const callers = graph?.edges.filter((edge) => edge.services.includes(name)) ?? [];
   const calls = graph?.edges.filter(({ from }) => from === node?.id) ?? [];
   const routes = catalog.value?.routes.filter(({ parents }) => parents.includes(name)) ?? [];
-  const policies =
-    catalog.value?.policies.filter(
-      ({ namespace, target }) =>
-        namespace === service.namespace &&
-        (target === 'the whole namespace' ||
-          target.split(', ').includes(`Service ${service.name}`) ||
-          (node !== undefined && target.includes(`app=${node.name}`))),
-    ) ?? [];
+  const policies = catalog.value?.policies.filter((policy) => isFor(policy, service, node)) ?? [];
   return (
     <div class="page">
       <PageHead title={name} note="Service">
@@ -111,7 +117,11 @@ export function ServicePage({ name }: { readonly name: string }) {
           </button>
         )}
       </PageHead>
-      <Tiles traffic={node?.inbound} />
+      {node === undefined && callers.length > 0 ? (
+        <p class="note">Its pods are of several applications: each has numbers of its own, below.</p>
+      ) : (
+        <Tiles traffic={node?.inbound} />
+      )}
       {node === undefined ? null : <History to={node.id} />}
       <LongHistory service={name} />
       <h2>Called by</h2>
@@ -156,7 +166,14 @@ export function ServicePage({ name }: { readonly name: string }) {
         <section>
           <h2>Policies</h2>
           <ul class="plain links">
-            {policies.length === 0 ? <li class="empty">none: everybody may call it</li> : null}
+            {policies.length === 0 ? (
+              <>
+                <li class="empty">none that names it; others are for the whole mesh, or by labels</li>
+                <li>
+                  <a href={href('policies')}>All policies</a>
+                </li>
+              </>
+            ) : null}
             {policies.map((policy) => (
               <li key={policy.kind + policy.name}>
                 <a href={href('policies', policy.kind, policy.namespace, policy.name)}>

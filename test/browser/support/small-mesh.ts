@@ -126,7 +126,7 @@ function catalog(): Catalog {
     policies: [
       {
         ...{ kind: 'AuthorizationPolicy', namespace: 'shop', name: 'payments-only-charges' },
-        ...{ action: 'ALLOW', target: 'Service shop/payments', dryRun: false, state: 'accepted' },
+        ...{ action: 'ALLOW', target: 'Service payments', dryRun: false, state: 'accepted' },
         rules: ['from cluster.local/ns/shop/sa/frontend to POST /charge'],
         compiledTo: [],
       },
