@@ -9,7 +9,7 @@ import { meshStatus, supervisorReport, type MeshStatus } from '../local/status.t
 import { checkManifests, runningMesh, startSupervisor, waitUntilReady } from '../local/up.ts';
 import { readPrograms, REPLACEABLE, upgradeMesh } from '../local/upgrade.ts';
 import { warningsOf } from '../local/warnings.ts';
-import { helpText } from './mesh-options.ts';
+import { EXIT_NO, helpText } from './mesh-options.ts';
 
 const DEFAULT_TIMEOUT_S = 60;
 /** `up`: the mesh runs, but not all that its manifests ask for is in force. */
@@ -109,7 +109,7 @@ async function status(options: NameOption & { json?: boolean }): Promise<void> {
   process.stdout.write(
     options.json === true ? `${JSON.stringify({ ...all, problems }, null, 2)}\n` : statusText(all),
   );
-  process.exitCode = problems.length === 0 ? 0 : 1;
+  process.exitCode = problems.length === 0 ? 0 : EXIT_NO;
 }
 
 async function upgrade(options: NameOption & { node?: string; program: string }): Promise<void> {
@@ -188,7 +188,7 @@ export function localCommand(): Command {
           ['loam local status', ''],
           ['loam local status --json', 'for scripts'],
         ],
-        '0 all is well, 1 something is not, or it cannot be told, 2 what was given is not usable',
+        `0 all is well, ${EXIT_NO} something is not, 1 it cannot be told, 2 what was given is not usable`,
       ),
     )
     .action(status);

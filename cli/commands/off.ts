@@ -1,20 +1,37 @@
 import { Command } from 'commander';
 import { checkMeshName, DEFAULT_MESH } from '../local/names.ts';
-import { parseTarget, switchNetworking } from '../local/off.ts';
+import { parseTarget, switchedOff, switchNetworking, undoText } from '../local/off.ts';
 import { helpText } from './mesh-options.ts';
 
 const EXITS = '0 done, 1 it could not be, 2 what was given is not usable';
-const ARGUMENT = 'pod NAMESPACE/NAME, namespace NAMESPACE, or node [NAME]; without any, every node';
+const ARGUMENT = 'pod NAMESPACE/NAME, namespace NAMESPACE, or node [NAME]; without any,';
+/** How many of what is still off are named. */
+const MAX_NAMED = 12;
 
 function run(words: string[], options: { name: string }, to: 'off' | 'on'): void {
   const mesh = checkMeshName(options.name);
-  for (const { what, changed } of switchNetworking(mesh, parseTarget(words), to))
+  const target = parseTarget(words);
+  const done = switchNetworking(mesh, target, to);
+  for (const { what, changed } of done)
     console.log(`${what}: ${changed ? '' : 'was '}${to}${changed ? '' : ' already'}`);
-  if (to === 'off')
+  if (to === 'off') {
     console.error(
-      'NOT IN THE MESH now: plain networking, no mTLS and no policy for new connections, until `loam on`.\n' +
+      `NOT IN THE MESH now: plain networking, no mTLS and no policy for new connections; undo it: ${undoText(mesh, words.join(' '))}\n` +
         "A local mesh has no kube-proxy: Services' own addresses lead nowhere from there, pods' addresses do (`loam local status`).",
     );
+    return;
+  }
+  if (target.kind === 'all' && done.length === 0) console.log(`nothing of the mesh ${mesh} was off`);
+  tellStillOff(mesh);
+}
+
+/** Who undoes a part must not think that all of it is undone. */
+function tellStillOff(mesh: string): void {
+  const left = switchedOff(mesh);
+  for (const { what } of left.slice(0, MAX_NAMED))
+    console.error(`still off: ${what}; undo it: ${undoText(mesh, what)}`);
+  if (left.length > MAX_NAMED) console.error(`and ${left.length - MAX_NAMED} more are off`);
+  if (left.length > 1) console.error(`undo all of it: ${undoText(mesh, '')}`);
 }
 
 /** `loam off …`: plain networking at once, whatever else runs or does not. */
@@ -23,7 +40,7 @@ export function offCommand(): Command {
     .description(
       'plain networking at once, without mTLS and policy, for new connections; also while the mesh is down',
     )
-    .argument('[target...]', ARGUMENT)
+    .argument('[target...]', `${ARGUMENT} every node`)
     .option('--name <mesh>', 'which mesh, where there are several', DEFAULT_MESH)
     .addHelpText(
       'after',
@@ -43,7 +60,7 @@ export function offCommand(): Command {
 export function onCommand(): Command {
   return new Command('on')
     .description('undo `loam off`')
-    .argument('[target...]', ARGUMENT)
+    .argument('[target...]', `${ARGUMENT} all that is off`)
     .option('--name <mesh>', 'which mesh, where there are several', DEFAULT_MESH)
     .addHelpText(
       'after',
@@ -51,7 +68,7 @@ export function onCommand(): Command {
         [
           ['loam on pod shop/frontend', ''],
           ['loam on namespace shop', ''],
-          ['loam on', 'undoes loam off; pods that were named stay off until they are named'],
+          ['loam on', 'all that is off: nodes and pods'],
         ],
         EXITS,
       ),

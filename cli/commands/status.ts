@@ -4,6 +4,7 @@ import { clusterStatusLines } from '../look/cluster-status-text.ts';
 import { LocalReader } from '../mesh/local-reader.ts';
 import { problemsOf } from '../local/problems.ts';
 import { meshStatus } from '../local/status.ts';
+import { statusInNamespace } from '../local/status-in-namespace.ts';
 import { statusText } from '../local/status-text.ts';
 import { coloursFor } from '../output/colours.ts';
 import { print, withOutput, type OutputFlag } from '../output/print.ts';
@@ -18,7 +19,7 @@ export function statusCommand(): Command {
       helpText(
         [
           ['loam status', 'of the local mesh where it runs, else of the cluster of the kubeconfig'],
-          ['loam status -n shop', 'in a cluster: the pods of a namespace, each'],
+          ['loam status -n shop', 'of the pods and objects those of one namespace; in a cluster each pod'],
           ['loam status --context staging -o json', 'for scripts'],
         ],
         `0 all is well, ${EXIT_NO} something is not, 1 it cannot be told, 2 what was given is not usable`,
@@ -33,7 +34,8 @@ async function status(flags: MeshOptions & OutputFlag): Promise<void> {
     await LocalReader.open(chosen.mesh);
     const all = await meshStatus(chosen.mesh);
     const problems = problemsOf(all);
-    await print(flags.output, { ...all, problems }, () => statusText(all).trimEnd().split('\n'));
+    const shown = flags.namespace === undefined ? all : statusInNamespace(all, flags.namespace);
+    await print(flags.output, { ...shown, problems }, () => statusText(all, shown).trimEnd().split('\n'));
     process.exitCode = problems.length === 0 ? 0 : EXIT_NO;
     return;
   }

@@ -4,15 +4,20 @@
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { DATAPLANE_MODE_LABEL } from '../../lib/enrolment.ts';
 import { OffSwitches, pinnedInstances } from '../../lib/linux/bpf/index.ts';
 import { closeFd } from '../../lib/linux/libc.ts';
 import { netnsCookie, openNetns } from '../../lib/linux/netns.ts';
 import { LocalMeshError } from './errors.ts';
-import { agentInstance } from './names.ts';
+import { agentInstance, DEFAULT_MESH } from './names.ts';
 import { meshPaths } from './paths.ts';
 
-/** What to switch. A namespace stands for its pods of this moment; a node is named, or each of the mesh is meant. */
+/**
+ * What to switch. A namespace stands for its pods of this moment; a node is named, or each of the mesh is meant. All is, for `off`,
+ * each node, and for `on` whatever is off.
+ */
 export type OffTarget =
+  | { readonly kind: 'all' }
   | { readonly kind: 'pod'; readonly namespace: string; readonly name: string }
   | { readonly kind: 'namespace'; readonly namespace: string }
   | { readonly kind: 'node'; readonly node: string | undefined };
@@ -39,11 +44,17 @@ interface KnownPod {
 
 const FORMS = 'pod NAMESPACE/NAME, namespace NAMESPACE, node [NAME]';
 
-/** Reads the words after `loam off`. Without any, every node is meant. @throws LocalMeshError LOCAL_MESH_INPUT */
+/** The command that undoes `loam off` for what is named, which may be nothing for all of the mesh. */
+export function undoText(mesh: string, what: string): string {
+  return `loam on ${mesh === DEFAULT_MESH ? '' : `--name ${mesh} `}${what}`.trim();
+}
+
+/** Reads the words after `loam off`. Without any, all is meant. @throws LocalMeshError LOCAL_MESH_INPUT */
 export function parseTarget(words: readonly string[]): OffTarget {
   const [kind, name, ...more] = words;
   if (more.length === 0) {
-    if (kind === undefined || kind === 'node') return { kind: 'node', node: name };
+    if (kind === undefined) return { kind: 'all' };
+    if (kind === 'node') return { kind: 'node', node: name };
     if (kind === 'namespace' && name !== undefined && name !== '') return { kind, namespace: name };
     const pod = /^([^/]+)\/([^/]+)$/.exec(name ?? '');
     if (kind === 'pod' && pod?.[1] !== undefined && pod[2] !== undefined)
@@ -58,12 +69,14 @@ export function parseTarget(words: readonly string[]): OffTarget {
 /**
  * Switches what the target names.
  *
- * @returns each pod and node that was found
- * @throws LocalMeshError LOCAL_MESH_STATE when there is none of it; BpfError BPF_LAYOUT and others
+ * @returns each pod and node that was found; of `on` for all, each that was off
+ * @throws LocalMeshError LOCAL_MESH_STATE when there is no such mesh, or none of it there; BpfError BPF_LAYOUT and others
  */
 export function switchNetworking(mesh: string, target: OffTarget, to: 'off' | 'on'): Switched[] {
   const done: Switched[] = [];
-  for (const node of nodesOf(mesh)) {
+  const nodes = nodesOf(mesh);
+  if (nodes.length === 0) throw noLocalMesh(mesh, target);
+  for (const node of nodes) {
     using switches = OffSwitches.open(agentInstance(mesh, node));
     if (switches === undefined) continue;
     const turn = (what: string, key: bigint | 'node'): void => {
@@ -71,8 +84,13 @@ export function switchNetworking(mesh: string, target: OffTarget, to: 'off' | 'o
       // It may have left the mesh meanwhile, and its namespace is enrolled again one day.
       if (to === 'off' && key !== 'node' && !switches.isEnrolled(key)) switches.turnOn(key);
     };
-    if (target.kind === 'node') {
-      if (target.node === undefined || target.node === node) turn(`node ${node}`, 'node');
+    if (target.kind === 'all' && to === 'on') {
+      for (const { what, key } of offOn(mesh, node, switches)) turn(what, key);
+      continue;
+    }
+    if (target.kind === 'all' || target.kind === 'node') {
+      if (target.kind === 'all' || target.node === undefined || target.node === node)
+        turn(`node ${node}`, 'node');
       continue;
     }
     for (const pod of podsOf(mesh, node)) {
@@ -82,7 +100,7 @@ export function switchNetworking(mesh: string, target: OffTarget, to: 'off' | 'o
         turn(`pod ${pod.namespace}/${pod.name}`, cookie);
     }
   }
-  if (done.length > 0) return done;
+  if (done.length > 0 || target.kind === 'all') return done;
   const what =
     target.kind === 'pod'
       ? `pod ${target.namespace}/${target.name}`
@@ -93,21 +111,44 @@ export function switchNetworking(mesh: string, target: OffTarget, to: 'off' | 'o
   );
 }
 
+/** Whoever wants a pod of a cluster out of the mesh is told how, since the switches are of a local mesh. */
+function noLocalMesh(mesh: string, target: OffTarget): LocalMeshError {
+  const object =
+    target.kind === 'pod'
+      ? `pod --namespace ${target.namespace} ${target.name}`
+      : `namespace ${target.kind === 'namespace' ? target.namespace : 'NAMESPACE'}`;
+  return new LocalMeshError(
+    'LOCAL_MESH_STATE',
+    `no local mesh ${mesh} runs on this machine; in a cluster: kubectl label ${object} ${DATAPLANE_MODE_LABEL}=none --overwrite`,
+  );
+}
+
 /** All that is off in a mesh, as the kernel has it. */
 export function switchedOff(mesh: string): OffState[] {
   const found: OffState[] = [];
   for (const node of nodesOf(mesh)) {
     using switches = OffSwitches.open(agentInstance(mesh, node));
     if (switches === undefined) continue;
-    const off = switches.read();
-    if (off.node !== undefined) found.push({ what: `node ${node}`, since: off.node });
-    if (off.pods.size === 0) continue;
-    const names = new Map(
-      podsOf(mesh, node).map((pod) => [cookieOf(pod.netns), `${pod.namespace}/${pod.name}`]),
-    );
-    for (const [cookie, since] of off.pods)
-      found.push({ what: `pod ${names.get(cookie) ?? `with netns cookie ${cookie}`}`, since });
+    for (const { what, since } of offOn(mesh, node, switches)) found.push({ what, since });
   }
+  return found;
+}
+
+/** What is off on one node, by the names that the agent was given. */
+function offOn(
+  mesh: string,
+  node: string,
+  switches: OffSwitches,
+): (OffState & { readonly key: bigint | 'node' })[] {
+  const off = switches.read();
+  const found: (OffState & { readonly key: bigint | 'node' })[] = [];
+  if (off.node !== undefined) found.push({ what: `node ${node}`, since: off.node, key: 'node' });
+  if (off.pods.size === 0) return found;
+  const names = new Map(
+    podsOf(mesh, node).map((pod) => [cookieOf(pod.netns), `${pod.namespace}/${pod.name}`]),
+  );
+  for (const [cookie, since] of off.pods)
+    found.push({ what: `pod ${names.get(cookie) ?? `with netns cookie ${cookie}`}`, since, key: cookie });
   return found;
 }
 

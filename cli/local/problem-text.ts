@@ -1,3 +1,5 @@
+import type { ManifestProblem } from './status.ts';
+
 /** `payments.yaml:3`, or the file alone where no line is known. */
 export function placeText(file: string, line?: number): string {
   return line === undefined ? file : `${file}:${line}`;
@@ -16,6 +18,21 @@ export function objectName(
 ): string {
   const where = object.namespace === '' ? object.name : `${object.namespace}/${object.name}`;
   return `${object.kind} ${where} (${placeText(object.file, line)})`;
+}
+
+/** What a problem of a file is about, with its place. */
+export function placeOf(problem: ManifestProblem): string {
+  if (problem.object !== undefined)
+    return objectName({ ...problem.object, file: problem.file }, problem.line);
+  return unnamedPlace(problem);
+}
+
+/**
+ * Whether a warning of the controller says that connections are refused for good: a label asks for a waypoint that there is not. It
+ * stays a warning there, where an object may come later than the one that names it.
+ */
+export function isOutOfReach({ severity, field }: ManifestProblem): boolean {
+  return severity === 'warning' && field === 'metadata.labels["loam.dev/use-waypoint"]';
 }
 
 /** Which field holds what, what is wrong with that, and what would be right. */

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
-import { DEFAULT_MESH } from './names.ts';
+import { undoText } from './off.ts';
 import { meshPaths } from './paths.ts';
-import { fieldText, objectName, rejection, unnamedPlace } from './problem-text.ts';
+import { fieldText, isOutOfReach, objectName, placeOf, rejection, unnamedPlace } from './problem-text.ts';
 import type { PodReport, ProgramReport } from './report.ts';
 import type { ControllerStatus, MeshStatus, Readiness } from './status.ts';
 
@@ -58,6 +58,8 @@ export function problemsOf(status: MeshStatus): Problem[] {
   }
   for (const file of controller?.files ?? [])
     for (const { what, why } of fileProblems(file)) add(what, why, false);
+  for (const { problems: doubts = [] } of controller?.files ?? [])
+    for (const doubt of doubts.filter(isOutOfReach)) add(placeOf(doubt), fieldText(doubt), false);
   for (const object of controller?.objects ?? []) {
     const what = objectName(object, object.line);
     if (object.state === 'rejected') add(what, rejection(object), false);
@@ -72,8 +74,7 @@ export function problemsOf(status: MeshStatus): Problem[] {
 
 function offText(mesh: string, what: string, since: Date | string): string {
   const time = new Date(since).toISOString();
-  const name = mesh === DEFAULT_MESH ? '' : `--name ${mesh} `;
-  return `SWITCHED OFF since ${time}: plain networking, no mTLS and no policy; undo it: loam on ${name}${what}`;
+  return `SWITCHED OFF since ${time}: plain networking, no mTLS and no policy; undo it: ${undoText(mesh, what)}`;
 }
 
 /** `controller`, `ztunnel of node-a`, `waypoint shop/waypoint-0`. */

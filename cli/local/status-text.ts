@@ -1,4 +1,5 @@
 import { assertNever } from '../../lib/assert-never.ts';
+import { countText } from '../output/words.ts';
 import { meshPaths } from './paths.ts';
 import { objectName, rejection } from './problem-text.ts';
 import { problemsOf } from './problems.ts';
@@ -139,9 +140,13 @@ function refusalRows({ refusals = [] }: MeshStatus): string[][] {
   ]);
 }
 
-/** What `loam local status` prints. */
-export function statusText(status: MeshStatus): string {
-  const { report, controller } = status;
+/**
+ * What `loam local status` prints.
+ *
+ * @param shown of which the pods, waypoints and objects are listed, where that is not all (status-in-namespace.ts)
+ */
+export function statusText(status: MeshStatus, shown = status): string {
+  const { report, controller } = shown;
   const lines = [
     `mesh ${report.mesh}, manifests ${report.manifests}, addresses ${report.addresses}, supervisor pid ${report.supervisorPid}`,
     `logs in ${meshPaths(report.mesh).logs}`,
@@ -150,9 +155,9 @@ export function statusText(status: MeshStatus): string {
     ...columns(programRows(status)),
     '',
     'PODS',
-    ...(report.pods.length === 0 ? ['  none'] : columns(podRows(status))),
+    ...(report.pods.length === 0 ? ['  none'] : columns(podRows(shown))),
     '',
-    ...(report.waypoints.length === 0 ? [] : ['WAYPOINTS', ...columns(waypointRows(status)), '']),
+    ...(report.waypoints.length === 0 ? [] : ['WAYPOINTS', ...columns(waypointRows(shown)), '']),
     `OBJECTS${controller === undefined ? '' : ` (generation ${controller.generation})`}`,
   ];
   if (controller === undefined) lines.push('  the controller does not answer');
@@ -164,7 +169,10 @@ export function statusText(status: MeshStatus): string {
   for (const { what, why } of warnings) lines.push(`  ${what}: ${why}`);
   const problems = problemsOf(status);
   lines.push('');
-  if (problems.length === 0) lines.push('All is well.');
+  if (problems.length === 0)
+    lines.push(
+      warnings.length === 0 ? 'All is well.' : `${countText(warnings.length, 'warning')}; all programs run.`,
+    );
   else {
     lines.push('NOT WELL');
     for (const { what, why } of problems) lines.push(`  ${what}: ${why}`);

@@ -1,5 +1,5 @@
-import { fieldText, objectName, unnamedPlace } from './problem-text.ts';
-import type { ManifestProblem, MeshStatus } from './status.ts';
+import { fieldText, isOutOfReach, objectName, placeOf } from './problem-text.ts';
+import type { MeshStatus } from './status.ts';
 
 /** Something that is allowed and works, and that its author may not have meant so. */
 export interface Warning {
@@ -16,7 +16,8 @@ export function warningsOf(status: MeshStatus): Warning[] {
   for (const { problems = [] } of status.controller?.files ?? [])
     for (const problem of problems) {
       if (problem.severity !== 'warning') continue;
-      warnings.push({ what: whatOf(problem), why: fieldText(problem) });
+      // What it refuses is a problem (problems.ts), and is not said twice.
+      if (!isOutOfReach(problem)) warnings.push({ what: placeOf(problem), why: fieldText(problem) });
       if (problem.object !== undefined) said.add(JSON.stringify([keyOf(problem.object), problem.message]));
     }
   for (const object of objects) {
@@ -32,10 +33,4 @@ export function warningsOf(status: MeshStatus): Warning[] {
 
 function keyOf({ kind, namespace, name }: { kind: string; namespace: string; name: string }): string {
   return `${kind} ${namespace}/${name}`;
-}
-
-function whatOf(problem: ManifestProblem): string {
-  if (problem.object !== undefined)
-    return objectName({ ...problem.object, file: problem.file }, problem.line);
-  return unnamedPlace(problem);
 }

@@ -1,6 +1,6 @@
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
 import { KINDS, type Kind, type KubeObject } from '../model/objects.ts';
-import { didYouMean } from './did-you-mean.ts';
+import { didYouMean } from '../../lib/did-you-mean.ts';
 import { FORMATS } from './formats.ts';
 import { SCHEMAS } from './schemas.ts';
 

@@ -1,5 +1,5 @@
 import { type KubeObject, namespaceOf, objectKey, type ObjectRef, refOf } from '../model/objects.ts';
-import { didYouMean } from '../schema/did-you-mean.ts';
+import { didYouMean } from '../../lib/did-you-mean.ts';
 import { show } from '../schema/validate.ts';
 import { atOnce, type Steps, THINGS_A_STEP } from './in-steps.ts';
 import type { ReadDocument } from './read-object.ts';

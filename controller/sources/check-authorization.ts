@@ -1,7 +1,7 @@
 import { isPathTemplate, parsePathTemplate } from '../../lib/path-template.ts';
 import { conditionFormat, isL7Key, L4_KEYS, L7_KEYS } from '../compile/condition-keys.ts';
 import type { AuthorizationPolicy, PolicyCondition, PolicyOperation } from '../model/objects.ts';
-import { didYouMean } from '../schema/did-you-mean.ts';
+import { didYouMean } from '../../lib/did-you-mean.ts';
 import { FORMATS } from '../schema/formats.ts';
 import { type FieldProblem, show } from '../schema/validate.ts';
 import { notAllowed, type Path, problem } from './check-helpers.ts';

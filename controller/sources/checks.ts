@@ -3,7 +3,7 @@ import { DATAPLANE_MODE_LABEL } from '../../lib/enrolment.ts';
 import { GUARD_ANNOTATION, GUARD_MODES } from '../../lib/guard-mode.ts';
 import { hasSelector } from '../model/labels.ts';
 import { type KubeObject, type PeerAuthentication, type Pod } from '../model/objects.ts';
-import { didYouMean } from '../schema/did-you-mean.ts';
+import { didYouMean } from '../../lib/did-you-mean.ts';
 import { type FieldProblem, show } from '../schema/validate.ts';
 import { OUTBOUND_LABEL, OUTBOUND_LABEL_VALUES } from '../compile/egress/settings.ts';
 import {

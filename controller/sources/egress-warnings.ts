@@ -1,7 +1,7 @@
 import { tcpPorts } from '../compile/services.ts';
 import type { EgressPort, EgressRuleSpec } from '../model/egress-policy.ts';
 import { type EgressPolicy, namespaceOf, objectKey } from '../model/objects.ts';
-import { didYouMean } from '../schema/did-you-mean.ts';
+import { didYouMean } from '../../lib/did-you-mean.ts';
 import { show } from '../schema/validate.ts';
 import { accountDoubt, namespaceDoubt, principalDoubt, type World } from './peer-warnings.ts';
 import { namesOf } from './references.ts';

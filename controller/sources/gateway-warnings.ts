@@ -10,7 +10,7 @@ import {
   namespaceOf,
   objectKey,
 } from '../model/objects.ts';
-import { didYouMean } from '../schema/did-you-mean.ts';
+import { didYouMean } from '../../lib/did-you-mean.ts';
 import { show } from '../schema/validate.ts';
 import { namesOf } from './references.ts';
 import type { AcceptedObject } from './source.ts';

@@ -1,5 +1,5 @@
 import { type AuthorizationPolicy, namespaceOf, objectKey } from '../model/objects.ts';
-import { didYouMean } from '../schema/did-you-mean.ts';
+import { didYouMean } from '../../lib/did-you-mean.ts';
 import { show } from '../schema/validate.ts';
 import { BUILT_IN_NAMESPACES, DEFAULT_ACCOUNT, namesOf } from './references.ts';
 import type { AcceptedObject } from './source.ts';

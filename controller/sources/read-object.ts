@@ -1,5 +1,5 @@
 import { KINDS, type Kind, type KubeObject, type ObjectRef, refOf } from '../model/objects.ts';
-import { didYouMean } from '../schema/did-you-mean.ts';
+import { didYouMean } from '../../lib/did-you-mean.ts';
 import { FORMATS } from '../schema/formats.ts';
 import { SCHEMAS } from '../schema/schemas.ts';
 import { asKubeObject, type FieldProblem, fieldText, show, validateSchema } from '../schema/validate.ts';

@@ -1,6 +1,6 @@
 import { fallbackKey, fallbackProblem } from '../compile/waypoints/fallback.ts';
 import { namespaceOf, objectKey, type ReferenceGrant, type TrafficPolicy } from '../model/objects.ts';
-import { didYouMean } from '../schema/did-you-mean.ts';
+import { didYouMean } from '../../lib/did-you-mean.ts';
 import { show } from '../schema/validate.ts';
 import { namesOf } from './references.ts';
 import type { AcceptedObject } from './source.ts';

@@ -18,7 +18,7 @@ import {
   refOf,
   type Service,
 } from '../model/objects.ts';
-import { didYouMean } from '../schema/did-you-mean.ts';
+import { didYouMean } from '../../lib/did-you-mean.ts';
 import { show } from '../schema/validate.ts';
 import { type Steps, THINGS_A_STEP } from './in-steps.ts';
 import { classWarnings, routeWarnings, waypointWarnings } from './gateway-warnings.ts';

@@ -243,7 +243,7 @@ describe('mesh: loam local', function () {
         /NOT IN FORCE: AuthorizationPolicy m\/p \(policy\.yaml:4\): spec\.action: "DENI"/,
       );
       const status = await finished(loam('local', 'status', '--name', other.name));
-      assert.equal(status.code, 1);
+      assert.equal(status.code, 3);
       assert.match(status.stdout, /in force in its place, until it is right, is one that allows nothing/);
       assert.match(status.stdout, /WARNINGS\n {2}Deployment m\/d/);
     } finally {

@@ -39,6 +39,7 @@ describe('mesh: loam off', function () {
     assert.equal(off.code, 0, off.stderr);
     assert.match(off.stdout, /pod m\/server: off/);
     assert.match(off.stderr, /NOT IN THE MESH/);
+    assert.ok(off.stderr.includes(`undo it: loam on --name ${mesh.name} pod m/server\n`), off.stderr);
 
     const before = outbound('node-b', 'm/server');
     assert.ok(await reaches('server', 'near'), 'from it, plain');
@@ -53,7 +54,7 @@ describe('mesh: loam off', function () {
 
   it('is shown, logged and kept across a restart of the agent, until it is undone', async () => {
     const shown = await status();
-    assert.equal(shown.code, 1);
+    assert.equal(shown.code, 3);
     assert.match(shown.stdout, /m\/server .*SWITCHED OFF/);
     assert.match(shown.stdout, /loam on (--name \S+ )?pod m\/server/);
     await eventually('the agent to say so', () =>
@@ -94,10 +95,28 @@ describe('mesh: loam off', function () {
     const off = await run('off', 'namespace', 'm');
     for (const pod of ['client', 'near', 'server']) assert.match(off.stdout, new RegExp(`pod m/${pod}: off`));
     assert.doesNotMatch(off.stdout, /outsider/);
+    const part = await run('on', 'pod', 'm/near');
+    assert.match(part.stderr, /still off: pod m\/client; undo it: loam on --name \S+ pod m\/client/);
     const again = await run('on', 'namespace', 'm');
     assert.equal(again.code, 0);
+    assert.doesNotMatch(again.stderr, /still off/);
     assert.match((await run('on', 'namespace', 'm')).stdout, /pod m\/client: was on already/);
     assert.equal((await run('off', 'namespace', 'nothere')).code, 1);
     assert.equal((await run('off', 'everything')).code, 2);
+  });
+
+  it('takes all of it back by a bare on: nodes, namespaces and pods', async () => {
+    for (const words of [
+      ['node', 'node-b'],
+      ['namespace', 'm'],
+    ])
+      assert.equal((await run('off', ...words)).code, 0);
+    const on = await run('on');
+    assert.equal(on.code, 0, on.stderr);
+    for (const what of ['node node-b', 'pod m/client', 'pod m/near', 'pod m/server'])
+      assert.ok(on.stdout.includes(`${what}: on\n`), on.stdout);
+    assert.doesNotMatch(on.stderr, /still off/);
+    assert.match((await run('on')).stdout, /^nothing of the mesh \S+ was off\n$/);
+    await eventually('all to be well', async () => (await status()).code === 0);
   });
 });

@@ -13,7 +13,7 @@ import {
   type Value,
 } from '../../../lib/mesh/telemetry/expression.ts';
 import { errorText } from '../../../lib/loam-error.ts';
-import { didYouMean } from '../../schema/did-you-mean.ts';
+import { didYouMean } from '../../../lib/did-you-mean.ts';
 import { show } from '../../schema/validate.ts';
 
 type Cel = ReturnType<typeof parse>['expr'];

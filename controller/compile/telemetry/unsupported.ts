@@ -1,5 +1,5 @@
 import { LOG_PROVIDERS, type Telemetry } from '../../model/telemetry.ts';
-import { didYouMean } from '../../schema/did-you-mean.ts';
+import { didYouMean } from '../../../lib/did-you-mean.ts';
 import { show } from '../../schema/validate.ts';
 import { isLogProvider, type Providers } from './effective.ts';
 

@@ -1,7 +1,7 @@
 import { create } from '@bufbuild/protobuf';
 import { type Settings, SettingsSchema } from '../../../proto/gen/loam/waypoint/v1/waypoint_pb.js';
 import type { Labels } from '../../model/objects.ts';
-import { didYouMean } from '../../schema/did-you-mean.ts';
+import { didYouMean } from '../../../lib/did-you-mean.ts';
 import { type FieldProblem, show } from '../../schema/validate.ts';
 import { DEFAULT_SAMPLING, type SidePlan, type TracingPlan } from '../telemetry/effective.ts';
 import { sideMessage } from '../telemetry/message.ts';

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { parseTarget, switchNetworking } from '../../../../cli/local/off.ts';
+import { parseTarget, switchNetworking, undoText } from '../../../../cli/local/off.ts';
 import { problemsOf } from '../../../../cli/local/problems.ts';
 import { statusText } from '../../../../cli/local/status-text.ts';
 import { pod, status } from './support/mesh-status.ts';
 
 describe('cli/local/off', () => {
   it('reads what is to be switched', () => {
-    assert.deepEqual(parseTarget([]), { kind: 'node', node: undefined });
+    assert.deepEqual(parseTarget([]), { kind: 'all' });
     assert.deepEqual(parseTarget(['node']), { kind: 'node', node: undefined });
     assert.deepEqual(parseTarget(['node', 'a']), { kind: 'node', node: 'a' });
     assert.deepEqual(parseTarget(['namespace', 'shop']), { kind: 'namespace', namespace: 'shop' });
@@ -31,15 +31,23 @@ describe('cli/local/off', () => {
       );
   });
 
-  it('says so when there is nothing of that name', () => {
-    assert.throws(
-      () => switchNetworking('nosuchmesh', parseTarget(['pod', 'm/x']), 'off'),
-      /has no enrolled pod m\/x on this machine/,
-    );
-    assert.throws(
-      () => switchNetworking('nosuchmesh', parseTarget([]), 'off'),
-      /has no enrolled node on this machine/,
-    );
+  it('says where no local mesh runs, and what does the same in a cluster', () => {
+    const said = (...words: string[]): RegExp =>
+      new RegExp(
+        `no local mesh nosuchmesh runs on this machine; in a cluster: kubectl label ${words.join(' ')} loam\\.dev/dataplane-mode=none --overwrite$`,
+      );
+    for (const to of ['off', 'on'] as const) {
+      const run = (...words: string[]) => switchNetworking('nosuchmesh', parseTarget(words), to);
+      assert.throws(() => run('pod', 'm/x'), said('pod', '--namespace', 'm', 'x'));
+      assert.throws(() => run('namespace', 'm'), said('namespace', 'm'));
+      assert.throws(() => run(), said('namespace', 'NAMESPACE'));
+    }
+  });
+
+  it('names the command that undoes it', () => {
+    assert.equal(undoText('local', 'pod shop/auth'), 'loam on pod shop/auth');
+    assert.equal(undoText('demo', 'namespace shop'), 'loam on --name demo namespace shop');
+    assert.equal(undoText('local', ''), 'loam on');
   });
 
   it('is loud in the status until it is undone, for a pod by itself and for all of a node', () => {

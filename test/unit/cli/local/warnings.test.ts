@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
+import { problemsOf } from '../../../../cli/local/problems.ts';
 import { statusText } from '../../../../cli/local/status-text.ts';
 import { warningsOf } from '../../../../cli/local/warnings.ts';
 import type { ManifestProblem, MeshStatus, ObjectStatus } from '../../../../cli/local/status.ts';
@@ -32,7 +33,7 @@ describe('local mesh: warnings', () => {
       ],
     );
     assert.deepEqual(texts(of), ['a.yaml:7: kind is "Deployment": not read']);
-    assert.match(statusText(of), /WARNINGS\n {2}a\.yaml:7: kind .*\n\nAll is well/);
+    assert.match(statusText(of), /WARNINGS\n {2}a\.yaml:7: kind .*\n\n1 warning; all programs run\.\n$/);
   });
 
   it('shows a warning about an object once, with the field where it is known', () => {
@@ -54,5 +55,33 @@ describe('local mesh: warnings', () => {
     assert.deepEqual(texts(withManifests([pending, { ...pending, kind: 'Pod' }], [])), [
       'AuthorizationPolicy shop/p (a.yaml:3): pending: no gateway',
     ]);
+  });
+
+  it('counts a waypoint that there is not among what is not well, once: connections are refused', () => {
+    const object = { kind: 'Service', namespace: 'shop', name: 'payments' };
+    const why = 'there is no Gateway "waypont" in namespace shop, so connections are refused';
+    const of = withManifests(
+      [
+        {
+          ...{ ...object, file: 'a.yaml', line: 3, state: 'accepted', compiledTo: [], lastGood: false },
+          warnings: [why],
+        },
+      ],
+      [
+        {
+          ...{ severity: 'warning', file: 'a.yaml', line: 6, object, message: why },
+          ...{ field: 'metadata.labels["loam.dev/use-waypoint"]', value: '"waypont"' },
+        },
+      ],
+    );
+    assert.deepEqual(texts(of), []);
+    const [problem, ...more] = problemsOf(of);
+    assert.deepEqual(more, []);
+    assert.equal(problem?.what, 'Service shop/payments (a.yaml:6)');
+    assert.match(problem.why, /no Gateway "waypont" in namespace shop, so connections are refused/);
+    assert.equal(problem.blocksStart, false, 'a mesh with it still starts');
+    const text = statusText(of);
+    assert.match(text, /NOT WELL\n {2}Service shop\/payments/);
+    assert.doesNotMatch(text, /All is well|WARNINGS/);
   });
 });
