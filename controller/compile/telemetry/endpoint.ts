@@ -1,3 +1,5 @@
+import { collectorOf } from '../../../lib/mesh/telemetry/otlp-endpoint.ts';
+
 export const OTLP_ENDPOINT_ALLOWED =
   'http://host:port of an OTLP/HTTP collector, or grpc://host:port of an OTLP/gRPC collector';
 
@@ -5,6 +7,9 @@ const FORM = /^(?:http|grpc):\/\/[^/?#@]+:\d{1,5}\/?$/;
 
 /** Whether a text is what spans can be sent to: docs/telemetry.md. */
 export function isOtlpEndpoint(value: string): boolean {
-  const url = URL.parse(value);
-  return url !== null && FORM.test(value) && url.username === '' && url.hostname !== '';
+  try {
+    return FORM.test(value) && collectorOf(value).url !== '';
+  } catch {
+    return false;
+  }
 }

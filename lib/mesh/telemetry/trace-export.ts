@@ -2,7 +2,8 @@ import { SpanKind, SpanStatusCode, TraceFlags, type SpanContext } from '@opentel
 import { ExportResultCode, hrTimeDuration, TraceState, type ExportResult } from '@opentelemetry/core';
 import { resourceFromAttributes, type Resource } from '@opentelemetry/resources';
 import { BatchSpanProcessor, type ReadableSpan, type SpanExporter } from '@opentelemetry/sdk-trace-base';
-import { collectorOf, otlpExporter, type Collector, type OtlpExporter } from './otlp-exporter.ts';
+import { collectorOf, type Collector } from './otlp-endpoint.ts';
+import { otlpExporter, type OtlpExporter } from './otlp-exporter.ts';
 import type { SpanOutcome, SpanRecord } from './span.ts';
 
 /** Spans that wait or are on their way at once; beyond it they are dropped and counted. */
@@ -61,19 +62,27 @@ export class TraceExport {
   /** Takes finished spans; without a collector they are forgotten. */
   add(spans: readonly SpanRecord[]): void {
     const scope = this.#options.scope ?? 'loam';
-    for (const span of spans) this.#pipelineOf(span)?.add(readable(span, this.#resource, scope));
+    for (const span of spans) {
+      try {
+        this.#pipelineOf(span)?.add(readable(span, this.#resource, scope));
+      } catch {
+        // Where it is to go cannot be used: that is no reason to end what carries connections.
+        this.#options.count('failed', 1);
+      }
+    }
   }
 
   #pipelineOf({ endpoint }: SpanRecord): Pipeline | undefined {
     if (endpoint === undefined || endpoint === this.#endpoint) return this.#pipeline;
     const known = this.#others.get(endpoint);
     if (known !== undefined) return known;
+    const collector = collectorOf(endpoint);
     const [oldest] = this.#others;
     if (oldest !== undefined && this.#others.size >= MAX_OTHERS) {
       this.#others.delete(oldest[0]);
       void oldest[1].close();
     }
-    const made = new Pipeline(collectorOf(endpoint), this.#options);
+    const made = new Pipeline(collector, this.#options);
     this.#others.set(endpoint, made);
     return made;
   }

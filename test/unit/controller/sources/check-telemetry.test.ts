@@ -119,6 +119,10 @@ describe('providers of MeshSettings', () => {
       ['otel', 'grpc://otel', /is not allowed/],
       ['otel', 'grpc://user@otel:4317', /is not allowed/],
       ['otel', 'grpc://otel:4317/path', /is not allowed/],
+      // What gRPC's own reader of addresses throws at, and names that it takes for something else than a host.
+      ['otel', 'grpc://10.0.0.256:4317', /is not allowed/],
+      ['otel', 'grpc://otel%20collector:4317', /is not allowed/],
+      ['otel', 'grpc://unix:4317', /is not allowed/],
       ['text', 'http://otel:4318', /"text" is built in/],
     ] as const)
       assert.match(problemsOf(provider(name, endpoint))[0]?.message ?? '', message);

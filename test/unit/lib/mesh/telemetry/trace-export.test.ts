@@ -128,6 +128,9 @@ describe('lib/mesh/telemetry/trace-export', () => {
       'nonsense',
       'grpc://collector',
       'grpc://collector:4317/v1',
+      'grpc://10.0.0.256:4317',
+      'grpc://a%00b:4317',
+      'grpc://dns:4317',
     ]) {
       assert.throws(
         () => exporter.setEndpoint(wrong),
@@ -137,6 +140,17 @@ describe('lib/mesh/telemetry/trace-export', () => {
     exporter.add(spans(1));
     await exporter.close();
     assert.deepEqual(counts, { exported: 1 });
+  });
+
+  it('counts spans that say of themselves that they go nowhere, and goes on', async () => {
+    const collector = await listen(ok);
+    const { exporter, counts } = exporterOf();
+    exporter.setEndpoint(collector.url);
+    const [span] = spans(1);
+    assert.ok(span);
+    exporter.add([{ ...span, endpoint: 'grpc://10.0.0.256:4317' }, span, { ...span, endpoint: 'nonsense' }]);
+    await exporter.close();
+    assert.deepEqual(counts, { failed: 2, exported: 1 });
   });
 
   function exporterOf(options: { maxPending?: number; batchDelayMs?: number } = {}) {
