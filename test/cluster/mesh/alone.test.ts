@@ -28,7 +28,8 @@ describe('a new pod while there is no controller', function () {
     await installed(cluster);
     await cluster.apply(...objects);
     await cluster.readyPods(ns, 'app=echo');
-    await cluster.readyPods(ns, 'app=client');
+    // What the node was not told while there was a controller it cannot know after.
+    await Load.reaches(cluster, await pod(ns, 'client'), `echo.${ns}`);
     await scale(0);
     await cluster.until('no controller is left', async () => (await controllers()).length === 0);
     await cluster.apply(...late);

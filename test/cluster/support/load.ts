@@ -83,8 +83,22 @@ export class Load {
     ].map(String);
     const load = new Load(cluster, cluster.startInPod(pod, script(APP, 'client', ...args)));
     const begun = streams > 0 ? '"open"' : '"started"';
-    await cluster.until(`the load on ${host} runs`, () => load.#out.includes(begun));
+    let hasEnded = false;
+    void load.#closed.then(() => (hasEnded = true));
+    await cluster.until(`the load on ${host} runs`, () => hasEnded || load.#out.includes(begun));
+    assert.ok(load.#out.includes(begun), `the load on ${host} ended: ${load.#out}${load.#err}`);
     return load;
+  }
+
+  /**
+   * Waits until a pod gets an answer there. A ready pod of a new Service is not yet an endpoint for everybody: on a busy machine the nodes'
+   * programs hear of it seconds later.
+   */
+  static reaches(cluster: TestCluster, pod: TestPod, host: string): Promise<void> {
+    return cluster.until(`${pod.metadata.name} reaches ${host}`, async () => {
+      const load = await Load.start(cluster, pod, host, { streams: 1, workers: 1 });
+      return (await load.stop()).cut === 0;
+    });
   }
 
   /** Waits until it has made as many connections as it was told to. */
