@@ -22,6 +22,8 @@ type Line = ReadonlyMap<number, number>;
  */
 export class PrometheusHistory {
   readonly #base: URL;
+  /** Of an address with name and password; fetch takes none in a URL, and says all of it where it refuses. */
+  readonly #authorization: string | undefined;
 
   /** @throws LocalMeshError when the address is none of http or https */
   constructor(address: string) {
@@ -32,6 +34,10 @@ export class PrometheusHistory {
         `--prometheus ${JSON.stringify(address)} is no address; allowed: http://HOST:PORT or https://HOST:PORT, with a path where it has one`,
       );
     if (!base.pathname.endsWith('/')) base.pathname += '/';
+    const { username, password } = base;
+    this.#authorization = username + password === '' ? undefined : basic(username, password);
+    base.username = '';
+    base.password = '';
     this.#base = base;
   }
 
@@ -84,7 +90,10 @@ export class PrometheusHistory {
     const response = await fetch(url, {
       signal: AbortSignal.timeout(TIMEOUT_MS),
       redirect: 'error',
-      headers: { accept: 'application/json' },
+      headers: {
+        accept: 'application/json',
+        ...(this.#authorization !== undefined && { authorization: this.#authorization }),
+      },
     }).catch((error: unknown) => {
       throw new Error(`${where} does not answer: ${causeOf(error)}`, { cause: error });
     });
@@ -119,6 +128,18 @@ function parsed(text: string): Answer | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** RFC 7617. A URL has both percent-encoded, unless somebody wrote a `%` that is none. */
+function basic(name: string, password: string): string {
+  const plain = (part: string): string => {
+    try {
+      return decodeURIComponent(part);
+    } catch {
+      return part;
+    }
+  };
+  return `Basic ${Buffer.from(`${plain(name)}:${plain(password)}`).toString('base64')}`;
 }
 
 async function limited(response: Response, where: string): Promise<string> {

@@ -11,6 +11,7 @@ const NOW = 1_800_000_000_000;
 describe('cli/web history of a Prometheus', () => {
   let server: Server;
   let asked: URLSearchParams[];
+  let authorizations: (string | undefined)[];
   let respond: (query: string) => { status?: number; body: string };
   let history: PrometheusHistory;
 
@@ -24,9 +25,11 @@ describe('cli/web history of a Prometheus', () => {
 
   beforeEach(async () => {
     asked = [];
+    authorizations = [];
     server = createServer((request, response) => {
       const url = new URL(request.url ?? '/', 'http://here');
       asked.push(url.searchParams);
+      authorizations.push(request.headers.authorization);
       const { status = 200, body } =
         url.pathname === '/prom/api/v1/query_range'
           ? respond(url.searchParams.get('query') ?? '')
@@ -88,6 +91,18 @@ describe('cli/web history of a Prometheus', () => {
       () => new PrometheusHistory('file:///etc/passwd'),
       /--prometheus "file.*" is no address; allowed: http/,
     );
+  });
+
+  it('takes a name and a password with the address, sends them as such, and never says them', async () => {
+    respond = () => line([NOW / 1000, '3']);
+    const { port } = server.address() as AddressInfo;
+    const at = (port: number): PrometheusHistory =>
+      new PrometheusHistory(`http://reader:p%40ss%@127.0.0.1:${port}/prom`);
+    await new PrometheusHistory(`http://reader:p%40ss@127.0.0.1:${port}/prom`).of('shop/db', HOUR, NOW);
+    assert.equal(authorizations[0], `Basic ${Buffer.from('reader:p@ss').toString('base64')}`);
+    await at(port).of('shop/db', HOUR, NOW);
+    assert.equal(authorizations.at(-1), `Basic ${Buffer.from('reader:p%40ss%').toString('base64')}`);
+    await assert.rejects(at(1).of('shop/db', HOUR), (error: Error) => !error.message.includes('ss'));
   });
 
   it('lets nothing but a Service and a known length of time into a query', async () => {
