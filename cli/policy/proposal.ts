@@ -41,12 +41,18 @@ export function readProposed(file: string): { file: string; text: string } {
 
 /** The documents of a file, without empty ones. @throws MeshError MESH_INPUT */
 export function documentsOf(file: string, text: string): unknown[] {
-  return parseAllDocuments(text).flatMap((document) => {
-    const [error] = document.errors;
-    if (error !== undefined) throw new MeshError('MESH_INPUT', `${file} is no YAML: ${error.message}`);
-    const value = document.toJS() as unknown;
-    return value === null || value === undefined ? [] : [value];
-  });
+  try {
+    // As the controller reads them; its own search for duplicate keys takes quadratic time.
+    return parseAllDocuments(text, { uniqueKeys: false, merge: true }).flatMap((document) => {
+      const [error] = document.errors;
+      if (error !== undefined) throw error;
+      const value = document.toJS() as unknown;
+      return value === null || value === undefined ? [] : [value];
+    });
+  } catch (error) {
+    // Nested too deep, or too many aliases: somebody else may have written what is looked at here.
+    throw new MeshError('MESH_INPUT', `${file} is no YAML: ${errorText(error)}`);
+  }
 }
 
 /** What a document is about; parts that it does not say are ''. */

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import { READ_KINDS } from '../../../../controller/sources/kubernetes/kinds.ts';
 import { collectionPath } from '../../../../cli/install/cluster/kinds.ts';
+import { documentsOf } from '../../../../cli/policy/proposal.ts';
 import { COPIED, withProposal, type CopiedObject } from '../../../../cli/policy/trial-cluster.ts';
 
 const POLICY = 'security.istio.io/v1/AuthorizationPolicy';
@@ -182,5 +183,14 @@ describe('a proposal among the objects of a cluster', () => {
     );
     const { proposed, passedOver } = withProposal(LISTS, [deployment, policy], OPTIONS);
     assert.deepEqual([proposed, passedOver.length], [['AuthorizationPolicy/shop/x'], 1]);
+  });
+
+  it('is read as a controller reads manifests, and refused where nobody could have meant it', () => {
+    assert.deepEqual(documentsOf('f', '{a: &a {kind: Pod}, b: {<<: *a}}'), [
+      { a: { kind: 'Pod' }, b: { kind: 'Pod' } },
+    ]);
+    const bomb = `a: &a [1,1]\nb: &b [${'*a,'.repeat(20)}*a]\nc: [${'*b,'.repeat(20)}*b]`;
+    for (const text of ['['.repeat(10_000), bomb])
+      assert.throws(() => documentsOf('f', text), { code: 'MESH_INPUT', message: /^f is no YAML: / });
   });
 });
