@@ -68,6 +68,11 @@ export default tseslint.config(
       ],
     },
   },
+  // What commands tell may have in it what a manifest or a peer wrote.
+  {
+    files: ['cli/commands/**/*.ts', 'cli/policy/**/*.ts'],
+    rules: { 'no-console': 'error' },
+  },
   ...arrows,
   {
     files: ['lib/**/*.ts'],

@@ -3,6 +3,7 @@ import { Command } from 'commander';
 import { peersFolder } from '../test-rings/rings.ts';
 import { existsSync } from 'node:fs';
 import { siblingModule } from '../../lib/package-root.ts';
+import { complain } from '../output/say.ts';
 import { helpText } from './mesh-options.ts';
 
 const EXITS = '0 measured, 1 it could not be, 2 what was given is not usable';
@@ -35,9 +36,7 @@ function waypointCommand(): Command {
 /** Whether the harness of the peers is there; says so where it is not. */
 function hasPeers(): boolean {
   if (existsSync(peersFolder())) return true;
-  console.error(
-    `loam bench: missing ${peersFolder()}: the Rust ztunnel and its harness (not part of the clone)`,
-  );
+  complain(`loam bench: missing ${peersFolder()}: the Rust ztunnel and its harness (not part of the clone)`);
   process.exitCode = 1;
   return false;
 }

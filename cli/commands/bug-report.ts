@@ -5,6 +5,7 @@ import { collectClusterReport } from '../bug-report/collect-cluster.ts';
 import { writeArchive } from '../bug-report/archive.ts';
 import { MeshError } from '../mesh/errors.ts';
 import { LocalReader } from '../mesh/local-reader.ts';
+import { say } from '../output/say.ts';
 import { countText } from '../output/words.ts';
 import { helpText, inNamespace, onMesh, chooseMesh, type MeshOptions } from './mesh-options.ts';
 
@@ -41,7 +42,7 @@ export function bugReportCommand(): Command {
           ? await collectReport(mesh, await LocalReader.open(mesh))
           : await collectClusterReport(choice.reader);
       await writeArchive(file, files);
-      console.log(
+      say(
         `${file}: ${countText(files.length, 'file')}, without secrets. Look through it before you send it.`,
       );
     });

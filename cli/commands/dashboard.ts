@@ -5,6 +5,7 @@ import { PrometheusHistory } from '../web/prometheus.ts';
 import { DashboardServer } from '../web/server.ts';
 import { LocalMeshError } from '../local/errors.ts';
 import { Observatory } from '../observe/observatory.ts';
+import { say } from '../output/say.ts';
 import { helpText, inNamespace, onMesh, openMesh, type MeshOptions } from './mesh-options.ts';
 
 const HIGHEST_PORT = 65535;
@@ -51,8 +52,8 @@ async function dashboard(
   const server = new DashboardServer({ port, files: pageFiles(), api: dashboardApi(observatory, history) });
   await observatory.start();
   const address = await server.start();
-  console.log(`The dashboard of ${reader.name}, for browsers of this machine:\n\n  ${address}\n`);
-  console.log(
+  say(`The dashboard of ${reader.name}, for browsers of this machine:\n\n  ${address}\n`);
+  say(
     reader.plainServices === 'pods'
       ? 'Who has this address sees all of the mesh. Ctrl-C ends it.'
       : 'Who has this address sees what you may see of it. Ctrl-C ends it.',

@@ -4,6 +4,7 @@ import { packageRoot } from '../../lib/package-root.ts';
 import { buildImage, writeFiles } from '../image/build.ts';
 import type { Architecture } from '../image/elf.ts';
 import { ImageError } from '../image/errors.ts';
+import { say } from '../output/say.ts';
 import { helpText } from './mesh-options.ts';
 
 interface SourceOptions {
@@ -41,11 +42,11 @@ export function imageCommand(): Command {
         const { name, output } = options;
         const created = creationTime(process.env['SOURCE_DATE_EPOCH']);
         const built = await buildImage({ ...sources(options), name, output: resolve(output), created });
-        console.log(`${name} (linux/${built.architecture}), ${Math.round(built.size / 1e6)} MB`);
-        console.log(`digest   ${built.digest}`);
-        console.log(`archive  ${built.archive}`);
-        console.log(`layout   ${built.layout}`);
-        console.log(`contents ${built.sbom}`);
+        say(`${name} (linux/${built.architecture}), ${Math.round(built.size / 1e6)} MB`);
+        say(`digest   ${built.digest}`);
+        say(`archive  ${built.archive}`);
+        say(`layout   ${built.layout}`);
+        say(`contents ${built.sbom}`);
       }),
     )
     .addCommand(

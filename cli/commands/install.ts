@@ -14,6 +14,7 @@ import { uninstall } from '../install/uninstall.ts';
 import { type Installed, installedIn } from '../install/state.ts';
 import { valuesOf, valuesOfFile, valuesOfSet } from '../install/values.ts';
 import { print as tell, withOutput, type OutputFlag } from '../output/print.ts';
+import { say } from '../output/say.ts';
 import { namespaceOfFlags, onCluster, timeoutOf, type ClusterOptions } from './cluster-options.ts';
 import { helpText } from './mesh-options.ts';
 
@@ -50,8 +51,6 @@ function layersOf({ set, values }: RollOutFlags): Readonly<Record<string, unknow
 function print(text: string): Promise<void> {
   return new Promise((resolve) => process.stdout.write(text, () => resolve()));
 }
-
-const say = (line: string): void => console.log(line);
 
 async function install(options: RollOutFlags & { dryRun?: boolean }): Promise<void> {
   const installation = { namespace: namespaceOfFlags(options), values: valuesOf(layersOf(options)) };

@@ -12,6 +12,7 @@ import { Observatory } from '../observe/observatory.ts';
 import { coloursFor } from '../output/colours.ts';
 import { printableJson, printableLine } from '../output/printable.ts';
 import { FORMATS, print, withOutput, write, type Format, type OutputFlag } from '../output/print.ts';
+import { complain } from '../output/say.ts';
 import { helpText, inNamespace, onMesh, openMesh, type MeshOptions } from './mesh-options.ts';
 
 const REFRESH_MS = 2_000;
@@ -91,7 +92,7 @@ async function tap(flags: TapFlags): Promise<void> {
       if (told >= most) over.abort();
     },
   );
-  if (lost > 0) console.error(`loam: ${lost} more were not told: it was too much at once`);
+  if (lost > 0) complain(`loam: ${lost} more were not told: it was too much at once`);
 }
 
 function formatted(format: Format, event: FlowEvent, text: () => string): string {

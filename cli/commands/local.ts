@@ -9,6 +9,8 @@ import { meshStatus, supervisorReport, type MeshStatus } from '../local/status.t
 import { checkManifests, runningMesh, startSupervisor, waitUntilReady } from '../local/up.ts';
 import { readPrograms, REPLACEABLE, upgradeMesh } from '../local/upgrade.ts';
 import { warningsOf } from '../local/warnings.ts';
+import { printableJson, printableText } from '../output/printable.ts';
+import { complain, say } from '../output/say.ts';
 import { EXIT_NO, helpText } from './mesh-options.ts';
 
 const DEFAULT_TIMEOUT_S = 60;
@@ -34,11 +36,10 @@ async function up(dir: string, options: NameOption & { timeout: string }): Promi
       'LOCAL_MESH_STATE',
       `the mesh ${mesh} runs already, of ${running.manifests}: take it down first, or name another with --name`,
     );
-  if (running !== undefined)
-    console.log(`The mesh ${mesh} runs already, and follows ${manifests} by itself.`);
+  if (running !== undefined) say(`The mesh ${mesh} runs already, and follows ${manifests} by itself.`);
   // The supervisor is a process of its own and goes on: say so, instead of leaving it unmentioned.
   process.once('SIGINT', () => {
-    console.log(`\nThe mesh ${mesh} goes on starting; to remove it: loam local down --name ${mesh}`);
+    say(`\nThe mesh ${mesh} goes on starting; to remove it: loam local down --name ${mesh}`);
     process.exit(130);
   });
   const supervisor = running === undefined ? startSupervisor({ mesh, manifests }) : undefined;
@@ -46,7 +47,7 @@ async function up(dir: string, options: NameOption & { timeout: string }): Promi
     {
       mesh,
       timeoutMs: timeoutS * 1000,
-      onWaiting: (problems) => console.log(`waiting for ${waitingText(problems)}`),
+      onWaiting: (problems) => say(`waiting for ${waitingText(problems)}`),
     },
     supervisor,
   );
@@ -56,17 +57,17 @@ async function up(dir: string, options: NameOption & { timeout: string }): Promi
 /** Says how the mesh is, and by the exit code whether something that its author wrote is missing from it. */
 function sayStarted(mesh: string, manifests: string, status: MeshStatus): void {
   const { nodes, pods } = status.report;
-  console.log(
+  say(
     `The mesh ${mesh} is ready: ${counted(nodes.length, 'node')}, ${counted(pods.length, 'pod')}, manifests in ${manifests}`,
   );
-  if (pods.length === 0) console.log('No Pod is in force there, so that nothing runs yet.');
-  for (const { what, why } of warningsOf(status)) console.log(`warning: ${what}: ${why}`);
+  if (pods.length === 0) say('No Pod is in force there, so that nothing runs yet.');
+  for (const { what, why } of warningsOf(status)) say(`warning: ${what}: ${why}`);
   const missing = notInForce(status);
   for (const { what, why } of problemsOf(status))
-    if (!missing.some((each) => each.what === what && each.why === why)) console.log(`but ${what}: ${why}`);
+    if (!missing.some((each) => each.what === what && each.why === why)) say(`but ${what}: ${why}`);
   if (missing.length === 0) return;
-  for (const { what, why } of missing) console.error(`NOT IN FORCE: ${what}: ${why}`);
-  console.error(
+  for (const { what, why } of missing) complain(`NOT IN FORCE: ${what}: ${why}`);
+  complain(
     `The mesh ${mesh} runs without what is NOT IN FORCE: mend it, and the mesh follows; to remove it: loam local down --name ${mesh}`,
   );
   process.exitCode = EXIT_NOT_IN_FORCE;
@@ -78,10 +79,9 @@ function counted(count: number, what: string): string {
 
 async function down(options: NameOption): Promise<void> {
   const result = await takeDown(options.name);
-  if (result.was === 'running') console.log(`The mesh ${options.name} is gone.`);
-  else if (result.was === 'absent') console.log(`There is no mesh ${options.name}.`);
-  else
-    console.log(`The mesh ${options.name} did not run; removed what was left: ${result.found.join(', ')}.`);
+  if (result.was === 'running') say(`The mesh ${options.name} is gone.`);
+  else if (result.was === 'absent') say(`There is no mesh ${options.name}.`);
+  else say(`The mesh ${options.name} did not run; removed what was left: ${result.found.join(', ')}.`);
 }
 
 async function reportOf(name: string): Promise<Awaited<ReturnType<typeof supervisorReport>>> {
@@ -106,9 +106,11 @@ async function status(options: NameOption & { json?: boolean }): Promise<void> {
   await reportOf(options.name);
   const all = await meshStatus(options.name);
   const problems = problemsOf(all);
-  process.stdout.write(
-    options.json === true ? `${JSON.stringify({ ...all, problems }, null, 2)}\n` : statusText(all),
-  );
+  const text =
+    options.json === true
+      ? printableJson(`${JSON.stringify({ ...all, problems }, null, 2)}\n`)
+      : printableText(statusText(all));
+  process.stdout.write(text);
   process.exitCode = problems.length === 0 ? 0 : EXIT_NO;
 }
 
@@ -121,7 +123,7 @@ async function upgrade(options: NameOption & { node?: string; program: string })
     const what = instance === undefined ? `${program} of ${of}` : `waypoint ${instance} on ${of}`;
     const leaves =
       program === 'agent' ? `${formerPid} ended before` : `${formerPid} serves what was open, and ends`;
-    console.log(`${what}: ${pid} took over${formerPid === undefined ? '' : `; ${leaves}`}`);
+    say(`${what}: ${pid} took over${formerPid === undefined ? '' : `; ${leaves}`}`);
   }
 }
 

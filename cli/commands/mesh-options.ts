@@ -8,6 +8,7 @@ import { ClusterReader } from '../mesh/cluster/reader.ts';
 import { MeshError } from '../mesh/errors.ts';
 import { LocalReader } from '../mesh/local-reader.ts';
 import type { MeshReader } from '../mesh/reader.ts';
+import { complain } from '../output/say.ts';
 import { DEFAULT_SYSTEM_NAMESPACE } from './cluster-options.ts';
 
 /** What was found is not as one would have it: a connection is not allowed, a check does not hold. */
@@ -120,7 +121,7 @@ export async function openMesh(options: MeshOptions, words: readonly string[] = 
 /** Says on the error output what the answers left out for want of rights. */
 export function tellMissing(): void {
   const lines = opened.flatMap((reader) => reader.missing());
-  for (const line of new Set(lines)) console.error(`loam: left out: ${line}`);
+  for (const line of new Set(lines)) complain(`loam: left out: ${line}`);
 }
 
 /** The one form of help: examples, then what the exit codes mean. */

@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { checkMeshName, DEFAULT_MESH } from '../local/names.ts';
 import { parseTarget, switchedOff, switchNetworking, undoText } from '../local/off.ts';
+import { complain, say } from '../output/say.ts';
 import { helpText } from './mesh-options.ts';
 
 const EXITS = '0 done, 1 it could not be, 2 what was given is not usable';
@@ -13,15 +14,15 @@ function run(words: string[], options: { name: string }, to: 'off' | 'on'): void
   const target = parseTarget(words);
   const done = switchNetworking(mesh, target, to);
   for (const { what, changed } of done)
-    console.log(`${what}: ${changed ? '' : 'was '}${to}${changed ? '' : ' already'}`);
+    say(`${what}: ${changed ? '' : 'was '}${to}${changed ? '' : ' already'}`);
   if (to === 'off') {
-    console.error(
+    complain(
       `NOT IN THE MESH now: plain networking, no mTLS and no policy for new connections; undo it: ${undoText(mesh, words.join(' '))}\n` +
         "A local mesh has no kube-proxy: Services' own addresses lead nowhere from there, pods' addresses do (`loam local status`).",
     );
     return;
   }
-  if (target.kind === 'all' && done.length === 0) console.log(`nothing of the mesh ${mesh} was off`);
+  if (target.kind === 'all' && done.length === 0) say(`nothing of the mesh ${mesh} was off`);
   tellStillOff(mesh);
 }
 
@@ -29,9 +30,9 @@ function run(words: string[], options: { name: string }, to: 'off' | 'on'): void
 function tellStillOff(mesh: string): void {
   const left = switchedOff(mesh);
   for (const { what } of left.slice(0, MAX_NAMED))
-    console.error(`still off: ${what}; undo it: ${undoText(mesh, what)}`);
-  if (left.length > MAX_NAMED) console.error(`and ${left.length - MAX_NAMED} more are off`);
-  if (left.length > 1) console.error(`undo all of it: ${undoText(mesh, '')}`);
+    complain(`still off: ${what}; undo it: ${undoText(mesh, what)}`);
+  if (left.length > MAX_NAMED) complain(`and ${left.length - MAX_NAMED} more are off`);
+  if (left.length > 1) complain(`undo all of it: ${undoText(mesh, '')}`);
 }
 
 /** `loam off …`: plain networking at once, whatever else runs or does not. */

@@ -8,6 +8,7 @@ import { isMainWord } from '../live/event-text.ts';
 import { MeshError } from '../mesh/errors.ts';
 import { coloursFor, type Colours } from '../output/colours.ts';
 import { print, withOutput, type OutputFlag } from '../output/print.ts';
+import { complain } from '../output/say.ts';
 import { tableLines } from '../output/table.ts';
 import { countText } from '../output/words.ts';
 import { FILE_FORM, readExpectations, verifyAll, type Verified } from '../policy/expectations.ts';
@@ -140,7 +141,7 @@ async function runPreview(files: readonly string[], flags: PreviewFlags): Promis
   const seen = new SeenFlows(present.inventory, 'absent' in state ? undefined : state);
   if (recorded !== undefined) for (const event of recorded) seen.addEvent(event);
   else {
-    if (flags.output === 'text') console.error(`loam: looking at ${reader.name} for ${ms / 1000} s`);
+    if (flags.output === 'text') complain(`loam: looking at ${reader.name} for ${ms / 1000} s`);
     const { connections } = await openConnections(reader, present.inventory, { direction: 'outbound' });
     for (const connection of connections) seen.addConnection(connection);
     await follow(reader, untilEnded(ms), true, (event) => {

@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { DEFAULT_RINGS, RINGS } from '../test-rings/rings.ts';
 import { missingTestFiles, runRing } from '../test-rings/run.ts';
 import { addTallies, NO_TESTS } from '../test-rings/tally.ts';
+import { complain, say } from '../output/say.ts';
 import { helpText } from './mesh-options.ts';
 
 /** `loam test`: runs rings of tests and ends with the line `N passed, N failed`. */
@@ -41,14 +42,14 @@ export function testCommand(): Command {
       ]);
       for (const name of wanted) {
         if (!names.includes(name)) {
-          console.error(`loam test: there is no ring ${JSON.stringify(name)}; allowed: ${names.join(', ')}`);
+          complain(`loam test: there is no ring ${JSON.stringify(name)}; allowed: ${names.join(', ')}`);
           process.exitCode = 2;
           return;
         }
       }
       const missing = missingTestFiles(files);
       if (missing.length > 0) {
-        console.error(
+        complain(
           `loam test: no such test file: ${missing.join(', ')} (give it from the root of the clone, as test/unit/…)`,
         );
         process.exitCode = 2;
@@ -65,8 +66,8 @@ export function testCommand(): Command {
         );
       }
       // What failed stood far above, and who keeps only the end of a long output would not see it.
-      for (const text of tally.failures ?? []) console.log(`\n== failed in ${text}`);
-      console.log(`\n${tally.passed} passed, ${tally.failed} failed`);
+      for (const text of tally.failures ?? []) say(`\n== failed in ${text}`);
+      say(`\n${tally.passed} passed, ${tally.failed} failed`);
       process.exitCode = tally.failed === 0 && tally.passed > 0 ? 0 : 1;
     });
 }

@@ -7,6 +7,7 @@ import { InstallError } from '../install/errors.ts';
 import { installedIn } from '../install/state.ts';
 import { verify } from '../install/verify/verify.ts';
 import { print, withOutput, type OutputFlag } from '../output/print.ts';
+import { complain, say } from '../output/say.ts';
 import { namespaceOfFlags, onCluster, timeoutOf, type ClusterOptions } from './cluster-options.ts';
 import { helpText } from './mesh-options.ts';
 
@@ -40,13 +41,13 @@ async function verifyAll(options: VerifyFlags): Promise<void> {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
     process.on(signal, () => {
       if (stop.signal.aborted) return;
-      console.error('loam: interrupted; removing what was made');
+      complain('loam: interrupted; removing what was made');
       stop.abort();
     });
   const findings: Finding[] = [];
   const tell = (finding: Finding): void => {
     findings.push(finding);
-    if (options.output === 'text') console.log(findingText(finding));
+    if (options.output === 'text') say(findingText(finding));
   };
   const pods = new PodExec(api.config, Math.max(timeoutMs, DEFAULT_TIMEOUT_S * 1000));
   let good = false;

@@ -9,6 +9,7 @@ import { DEFAULT_WAYPOINT_FOR, WAYPOINT_FOR, type WaypointFor } from '../waypoin
 import { removeWaypoints } from '../waypoints/remove.ts';
 import { listText, statusText } from '../waypoints/text.ts';
 import { print, withOutput, write, type Format } from '../output/print.ts';
+import { say } from '../output/say.ts';
 import { helpText } from './mesh-options.ts';
 import { usersOfWaypoints } from '../waypoints/users.ts';
 
@@ -24,8 +25,6 @@ interface Flags extends ClusterChoice {
   readonly namespace?: string;
   readonly output: Format;
 }
-
-const say = (line: string): void => console.log(line);
 
 function onCluster(command: Command): Command {
   return command

@@ -1,8 +1,10 @@
+import { printableLine } from '../output/printable.ts';
 import type { ManifestProblem } from './status.ts';
 
-/** `payments.yaml:3`, or the file alone where no line is known. */
+/** `payments.yaml:3`, or the file alone where no line is known. A file's name may have line feeds, which forge no lines here. */
 export function placeText(file: string, line?: number): string {
-  return line === undefined ? file : `${file}:${line}`;
+  const name = printableLine(file);
+  return line === undefined ? name : `${name}:${line}`;
 }
 
 /** The place of a document that names no object properly, and what it seems to be: `a.yaml:4: Pod "Bad_Name"`. */

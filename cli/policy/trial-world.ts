@@ -13,6 +13,7 @@ import { ClusterReader } from '../mesh/cluster/reader.ts';
 import { MeshError } from '../mesh/errors.ts';
 import { LocalReader } from '../mesh/local-reader.ts';
 import type { MeshInventory, MeshReader } from '../mesh/reader.ts';
+import { complain } from '../output/say.ts';
 import { World, type Proposed } from '../why/world.ts';
 import type { Proposal } from './proposal.ts';
 import { followTrial, type Told, type TrialClient } from './trial-clients.ts';
@@ -42,7 +43,7 @@ export async function worldWith(
   try {
     const { inventory } = present;
     const trial = await prepare(reader, present, proposal, { folder, namespace });
-    for (const line of trial.passedOver) console.error(`loam: passed over: ${line}`);
+    for (const line of trial.passedOver) complain(`loam: passed over: ${line}`);
     const clients = [
       ...inventory.nodes.map((name): TrialClient => ({ kind: 'node', name })),
       ...gatewaysOf(inventory).map((name): TrialClient => ({ kind: 'gateway', name })),

@@ -36,6 +36,12 @@ describe('local mesh: warnings', () => {
     assert.match(statusText(of), /WARNINGS\n {2}a\.yaml:7: kind .*\n\n1 warning; all programs run\.\n$/);
   });
 
+  it('lets the name of a file forge no line', () => {
+    const file = 'a\n0 warnings; all programs run.\u001b[8m.yaml';
+    const of = withManifests([], [{ severity: 'warning', file, message: 'not read' }]);
+    assert.deepEqual(texts(of), ['a\\x0a0 warnings; all programs run.\\x1b[8m.yaml: not read']);
+  });
+
   it('shows a warning about an object once, with the field where it is known', () => {
     assert.deepEqual(texts(withManifests([policy], [])), [
       'AuthorizationPolicy shop/p (a.yaml:3): selects no pod',

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import { coloursFor } from '../../../../cli/output/colours.ts';
 import { printableJson, printableLine, printableText } from '../../../../cli/output/printable.ts';
+import { complain, say } from '../../../../cli/output/say.ts';
 import { tableLines } from '../../../../cli/output/table.ts';
 
 describe('what commands print', () => {
@@ -36,5 +37,21 @@ describe('what commands print', () => {
     const json = printableJson(JSON.stringify(value, undefined, 2));
     assert.match(json, /^[\x20-\x7eñ\n]+$/);
     assert.deepEqual(JSON.parse(json), value);
+  });
+
+  it('says in lines, none of which steers the terminal', () => {
+    const said: unknown[] = [];
+    const { log, error } = console;
+    Object.assign(console, {
+      log: (text: unknown) => said.push(text),
+      error: (text: unknown) => said.push(text),
+    });
+    try {
+      say('warning: a\u001b]0;x\u0007.yaml\nmore');
+      complain('NOT IN FORCE: \u009b2J');
+    } finally {
+      Object.assign(console, { log, error });
+    }
+    assert.deepEqual(said, ['warning: a\\x1b]0;x\\x07.yaml\nmore', 'NOT IN FORCE: \\x9b2J']);
   });
 });
