@@ -109,6 +109,31 @@ describe('./loam, the launcher', function () {
     assert.equal(linked.stdout, `in ${elsewhere}\nwith status --context x\n`, linked.stderr);
   });
 
+  it('runs nothing that lies in the folder of its caller, whatever PATH says', () => {
+    const planted = ['uname', 'id', 'readlink', 'node', 'cksum', 'apt-get', 'dnf'].map((name) =>
+      join(elsewhere, name),
+    );
+    for (const each of planted) writeFileSync(each, '#!/bin/sh\necho PLANTED >&2\n', { mode: 0o755 });
+    try {
+      for (const path of [
+        `:${process.env['PATH']}`,
+        `.:${process.env['PATH']}`,
+        '',
+        `./:*:${process.env['PATH']}:`,
+      ]) {
+        const { status, stdout, stderr } = spawnSync('../clone/loam', ['status', '--context', 'x'], {
+          ...{ cwd: elsewhere, encoding: 'utf8' },
+          env: { ...process.env, PATH: path },
+        });
+        assert.doesNotMatch(stderr, /PLANTED/, JSON.stringify(path));
+        assert.equal(status, 0, stderr);
+        assert.equal(stdout, `in ${elsewhere}\nwith status --context x\n`);
+      }
+    } finally {
+      for (const each of planted) rmSync(each);
+    }
+  });
+
   it('needs no root for a cluster, though the folder of local meshes is there', () => {
     for (const args of [['status'], ['why', 'a', 'b'], ['tap'], ['certs'], ['status', '--kubeconfig', 'f']]) {
       const { code, stdout, stderr } = asNobody({}, ...args);
