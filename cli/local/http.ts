@@ -97,7 +97,7 @@ export async function askJson(endpoint: Endpoint, path: string, timeoutMs = TIME
   if (status !== 200)
     throw new LocalMeshError(
       'LOCAL_MESH_ANSWER',
-      `${whereText(endpoint, path)} answers ${status}: ${body.slice(0, 300)}`,
+      `${whereText(endpoint, path)} answers ${status}: ${body.slice(0, 300).trim()}`,
     );
   return JSON.parse(body) as unknown;
 }

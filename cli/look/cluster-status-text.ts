@@ -8,12 +8,13 @@ const MAX_PROBLEMS = 30;
 
 /** @param namespace whose pods are told each; undefined: each namespace in a line */
 export function clusterStatusLines(
-  { cluster, system, programs, pods, problems }: ClusterStatus,
+  { cluster, system, programs, pods, silent, problems, warnings }: ClusterStatus,
   namespace: string | undefined,
   colours: Colours,
 ): string[] {
   const { bold, good, bad } = colours;
   const shown = problems.slice(0, MAX_PROBLEMS);
+  const warned = warnings.slice(0, MAX_PROBLEMS);
   return [
     bold(`${cluster}, Loam in namespace ${system}`),
     '',
@@ -24,12 +25,19 @@ export function clusterStatusLines(
       '  ',
     ),
     '',
-    ...(namespace === undefined ? namespaceLines(pods, colours) : podLines(pods, namespace, colours)),
+    ...(namespace === undefined ? namespaceLines(pods, silent, colours) : podLines(pods, namespace, colours)),
+    ...(silent.length === 0
+      ? []
+      : [colours.bad(`  and what runs on ${silent.join(', ')}, where no agent tells of it`)]),
     '',
     ...(problems.length === 0
       ? [good('All is well.')]
       : [bold('NOT WELL'), ...shown.map(({ what, why }) => `  ${bad(what)}: ${why}`)]),
     ...(shown.length < problems.length ? [`  and ${problems.length - shown.length} more: -o json`] : []),
+    ...(warned.length === 0
+      ? []
+      : ['', bold('WARNINGS'), ...warned.map(({ what, why }) => `  ${colours.odd(what)}: ${why}`)]),
+    ...(warned.length < warnings.length ? [`  and ${warnings.length - warned.length} more: -o json`] : []),
   ];
 }
 
@@ -46,7 +54,12 @@ function programRow(
   ];
 }
 
-function namespaceLines(pods: readonly EnrolledStatus[], colours: Colours): string[] {
+function namespaceLines(
+  pods: readonly EnrolledStatus[],
+  silent: readonly string[],
+  colours: Colours,
+): string[] {
+  if (pods.length === 0 && silent.length > 0) return ['Of no pod it is known whether it is in the mesh.'];
   if (pods.length === 0)
     return ['No pod is in the mesh: label a namespace, loam.dev/dataplane-mode=ambient, and its pods are.'];
   const rows = [...Map.groupBy(pods, ({ namespace }) => namespace)]

@@ -1,4 +1,5 @@
 import type { Colours } from '../output/colours.ts';
+import { policiesInWords } from '../output/policy-words.ts';
 import { tableLines } from '../output/table.ts';
 import { identityText, spanText } from '../output/words.ts';
 import { kernelText } from '../why/text.ts';
@@ -10,7 +11,7 @@ export function podLines(view: PodView, colours: Colours, now: number): string[]
   const facts: [string, string][] = [
     ['pod', `${pod.namespace}/${pod.name}`],
     ['node', pod.node],
-    ['addresses', pod.ips.join(', ')],
+    ['addresses', pod.ips.join(', ') || colours.bad('none yet')],
     ['account', pod.account],
     ['ready', pod.ready ? 'yes' : colours.bad('no')],
   ];
@@ -76,7 +77,7 @@ export function serviceLines(
       addresses.join(', '),
       tunnel === 'hbone' ? 'HBONE' : colours.odd('plain'),
       healthy ? colours.good('healthy') : colours.bad('not healthy'),
-      policies.join(', '),
+      policies.map(policiesInWords).join(', '),
     ],
   );
   const head = ['POD', 'NODE', 'ADDRESSES', 'BY', 'STATE', 'POLICIES THERE'].map((name) => colours.dim(name));
@@ -87,9 +88,9 @@ export function serviceLines(
   ];
 }
 
-function policyText({ name, action, onTrial, unsupported }: PolicyView): string {
-  const trial = onTrial ? ', on trial' : '';
-  return `${action.toUpperCase()} ${name}${trial}${unsupported === undefined ? '' : ` (stricter than written: ${unsupported})`}`;
+function policyText({ name, action, onTrial, unsupported, allowsNothing }: PolicyView): string {
+  const trial = `${onTrial ? ', on trial' : ''}${allowsNothing ? ', which allows nothing: loam status says whether it was rejected' : ''}`;
+  return `${action.toUpperCase()} ${policiesInWords(name)}${trial}${unsupported === undefined ? '' : ` (stricter than written: ${unsupported})`}`;
 }
 
 function section(title: string, lines: readonly string[], colours: Colours): string[] {

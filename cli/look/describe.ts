@@ -12,6 +12,8 @@ export interface PolicyView {
   readonly onTrial: boolean;
   /** What of it cannot be understood, and makes it strict. */
   readonly unsupported?: string;
+  /** An ALLOW without a rule, as it also stands in place of one that was rejected. */
+  readonly allowsNothing?: true;
 }
 
 export interface PodView {
@@ -96,7 +98,13 @@ function problemsOf(
   workload: Workload | undefined,
 ): string[] {
   const problems: string[] = [];
-  if (!pod.ready) problems.push('it is not ready: Services do not send to it');
+  if (pod.ips.length === 0)
+    problems.push(
+      `it has no address yet, so that it does not run: kubectl describe pod --namespace ${pod.namespace} ${pod.name} says what it waits for`,
+    );
+  else if (!pod.ready) problems.push('it is not ready: Services do not send to it');
+  if (kernel.unread !== undefined)
+    problems.push(`what the kernel of ${pod.node} has for it is not known: ${kernel.unread}`);
   if (kernel.problem !== undefined) problems.push(`its agent: ${kernel.problem}`);
   if (kernel.off !== undefined)
     problems.push(`it has plain networking since ${kernel.off}: loam on pod ${keyOf(pod)} ends that`);
@@ -120,7 +128,11 @@ function policiesAt({ policies }: NodeState, workload: Workload): PolicyView[] {
 
 function policyView({ key, action, dryRun, unsupported, rules }: Policy): PolicyView {
   const partly = unsupported ?? rules.find((rule) => rule.unsupported !== undefined)?.unsupported;
-  return { name: key, action, onTrial: dryRun, ...(partly !== undefined && { unsupported: partly }) };
+  return {
+    ...{ name: key, action, onTrial: dryRun },
+    ...(partly !== undefined && { unsupported: partly }),
+    ...(action === 'allow' && rules.length === 0 && { allowsNothing: true as const }),
+  };
 }
 
 export interface EndpointView {
@@ -220,8 +232,12 @@ async function atWaypoint(
       ? gateway.service
       : state.workloads.serviceAtExactly(gateway.address.network, gateway.address.ip)?.key;
   const [instance] = key === undefined ? [] : state.workloads.endpoints(key).values();
-  if (instance === undefined)
-    return `its waypoint ${gatewayText(gateway)} has no instance: what is sent to it is refused`;
+  if (instance === undefined) {
+    const known = key !== undefined && state.workloads.service(key) !== undefined;
+    return known
+      ? `its waypoint ${gatewayText(gateway)} has no instance that is ready, so that what is sent to it is refused: loam status says how it is`
+      : `there is no waypoint ${gatewayText(gateway)}, so that what is sent to it is refused: see the label loam.dev/use-waypoint of it and its namespace, and the Gateway`;
+  }
   const found = await world.waypointAt(instance.workload);
   if ('absent' in found) return `its waypoint does not answer: ${found.absent}`;
   const served = found.config.service(service.key);
@@ -240,8 +256,11 @@ async function atWaypoint(
 
 type Gateway = NonNullable<Workload['waypoint']>;
 
+/** As its Gateway is called: `namespace/name`, where its host name says that. */
 function gatewayText(gateway: Gateway): string {
-  return gateway.by === 'hostname' ? gateway.service : gateway.address.ip;
+  if (gateway.by !== 'hostname') return gateway.address.ip;
+  const [, namespace, name] = /^([^/]+)\/([^.]+)\.\1\.svc\./.exec(gateway.service) ?? [];
+  return namespace === undefined || name === undefined ? gateway.service : `${namespace}/${name}`;
 }
 
 function serviceText({ workloads }: NodeState, key: string): string {

@@ -30,6 +30,12 @@ export interface Question {
 /** Follows a connection, or a request, through what each node, waypoint and kernel of its way holds now. */
 export async function explain(world: World, question: Question): Promise<Explanation> {
   const { source, target, port, request } = question;
+  for (const pod of [source, ...(target.kind === 'pod' ? [target.pod] : [])])
+    if (pod.ips.length === 0)
+      throw new MeshError(
+        'MESH_STATE',
+        `pod ${keyOf(pod)} has no address yet, so that it does not run: kubectl describe pod --namespace ${pod.namespace} ${pod.name} says what it waits for`,
+      );
   const kernel = await world.kernel(source);
   const { ways, dialled } = isInMesh(kernel)
     ? await fromMesh(world, question)
@@ -73,7 +79,14 @@ async function kernelOf(
 async function fromOutside(world: World, question: Question, kernel: KernelPod): Promise<Found> {
   const { source, target, port } = question;
   const why = kernel.off === undefined ? 'not in the mesh' : `switched off (loam off) since ${kernel.off}`;
-  const trail = new Trail().note(whereOf(source), `${why}: it dials in plaintext, without an identity`);
+  const mend =
+    kernel.off === undefined
+      ? '; label loam.dev/dataplane-mode=ambient on it or its namespace puts it in'
+      : '';
+  const trail = new Trail().note(
+    whereOf(source),
+    `${why}: it dials in plaintext, without an identity${mend}`,
+  );
   const dialled = plainTargets(world, source, target, port);
   if (dialled.length === 0) {
     const way = trail.unreachable(whereOf(source), `${targetText(target)} has no pod that it could dial`);

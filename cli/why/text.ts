@@ -1,5 +1,6 @@
 import type { KernelPod } from '../mesh/reader.ts';
 import type { Colours } from '../output/colours.ts';
+import { policiesInWords } from '../output/policy-words.ts';
 import { tableLines } from '../output/table.ts';
 import type { Explanation, Step, Way } from './model.ts';
 
@@ -65,9 +66,12 @@ function wayLines({ way, endpoints }: Group, several: boolean, colours: Colours)
   const { hops, route, backend, policy, policyKind = '', reason, status } = way;
   const facts: [string, string][] = [];
   if (several) facts.push(['outcome', outcomeText(way, colours)]);
-  if (policy !== undefined) facts.push(['rule', `${policyKind} ${policy}`.trim()]);
+  if (policy !== undefined) facts.push(['rule', ruleText(policyKind, policy)]);
   if (reason !== undefined)
-    facts.push(['because', status === undefined ? reason : `${reason} (the client gets ${status})`]);
+    facts.push([
+      'because',
+      policiesInWords(status === undefined ? reason : `${reason} (the client gets ${status})`),
+    ]);
   facts.push(['path', pathText(way)]);
   if (route !== undefined) facts.push(['route', route]);
   if (backend !== undefined) facts.push(['backend', backend]);
@@ -85,7 +89,7 @@ function wayLines({ way, endpoints }: Group, several: boolean, colours: Colours)
       '  ',
     ),
     ...tableLines(
-      way.steps.map((step) => [mark(step, colours), step.where, step.text]),
+      way.steps.map((step) => [mark(step, colours), step.where, policiesInWords(step.text)]),
       [],
       '    ',
     ),
@@ -115,6 +119,12 @@ function mark({ verdict }: Step, { good, bad, dim }: Colours): string {
     case 'note':
       return dim('·');
   }
+}
+
+/** What the controller made of a manifest has no kind of its own. */
+function ruleText(kind: string, policy: string): string {
+  const words = policiesInWords(policy);
+  return words === policy ? `${kind} ${policy}`.trim() : words;
 }
 
 /** The maps of one pod in a line. */

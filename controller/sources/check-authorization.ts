@@ -85,7 +85,7 @@ function checkCondition(condition: PolicyCondition, path: Path): FieldProblem[] 
   const formatName = conditionFormat(condition.key);
   if (formatName === undefined) {
     if (isL7Key(condition.key)) return [];
-    const known = [...L4_KEYS.keys(), ...L7_KEYS];
+    const known = [...L4_KEYS.keys(), ...L7_KEYS].map((key) => (key.endsWith('[') ? `${key}NAME]` : key));
     const guess = didYouMean(condition.key, known);
     return [
       problem(

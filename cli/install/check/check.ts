@@ -1,6 +1,7 @@
 /** `loam check`: what keeps Loam from working in a cluster, before an installation and after. */
 import { errorText } from '../../../lib/loam-error.ts';
 import { checkDefinitions, checkNodes, checkOthers, checkRights, checkServer } from './cluster.ts';
+import { checkConfiguration } from './configuration.ts';
 import { checkControlPlane } from './control-plane.ts';
 import { checkEnrolment } from './enrolment.ts';
 import { fail, note, type Finding } from './finding.ts';
@@ -24,6 +25,7 @@ const WHEN_INSTALLED: readonly Check[] = [
   ['images', checkImages],
   ['control plane', checkControlPlane],
   ['pods', checkEnrolment],
+  ['configuration', checkConfiguration],
 ];
 
 /** Of an installation that was interrupted: why its controllers do not run. The programs on the nodes come after them. */

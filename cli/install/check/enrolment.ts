@@ -126,7 +126,12 @@ export async function checkEnrolment(subject: CheckSubject): Promise<Finding[]> 
       findings.push(note(`pod ${pod} on ${node}`, `is left alone: ${why}`));
   }
   if (asked > 0)
-    findings.unshift(pass('pods', `${enrolled} are in the mesh, as the kernels of ${asked} nodes show`));
+    findings.unshift(
+      pass(
+        'pods',
+        `${enrolled} in the mesh, as ${asked === 1 ? 'the kernel of 1 node shows' : `the kernels of ${asked} nodes show`}`,
+      ),
+    );
   return shortened(findings);
 }
 

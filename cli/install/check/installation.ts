@@ -145,7 +145,7 @@ export async function checkNodePrograms(subject: CheckSubject): Promise<Finding[
 }
 
 async function programFindings(
-  { api, pods: asker }: CheckSubject,
+  { api, pods: asker, namespace }: CheckSubject,
   program: Program,
   pods: readonly V1Pod[],
   nodes: readonly string[],
@@ -169,7 +169,7 @@ async function programFindings(
       fail(
         `node ${node}`,
         `has no ${program}`,
-        `kubectl describe daemonset ${nameOf(program)}: is it kept from the node, or has the node no room?`,
+        `kubectl describe daemonset --namespace ${namespace} ${nameOf(program)}: is it kept from the node, or has the node no room?`,
       ),
     );
   return findings;

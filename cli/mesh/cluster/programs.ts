@@ -12,6 +12,8 @@ import { PodStream } from './pod-stream.ts';
 
 /** By way of the API server, the kubelet and the runtime, on machines that may be busy. */
 const TIMEOUT_MS = 30_000;
+/** What ztunnel answers for an agent that does not. */
+const AGENT_SILENT = 502;
 const NAME_LABEL = 'app.kubernetes.io/name';
 
 /** What is read of a Gateway. */
@@ -99,9 +101,15 @@ export class ClusterPrograms {
   }
 
   async get(program: ProgramRef, path: string): Promise<unknown> {
-    return this.#firstThatAnswers(program, (endpoint) =>
-      askJson(endpoint, pathAt(program, path), TIMEOUT_MS),
-    );
+    return this.#firstThatAnswers(program, async (endpoint) => {
+      if (program.program !== 'agent') return askJson(endpoint, path, TIMEOUT_MS);
+      const { status, body } = await ask(endpoint, pathAt(program, path), 'GET', TIMEOUT_MS);
+      if (status !== AGENT_SILENT) return jsonOf(programName(program), status, body);
+      throw new MeshError(
+        'MESH_ANSWER',
+        `no agent of ${program.node} answers (${body.trim().replace(/^the agent does not answer at [^:]+: /, '')}): loam check says whether it is there`,
+      );
+    });
   }
 
   async text(program: ProgramRef, path: string, method: 'GET' | 'POST'): Promise<HttpAnswer> {
@@ -169,6 +177,11 @@ export class ClusterPrograms {
         return assertNever(program, 'program');
     }
   }
+}
+
+function jsonOf(who: string, status: number, body: string): unknown {
+  if (status === 200) return JSON.parse(body) as unknown;
+  throw new MeshError('MESH_ANSWER', `${who} answers ${status}: ${body.slice(0, 300).trim()}`);
 }
 
 function pathAt({ program }: ProgramRef, path: string): string {

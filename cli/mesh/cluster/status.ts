@@ -2,10 +2,13 @@
 import type { V1Pod } from '@kubernetes/client-node';
 import { reasonOf } from '../../install/cluster/pod-reasons.ts';
 import { shutGates, type ControllerStatus } from '../../local/status.ts';
-import { rejection } from '../../local/problem-text.ts';
+import { fieldText, rejection } from '../../local/problem-text.ts';
 import { errorText } from '../../../lib/loam-error.ts';
 import { MeshError } from '../errors.ts';
 import type { ClusterReader } from './reader.ts';
+
+/** Kinds that are there without a mesh, too. */
+const OF_KUBERNETES = ['Service', 'Pod', 'ServiceAccount', 'EndpointSlice', 'Node'];
 
 export interface ProgramStatus {
   readonly program: 'controller' | 'agent' | 'ztunnel' | 'waypoint';
@@ -36,7 +39,11 @@ export interface ClusterStatus {
   readonly pods: readonly EnrolledStatus[];
   /** Nodes whose agent said which pods it has. */
   readonly asked: readonly string[];
+  /** The others: their pods are not known. */
+  readonly silent: readonly string[];
   readonly problems: readonly { readonly what: string; readonly why: string }[];
+  /** What is legal and probably not meant, of objects that concern the mesh. */
+  readonly warnings: readonly { readonly what: string; readonly why: string }[];
 }
 
 interface AgentAnswer {
@@ -73,6 +80,7 @@ export async function clusterStatus(reader: ClusterReader): Promise<ClusterStatu
   return {
     ...{ cluster: reader.name, system, programs: all, pods },
     asked: agents.flatMap(({ node, answered }) => (answered ? [node] : [])),
+    silent: agents.flatMap(({ node, answered }) => (answered ? [] : [node])),
     problems: [
       ...all.flatMap(({ program, namespace, pod, node, problem }) =>
         problem === undefined
@@ -85,6 +93,7 @@ export async function clusterStatus(reader: ClusterReader): Promise<ClusterStatu
         ? [{ what: 'controller', why: controller }]
         : controllerProblems(controller)),
     ],
+    warnings: typeof controller === 'string' ? [] : controllerWarnings(controller, pods),
   };
 }
 
@@ -206,8 +215,28 @@ function controllerProblems({ objects, gateways = [] }: ControllerStatus): { wha
   ];
 }
 
+/** Of Services and pods only those of namespaces with pods in the mesh: what others are like is no matter of the mesh's. */
+function controllerWarnings(
+  { files }: ControllerStatus,
+  pods: readonly EnrolledStatus[],
+): { what: string; why: string }[] {
+  const concerned = new Set(pods.map(({ namespace }) => namespace));
+  return files
+    .flatMap(({ problems = [] }) => problems)
+    .flatMap((problem) => {
+      const { severity, object } = problem;
+      if (severity !== 'warning' || object === undefined) return [];
+      if (OF_KUBERNETES.includes(object.kind) && !concerned.has(object.namespace)) return [];
+      return [{ what: objectText(object), why: fieldText(problem) }];
+    });
+}
+
 /** In a cluster no file is its place. */
-function objectText({ kind, namespace, name }: ControllerStatus['objects'][number]): string {
+function objectText({
+  kind,
+  namespace,
+  name,
+}: Readonly<Record<'kind' | 'namespace' | 'name', string>>): string {
   return `${kind} ${namespace === '' ? name : `${namespace}/${name}`}`;
 }
 

@@ -50,6 +50,22 @@ describe('describe', () => {
     assert.deepEqual([outside.problems, outside.workload?.tunnel], [[], 'none']);
   });
 
+  it('says of a pod what is not known, that it does not run yet, and what allows nothing', async () => {
+    const nothing = { ...portPolicy('no-80', 'allow', 80), rules: [] };
+    const mesh = fakeMesh({ ...MESH, policies: [nothing] });
+    const kernel = { enrolled: false, unknown: true, unread: 'no agent of node-a answers' } as const;
+    const world = await World.read({ ...mesh, kernel: () => Promise.resolve(kernel) });
+    const [, b] = world.inventory.pods;
+    assert.ok(b);
+    const view = await describePod(world, b);
+    assert.deepEqual(view.problems, [
+      'what the kernel of node-a has for it is not known: no agent of node-a answers',
+    ]);
+    assert.match(podLines(view, NO_COLOURS, 0).join('\n'), /ALLOW m\/no-80, which allows nothing/);
+    const [why] = (await describePod(world, { ...b, ips: [], ready: false })).problems;
+    assert.match(why ?? '', /no address yet, .*kubectl describe pod --namespace m b says/);
+  });
+
   it('tells all about a Service, and what is not well with it', async () => {
     const world = await World.read(fakeMesh(MESH));
     const [b, empty] = world.inventory.services;
