@@ -44,7 +44,8 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 
 const program: Command = new Command('loam')
   .description('Loam, a sidecarless service mesh')
-  .showHelpAfterError()
+  // Not the whole help: the error would be out of sight above it.
+  .showHelpAfterError('loam --help lists the commands; loam --version tells the version')
   .version(ownVersion())
   // Asking and removing must work on any machine.
   .hook('preAction', (_program, command) => {

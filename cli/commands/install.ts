@@ -13,6 +13,8 @@ import { PodExec } from '../install/cluster/exec.ts';
 import { uninstall } from '../install/uninstall.ts';
 import { type Installed, installedIn } from '../install/state.ts';
 import { valuesOf, valuesOfFile, valuesOfSet } from '../install/values.ts';
+import { DEFAULT_MESH } from '../local/names.ts';
+import { seenMeshes } from '../local/seen-meshes.ts';
 import { print as tell, withOutput, type OutputFlag } from '../output/print.ts';
 import { say } from '../output/say.ts';
 import { namespaceOfFlags, onCluster, timeoutOf, type ClusterOptions } from './cluster-options.ts';
@@ -82,7 +84,9 @@ async function upgrade(options: RollOutFlags & { resetValues?: boolean }): Promi
   const namespace = namespaceOfFlags(options);
   const timeoutMs = timeoutOf(options);
   const given = layersOf(options);
-  const api = await ClusterApi.open(options);
+  const api = await ClusterApi.open(options).catch((error: unknown) => {
+    throw orOfLocalMesh(error, seenMeshes());
+  });
   const found = await installedIn(api, namespace);
   if (found === undefined)
     throw new InstallError('INSTALL_STATE', `Loam is not installed in ${namespace}: loam install`);
@@ -92,6 +96,16 @@ async function upgrade(options: RollOutFlags & { resetValues?: boolean }): Promi
   await rollOut(api, { namespace, values }, { say, timeoutMs, wait: options.wait });
   await prune(api, { namespace, values }, say);
   say(options.wait ? `Loam in ${namespace} is up to date` : 'nothing was waited for');
+}
+
+/** Whoever has no cluster and a local mesh may mean that one. @param meshes those that run here */
+export function orOfLocalMesh(error: unknown, meshes: readonly string[]): unknown {
+  const [mesh] = meshes;
+  if (!(error instanceof InstallError) || mesh === undefined) return error;
+  const name = meshes.includes(DEFAULT_MESH) ? '' : ` --name ${mesh}`;
+  return new InstallError(error.code, `${error.message}; for the local mesh: loam local upgrade${name}`, {
+    cause: error.cause,
+  });
 }
 
 interface UninstallFlags extends ClusterOptions {

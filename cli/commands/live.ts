@@ -2,9 +2,10 @@
 import { Command, Option } from 'commander';
 import { stringify } from 'yaml';
 import type { FlowEvent } from '../../lib/flow/event.ts';
-import { dotLines, edgeLines, mermaidLines, SORTS, sortedEdges, type Sort } from '../live/edges.ts';
+import { dotLines, edgeLines, edgesIn, mermaidLines, SORTS, sortedEdges, type Sort } from '../live/edges.ts';
 import { eventLine, isMainWord } from '../live/event-text.ts';
 import { countOf, secondsOf, untilEnded, whenAborted } from '../live/until.ts';
+import { tellUnknownNames } from '../live/known-names.ts';
 import type { MeshReader } from '../mesh/reader.ts';
 import { FlowFeed } from '../observe/feed.ts';
 import { passesFilter, type FlowFilter } from '../observe/flow-filter.ts';
@@ -13,7 +14,7 @@ import { coloursFor } from '../output/colours.ts';
 import { printableJson, printableLine } from '../output/printable.ts';
 import { FORMATS, print, withOutput, write, type Format, type OutputFlag } from '../output/print.ts';
 import { complain } from '../output/say.ts';
-import { helpText, inNamespace, onMesh, openMesh, type MeshOptions } from './mesh-options.ts';
+import { helpText, onMesh, openMesh, type MeshOptions } from './mesh-options.ts';
 
 const REFRESH_MS = 2_000;
 const CLEAR = '\u001b[H\u001b[2J';
@@ -62,7 +63,7 @@ export function tapCommand(): Command {
           ['loam tap -o json --for 60 > flows.jsonl', 'for scripts, and for loam policy preview --flows'],
         ],
         LIVE_EXITS,
-        'json is one object a line, in the form of the flow stream (docs/decisions/0145). What the mesh told faster than could be read is\nleft out, and said at the end.',
+        'json is one object a line, in the form of the flow stream (docs/decisions/0145). What the mesh told faster than could be read is\nleft out, and said at the end. What a flag at the end of a line means: docs/response-flags.md.',
       ),
     )
     .action(tap);
@@ -72,6 +73,7 @@ async function tap(flags: TapFlags): Promise<void> {
   const most = flags.count === undefined ? Infinity : countOf('--count', flags.count);
   const ms = flags.for === undefined ? undefined : secondsOf('--for', flags.for);
   const reader = await openMesh(flags);
+  await tellUnknownNames(reader, filterOf(flags), true);
   const over = new AbortController();
   const signal = AbortSignal.any([over.signal, untilEnded(ms)]);
   const colours = coloursFor(process.stdout);
@@ -151,8 +153,9 @@ interface TopFlags extends MeshOptions, OutputFlag {
 
 /** `loam top`: the busiest, slowest or most failing calls. */
 export function topCommand(): Command {
-  return withOutput(inNamespace(onMesh(new Command('top'))))
+  return withOutput(onMesh(new Command('top')))
     .description('who calls whom most, slowest, or with most failures; live in a terminal')
+    .option('-n, --namespace <name>', 'at either end')
     .addOption(new Option('--sort <by>', 'what comes first').choices(SORTS).default('rate'))
     .option('--window <seconds>', 'time that the figures are of', '10')
     .option('--limit <n>', 'lines', '20')
@@ -175,11 +178,15 @@ export function topCommand(): Command {
       const windowMs = secondsOf('--window', flags.window, 600);
       const limit = countOf('--limit', flags.limit);
       const reader = await openMesh(flags);
+      await tellUnknownNames(reader, { ...(flags.namespace && { namespace: flags.namespace }) }, true);
       const live = flags.once !== true && flags.output === 'text' && process.stdout.isTTY;
       const observatory = await observing(reader);
       const signal = untilEnded(live ? undefined : windowMs + REFRESH_MS);
       const edges = () =>
-        sortedEdges(observatory.state(windowMs, undefined, flags.by).graph.edges, flags.sort).slice(0, limit);
+        sortedEdges(
+          edgesIn(observatory.state(windowMs, undefined, flags.by).graph.edges, flags.namespace),
+          flags.sort,
+        ).slice(0, limit);
       const colours = coloursFor(process.stdout);
       const show = setInterval(() => {
         const title = `${reader.name}, the last ${windowMs / 1000} s, by ${flags.sort}; Ctrl-C ends it`;
@@ -235,17 +242,13 @@ export function graphCommand(): Command {
         },
       ) => {
         const ms = secondsOf('--for', flags.for, 600);
-        const observatory = await observing(await openMesh(flags));
+        const reader = await openMesh(flags);
+        await tellUnknownNames(reader, { ...(flags.namespace && { namespace: flags.namespace }) }, true);
+        const observatory = await observing(reader);
         await whenAborted(untilEnded(ms + REFRESH_MS));
         const { graph } = observatory.state(ms, undefined, flags.by);
         observatory.close();
-        const edges = sortedEdges(
-          graph.edges.filter(
-            ({ from, to }) =>
-              flags.namespace === undefined || [from, to].some((id) => id.startsWith(`${flags.namespace}/`)),
-          ),
-          'rate',
-        );
+        const edges = sortedEdges(edgesIn(graph.edges, flags.namespace), 'rate');
         const shown = { ...graph, edges };
         switch (flags.output) {
           case 'dot':

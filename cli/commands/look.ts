@@ -4,6 +4,7 @@ import { MeshError } from '../mesh/errors.ts';
 import { findPod, findService } from '../mesh/find.ts';
 import { certificateLines, heldCertificates } from '../look/certs.ts';
 import { connectionLines, openConnections, type ConnectionFilter } from '../look/connections.ts';
+import { tellUnknownNames } from '../live/known-names.ts';
 import { describePod, describeService } from '../look/describe.ts';
 import { podLines, serviceLines } from '../look/describe-text.ts';
 import { coloursFor } from '../output/colours.ts';
@@ -45,13 +46,16 @@ export function describeCommand(): Command {
       )
       .action(async (word: string, flags: Flags) => {
         const world = await World.read(await openMesh(flags, [word]));
-        const view = await describePod(world, findPod(world.inventory, wordIn(flags, word)));
+        const view = await describePod(
+          world,
+          findPod(world.inventory, wordIn(flags, word), 'loam describe service'),
+        );
         await print(flags.output, view, () => podLines(view, coloursFor(process.stdout), Date.now()));
         process.exitCode = view.problems.length === 0 ? 0 : EXIT_NO;
       }),
   );
   describe.addCommand(
-    withOutput(inNamespace(onMesh(new Command('service'))))
+    withOutput(inNamespace(onMesh(new Command('service').alias('svc'))))
       .description('its addresses, endpoints, waypoint, routes and policies')
       .argument('<service>', 'NAMESPACE/NAME, or a name that only one has')
       .addHelpText(
@@ -66,7 +70,10 @@ export function describeCommand(): Command {
       )
       .action(async (word: string, flags: Flags) => {
         const world = await World.read(await openMesh(flags, [word]));
-        const view = await describeService(world, findService(world.inventory, wordIn(flags, word)));
+        const view = await describeService(
+          world,
+          findService(world.inventory, wordIn(flags, word), 'loam describe pod'),
+        );
         await print(flags.output, view, () => serviceLines(view, coloursFor(process.stdout)));
         process.exitCode = view.problems.length === 0 ? 0 : EXIT_NO;
       }),
@@ -94,6 +101,7 @@ export function connectionsCommand(): Command {
     .action(async (flags: Flags & ConnectionFilter) => {
       const reader = await openMesh(flags);
       const inventory = await reader.inventory();
+      await tellUnknownNames(reader, { ...(flags.namespace && { namespace: flags.namespace }) }, false);
       const pod = flags.pod === undefined ? undefined : findPod(inventory, flags.pod);
       const found = await openConnections(reader, inventory, {
         ...(pod && { pod: `${pod.namespace}/${pod.name}` }),

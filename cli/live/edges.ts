@@ -11,6 +11,12 @@ export function sortedEdges(edges: readonly GraphEdge[], by: Sort): GraphEdge[] 
   return [...edges].sort((a, b) => valueOf(b, by) - valueOf(a, by) || (nameOf(a) < nameOf(b) ? -1 : 1));
 }
 
+/** Those with a namespace at either end; all, where none is given. */
+export function edgesIn(edges: readonly GraphEdge[], namespace?: string): readonly GraphEdge[] {
+  if (namespace === undefined) return edges;
+  return edges.filter(({ from, to }) => [from, to].some((id) => id.startsWith(`${namespace}/`)));
+}
+
 function valueOf(edge: GraphEdge, by: Sort): number {
   switch (by) {
     case 'rate':

@@ -1,4 +1,5 @@
 /** What a person means by a word: a pod, a Service, an address. */
+import { didYouMean } from '../../lib/did-you-mean.ts';
 import { canonicalIp } from '../../lib/mesh/state/ip.ts';
 import { MeshError } from './errors.ts';
 import type { MeshInventory, MeshPod, MeshService } from './reader.ts';
@@ -12,28 +13,54 @@ export type Target =
 const FORMS =
   'NAMESPACE/NAME of a pod or Service, or of the Deployment or the like that made a pod, pod/NS/NAME, service/NS/NAME, NAME.NS, an address';
 /** How many names an error lists. */
-const MAX_NAMES = 12;
+const MAX_NAMES = 10;
+
+/** What is there, as far as it is known: of the other kind, too, which may be meant. */
+type Known<K extends 'pods' | 'services'> = Pick<MeshInventory, K> & Partial<MeshInventory>;
 
 /**
  * A pod by its name, or by that of what made it: of its pods, which are alike, a ready one.
  *
+ * @param forService what does the same for a Service: `loam describe service`
  * @throws MeshError MESH_INPUT when there is none, or several
  */
-export function findPod({ pods }: Pick<MeshInventory, 'pods'>, word: string): MeshPod {
+export function findPod({ pods, services = [] }: Known<'pods'>, word: string, forService?: string): MeshPod {
   const name = word.replace(/^pods?\//, '');
   const found = podsMeant(pods, name);
   const [pod] = found;
   if (pod !== undefined && found.length === 1) return pod;
-  throw none('pod', name, pods, found);
+  const [service] = found.length > 0 ? [] : matching(services, name);
+  if (service === undefined) throw none('pod', name, pods, found);
+  const own = Object.entries(service.selector);
+  const behind = pods.filter(
+    ({ namespace, labels }) =>
+      own.length > 0 && namespace === service.namespace && own.every(([key, value]) => labels[key] === value),
+  );
+  throw otherKind(name, 'Service', forService, `a pod is wanted; behind it are: ${listed(behind)}`);
 }
 
-/** @throws MeshError MESH_INPUT when there is none, or several */
-export function findService({ services }: Pick<MeshInventory, 'services'>, word: string): MeshService {
+/**
+ * @param forPod what does the same for a pod: `loam describe pod`
+ * @throws MeshError MESH_INPUT when there is none, or several
+ */
+export function findService(
+  { services, pods = [] }: Known<'services'>,
+  word: string,
+  forPod?: string,
+): MeshService {
   const name = word.replace(/^(services?|svc)\//, '');
   const found = matching(services, name);
   const [service] = found;
   if (service !== undefined && found.length === 1) return service;
-  throw none('Service', name, services, found);
+  if (found.length > 0 || podsMeant(pods, name).length === 0) throw none('Service', name, services, found);
+  throw otherKind(name, 'pod', forPod, 'a Service is wanted');
+}
+
+function otherKind(name: string, is: string, command: string | undefined, wanted: string): MeshError {
+  return new MeshError(
+    'MESH_INPUT',
+    `${name} is a ${is}${command === undefined ? `, and ${wanted}` : `: ${command} ${name}`}`,
+  );
 }
 
 /**
@@ -78,7 +105,7 @@ function podsMeant(pods: readonly MeshPod[], word: string): readonly MeshPod[] {
 }
 
 /** What made a pod, by the labels that Kubernetes gives the pods of Deployments, StatefulSets, DaemonSets and Jobs. */
-function makerOf({ name, labels }: MeshPod): string | undefined {
+export function makerOf({ name, labels }: Pick<MeshPod, 'name' | 'labels'>): string | undefined {
   const hash = labels['pod-template-hash'];
   const job = labels['batch.kubernetes.io/job-name'];
   const end =
@@ -105,17 +132,30 @@ function matching<T extends Named>(all: readonly T[], word: string): T[] {
 }
 
 function none(what: string, word: string, all: readonly Named[], found: readonly Named[]): MeshError {
-  const list = (some: readonly Named[]): string => {
-    const names = [...new Set(some.map(({ namespace, name }) => `${namespace}/${name}`))].sort();
-    const shown = names.slice(0, MAX_NAMES).join(', ');
-    return names.length > MAX_NAMES ? `${shown} and ${names.length - MAX_NAMES} more` : shown || 'none';
-  };
+  if (found.length > 1)
+    return new MeshError('MESH_INPUT', `several are named ${word}; say which: ${listed(found)}`);
+  const guess = guessOf(word, all);
   return new MeshError(
     'MESH_INPUT',
-    found.length > 1
-      ? `several are named ${word}; say which: ${list(found)}`
-      : `there is no ${what} ${JSON.stringify(word)}; there are: ${list(all)}; allowed: ${FORMS}`,
+    `there is no ${what} ${JSON.stringify(word)}${guess === undefined ? '' : `; did you mean ${guess}?`}; there are: ${listed(all)}; allowed: ${FORMS}`,
   );
+}
+
+/** The `namespace/name` that was most likely meant: the whole of it, or the name alone where no namespace was given. */
+function guessOf(word: string, all: readonly Named[]): string | undefined {
+  const keys = all.map(({ namespace, name }) => `${namespace}/${name}`);
+  if (word.includes('/')) return didYouMean(word, keys);
+  const name = didYouMean(
+    word,
+    all.map((each) => each.name),
+  );
+  return keys[all.findIndex((each) => each.name === name)];
+}
+
+function listed(some: readonly Named[]): string {
+  const names = [...new Set(some.map(({ namespace, name }) => `${namespace}/${name}`))].sort();
+  const shown = names.slice(0, MAX_NAMES).join(', ');
+  return names.length > MAX_NAMES ? `${shown} and ${names.length - MAX_NAMES} more` : shown || 'none';
 }
 
 function splitPort(word: string): { host: string; port?: number } {

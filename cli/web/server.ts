@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { errorText } from '../../lib/loam-error.ts';
+import { MeshError } from '../mesh/errors.ts';
 import type { PageFiles } from './page-files.ts';
 
 const LOOPBACK = '127.0.0.1';
@@ -36,6 +37,20 @@ const HEADERS = {
   'cache-control': 'no-store',
 } as const;
 
+const ANY_PORT = 'leave out --port for any free one';
+
+/** What to say of a port that could not be listened on. */
+export function whyNoPort(port: number, { code, message }: NodeJS.ErrnoException): string {
+  switch (code) {
+    case 'EADDRINUSE':
+      return `port ${port} is taken by another program; ${ANY_PORT}`;
+    case 'EACCES':
+      return `port ${port} is not yours to take (those below 1024 are root's); ${ANY_PORT}`;
+    default:
+      return `port ${port} cannot be had: ${message}; ${ANY_PORT}`;
+  }
+}
+
 /** Answers `GET /api/NAME`; writes head and body. */
 export type ApiHandler = (query: URLSearchParams, response: ServerResponse) => void;
 
@@ -67,10 +82,13 @@ export class DashboardServer {
     this.#server.maxConnections = MAX_CONNECTIONS;
   }
 
-  /** @returns the address to open, with the token. @throws Error when the port cannot be had */
+  /** @returns the address to open, with the token. @throws MeshError MESH_INPUT when the port cannot be had */
   async start(): Promise<string> {
-    this.#server.listen(this.#options.port, LOOPBACK);
-    await once(this.#server, 'listening');
+    const { port } = this.#options;
+    this.#server.listen(port, LOOPBACK);
+    await once(this.#server, 'listening').catch((cause: NodeJS.ErrnoException) => {
+      throw new MeshError('MESH_INPUT', whyNoPort(port, cause), { cause });
+    });
     return `http://${LOOPBACK}:${this.#port}/#token=${this.#token}`;
   }
 

@@ -6,6 +6,7 @@ import type { Workload } from '../../lib/mesh/state/model.ts';
 import type { MeshPod } from '../mesh/reader.ts';
 import type { NodeState } from '../mesh/stores.ts';
 import type { Trail, Way } from './model.ts';
+import { allowedAtPod } from './whom-allowed.ts';
 import { isInMesh, type World } from './world.ts';
 
 /** Who arrives at a pod, and for what. */
@@ -100,7 +101,13 @@ function judge(trail: Trail, state: NodeState, pod: MeshPod, facts: ConnectionFa
           : 'no policy applies to it';
     return trial.passes(where, why, policy).allowed();
   }
-  if (verdict.verdict === 'deny') return trial.denied(where, verdict.reason, verdict.policy);
+  if (verdict.verdict === 'deny') {
+    // Several names, or one of a policy that allows: nobody denied it, and whoever asks wants to know whom they let in.
+    const names = new Set((verdict.policy ?? '').split(', '));
+    const allows = state.policies.applicable(workload).policies.filter(({ key }) => names.has(key));
+    const told = allowedAtPod(allows).reduce((so, line) => so.note(where, line), trial);
+    return told.denied(where, verdict.reason, verdict.policy);
+  }
   return trial.denied(where, `policies are missing: ${verdict.missing.join(', ')}`, verdict.missing[0]);
 }
 

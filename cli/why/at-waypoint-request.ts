@@ -4,6 +4,7 @@ import type { Headers, RequestHead } from '../../lib/mesh/waypoint/request.ts';
 import { RouteTable, type Matched } from '../../lib/mesh/waypoint/routing/route-table.ts';
 import { applyRequestFilters } from '../../lib/mesh/waypoint/routing/filters/apply-filters.ts';
 import {
+  allowedBy,
   authorizerOf,
   sourceOf,
   toBackend,
@@ -38,7 +39,10 @@ export async function judgeRequest(
   const decision = authorizerOf(at.state, destination).evaluate(head);
   for (const { policy, action, matched } of decision.dryRun)
     if (matched) trail = trail.note(where, `policy ${policy}, on trial, would ${action} it`);
-  if (decision.verdict === 'deny') return [trail.denied(where, decision.reason, decision.policy, FORBIDDEN)];
+  if (decision.verdict === 'deny') {
+    trail = allowedBy(at.state, decision.policy).reduce((so, line) => so.note(where, line), trail);
+    return [trail.denied(where, decision.reason, decision.policy, FORBIDDEN)];
+  }
   trail = trail.passes(
     where,
     decision.policy === undefined

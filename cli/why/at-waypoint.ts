@@ -14,6 +14,7 @@ import type { WaypointState } from '../mesh/stores.ts';
 import { arriveByHbone, arrivePlain } from './at-pod.ts';
 import { judgeRequest } from './at-waypoint-request.ts';
 import type { RequestAsked, Trail, Way } from './model.ts';
+import { allowedAtWaypoint } from './whom-allowed.ts';
 import type { World } from './world.ts';
 
 /** What comes to a waypoint. */
@@ -106,7 +107,10 @@ async function connection(at: AtWaypoint, destination: ServiceDestination, trail
     port: destination.port,
     destinationIp: authority.ip,
   });
-  if (decision.verdict === 'deny') return [trail.denied(where, decision.reason, decision.policy)];
+  if (decision.verdict === 'deny') {
+    const told = allowedBy(at.state, decision.policy).reduce((so, line) => so.note(where, line), trail);
+    return [told.denied(where, decision.reason, decision.policy)];
+  }
   const passed = trail.passes(
     where,
     decision.policy === undefined
@@ -122,6 +126,12 @@ async function connection(at: AtWaypoint, destination: ServiceDestination, trail
     told: true,
     deniedStatus: undefined,
   });
+}
+
+/** Whom the policies that did not allow something do let in; nothing where a policy denied it. @param names joined by ", " */
+export function allowedBy({ config }: Pick<WaypointState, 'config'>, names: string): string[] {
+  const policies = names.split(', ').flatMap((name) => config.authorization(name) ?? []);
+  return allowedAtWaypoint(policies);
 }
 
 export function authorizerOf(

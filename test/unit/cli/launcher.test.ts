@@ -152,6 +152,10 @@ describe('./loam, the launcher', function () {
     const withSudo = asNobody({ mesh: true, sudo: true }, 'status');
     assert.match(withSudo.stderr, /going on with sudo; or name the cluster: --kubeconfig FILE/);
     assert.match(withSudo.stdout, /asked sudo: -- .*clone\/loam status/);
+    assert.match(
+      asNobody({}, 'off', 'pod', 'a/b').stderr,
+      /needs root.*; it is of a local mesh, in a cluster: kubectl label namespace /,
+    );
     assert.equal(asNobody({ mesh: true }, 'status', '--context=staging').code, 0);
     for (const args of [['status', '--name', 'demo'], ['local', 'up', '.'], ['demo']]) {
       const { code, stderr } = asNobody({}, ...args);

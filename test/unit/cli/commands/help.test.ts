@@ -1,9 +1,15 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { before, describe, it } from 'mocha';
 import type { Command } from 'commander';
 import { fullName, loamCommands, withChildren } from '../../../../docs/generate/cli-page.ts';
+import { orOfLocalMesh } from '../../../../cli/commands/install.ts';
+import { InstallError } from '../../../../cli/install/errors.ts';
+import { seenMeshes } from '../../../../cli/local/seen-meshes.ts';
 import { siblingModule } from '../../../../lib/package-root.ts';
 
 const MAIN = fileURLToPath(siblingModule(import.meta.url, '../../../../cli/main'));
@@ -54,5 +60,30 @@ describe('commands', function () {
       const { status, stderr } = spawnSync(process.execPath, [MAIN, ...args], { encoding: 'utf8' });
       assert.equal(status, expected, `${args.join(' ')}: ${stderr}`);
     }
+  });
+
+  it('says what is not understood last, and not below the whole help', () => {
+    for (const [word, expected] of [
+      ['lcoal', /^error: unknown command 'lcoal'\n\(Did you mean local\?\)\nloam --help lists the commands/],
+      ['version', /^error: unknown command 'version'\n[^]*loam --version tells the version\n$/],
+    ] as const) {
+      const { stderr } = spawnSync(process.execPath, [MAIN, word], { encoding: 'utf8' });
+      assert.match(stderr, expected);
+      assert.ok(stderr.split('\n').length < 7, stderr);
+    }
+  });
+
+  it('names the local mesh where an upgrade finds no cluster', () => {
+    const error = new InstallError('INSTALL_INPUT', 'the kubeconfig is not usable');
+    const said = (meshes: readonly string[]): string => (orOfLocalMesh(error, meshes) as Error).message;
+    assert.equal(said([]), 'the kubeconfig is not usable');
+    assert.equal(said(['demo', 'local']), `${said([])}; for the local mesh: loam local upgrade`);
+    assert.equal(said(['demo']), `${said([])}; for the local mesh: loam local upgrade --name demo`);
+    const folder = mkdtempSync(join(tmpdir(), 'loam-netns-'));
+    for (const name of ['loam-demo-fabric', 'loam-demo-node-a', 'loam-a-b-fabric', 'other'])
+      writeFileSync(join(folder, name), '');
+    assert.deepEqual(seenMeshes(folder), ['demo']);
+    rmSync(folder, { recursive: true });
+    assert.deepEqual(seenMeshes(folder), []);
   });
 });

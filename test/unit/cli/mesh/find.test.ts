@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { findPod, findTarget } from '../../../../cli/mesh/find.ts';
+import { findPod, findService, findTarget } from '../../../../cli/mesh/find.ts';
 import type { MeshInventory, MeshPod, MeshService } from '../../../../cli/mesh/reader.ts';
 
 const pod = (namespace: string, name: string, labels: MeshPod['labels'] = {}, ready = true): MeshPod => ({
@@ -110,4 +110,38 @@ describe('words for pods and Services', () => {
       () => findPod(INVENTORY, 'auth'),
       /several are named auth; say which: kiosk\/auth, shop\/auth/,
     ));
+
+  it('guesses what is misspelt, and lists no more than ten', () => {
+    const pods = Array.from({ length: 14 }, (_, i) => pod('shop', `p${String(i).padStart(2, '0')}`));
+    assert.throws(
+      () => findPod({ pods: [...pods, pod('shop', 'frontend')] }, 'shop/frontnd'),
+      /^MeshError: there is no pod "shop\/frontnd"; did you mean shop\/frontend\?; there are: shop\/frontend, (shop\/p\d\d, ){8}shop\/p08 and 5 more; allowed: /,
+    );
+    assert.throws(() => findPod(INVENTORY, 'db-11'), /did you mean shop\/db-1\?/);
+    assert.throws(() => findTarget(INVENTORY, 'kiosk/auht'), /did you mean kiosk\/auth\?/);
+  });
+
+  it('says of which kind it is when the other one is asked for', () => {
+    assert.throws(
+      () => findPod(INVENTORY, 'db', 'loam describe service'),
+      /^MeshError: db is a Service: loam describe service db$/,
+    );
+    assert.throws(
+      () => findService(INVENTORY, 'shop/db-1', 'loam describe pod'),
+      /^MeshError: shop\/db-1 is a pod: loam describe pod shop\/db-1$/,
+    );
+    const selector = { app: 'db' };
+    const known = {
+      pods: [
+        pod('shop', 'db-1', selector),
+        pod('shop', 'other', { app: 'x' }),
+        pod('kiosk', 'db-2', selector),
+      ],
+      services: [{ ...service('shop', 'db'), selector }],
+    };
+    assert.throws(
+      () => findPod(known, 'shop/db'),
+      /shop\/db is a Service, and a pod is wanted; behind it are: shop\/db-1$/,
+    );
+  });
 });

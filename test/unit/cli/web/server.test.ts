@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { request, type IncomingMessage } from 'node:http';
 import { afterEach, beforeEach, describe, it } from 'mocha';
 import { dashboardApi } from '../../../../cli/web/api.ts';
-import { DashboardServer } from '../../../../cli/web/server.ts';
+import { DashboardServer, whyNoPort } from '../../../../cli/web/server.ts';
 import { Observatory } from '../../../../cli/observe/observatory.ts';
 import type { FlowProducer } from '../../../../cli/observe/feed.ts';
 import type { DashboardState } from '../../../../lib/flow/view.ts';
@@ -204,5 +204,26 @@ describe('cli/web server', () => {
     const { status, body: why } = await ask('/api/tap?sparkle=1', withToken());
     assert.equal(status, 400);
     assert.match(why, /unknown field sparkle; allowed: from, to/);
+  });
+
+  it('says in a line when its port is taken, or not for this user', async () => {
+    const options = {
+      port: Number(address.port),
+      files: new Map(),
+      api: {},
+    } as unknown as ConstructorParameters<typeof DashboardServer>[0];
+    await assert.rejects(new DashboardServer(options).start(), {
+      code: 'MESH_INPUT',
+      message: `port ${address.port} is taken by another program; leave out --port for any free one`,
+    });
+    // Root may take any port: what the kernel answers others is told by itself.
+    assert.equal(
+      whyNoPort(80, Object.assign(new Error('listen EACCES'), { code: 'EACCES' })),
+      "port 80 is not yours to take (those below 1024 are root's); leave out --port for any free one",
+    );
+    assert.match(
+      whyNoPort(80, new Error('no such device')),
+      /port 80 cannot be had: no such device; leave out/,
+    );
   });
 });

@@ -48,6 +48,22 @@ describe('why', () => {
     assert.equal(ways[0]?.policyKind, 'AuthorizationPolicy');
   });
 
+  it('says whom the policies allow that did not allow it', async () => {
+    const mesh = fakeMesh({ ...MESH, policies: [portPolicy('no-8080', 'allow', 9090)] });
+    const { outcome, ways } = await ask(mesh, 'a', 'pod/b2:8080');
+    assert.equal(outcome, 'denied');
+    assert.equal(ways[0]?.reason, 'allow policies exist, but none allowed');
+    assert.deepEqual(
+      ways[0].steps.slice(-2).map(({ text, verdict }) => [verdict, text]),
+      [
+        ['note', 'm/no-8080 allows destination ports 9090'],
+        ['denied', 'allow policies exist, but none allowed'],
+      ],
+    );
+    const denying = await ask(fakeMesh(MESH), 'a', 'pod/b2:8080');
+    assert.ok(!denying.ways[0]?.steps.some(({ text }) => text.includes(' allows ')));
+  });
+
   it('says neither yes nor no where it could not ask somebody on the way', async () => {
     const mesh = fakeMesh(MESH);
     const unasked = {
