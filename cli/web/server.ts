@@ -87,7 +87,8 @@ export class DashboardServer {
     const { port } = this.#options;
     this.#server.listen(port, LOOPBACK);
     await once(this.#server, 'listening').catch((cause: NodeJS.ErrnoException) => {
-      throw new MeshError('MESH_INPUT', whyNoPort(port, cause), { cause });
+      // Without its cause, which would be said once more behind it.
+      throw new MeshError('MESH_INPUT', whyNoPort(port, cause));
     });
     return `http://${LOOPBACK}:${this.#port}/#token=${this.#token}`;
   }

@@ -98,7 +98,7 @@ describe('mesh: the life of a waypoint', function () {
     );
     assert.equal((await running()).pid, before.pid);
     const { stdout, code } = await finished(loam('local', 'status', '--name', mesh.name));
-    assert.equal(code, 1);
+    assert.equal(code, 3);
     assert.match(stdout, /waypoint m\/way: metadata\.annotations/);
   });
 
