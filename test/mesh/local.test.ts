@@ -174,7 +174,7 @@ describe('mesh: loam local', function () {
     mesh.write('broken.yaml', podManifest('broken', { commands: { main: 'echo failing; exit 4' } }));
     const shown = await eventually('the failing command', async () => {
       const { code, stdout } = await run('status');
-      return code === 1 && stdout.includes('its command main ended (exit code 4)') ? stdout : undefined;
+      return code === 3 && stdout.includes('its command main ended (exit code 4)') ? stdout : undefined;
     });
     assert.match(shown, /m\/broken/);
     mesh.remove('broken.yaml');
@@ -200,7 +200,7 @@ describe('mesh: loam local', function () {
     );
     const { stdout } = await eventually('the rejection', async () => {
       const result = await run('status');
-      return result.code === 1 && result.stdout.includes('REJECTED') ? result : undefined;
+      return result.code === 3 && result.stdout.includes('REJECTED') ? result : undefined;
     });
     assert.match(stdout, /Service m\/wrong \(wrong\.yaml\).*targetPrt/);
     assert.equal((await exec('client', 'curl', '-sS', '--data', 'x', 'http://server/')).stdout, 'x');
