@@ -1,6 +1,7 @@
 import { GATEWAY_GROUP } from '../model/gateway-api.ts';
 import { MESH_SETTINGS_NAME } from '../model/egress-policy.ts';
 import type { Kind, KubeObject } from '../model/objects.ts';
+import { didYouMean } from '../../lib/did-you-mean.ts';
 import { SCHEMAS } from '../schema/schemas.ts';
 import { asKubeObject, validateSchema } from '../schema/validate.ts';
 import { checkObject } from './checks.ts';
@@ -17,6 +18,9 @@ const SECURITY_GROUP = 'security.istio.io/';
 /** Groups of what a policy can be attached to in this mesh. */
 const OUR_TARGETS = ['', 'core', GATEWAY_GROUP];
 const ALLOWS_NOTHING = 'in force in its place, until it is right, is one that allows nothing';
+const DENIES_ALL = 'in force in its place, until it is right, is one that denies everything';
+/** Matches whatever is asked. */
+const DENY_ALL = { action: 'DENY', rules: [{}] };
 
 /**
  * The strictest object that a broken manifest may have meant, for the kinds that restrict what pods may call or who may call
@@ -24,8 +28,8 @@ const ALLOWS_NOTHING = 'in force in its place, until it is right, is one that al
  * is broken itself, of its namespace; MeshSettings then refuse what the mesh does not know. Undefined for other kinds, and
  * where not even the name can be read.
  *
- * An AuthorizationPolicy allows nothing, and a PeerAuthentication takes mutual TLS alone: who has written one believes it in force
- * (docs/decisions/0050, 0120).
+ * An AuthorizationPolicy allows nothing, or denies everything where it may have been one that denies, and a PeerAuthentication takes
+ * mutual TLS alone: who has written one believes it in force (docs/decisions/0050, 0120).
  *
  * @param data the manifest as read, nothing of it known to be right
  */
@@ -68,8 +72,23 @@ export function standInFor(kind: Kind, data: Readonly<Record<string, unknown>>):
       [...selected, {}].map((each) => ({ ...each, mtls: { mode: 'STRICT' } })),
     );
   if (kind !== 'AuthorizationPolicy') return undefined;
-  const places = attachments(isRecord(spec) ? spec : {});
+  const written = isRecord(spec) ? spec : {};
+  const places = attachments(written);
+  if (mayHaveDenied(written['action']))
+    return candidates(
+      DENIES_ALL,
+      places.map((place) => ({ ...place, ...DENY_ALL })),
+    );
   return candidates(ALLOWS_NOTHING, places);
+}
+
+/**
+ * Whether a broken AuthorizationPolicy may have been one that denies. One that allows nothing in its place would deny nothing where
+ * another policy allows.
+ */
+function mayHaveDenied(action: unknown): boolean {
+  if (action === undefined || action === null) return false;
+  return typeof action !== 'string' || didYouMean(action, ['DENY', 'CUSTOM', 'ALLOW']) !== 'ALLOW';
 }
 
 /** Where a broken AuthorizationPolicy may have been meant to hold, the narrowest place first; none where it restricts nothing. */

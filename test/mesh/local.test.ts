@@ -244,7 +244,7 @@ describe('mesh: loam local', function () {
       );
       const status = await finished(loam('local', 'status', '--name', other.name));
       assert.equal(status.code, 3);
-      assert.match(status.stdout, /in force in its place, until it is right, is one that allows nothing/);
+      assert.match(status.stdout, /in force in its place, until it is right, is one that denies everything/);
       assert.match(status.stdout, /WARNINGS\n {2}Deployment m\/d/);
     } finally {
       await other.down();

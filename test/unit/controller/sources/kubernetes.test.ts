@@ -237,9 +237,12 @@ describe('sources/kubernetes', () => {
     });
     await source.start();
     const stand = find(POLICY);
-    assert.match(stand?.standIn ?? '', /allows nothing/);
+    assert.match(stand?.standIn ?? '', /denies everything/);
     assert(stand?.object.kind === 'AuthorizationPolicy');
-    assert.deepEqual(stand.object.spec, { selector: { matchLabels: { app: 'payments' } } });
+    assert.deepEqual(stand.object.spec, {
+      selector: { matchLabels: { app: 'payments' } },
+      ...{ action: 'DENY', rules: [{}] },
+    });
     assert.deepEqual(find('PeerAuthentication/shop/p')?.object, {
       apiVersion: 'security.istio.io/v1',
       kind: 'PeerAuthentication',

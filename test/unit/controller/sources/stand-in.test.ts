@@ -128,6 +128,16 @@ describe('sources/stand-in', () => {
     assert.deepEqual(closed({ targetRefs: [{ kind: 'Service' }] }), {});
     assert.equal(closed({ targetRefs: [foreign], rules: 1 }), undefined);
     assert.equal(closed({ action: 'AUDIT', rules: 1 }), undefined);
+    // One that allows nothing would deny nothing where another policy allows.
+    const denyAll = { action: 'DENY', rules: [{}] };
+    for (const action of ['DENY', 'DENI', 'deny', 'CUSTOM', '', 3])
+      assert.deepEqual(closed({ selector, action, rulez: [] }), { selector, ...denyAll }, String(action));
+    assert.deepEqual(closed({ action: 'DENY', targetRefs: [own], rules: 1 }), {
+      targetRefs: [own],
+      ...denyAll,
+    });
+    for (const action of ['ALLOW', 'ALOW', 'allow', null])
+      assert.deepEqual(closed({ selector, action, rulez: [] }), { selector }, String(action));
     assert.equal(standInFor('RequestAuthentication', security('RequestAuthentication', {})), undefined);
   });
 });
