@@ -1,4 +1,6 @@
 import { Command } from 'commander';
+import { ClusterObjects } from '../mesh/cluster/objects.ts';
+import { requireNamespace } from '../mesh/cluster/namespace.ts';
 import { clusterStatus } from '../mesh/cluster/status.ts';
 import { clusterStatusLines } from '../look/cluster-status-text.ts';
 import { LocalReader } from '../mesh/local-reader.ts';
@@ -39,6 +41,7 @@ async function status(flags: MeshOptions & OutputFlag): Promise<void> {
     process.exitCode = problems.length === 0 ? 0 : EXIT_NO;
     return;
   }
+  await requireNamespace(new ClusterObjects(chosen.reader.api, []), flags.namespace);
   const all = await clusterStatus(chosen.reader);
   await print(flags.output, all, () => clusterStatusLines(all, flags.namespace, coloursFor(process.stdout)));
   process.exitCode = all.problems.length === 0 ? 0 : EXIT_NO;

@@ -1,3 +1,4 @@
+import type { Earlier } from '../mesh/earlier.ts';
 import { ask, askJson } from './http.ts';
 
 /** What the agent of a node knows of one pod, read from the kernel. */
@@ -8,6 +9,8 @@ export interface EnrolledPod {
   readonly problem?: string;
   /** What is not guarded of what it sends; empty: nothing (the agent's `guard`). */
   readonly unguarded: readonly string[];
+  /** Connections from before it came into the mesh, in plaintext; absent: none. */
+  readonly earlier?: Earlier;
 }
 
 /** The pods that the agent of a node reports. @throws LocalMeshError when it does not answer */
@@ -15,11 +18,24 @@ export async function agentPods(statusSocket: string): Promise<EnrolledPod[]> {
   const answer = (await askJson({ socketPath: statusSocket }, '/status')) as { pods?: unknown };
   if (!Array.isArray(answer.pods)) return [];
   return answer.pods.flatMap((value: unknown): EnrolledPod[] => {
-    const { uid, state, problem, guard } = value as Readonly<Record<string, unknown>>;
+    const { uid, state, problem, guard, earlier } = value as Readonly<Record<string, unknown>>;
     if (typeof uid !== 'string') return [];
     const text = typeof problem === 'string' ? { problem } : {};
-    return [{ uid, verified: state === 'verified', unguarded: unguardedOf(guard), ...text }];
+    const before = earlierOf(earlier);
+    return [
+      {
+        ...{ uid, verified: state === 'verified', unguarded: unguardedOf(guard), ...text },
+        ...(before && { earlier: before }),
+      },
+    ];
   });
+}
+
+function earlierOf(value: unknown): Earlier | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  const { count, cutAt } = value as Readonly<Record<string, unknown>>;
+  if (typeof count !== 'number' || count === 0) return undefined;
+  return { count, ...(typeof cutAt === 'string' && { cutAt }) };
 }
 
 /** All of it where the guard is switched off; where it is on, the interfaces at which none can stand. */

@@ -1,11 +1,11 @@
 import { assertNever } from '../../lib/assert-never.ts';
-import { countText } from '../output/words.ts';
+import { earlierLines } from '../mesh/earlier.ts';
 import { meshPaths } from './paths.ts';
 import { objectName, rejection } from './problem-text.ts';
 import { problemsOf } from './problems.ts';
 import type { ProgramReport } from './report.ts';
 import type { GatewayStatus, MeshStatus, ObjectStatus, Readiness } from './status.ts';
-import { warningsOf } from './warnings.ts';
+import { verdictText, warningsOf } from './warnings.ts';
 
 /** Lays rows out in columns as wide as their longest cell, two blanks between, two before. */
 export function columns(rows: readonly (readonly string[])[]): string[] {
@@ -164,15 +164,19 @@ export function statusText(status: MeshStatus, shown = status): string {
   else lines.push(...columns(controller.objects.map((object) => [objectName(object), objectText(object)])));
   const refused = refusalRows(status);
   if (refused.length > 0) lines.push('', 'REFUSED AT THE SOURCE', ...columns(refused));
+  const plain = earlierLines(
+    shown.report.pods.flatMap(({ uid, namespace, name }) => {
+      const earlier = status.enrolled[uid]?.earlier;
+      return earlier === undefined ? [] : [{ namespace, name, ...earlier }];
+    }),
+  );
+  if (plain.length > 0) lines.push('', 'STILL PLAIN', ...plain.map((line) => `  ${line}`));
   const warnings = warningsOf(status);
   if (warnings.length > 0) lines.push('', 'WARNINGS');
   for (const { what, why } of warnings) lines.push(`  ${what}: ${why}`);
   const problems = problemsOf(status);
   lines.push('');
-  if (problems.length === 0)
-    lines.push(
-      warnings.length === 0 ? 'All is well.' : `${countText(warnings.length, 'warning')}; all programs run.`,
-    );
+  if (problems.length === 0) lines.push(verdictText(warnings.length));
   else {
     lines.push('NOT WELL');
     for (const { what, why } of problems) lines.push(`  ${what}: ${why}`);

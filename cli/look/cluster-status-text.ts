@@ -1,4 +1,6 @@
 /** What `loam status` prints of a cluster. */
+import { verdictText } from '../local/warnings.ts';
+import { earlierLines, EARLIER_MEND } from '../mesh/earlier.ts';
 import type { ClusterStatus, EnrolledStatus, ProgramStatus } from '../mesh/cluster/status.ts';
 import type { Colours } from '../output/colours.ts';
 import { tableLines } from '../output/table.ts';
@@ -14,7 +16,6 @@ export function clusterStatusLines(
 ): string[] {
   const { bold, good, bad } = colours;
   const shown = problems.slice(0, MAX_PROBLEMS);
-  const warned = warnings.slice(0, MAX_PROBLEMS);
   return [
     bold(`${cluster}, Loam in namespace ${system}`),
     '',
@@ -30,14 +31,43 @@ export function clusterStatusLines(
       ? []
       : [colours.bad(`  and what runs on ${silent.join(', ')}, where no agent tells of it`)]),
     '',
+    ...plainLines(pods, namespace, colours),
+    ...warningLines(warnings, colours),
     ...(problems.length === 0
-      ? [good('All is well.')]
+      ? [warnings.length === 0 ? good(verdictText(0)) : verdictText(warnings.length)]
       : [bold('NOT WELL'), ...shown.map(({ what, why }) => `  ${bad(what)}: ${why}`)]),
     ...(shown.length < problems.length ? [`  and ${problems.length - shown.length} more: -o json`] : []),
-    ...(warned.length === 0
+  ];
+}
+
+/** What the programs deny of themselves, since none of them carries it. */
+function plainLines(
+  pods: readonly EnrolledStatus[],
+  namespace: string | undefined,
+  { bold, odd }: Colours,
+): string[] {
+  const plain = pods.flatMap(({ earlier, ...pod }) =>
+    earlier === undefined || (namespace !== undefined && pod.namespace !== namespace)
       ? []
-      : ['', bold('WARNINGS'), ...warned.map(({ what, why }) => `  ${colours.odd(what)}: ${why}`)]),
-    ...(warned.length < warnings.length ? [`  and ${warnings.length - warned.length} more: -o json`] : []),
+      : [{ ...earlier, namespace: pod.namespace, name: pod.name }],
+  );
+  if (plain.length === 0) return [];
+  return [
+    bold('STILL PLAIN'),
+    ...earlierLines(plain).map((line) => `  ${odd(line)}`),
+    `  ${EARLIER_MEND}`,
+    '',
+  ];
+}
+
+function warningLines(warnings: ClusterStatus['warnings'], { bold, odd }: Colours): string[] {
+  if (warnings.length === 0) return [];
+  const shown = warnings.slice(0, MAX_PROBLEMS);
+  return [
+    bold('WARNINGS'),
+    ...shown.map(({ what, why }) => `  ${odd(what)}: ${why}`),
+    ...(shown.length < warnings.length ? [`  and ${warnings.length - shown.length} more: -o json`] : []),
+    '',
   ];
 }
 

@@ -1,5 +1,6 @@
 import { bytesText } from '../demo/text.ts';
-import type { MeshInventory, MeshReader } from '../mesh/reader.ts';
+import { earlierLines, hasEarlier, type Earlier, type EarlierOfPod } from '../mesh/earlier.ts';
+import type { MeshInventory, MeshPod, MeshReader } from '../mesh/reader.ts';
 import type { Colours } from '../output/colours.ts';
 import { tableLines } from '../output/table.ts';
 import { identityText, spanText } from '../output/words.ts';
@@ -35,6 +36,8 @@ export interface ConnectionFilter {
 
 export interface Connections {
   readonly connections: readonly Connection[];
+  /** Those that no node carries: from before their pods came into the mesh, in plaintext. */
+  readonly earlier: readonly EarlierOfPod[];
   readonly problems: readonly string[];
 }
 
@@ -49,6 +52,11 @@ export async function openConnections(
     ztunnels(inventory),
     '/connections',
   );
+  const agents = await askAll<{ pods: readonly { uid: string; earlier?: Earlier }[] }>(
+    reader,
+    inventory.nodes.map((node) => ({ program: 'agent', node })),
+    '/status',
+  );
   const podOf = new Map(inventory.pods.map(({ uid, namespace, name }) => [uid, `${namespace}/${name}`]));
   const connections = answers
     .flatMap(({ program, answer }) =>
@@ -56,7 +64,20 @@ export async function openConnections(
     )
     .filter((row) => passes(row, podOf.get(row.podUid), filter))
     .sort((a, b) => (a.since < b.since ? -1 : 1));
-  return { connections, problems };
+  const earlier = agents.answers
+    .flatMap(({ answer }) => answer.pods)
+    .filter(hasEarlier)
+    .flatMap(({ uid, earlier: { count, cutAt } }): EarlierOfPod[] => {
+      const pod = inventory.pods.find((each) => each.uid === uid);
+      if (pod === undefined || !isAsked(pod, filter)) return [];
+      return [{ namespace: pod.namespace, name: pod.name, count, ...(cutAt !== undefined && { cutAt }) }];
+    });
+  return { connections, earlier, problems: [...problems, ...agents.problems] };
+}
+
+function isAsked({ namespace, name }: MeshPod, filter: ConnectionFilter): boolean {
+  if (filter.pod !== undefined && filter.pod !== `${namespace}/${name}`) return false;
+  return filter.namespace === undefined || filter.namespace === namespace;
 }
 
 function passes(
@@ -77,7 +98,7 @@ function nameOf({ namespace, workload }: End): string | undefined {
 }
 
 export function connectionLines(
-  { connections, problems }: Connections,
+  { connections, earlier, problems }: Connections,
   colours: Colours,
   now: number,
 ): string[] {
@@ -109,8 +130,9 @@ export function connectionLines(
   ];
   return [
     ...(rows.length === 0
-      ? ['No connection is open.']
+      ? [earlier.length === 0 ? 'No connection is open.' : 'No connection is open through the mesh.']
       : tableLines([head.map((name) => colours.dim(name)), ...rows], [7, 8, 9])),
+    ...earlierLines(earlier).map((line) => colours.odd(line)),
     ...problems.map((problem) => colours.bad(`! ${problem}`)),
   ];
 }

@@ -1,3 +1,4 @@
+import { earlierText } from '../mesh/earlier.ts';
 import type { Colours } from '../output/colours.ts';
 import { policiesInWords } from '../output/policy-words.ts';
 import { tableLines } from '../output/table.ts';
@@ -17,6 +18,7 @@ export function podLines(view: PodView, colours: Colours, now: number): string[]
   ];
   if (labels.length > 0) facts.push(['labels', labels.join(', ')]);
   facts.push(['kernel', kernelText(kernel)]);
+  if (kernel.earlier !== undefined) facts.push(['still plain', colours.odd(earlierText(kernel.earlier))]);
   if (workload === undefined) facts.push(['mesh', 'its node does not know it']);
   else {
     facts.push(['identity', identityText(workload.identity)]);

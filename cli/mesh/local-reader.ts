@@ -12,6 +12,7 @@ import { localCatalogs } from '../observe/local-catalog.ts';
 import { localProducers } from '../observe/local-producers.ts';
 import type { Catalog } from '../../lib/flow/catalog.ts';
 import type { FlowProducer } from '../observe/feed.ts';
+import { hasEarlier, type Earlier } from './earlier.ts';
 import { MeshError } from './errors.ts';
 import {
   programName,
@@ -44,6 +45,7 @@ interface AgentPod {
   readonly uid: string;
   readonly problem?: string;
   readonly listeners?: Readonly<Record<string, number>>;
+  readonly earlier?: Earlier;
   readonly guard?: { readonly dropped?: Readonly<Record<string, number>> };
 }
 
@@ -200,6 +202,7 @@ function agentView(pod: AgentPod | undefined): Partial<KernelPod> {
   return {
     ...(pod.listeners && { listeners: pod.listeners }),
     ...(Object.keys(dropped).length > 0 && { dropped }),
+    ...(hasEarlier(pod) && { earlier: pod.earlier }),
     ...(pod.problem !== undefined && { problem: pod.problem }),
   };
 }

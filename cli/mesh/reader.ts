@@ -1,6 +1,7 @@
 /** What commands ask of a mesh, wherever it runs: a local one (local-reader.ts), or another that answers the same. */
 import type { Catalog } from '../../lib/flow/catalog.ts';
 import type { FlowProducer } from '../observe/feed.ts';
+import type { Earlier } from './earlier.ts';
 
 export interface MeshPod {
   readonly namespace: string;
@@ -67,6 +68,8 @@ export interface KernelPod {
   readonly listeners?: Readonly<Record<string, number>>;
   /** Packets that its guard dropped, by reason. */
   readonly dropped?: Readonly<Record<string, number>>;
+  /** Connections from before it came into the mesh, which go on in plaintext. */
+  readonly earlier?: Earlier;
   /** What the agent says is wrong. */
   readonly problem?: string;
   /** The agent did not answer, or nothing can be read: `enrolled` is what the maps alone say. */

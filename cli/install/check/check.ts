@@ -7,6 +7,7 @@ import { checkEnrolment } from './enrolment.ts';
 import { fail, note, type Finding } from './finding.ts';
 import { checkImages } from './images.ts';
 import { checkControllers, checkNodePrograms, checkObjects, checkRoot } from './installation.ts';
+import { checkSaidOfObjects } from './said-of-objects.ts';
 import type { CheckSubject } from './subject.ts';
 
 type Check = readonly [what: string, check: (subject: CheckSubject) => Promise<Finding | Finding[]>];
@@ -26,6 +27,7 @@ const WHEN_INSTALLED: readonly Check[] = [
   ['control plane', checkControlPlane],
   ['pods', checkEnrolment],
   ['configuration', checkConfiguration],
+  ['labels and policies', checkSaidOfObjects],
 ];
 
 /** Of an installation that was interrupted: why its controllers do not run. The programs on the nodes come after them. */

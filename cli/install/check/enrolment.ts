@@ -4,6 +4,7 @@ import { AGENT_STATUS } from '../render/agent.ts';
 import { commandOf } from '../render/programs.ts';
 import { reasonOf } from '../cluster/pod-reasons.ts';
 import { eachOf } from '../each-of.ts';
+import { EARLIER_MEND, earlierText, type Earlier } from '../../mesh/earlier.ts';
 import { fail, note, pass, type Finding } from './finding.ts';
 import { podsOf } from './installation.ts';
 import type { CheckSubject } from './subject.ts';
@@ -19,7 +20,7 @@ interface AgentStatus {
     readonly problem?: string;
     readonly off?: string;
     readonly zds?: { readonly state: string; readonly message?: string };
-    readonly earlier?: { readonly count: number; readonly cutAt?: string };
+    readonly earlier?: Earlier;
   }[];
   readonly kubernetes?: {
     readonly nri?: { readonly state: string; readonly problem?: string };
@@ -142,21 +143,13 @@ function earlierConnections(node: string, { pods = [] }: AgentStatus): Finding[]
   for (const { pod, earlier } of pods) {
     if (earlier === undefined || earlier.count === 0) continue;
     all += earlier.count;
-    const until =
-      earlier.cutAt === undefined
-        ? 'are never cut (loam.dev/enrol-grace: never)'
-        : `are cut at ${earlier.cutAt}`;
-    findings.push(
-      note(
-        `pod ${pod} on ${node}`,
-        `${earlier.count} connections from before it came into the mesh go on in plaintext; they ${until}`,
-      ),
-    );
+    findings.push(note(`pod ${pod} on ${node}`, earlierText(earlier)));
   }
   if (findings.length > 1)
     findings.unshift(
       note(`node ${node}`, `${all} connections from before go on in plaintext, of ${findings.length} pods`),
     );
+  if (findings.length > 0) findings.push(note(`node ${node}`, EARLIER_MEND));
   return findings;
 }
 

@@ -33,6 +33,21 @@ export function askReadiness(): string[] {
   return ['/usr/local/bin/node', '-e', ask];
 }
 
+/**
+ * What prints, in a container of the controller, its status as JSON, without the objects of which there is nothing to say: of a large
+ * cluster's that is nearly all.
+ */
+export function askController(): string[] {
+  const ask = `fetch('http://127.0.0.1:${ADMIN_PORT}/v1/status').then((r) => r.json()).then(({ objects, files, gateways }) => {
+    console.log(JSON.stringify({
+      files: files.filter((f) => f.problems.length > 0),
+      objects: objects.filter((o) => o.kind !== 'Pod' && (o.state !== 'accepted' || o.warnings.length > 0)),
+      gateways,
+    }));
+  })`;
+  return ['/usr/local/bin/node', '-e', ask];
+}
+
 /** `--flag value` for each. */
 export function flags(values: Readonly<Record<string, string>>): string[] {
   return Object.entries(values).flatMap(([flag, value]) => [`--${flag}`, value]);

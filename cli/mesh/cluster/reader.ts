@@ -3,6 +3,7 @@ import type { EventsWanted } from '../../../lib/flow/event.ts';
 import type { Catalog } from '../../../lib/flow/catalog.ts';
 import { ClusterApi, type ClusterChoice } from '../../install/cluster/api.ts';
 import type { FlowProducer } from '../../observe/feed.ts';
+import { hasEarlier, type Earlier } from '../earlier.ts';
 import { MeshError } from '../errors.ts';
 import {
   programName,
@@ -32,6 +33,7 @@ interface AgentPod {
   readonly problem?: string;
   readonly netns?: { readonly cookie?: string };
   readonly listeners?: Readonly<Record<string, number>>;
+  readonly earlier?: Earlier;
   readonly guard?: { readonly dropped?: Readonly<Record<string, number>> };
 }
 
@@ -138,6 +140,7 @@ export class ClusterReader implements MeshReader {
       ...(since !== undefined && { off: since }),
       ...(pod.listeners && { listeners: pod.listeners }),
       ...(Object.keys(dropped).length > 0 && { dropped }),
+      ...(hasEarlier(pod) && { earlier: pod.earlier }),
       ...(pod.problem !== undefined && { problem: pod.problem }),
     };
   }

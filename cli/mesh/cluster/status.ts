@@ -2,13 +2,12 @@
 import type { V1Pod } from '@kubernetes/client-node';
 import { reasonOf } from '../../install/cluster/pod-reasons.ts';
 import { shutGates, type ControllerStatus } from '../../local/status.ts';
-import { fieldText, rejection } from '../../local/problem-text.ts';
 import { errorText } from '../../../lib/loam-error.ts';
 import { MeshError } from '../errors.ts';
+import type { Warning } from '../../local/warnings.ts';
+import type { Earlier } from '../earlier.ts';
+import { controllerProblems, controllerWarnings } from './controller-words.ts';
 import type { ClusterReader } from './reader.ts';
-
-/** Kinds that are there without a mesh, too. */
-const OF_KUBERNETES = ['Service', 'Pod', 'ServiceAccount', 'EndpointSlice', 'Node'];
 
 export interface ProgramStatus {
   readonly program: 'controller' | 'agent' | 'ztunnel' | 'waypoint';
@@ -30,6 +29,8 @@ export interface EnrolledStatus {
   readonly off?: string;
   readonly problem?: string;
   readonly unguarded: readonly string[];
+  /** Connections that were open before; absent: none. */
+  readonly earlier?: Earlier;
 }
 
 export interface ClusterStatus {
@@ -42,8 +43,8 @@ export interface ClusterStatus {
   /** The others: their pods are not known. */
   readonly silent: readonly string[];
   readonly problems: readonly { readonly what: string; readonly why: string }[];
-  /** What is legal and probably not meant, of objects that concern the mesh. */
-  readonly warnings: readonly { readonly what: string; readonly why: string }[];
+  /** What works, and may not be meant so. */
+  readonly warnings: readonly Warning[];
 }
 
 interface AgentAnswer {
@@ -54,6 +55,7 @@ interface AgentAnswer {
     readonly state: EnrolledStatus['state'];
     readonly off?: string;
     readonly problem?: string;
+    readonly earlier?: Earlier;
     readonly guard: { readonly mode: string; readonly unguarded: readonly string[] };
   }[];
   readonly source: { readonly leftAlone: readonly { readonly pod: string; readonly why: string }[] };
@@ -93,7 +95,10 @@ export async function clusterStatus(reader: ClusterReader): Promise<ClusterStatu
         ? [{ what: 'controller', why: controller }]
         : controllerProblems(controller)),
     ],
-    warnings: typeof controller === 'string' ? [] : controllerWarnings(controller, pods),
+    warnings:
+      typeof controller === 'string'
+        ? []
+        : controllerWarnings(controller, new Set(pods.map(({ namespace }) => namespace))),
   };
 }
 
@@ -165,11 +170,12 @@ async function enrolledAt(
             ]),
       ],
       pods: [
-        ...pods.map(({ pod, state, problem, guard, off: since }): EnrolledStatus => ({
+        ...pods.map(({ pod, state, problem, guard, off: since, earlier }): EnrolledStatus => ({
           ...nameOf(pod),
           ...{ node, state, unguarded: guard.mode === 'none' ? ['all'] : guard.unguarded },
           ...(since !== undefined && { off: since }),
           ...(problem !== undefined && { problem }),
+          ...(earlier !== undefined && earlier.count > 0 && { earlier }),
         })),
         ...alone,
       ],
@@ -202,42 +208,6 @@ function podProblems({
   if (problem !== undefined) return [{ what, why: problem }];
   // One that comes or goes is so for a moment.
   return state === 'claimed' ? [{ what, why: 'enrolled, and the kernel does not show all of it' }] : [];
-}
-
-function controllerProblems({ objects, gateways = [] }: ControllerStatus): { what: string; why: string }[] {
-  return [
-    ...objects
-      .filter(({ state }) => state === 'rejected')
-      .map((object) => ({ what: objectText(object), why: rejection(object) })),
-    ...gateways.flatMap(({ gateway, nacks }) =>
-      nacks.map((nack) => ({ what: `waypoint ${gateway}`, why: `refuses its configuration: ${nack}` })),
-    ),
-  ];
-}
-
-/** Of Services and pods only those of namespaces with pods in the mesh: what others are like is no matter of the mesh's. */
-function controllerWarnings(
-  { files }: ControllerStatus,
-  pods: readonly EnrolledStatus[],
-): { what: string; why: string }[] {
-  const concerned = new Set(pods.map(({ namespace }) => namespace));
-  return files
-    .flatMap(({ problems = [] }) => problems)
-    .flatMap((problem) => {
-      const { severity, object } = problem;
-      if (severity !== 'warning' || object === undefined) return [];
-      if (OF_KUBERNETES.includes(object.kind) && !concerned.has(object.namespace)) return [];
-      return [{ what: objectText(object), why: fieldText(problem) }];
-    });
-}
-
-/** In a cluster no file is its place. */
-function objectText({
-  kind,
-  namespace,
-  name,
-}: Readonly<Record<'kind' | 'namespace' | 'name', string>>): string {
-  return `${kind} ${namespace === '' ? name : `${namespace}/${name}`}`;
 }
 
 function nameOf(text: string): { namespace: string; name: string } {

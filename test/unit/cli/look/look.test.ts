@@ -127,7 +127,29 @@ describe('connections', () => {
     const mesh = fakeMesh(MESH);
     const reader = { ...mesh, get: () => Promise.reject(new Error('gone')) };
     const { problems } = await openConnections(reader, await reader.inventory(), {});
-    assert.deepEqual(problems, ['ztunnel of node-a does not answer: gone']);
+    assert.deepEqual(problems, [
+      'ztunnel of node-a does not answer: gone',
+      'agent of node-a does not answer: gone',
+    ]);
+  });
+
+  it('tells of those from before the mesh, which no node carries', async () => {
+    const pods = [
+      { uid: 'uid-a', earlier: { count: 1, cutAt: '2026-01-01T00:10:00.000Z' } },
+      { uid: 'uid-b' },
+    ];
+    const reader = answering({ '/connections': { connections: [] }, '/status': { pods } });
+    const lines = async (filter: Parameters<typeof openConnections>[2]): Promise<string> => {
+      const found = await openConnections(reader, await reader.inventory(), filter);
+      return connectionLines(found, NO_COLOURS, 0).join('\n');
+    };
+    assert.equal(
+      await lines({ namespace: 'm' }),
+      'No connection is open through the mesh.\n' +
+        'pod m/a: 1 connection from before it came into the mesh goes on in plaintext; it is cut at 2026-01-01T00:10:00.000Z',
+    );
+    assert.equal(await lines({ pod: 'm/b' }), 'No connection is open.');
+    assert.equal(await lines({ namespace: 'other' }), 'No connection is open.');
   });
 });
 
