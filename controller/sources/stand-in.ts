@@ -74,7 +74,7 @@ export function standInFor(kind: Kind, data: Readonly<Record<string, unknown>>):
   if (kind !== 'AuthorizationPolicy') return undefined;
   const written = isRecord(spec) ? spec : {};
   const places = attachments(written);
-  if (mayHaveDenied(written['action']))
+  if (mayHaveDenied(data))
     return candidates(
       DENIES_ALL,
       places.map((place) => ({ ...place, ...DENY_ALL })),
@@ -86,9 +86,16 @@ export function standInFor(kind: Kind, data: Readonly<Record<string, unknown>>):
  * Whether a broken AuthorizationPolicy may have been one that denies. One that allows nothing in its place would deny nothing where
  * another policy allows.
  */
-function mayHaveDenied(action: unknown): boolean {
-  if (action === undefined || action === null) return false;
-  return typeof action !== 'string' || didYouMean(action, ['DENY', 'CUSTOM', 'ALLOW']) !== 'ALLOW';
+function mayHaveDenied({ metadata: _, spec = {}, ...beside }: Readonly<Record<string, unknown>>): boolean {
+  if (spec !== null && !isRecord(spec)) return true;
+  const action = spec?.['action'];
+  if (typeof action === 'string') return didYouMean(action, ['DENY', 'CUSTOM', 'ALLOW']) !== 'ALLOW';
+  if (action !== undefined && action !== null) return true;
+  // The misspelt word may be `action` or `spec`.
+  const words = [spec ?? {}, beside, ...Object.values(beside).filter(isRecord)].flatMap((each) =>
+    Object.values(each),
+  );
+  return words.some((word) => typeof word === 'string' && /^(deny|custom)$/i.test(word.trim()));
 }
 
 /** Where a broken AuthorizationPolicy may have been meant to hold, the narrowest place first; none where it restricts nothing. */

@@ -138,6 +138,16 @@ describe('sources/stand-in', () => {
     });
     for (const action of ['ALLOW', 'ALOW', 'allow', null])
       assert.deepEqual(closed({ selector, action, rulez: [] }), { selector }, String(action));
+    for (const spec of [
+      { selector, acton: 'DENY' },
+      { selector, Action: 'deny', action: null },
+    ])
+      assert.deepEqual(closed(spec), { selector, ...denyAll });
+    const misnamed = { ...security('AuthorizationPolicy', {}), spec: undefined, spce: { action: 'DENY' } };
+    assert.deepEqual(standInFor('AuthorizationPolicy', misnamed)?.object, {
+      ...{ apiVersion: 'security.istio.io/v1', kind: 'AuthorizationPolicy' },
+      ...{ metadata: { name: 'p', namespace: 'shop' }, spec: denyAll },
+    });
     assert.equal(standInFor('RequestAuthentication', security('RequestAuthentication', {})), undefined);
   });
 });
