@@ -5,6 +5,7 @@ import {
   WAYPOINT_CLASS,
   type GatewayObject,
 } from '../../waypoints/model.ts';
+import { countText } from '../../output/words.ts';
 import { collectionPath, placeOf } from '../cluster/kinds.ts';
 import { fail, note, pass, type Finding } from './finding.ts';
 import type { CheckSubject } from './subject.ts';
@@ -76,7 +77,12 @@ export async function checkConfiguration({ api }: CheckSubject): Promise<Finding
   const shown = findings.slice(0, MAX_LINES);
   return [
     ...(findings.length === 0
-      ? [pass('configuration', `${policies} policies and ${waypoints.length} waypoints are in force`)]
+      ? [
+          pass(
+            'configuration',
+            `${policies === 1 ? '1 policy' : `${policies} policies`} and ${countText(waypoints.length, 'waypoint')} in force`,
+          ),
+        ]
       : shown),
     ...(shown.length < findings.length
       ? [note('configuration', `and ${findings.length - shown.length} lines more: loam status`)]

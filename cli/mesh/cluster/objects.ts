@@ -96,7 +96,8 @@ export class ClusterObjects {
 
 function lines(all: readonly Missing[]): string[] {
   return [...Map.groupBy(all, ({ where }) => where)].map(
-    ([where, same]) => `you have no right to list ${listText(same.map(({ plural }) => plural))}${where}`,
+    ([where, same]) =>
+      `you have no right to list ${listText(same.map(({ plural }) => plural).sort())}${where}`,
   );
 }
 

@@ -232,7 +232,7 @@ describe('the commands that look at a mesh, in a cluster', function () {
       assert.equal(code, 3, `${out}${err}`);
       assert.match(
         err,
-        /left out: you have no right to list pods in all namespaces: only those of look are shown/,
+        /left out: you have no right to list pods and services in all namespaces: only those of look are shown/,
       );
       assert.match(out, new RegExp(nameOf(server)));
     });

@@ -188,6 +188,36 @@ describe('policies before they count, in a cluster', function () {
     assert.match(none.err, /the cluster has no EgressPolicy\/tried\/none/);
   });
 
+  it('that the API server takes and Loam cannot are named by check and status, and what to do', async () => {
+    const typo = policy('typo', {
+      action: 'ALLOW',
+      rules: [{ when: [{ key: 'source.nonsense', values: ['a'] }] }],
+    });
+    const lost = wayService(ns, 'lost', { run: 'web' }, 'nowhere');
+    await cluster.apply(typo, lost);
+    try {
+      await cluster.until('check names both', async () => {
+        const { code, out } = await look(['check']);
+        return (
+          code === 1 &&
+          /✗ AuthorizationPolicy tried\/typo: .*source\.nonsense.*\n {4}→ .*kubectl edit/.test(out) &&
+          /✗ Service tried\/lost: .*no waypoint tried\/nowhere.*\n {4}→ .*loam waypoint apply nowhere/.test(
+            out,
+          )
+        );
+      });
+      const { code, out } = await look(['status']);
+      assert.equal(code, 3);
+      assert.match(
+        out,
+        /AuthorizationPolicy tried\/typo: spec\.rules\[0\]\.when\[0\]\.key: unknown attribute/,
+      );
+      assert.match(out, /Service tried\/lost: .*there is no Gateway "nowhere" in namespace tried/);
+    } finally {
+      await cluster.remove(typo, lost);
+    }
+  });
+
   it('need the right to list what the controller reads, and say so', async () => {
     const kubeconfig = join(folder, 'viewer');
     await viewerKubeconfig(cluster, ns, kubeconfig);

@@ -52,7 +52,7 @@ describe('objects of a cluster, by rights', () => {
       await objects.list(kind);
     const rest = 'neither in all namespaces nor in shop; another namespace: -n';
     assert.deepEqual(objects.missing, [
-      `you have no right to list services, secrets and events, ${rest}`,
+      `you have no right to list events, secrets and services, ${rest}`,
       'you have no right to list namespaces and nodes',
       'you have no right to list pods in all namespaces: only those of shop are shown',
     ]);
