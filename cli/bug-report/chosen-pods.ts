@@ -3,6 +3,8 @@ import type { V1Pod } from '@kubernetes/client-node';
 
 /** With a log of today and one of before each, this is what a report may weigh before it is packed. */
 const MOST_PODS = 60;
+/** Of waypoints, whose number the users of namespaces choose: theirs must not take the place of the nodes' programs. */
+const MOST_WAYPOINTS = 20;
 const MOST_NAMED = 20;
 
 export interface ChosenPods {
@@ -15,11 +17,18 @@ export interface ChosenPods {
  * Those that tell most: what there are few of (the controllers), then what is not ready or has ended before, then the rest.
  *
  * @param controllers come first, whatever their number
+ * @param others of the nodes
  */
-export function choosePods(controllers: readonly V1Pod[], others: readonly V1Pod[]): ChosenPods {
-  const troubled = others.filter(isTroubled);
-  const rest = others.filter((pod) => !isTroubled(pod));
-  const all = [...controllers, ...troubled, ...rest];
+export function choosePods(
+  controllers: readonly V1Pod[],
+  others: readonly V1Pod[],
+  waypoints: readonly V1Pod[] = [],
+): ChosenPods {
+  const ordered = [...waypoints.filter(isTroubled), ...waypoints.filter((pod) => !isTroubled(pod))];
+  const some = [...others, ...ordered.slice(0, MOST_WAYPOINTS)];
+  const troubled = some.filter(isTroubled);
+  const rest = some.filter((pod) => !isTroubled(pod));
+  const all = [...controllers, ...troubled, ...rest, ...ordered.slice(MOST_WAYPOINTS)];
   const left = all.slice(MOST_PODS);
   const names = left.slice(0, MOST_NAMED).map(({ metadata }) => `${metadata?.namespace}/${metadata?.name}`);
   const more = left.length > MOST_NAMED ? ', …' : '';

@@ -79,11 +79,13 @@ export async function collectClusterReport(reader: ClusterReader): Promise<Repor
 /** Pods of the programs of the mesh, waypoints among them. */
 async function ownPods({ programs }: ClusterReader): Promise<ChosenPods> {
   try {
-    const [controllers, ...others] = await Promise.all([
-      ...(['controller', 'agent', 'ztunnel'] as const).map((program) => programs.podsOf(program)),
+    const [controllers, agents, ztunnels, waypoints] = await Promise.all([
+      programs.podsOf('controller'),
+      programs.podsOf('agent'),
+      programs.podsOf('ztunnel'),
       programs.waypointPods(),
     ]);
-    return choosePods(controllers ?? [], others.flat());
+    return choosePods(controllers, [...agents, ...ztunnels], waypoints);
   } catch {
     return { chosen: [], leftOut: [] }; // The status says why.
   }

@@ -32,4 +32,18 @@ describe('the pods of a bug report', () => {
     assert.equal(chosen.length, 60);
     assert.match(leftOut.join(), /^logs of 143 more pods.*loam-system\/ztunnel-57, .*, …\)$/);
   });
+
+  it('are those of the nodes, whatever number of broken waypoints somebody makes in a namespace', () => {
+    const waypoints = Array.from({ length: 100 }, (_, i) => pod(`waypoint-${i}`, { ready: false }));
+    const { chosen } = choosePods([pod('controller')], [...many.slice(0, 30), pod('agent')], waypoints);
+    const names = chosen.map(({ metadata }) => metadata?.name ?? '');
+    assert.equal(chosen.length, 60);
+    for (const name of ['controller', 'agent', 'ztunnel-29', 'waypoint-0'])
+      assert.ok(names.includes(name), name);
+    assert.equal(
+      choosePods([], [], waypoints).chosen.length,
+      60,
+      'where nobody else wants the room, it is theirs',
+    );
+  });
 });
