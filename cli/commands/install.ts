@@ -6,6 +6,7 @@ import { definitions } from '../install/crds.ts';
 import { InstallError } from '../install/errors.ts';
 import { namespaceOf, objectsOf } from '../install/render/objects.ts';
 import { marked } from '../install/ownership.ts';
+import { partsOf } from '../install/parts.ts';
 import { prune, rollOut } from '../install/roll-out.ts';
 import { check, findingText } from '../install/check/check.ts';
 import type { Finding } from '../install/check/finding.ts';
@@ -89,7 +90,12 @@ async function upgrade(options: RollOutFlags & { resetValues?: boolean }): Promi
   });
   const found = await installedIn(api, namespace);
   if (found === undefined)
-    throw new InstallError('INSTALL_STATE', `Loam is not installed in ${namespace}: loam install`);
+    throw new InstallError(
+      'INSTALL_STATE',
+      (await partsOf(api, namespace)).length > 0
+        ? `the installation in ${namespace} is unfinished: loam install --set image=… does it again, from where it was`
+        : `Loam is not installed in ${namespace}: loam install`,
+    );
   if (found.by === 'helm')
     throw new InstallError('INSTALL_STATE', `Helm keeps the installation in ${namespace}: helm upgrade`);
   const values = valuesOf(options.resetValues === true ? given : [found.values, ...given]);

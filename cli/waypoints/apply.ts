@@ -95,7 +95,7 @@ export async function waitForWaypoint(
   { timeoutMs, say }: WaitOptions,
 ): Promise<WaypointHealth> {
   const began = Date.now();
-  let said = 0;
+  let said: string | undefined;
   for (;;) {
     const health = await healthOf(api, await needGateway(api, namespace, name), await usersOfWaypoints(api));
     if (health.programmed && health.replicas.ready >= health.replicas.wanted) return health;
@@ -106,8 +106,8 @@ export async function waitForWaypoint(
         'INSTALL_NOT_READY',
         `${text} (waited ${Math.round(timeoutMs / 1000)} s; --timeout, or loam waypoint status ${name} -n ${namespace})`,
       );
-    if (waited - said > SAY_MS) {
-      said = waited;
+    if (waited > SAY_MS && said !== text) {
+      said = text;
       say(`waiting for ${text}`);
     }
     await sleep(LOOK_MS);

@@ -145,12 +145,13 @@ export async function checkNodePrograms(subject: CheckSubject): Promise<Finding[
 }
 
 async function programFindings(
-  { api, pods: asker, namespace }: CheckSubject,
+  { api, pods: asker, namespace, installed }: CheckSubject,
   program: Program,
   pods: readonly V1Pod[],
   nodes: readonly string[],
 ): Promise<Finding[]> {
   const reasons = new PodReasons(api, asker);
+  const isWhole = installed !== undefined;
   const findings: Finding[] = [];
   const covered = new Set<string>();
   for (const pod of pods) {
@@ -160,7 +161,7 @@ async function programFindings(
     covered.add(node);
     if (reason !== undefined) {
       findings.push(
-        fail(`${program} ${name}${node === '' ? '' : ` on ${node}`}`, reason, mendOf(reason, pod)),
+        fail(`${program} ${name}${node === '' ? '' : ` on ${node}`}`, reason, mendOf(reason, pod, isWhole)),
       );
     }
   }
@@ -175,10 +176,11 @@ async function programFindings(
   return findings;
 }
 
-function mendOf(reason: string, { metadata, spec }: V1Pod): string {
+/** @param isWhole false: the installation was interrupted, and only another one changes it */
+function mendOf(reason: string, { metadata, spec }: V1Pod, isWhole: boolean): string {
   const of = `--namespace ${metadata?.namespace ?? ''} ${metadata?.name ?? ''}`;
   if (/^(ErrImage|ImagePull|InvalidImage|ErrImageNeverPull)/.test(reason))
-    return `see that the nodes can get the image ${spec?.containers[0]?.image ?? ''}, or give another: loam upgrade --set image=…`;
+    return `see that the nodes can get the image ${spec?.containers[0]?.image ?? ''}, or give another: loam ${isWhole ? 'upgrade' : 'install'} --set image=…`;
   if (reason.startsWith('not scheduled'))
     return `make room, or change the nodes that it may run on: kubectl describe pod ${of}`;
   if (reason.startsWith('CrashLoopBackOff')) return `it says why: kubectl logs --previous ${of}`;

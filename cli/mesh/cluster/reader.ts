@@ -86,7 +86,9 @@ export class ClusterReader implements MeshReader {
     if (seesSystem && (await reader.programs.nodes()).length === 0)
       throw new MeshError(
         'MESH_STATE',
-        `there is no Loam in namespace ${system} of ${name}; install it: loam install, or say where it is: --system-namespace`,
+        (await reader.programs.podsOf('controller')).length > 0
+          ? `the installation in namespace ${system} of ${name} is unfinished: loam check says what keeps it; loam install --set image=… does it again, from where it was`
+          : `there is no Loam in namespace ${system} of ${name}; install it: loam install, or say where it is: --system-namespace`,
       );
     return reader;
   }

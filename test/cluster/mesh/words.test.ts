@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { PART_OF, podLabels } from '../../../cli/install/render/manifest.ts';
 import { deployment, idle, namespace, service } from '../support/apps.ts';
 import { TestCluster } from '../support/cluster.ts';
 import { AMBIENT, installed, MODE } from '../support/installation.ts';
@@ -112,5 +113,31 @@ describe('words about what was mistyped, in a cluster', function () {
     const { code, out, err } = await look(['status', '-n', 'wrods']);
     assert.equal(code, 2, out);
     assert.match(err, /there is no namespace "wrods"; did you mean words\?/);
+  });
+
+  it('an installation that is unfinished is called so, with what mends it', async () => {
+    const home = 'words-half';
+    const labels = podLabels('controller');
+    const pod: KubeObject = {
+      ...{ apiVersion: 'v1', kind: 'Pod', metadata: { name: 'loam-controller-0', namespace: home, labels } },
+      spec: { containers: [{ name: 'controller', image: 'localhost/none:no', imagePullPolicy: 'Never' }] },
+    };
+    const account: KubeObject = {
+      ...{ apiVersion: 'v1', kind: 'ServiceAccount' },
+      metadata: { name: 'loam-controller', namespace: home, labels: PART_OF },
+    };
+    await cluster.apply(namespace(home), account, pod);
+    try {
+      const status = await look(['status', '--system-namespace', home]);
+      assert.match(
+        status.err,
+        /installation in namespace words-half .* is unfinished: .*loam install --set image=/,
+      );
+      const upgrade = await look(['upgrade', '--namespace', home, '--set', 'image=localhost/loam:dev']);
+      assert.match(upgrade.err, /installation in words-half is unfinished: loam install --set image=/);
+      assert.deepEqual([status.code, upgrade.code], [1, 1]);
+    } finally {
+      await cluster.remove(namespace(home));
+    }
   });
 });

@@ -48,3 +48,23 @@ describe('an uninstall that was begun and not ended', () => {
     );
   });
 });
+
+describe('an installation that was interrupted', () => {
+  it('is mended by another installation, since there is none to upgrade', async () => {
+    const cluster = new FakeCluster();
+    cluster.at('v1', 'Pod', 'controller-node1', NAMESPACE).status = {
+      containerStatuses: [
+        { name: 'controller', ready: false, state: { waiting: { reason: 'ErrImageNeverPull' } } },
+      ],
+    };
+    for (const [installed, command] of [
+      [false, 'install'],
+      [true, 'upgrade'],
+    ] as const) {
+      const findings: Finding[] = [];
+      await check(cluster.subject(installed), (finding) => findings.push(finding));
+      const lacking = findings.find(({ text }) => text.includes('ErrImageNeverPull'));
+      assert.match(lacking?.mend ?? '', new RegExp(`or give another: loam ${command} --set image=…`));
+    }
+  });
+});
