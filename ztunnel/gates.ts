@@ -1,9 +1,10 @@
 import type { Gate, Readiness } from '../lib/admin/readiness.ts';
 import { ADDRESS_TYPE, AUTHORIZATION_TYPE } from '../lib/mesh/xds/delta-service.ts';
 import type { CertificateStatus } from '../lib/mesh/identity/certificate-manager.ts';
+import { spiffeUri } from '../lib/spiffe.ts';
 import type { ZtunnelConfig } from './config.ts';
 import { EGRESS_TYPE, followsEgress, type StateFeed } from './control-plane.ts';
-import type { PodDirectory } from './pods/pod-directory.ts';
+import type { PodDirectory, PodRow } from './pods/pod-directory.ts';
 import type { ZdsClient } from './pods/zds-client.ts';
 import type { Takeover } from './takeover.ts';
 
@@ -87,15 +88,21 @@ function listenersGate({ pods }: GateSources): Gate {
   };
 }
 
-/** What is still to come before this ztunnel could take over from another one without loss; undefined: nothing. */
+/**
+ * What is still to come before this ztunnel could take over from another one without loss; undefined: nothing.
+ *
+ * @param pods that the agent gave; certificates of pods that are only expected hold nothing up
+ */
 export function missingForTakeover(
   readiness: Readiness,
   certificates: readonly CertificateStatus[],
+  pods: readonly Pick<PodRow, 'identity'>[],
 ): string | undefined {
   const { gates } = readiness.report();
   const shut = gates.find(({ name, ready }) => !ready && name !== 'serving' && name !== 'draining');
   if (shut !== undefined) return `${shut.name}: ${shut.reason}`;
   // One that the CA refuses, or that it could not be asked for, the other ztunnel does not get either.
-  const pending = certificates.find(({ state }) => state === 'pending');
+  const given = new Set(pods.map(({ identity }) => spiffeUri(identity)));
+  const pending = certificates.find(({ identity, state }) => state === 'pending' && given.has(identity));
   return pending && `the certificate of ${pending.identity}`;
 }

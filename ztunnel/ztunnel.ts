@@ -180,7 +180,7 @@ export class Ztunnel {
     this.#takeover = new Takeover({
       accept: (accepting) => worker.request('accept', { accepting }),
       ports: this.#ports,
-      missing: () => missingForTakeover(this.#readiness, this.#certificates.snapshot()),
+      missing: () => missingForTakeover(this.#readiness, this.#certificates.snapshot(), this.#pods.rows()),
       onReady: () => {
         this.#certificates.forgetRestored();
         this.#zds.announceReady();

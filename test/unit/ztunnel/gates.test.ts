@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import { Readiness } from '../../../lib/admin/readiness.ts';
-import { addGates, type GateSources } from '../../../ztunnel/gates.ts';
+import { addGates, missingForTakeover, type GateSources } from '../../../ztunnel/gates.ts';
 
 type Zds = GateSources['zds'];
 
@@ -56,5 +56,18 @@ describe('ztunnel: readiness', () => {
     assert.equal(listeners(served, failed, { kind: 'starting' })?.ready, false);
     assert.equal(listeners(served, failed)?.ready, true);
     assert.equal(listeners(served, failed)?.reason, '1 pods served, 1 cannot be, shop/web-1: ENOENT');
+  });
+
+  it('takes over without certificates of pods that nobody gave, and not without those of its own', () => {
+    const identity = { trustDomain: 'cluster.local', namespace: 'shop', serviceAccount: 'web' };
+    const readiness = new Readiness();
+    const missing = (account: string): string | undefined =>
+      missingForTakeover(
+        readiness,
+        [{ identity: `spiffe://cluster.local/ns/shop/sa/${account}`, state: 'pending', users: 1 }],
+        [{ identity }],
+      );
+    assert.equal(missing('expected'), undefined);
+    assert.match(missing('web') ?? '', /certificate of .*\/web$/);
   });
 });
