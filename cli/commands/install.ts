@@ -12,6 +12,7 @@ import { check, findingText } from '../install/check/check.ts';
 import type { Finding } from '../install/check/finding.ts';
 import { PodExec } from '../install/cluster/exec.ts';
 import { uninstall } from '../install/uninstall.ts';
+import { whatStays } from '../install/what-stays.ts';
 import { type Installed, installedIn } from '../install/state.ts';
 import { valuesOf, valuesOfFile, valuesOfSet } from '../install/values.ts';
 import { DEFAULT_MESH } from '../local/names.ts';
@@ -134,7 +135,8 @@ async function remove(options: UninstallFlags): Promise<void> {
   const { abandonNodes = false, image } = options;
   const { cni } = valuesOf([]);
   await uninstall(api, { namespace, timeoutMs, say, abandonNodes, graceSeconds, image, cni });
-  say('Loam is uninstalled. Definitions of kinds stay, with the objects of their users.');
+  say('Loam is uninstalled.');
+  for (const line of await whatStays(api)) say(line);
 }
 
 async function checkAll(options: ClusterOptions & OutputFlag): Promise<void> {
