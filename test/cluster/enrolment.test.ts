@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { container, deployment, namespace, podSpec, script } from './support/apps.ts';
 import { TestCluster, type TestPod } from './support/cluster.ts';
 import { AMBIENT, installed, MODE } from './support/installation.ts';
+import { lookAt } from './support/look.ts';
 import { agentStatus, inMesh } from './support/node-agent.ts';
 import type { KubeObject } from './support/resources.ts';
 
@@ -147,6 +148,16 @@ describe('enrolment on a cluster', function () {
     assert.equal(shown?.count, 1);
     assert.match(shown.connections[0] ?? '', /:7200$/);
     assert.ok(shown.cutAt !== undefined, 'nothing that was said is for ever');
+    const look = lookAt(cluster);
+    for (const command of [
+      ['status', '-n', NS],
+      ['describe', 'pod', `${NS}/client`],
+      ['connections', '-n', NS],
+    ])
+      assert.match(
+        (await look(command)).out,
+        /1 connection from before it came into the mesh goes on in plaintext/,
+      );
 
     const path = `/api/v1/namespaces/${NS}/pods/client`;
     const grace = { metadata: { annotations: { 'loam.dev/enrol-grace': '1s' } } };
