@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'mocha';
+import { isErrno } from '../../lib/linux/libc.ts';
 import { FAMILIES, IPV4, IPV6, MAPPED, plain } from './support/families.ts';
 import { Lab, sysctl, type Pod } from './support/lab.ts';
 import { kernelSince } from './support/release.ts';
@@ -103,16 +104,29 @@ describe('bpf: what a pod dials', () => {
         });
 
         it(`is redirected when it is sent without connect() (MSG_FASTOPEN, ${kind})`, () => {
-          using client = Sock.open(a.pod.netnsFd, { family, protocol });
-          const send = (): void => client.sendTo('early', service.ip, service.port);
           if (protocol === MPTCP && !kernelSince(6, 2)) {
             // An older kernel does not have it, in no pod.
-            assert.throws(send, /EOPNOTSUPP/);
+            assert.throws(() => sentEarly(protocol), /EOPNOTSUPP/);
             return;
           }
-          send();
+          using client = sentEarly(protocol);
           arrivesEarly(client);
         });
+      }
+
+      function sentEarly(protocol: number): Sock {
+        for (;;) {
+          const client = Sock.open(a.pod.netnsFd, { family, protocol });
+          try {
+            client.sendTo('early', service.ip, service.port);
+            return client;
+          } catch (error) {
+            client[Symbol.dispose]();
+            if (!isErrno(error, 'EINTR')) throw error;
+            // A signal came between, and nobody knows what went out: away with it, and once more.
+            a.listeners.outbound.accept()?.[Symbol.dispose]();
+          }
+        }
       }
 
       function arrivesEarly(client: Sock): void {
