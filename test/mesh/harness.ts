@@ -213,7 +213,7 @@ export class Mesh {
       .filter((file) => /^(ztunnel|waypoint)-/.test(file))
       .flatMap((file) => readFileSync(join(this.paths.logs, file), 'utf8').split('\n'))
       .filter((line) => line.includes('"error"') && !line.includes('"response_flags":"DENY"'));
-    const at = (line: string): number => Date.parse(/"time":"([^"]+)"/.exec(line)?.[1] ?? '');
+    const at = (line: string): number => Number(/"time":(\d+)/.exec(line)?.[1]);
     return lines
       .filter((line) => !(at(line) < since))
       .slice(-20)
@@ -226,6 +226,16 @@ export class Mesh {
     await eventually(`the agent of ${node} to hold the latest state`, async () => {
       const { body } = await ask({ netns, port: ZTUNNEL_ADMIN_PORT }, '/config_dump');
       return (JSON.parse(body) as { heldState: { isHanded: boolean } }).heldState.isHanded;
+    });
+  }
+
+  /** Until the ztunnel of a node has heard that these pods can take traffic, which is later than that they can. */
+  async heardHealthy(node: string, ...names: readonly string[]): Promise<void> {
+    const netns = netnsName(this.name, { kind: 'node', node });
+    await eventually(`ztunnel of ${node} to know ${names.join(', ')} as healthy`, async () => {
+      const { body } = await ask({ netns, port: ZTUNNEL_ADMIN_PORT }, '/config_dump');
+      const { workloads } = JSON.parse(body) as { workloads: readonly { name: string; healthy: boolean }[] };
+      return names.every((name) => workloads.some((each) => each.name === name && each.healthy));
     });
   }
 

@@ -55,6 +55,8 @@ describe('mesh: a waypoint that ends', function () {
   it('ended in good order beside a second one: no request is lost, on connections old and new', async () => {
     mesh.write('gateway.yaml', gatewayManifest('way', { 'local.loam.dev/replicas': '2' }));
     await eventually('both to be ready', readyBoth);
+    // A pod is told to end some seconds before it does (preStop). Here it ends at once, and the other must be known by then.
+    await mesh.heardHealthy('node-a', 'way-0', 'way-1');
     await eventually('a request', reach);
     const began = Date.now();
     await client.loadStart({ id: 'kept', ...target, sockets: 4 });
@@ -66,6 +68,7 @@ describe('mesh: a waypoint that ends', function () {
       process.kill(pid, 'SIGTERM');
       await eventually('another process', async () => (await running(index)).pid !== pid);
       await eventually('both to be ready', readyBoth);
+      await mesh.heardHealthy('node-a', 'way-0', 'way-1');
     }
     for (const id of ['kept', 'fresh']) {
       const counts = await client.loadStop(id);
