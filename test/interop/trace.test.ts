@@ -75,6 +75,10 @@ describe('traces of the shop, as an OpenTelemetry Collector received them', () =
         spec: { tracing: [{ providers: [{ name: 'collector' }], randomSamplingPercentage: 100 }] },
       }),
       'relay.yaml': relay('relay', 'node-a', 'http://echo/') + relay('echo', 'node-b'),
+      'chain.yaml':
+        relay('chain-auth', 'node-b', 'http://chain-backend/') +
+        relay('chain-backend', 'node-a', 'http://chain-database/') +
+        relay('chain-database', 'node-b'),
     });
     const netns = mesh.netns({ kind: 'waypoint', namespace: 'shop', name: 'waypoint', index: 0 });
     collector = await OtelCollector.start({ folder, netns, listen: COLLECTOR });
@@ -277,6 +281,27 @@ describe('traces of the shop, as an OpenTelemetry Collector received them', () =
     assert.equal(echoed.server.parentSpanId, relayed.tries[0].spanId);
     return { relay: relayed.tries[0].spanId, echo: echoed.tries[0].spanId };
   }
+
+  it('show the whole chain of frontend, auth, backend and a database that speaks HTTP as one trace', async () => {
+    assert.ok(collector);
+    const trace = TRACE.replace('463', '888');
+    const chain = ['chain-auth', 'chain-backend', 'chain-database'];
+    const header = `traceparent: 00-${trace}-${PARENT}-01`;
+    await mesh.exec('shop/frontend', 'curl', '-sSf', '-H', header, 'http://chain-auth/');
+    const whole = (all: readonly ReceivedSpan[]): boolean =>
+      chain.every((service) => hopTo(ofTrace(all, trace), service) !== undefined);
+    const spans = ofTrace(await collector.waitFor(`trace ${trace}`, whole), trace);
+    assert.equal(spans.length, 6);
+    let parent = PARENT;
+    for (const [at, service] of chain.entries()) {
+      const hop = hopTo(spans, service);
+      assert.ok(hop?.tries[0]);
+      assert.equal(hop.server.parentSpanId, parent, service);
+      const caller = ['frontend', ...chain][at] ?? '';
+      assert.equal(attribute(hop.server, 'source.identity'), `spiffe://cluster.local/ns/shop/sa/${caller}`);
+      parent = hop.tries[0].spanId;
+    }
+  });
 
   it('hold together by B3 in one header', async () => {
     const { relay: first, echo } = await askRelay(`b3: ${TRACE}-${PARENT}-1`);
