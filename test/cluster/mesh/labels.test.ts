@@ -25,7 +25,6 @@ describe('a label under load', function () {
     await installed(cluster);
     await cluster.apply(...objects);
     [client, server] = [await one('client'), await one('echo')];
-    await Load.reaches(cluster, client, `echo.${ns}`);
   });
   after(async () => {
     console.table(figures);
