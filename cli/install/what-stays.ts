@@ -13,7 +13,7 @@ export async function whatStays(api: Pick<ClusterApi, 'list'>): Promise<string[]
     'Definitions of kinds stay, with the objects of their users; what their statuses tell is of the time before, and nothing enforces it now.',
   ];
   const labelled = await api
-    .list<ApiObject>(collectionPath('v1/Namespace'), { labelSelector: DATAPLANE_MODE_LABEL })
+    .list<ApiObject>(collectionPath('v1/Namespace'), { labelSelector: `${DATAPLANE_MODE_LABEL}=ambient` })
     .catch(() => []);
   if (labelled.length === 0) return lines;
   const names = labelled.map(({ metadata }) => metadata.name);

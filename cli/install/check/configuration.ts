@@ -5,9 +5,10 @@ import {
   WAYPOINT_CLASS,
   type GatewayObject,
 } from '../../waypoints/model.ts';
+import { didYouMean } from '../../../lib/did-you-mean.ts';
 import { countText } from '../../output/words.ts';
 import { collectionPath, placeOf } from '../cluster/kinds.ts';
-import { fail, note, pass, type Finding } from './finding.ts';
+import { fail, labelMend, note, pass, type Finding } from './finding.ts';
 import type { CheckSubject } from './subject.ts';
 
 const POLICIES = [
@@ -35,10 +36,10 @@ interface Written {
     readonly namespace?: string;
     readonly labels?: Readonly<Record<string, string>>;
   };
-  readonly status?: { readonly conditions?: readonly Condition[] };
+  readonly status?: { readonly conditions?: readonly Condition[]; readonly phase?: string };
 }
 
-/** Policies that were rejected, waypoints that are not in force, and Services before which there is none that they name. */
+/** Policies that were rejected, waypoints that are not in force, and objects before which there is none that they name. */
 export async function checkConfiguration({ api }: CheckSubject): Promise<Finding[]> {
   const findings: Finding[] = [];
   let policies = 0;
@@ -96,22 +97,33 @@ async function dangling(
   waypoints: ReadonlySet<string>,
 ): Promise<Finding[]> {
   const found: Finding[] = [];
-  for (const kind of ['Namespace', 'Service'] as const)
-    for (const object of await api.list<Written>(collectionPath(`v1/${kind}`))) {
+  for (const kind of ['Namespace', 'Service', 'Pod'] as const) {
+    const labelSelector = USE_WAYPOINT_LABEL;
+    for (const object of await api.list<Written>(collectionPath(`v1/${kind}`), { labelSelector })) {
       const { labels = {}, name, namespace = name } = object.metadata;
       const wanted = labels[USE_WAYPOINT_LABEL];
-      if (wanted === undefined || wanted === '' || wanted === 'none') continue;
-      const key = `${labels[USE_WAYPOINT_NAMESPACE_LABEL] ?? namespace}/${wanted}`;
-      if (waypoints.has(key)) continue;
+      if (wanted === undefined || wanted === '' || wanted === 'none' || hasEnded(object)) continue;
+      const home = labels[USE_WAYPOINT_NAMESPACE_LABEL] ?? namespace;
+      if (waypoints.has(`${home}/${wanted}`)) continue;
+      const there = [...waypoints].filter((key) => key.startsWith(`${home}/`));
+      const meant = didYouMean(
+        wanted,
+        there.map((key) => key.slice(home.length + 1)),
+      );
       found.push(
         fail(
           `${kind} ${nameText(object)}`,
-          `has the label ${USE_WAYPOINT_LABEL}=${wanted}, and there is no waypoint ${key}: what is sent ${kind === 'Service' ? 'to it' : 'to its Services'} is refused`,
-          `make it: loam waypoint apply ${wanted} -n ${key.slice(0, key.indexOf('/'))} --wait; or take the label off`,
+          `has the label ${USE_WAYPOINT_LABEL}=${wanted}, and there is no waypoint ${home}/${wanted}: what is sent ${kind === 'Namespace' ? 'to its Services' : 'to it'} is refused`,
+          `make it: loam waypoint apply ${wanted} -n ${home} --wait; or ${meant === undefined ? 'take the label off' : labelMend(kind, object.metadata, `--overwrite ${USE_WAYPOINT_LABEL}=${meant}`)}`,
         ),
       );
     }
+  }
   return found;
+}
+
+function hasEnded({ status }: Written): boolean {
+  return status?.phase === 'Succeeded' || status?.phase === 'Failed';
 }
 
 /** What a condition that is false says. */

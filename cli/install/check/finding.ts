@@ -21,3 +21,18 @@ export function fail(what: string, text: string, mend: string): Finding {
 export function note(what: string, text: string): Finding {
   return { state: 'note', what, text };
 }
+
+/**
+ * The mend of a label. A pod has its labels of what makes it, and the next one would have the old label again.
+ *
+ * @param change as `kubectl label` takes it: `KEY=VALUE`, `KEY-`
+ */
+export function labelMend(
+  kind: string,
+  { namespace = '', name = '' }: { readonly namespace?: string; readonly name?: string },
+  change: string,
+): string {
+  const inTemplate = kind === 'Pod' ? 'in what makes the pod; for this one: ' : '';
+  const of = `${kind.toLowerCase()} ${name}${namespace === '' ? '' : ` -n ${namespace}`}`;
+  return `mend the label: ${inTemplate}kubectl label ${of} ${change}`;
+}

@@ -1,19 +1,19 @@
 /** What the controllers warn of in objects: labels that are nearly ours, accounts and Services that do not exist. */
 import type { V1DaemonSet, V1Namespace } from '@kubernetes/client-node';
+import { DATAPLANE_MODE_LABEL } from '../../../lib/enrolment.ts';
 import { errorText } from '../../../lib/loam-error.ts';
 import { fieldText } from '../../local/problem-text.ts';
 import type { ControllerStatus, ManifestProblem } from '../../local/status.ts';
 import { controllerWarnings, objectText } from '../../mesh/cluster/controller-words.ts';
+import { USE_WAYPOINT_LABEL } from '../../waypoints/model.ts';
 import { collectionPath } from '../cluster/kinds.ts';
 import { reasonOf } from '../cluster/pod-reasons.ts';
 import { askController } from '../render/programs.ts';
-import { fail, note, pass, type Finding } from './finding.ts';
+import { fail, labelMend, note, pass, type Finding } from './finding.ts';
 import { podsOf } from './installation.ts';
 import type { CheckSubject } from './subject.ts';
 
 const MAX_TOLD = 20;
-const MODE = 'loam.dev/dataplane-mode';
-const USE_WAYPOINT = 'loam.dev/use-waypoint';
 const ISTIO = 'istio.io/';
 
 /** @throws Error when no controller can be asked */
@@ -25,8 +25,8 @@ export async function checkSaidOfObjects(subject: CheckSubject): Promise<Finding
   const labels = said.files
     .flatMap(({ problems = [] }) => problems)
     .filter(({ severity, field = '', object }) => severity === 'warning' && object && isLabel(field))
-    // Of Namespaces and Services another check says it (configuration.ts), which needs no controller.
-    .filter(({ field, object }) => labelOf(field) !== USE_WAYPOINT || object?.kind === 'Pod')
+    // Another check says it (configuration.ts), which needs no controller.
+    .filter(({ field }) => labelOf(field) !== USE_WAYPOINT_LABEL)
     // Where Istio runs too, its labels are its own.
     .filter(({ field }) => !(istio && labelOf(field).startsWith(ISTIO)));
   const told = new Set<string>();
@@ -70,7 +70,7 @@ function statusIn(text: string): ControllerStatus {
 }
 
 async function meshedNamespaces({ api }: CheckSubject): Promise<ReadonlySet<string>> {
-  const labelSelector = `${MODE}=ambient`;
+  const labelSelector = `${DATAPLANE_MODE_LABEL}=ambient`;
   const found = await api.list<V1Namespace>(collectionPath('v1/Namespace'), { labelSelector });
   return new Set(found.map(({ metadata }) => metadata?.name ?? ''));
 }
@@ -89,22 +89,18 @@ function labelOf(field = ''): string {
   return /\["([^"]+)"\]/.exec(field)?.[1] ?? '';
 }
 
-/** The command that does it. Pods have their labels of what makes them. */
-function mendOf({ object, field, value = '', message }: ManifestProblem): string {
-  const { kind = '', namespace = '', name = '' } = object ?? {};
+/** The command that does it. */
+function mendOf({ object, field, message }: ManifestProblem): string {
+  const { kind = '', ...of } = object ?? {};
   const label = labelOf(field);
-  const of = `${kind.toLowerCase()} ${name}${namespace === '' ? '' : ` -n ${namespace}`}`;
   const meant = /did you mean "?([a-z0-9./-]+)"?\?/.exec(message)?.[1];
-  const inTemplate = kind === 'Pod' ? 'in what makes the pod; for this one: ' : '';
-  if (label === USE_WAYPOINT) {
-    const wanted = value.replaceAll('"', '');
-    const home = kind === 'Namespace' ? name : namespace;
-    const [space, gateway] =
-      /Gateway ("?)([^"\s]+)\1 in namespace ([a-z0-9-]+)/.exec(message)?.slice(2).toReversed() ?? [];
-    const make = `loam waypoint apply ${gateway ?? wanted} -n ${space ?? home}`;
-    return `${make}, or mend the label: ${inTemplate}kubectl label ${of} --overwrite ${USE_WAYPOINT}=${meant ?? 'NAME'}`;
-  }
-  if (label === MODE) return `mend the label: ${inTemplate}kubectl label ${of} --overwrite ${MODE}=ambient`;
-  const right = meant === MODE ? ` ${MODE}=ambient` : meant === undefined ? '' : ` ${meant}=VALUE`;
-  return `mend the label: ${inTemplate}kubectl label ${of} ${label}-${right}`;
+  const right =
+    meant === DATAPLANE_MODE_LABEL
+      ? ` ${DATAPLANE_MODE_LABEL}=ambient`
+      : meant === undefined
+        ? ''
+        : ` ${meant}=VALUE`;
+  const change =
+    label === DATAPLANE_MODE_LABEL ? `--overwrite ${DATAPLANE_MODE_LABEL}=ambient` : `${label}-${right}`;
+  return labelMend(kind, of, change);
 }

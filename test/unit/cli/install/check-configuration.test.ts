@@ -51,6 +51,20 @@ describe('loam check of what people have written', () => {
         },
         /Service shop\/lost: .*there is no waypoint infra\/way: what is sent to it is refused\n.*loam waypoint apply way -n infra/,
       ],
+      [
+        'a misspelt waypoint of a pod, and of none that has ended',
+        (cluster) => {
+          cluster.put(waypoint('True'));
+          const labels = { 'loam.dev/use-waypoint': 'wya' };
+          const pod = (name: string, phase: string): object => ({
+            ...{ apiVersion: 'v1', kind: 'Pod', metadata: { name, namespace: 'shop', labels } },
+            ...{ spec: {}, status: { phase } },
+          });
+          cluster.put(pod('web', 'Running'));
+          cluster.put(pod('job', 'Succeeded'));
+        },
+        /Pod shop\/web: .*no waypoint shop\/wya.*\n.*loam waypoint apply wya -n shop --wait; or mend the label: in what makes the pod; for this one: kubectl label pod web -n shop --overwrite loam\.dev\/use-waypoint=way$/,
+      ],
     ];
   for (const [what, breakIt, said] of BROKEN)
     it(`names ${what}, and what to do`, async () => {
