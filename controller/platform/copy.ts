@@ -1,12 +1,10 @@
 import type { Logger } from 'pino';
 import { TokenTable } from '../auth/tokens.ts';
-import { loadAuthority } from '../ca/root.ts';
 import type { CopyConfig } from '../config.ts';
-import { loadSessionSecret } from '../session-secret.ts';
 import { ObjectsCopy } from '../sources/kubernetes/objects-copy.ts';
 import { KubernetesSource } from '../sources/kubernetes/source.ts';
-import { prepareStateDir } from '../state-dir.ts';
 import type { Platform } from './platform.ts';
+import { onThisMachine } from './this-machine.ts';
 
 /**
  * A cluster's objects out of a copy, read and compiled as those of its API server are; tokens and keys from files of this machine.
@@ -25,19 +23,6 @@ export function copyPlatform(
     source,
     assignments: source.assignments,
     authenticator: new TokenTable(tokens, log),
-    authority: async () => {
-      await prepareStateDir(state);
-      return loadAuthority({ stateDir: state, trustDomain });
-    },
-    // It is this controller's alone, and nobody changes it.
-    onAuthority: () => undefined,
-    sessionSecret: async () => {
-      await prepareStateDir(state);
-      return loadSessionSecret(state);
-    },
-    gates: () => [],
-    begin: () => undefined,
-    end: () => Promise.resolve(),
-    close: () => Promise.resolve(),
+    ...onThisMachine(state, trustDomain),
   };
 }

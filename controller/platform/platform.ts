@@ -4,7 +4,7 @@ import type { AssignmentsFeed } from '../sources/assignments.ts';
 import type { Source, SourceGate } from '../sources/source.ts';
 import type { ReportOf } from '../status/report.ts';
 
-/** What the controller has from its surroundings: a directory of one machine, or a Kubernetes cluster. */
+/** What the controller has from its surroundings: a directory of one machine, a Kubernetes cluster, or a copy of what one has. */
 export interface Platform {
   readonly source: Source;
   /** What kubelets and the API server know of objects. */
