@@ -5,11 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { openPage, startBrowser } from '../../browser/support/browser.ts';
-import { deployment, idle, namespace, service } from '../support/apps.ts';
 import { TestCluster, type TestPod } from '../support/cluster.ts';
-import { AMBIENT, installed } from '../support/installation.ts';
-import { MAIN, viewer, viewerKubeconfig } from '../support/look.ts';
-import type { KubeObject } from '../support/resources.ts';
+import { installed } from '../support/installation.ts';
+import { greeted, MAIN, viewerKubeconfig } from '../support/look.ts';
 
 /** With this, its pictures are kept there. */
 const SHOTS = process.env['LOAM_SHOTS'];
@@ -19,23 +17,7 @@ describe('the dashboard of a cluster, in a browser', function () {
   const cluster = TestCluster.open();
   const ns = 'seen';
   const folder = mkdtempSync(join(tmpdir(), 'loam-seen-'));
-  const denied: KubeObject = {
-    ...{ apiVersion: 'security.istio.io/v1', kind: 'AuthorizationPolicy' },
-    metadata: { name: 'no-greeting', namespace: ns },
-    spec: {
-      selector: { matchLabels: { app: 'server' } },
-      action: 'DENY',
-      rules: [{ to: [{ operation: { ports: ['7000'] } }] }],
-    },
-  };
-  const objects = [
-    namespace(ns, AMBIENT),
-    ...viewer(ns),
-    deployment(ns, 'server', { node: 'node2' }),
-    service(ns, 'server'),
-    idle(ns, 'client', { node: 'node1' }),
-    denied,
-  ];
+  const objects = greeted(ns);
   let browser: Browser;
   let calls: ChildProcess;
 

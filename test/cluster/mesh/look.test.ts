@@ -3,10 +3,9 @@ import { execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { deployment, idle, namespace, service } from '../support/apps.ts';
 import { TestCluster, type TestPod } from '../support/cluster.ts';
-import { AMBIENT, installed, SYSTEM } from '../support/installation.ts';
-import { lookAt, MAIN, viewer, viewerKubeconfig, viewing } from '../support/look.ts';
+import { installed, SYSTEM } from '../support/installation.ts';
+import { greeted, lookAt, MAIN, viewerKubeconfig, viewing } from '../support/look.ts';
 import type { KubeObject } from '../support/resources.ts';
 
 describe('the commands that look at a mesh, in a cluster', function () {
@@ -15,23 +14,7 @@ describe('the commands that look at a mesh, in a cluster', function () {
   const ns = 'look';
   const folder = mkdtempSync(join(tmpdir(), 'loam-look-'));
   const look = lookAt(cluster);
-  const denied: KubeObject = {
-    ...{ apiVersion: 'security.istio.io/v1', kind: 'AuthorizationPolicy' },
-    metadata: { name: 'no-greeting', namespace: ns },
-    spec: {
-      selector: { matchLabels: { app: 'server' } },
-      action: 'DENY',
-      rules: [{ to: [{ operation: { ports: ['7000'] } }] }],
-    },
-  };
-  const objects = [
-    namespace(ns, AMBIENT),
-    ...viewer(ns),
-    deployment(ns, 'server', { node: 'node2' }),
-    service(ns, 'server'),
-    idle(ns, 'client', { node: 'node1' }),
-    denied,
-  ];
+  const objects = greeted(ns);
   let client: TestPod;
   let server: TestPod;
 

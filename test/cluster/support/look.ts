@@ -3,7 +3,9 @@ import { execFile } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { packageRoot } from '../../../lib/package-root.ts';
+import { deployment, idle, namespace, service } from './apps.ts';
 import type { TestCluster } from './cluster.ts';
+import { AMBIENT } from './installation.ts';
 import type { KubeObject } from './resources.ts';
 
 export const MAIN = join(packageRoot(), 'dist', 'cli', 'main.js');
@@ -27,6 +29,27 @@ export function lookAt(cluster: TestCluster): Look {
         (error, out, err) => resolve({ code: typeof error?.code === 'number' ? error.code : 0, out, err }),
       ),
     );
+}
+
+/** A namespace in the mesh with a client, a server on the other node of which one port is denied to everybody, and a {@link viewer}. */
+export function greeted(ns: string): readonly KubeObject[] {
+  const denied: KubeObject = {
+    ...{ apiVersion: 'security.istio.io/v1', kind: 'AuthorizationPolicy' },
+    metadata: { name: 'no-greeting', namespace: ns },
+    spec: {
+      selector: { matchLabels: { app: 'server' } },
+      action: 'DENY',
+      rules: [{ to: [{ operation: { ports: ['7000'] } }] }],
+    },
+  };
+  return [
+    namespace(ns, AMBIENT),
+    ...viewer(ns),
+    deployment(ns, 'server', { node: 'node2' }),
+    service(ns, 'server'),
+    idle(ns, 'client', { node: 'node1' }),
+    denied,
+  ];
 }
 
 /** An account that may look at pods and Services of its namespace, and at no program. */
